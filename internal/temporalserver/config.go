@@ -1,0 +1,103 @@
+package temporalserver
+
+import (
+	"go.temporal.io/server/common/authorization"
+	"go.temporal.io/server/common/cluster"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/membership/static"
+	"go.temporal.io/server/common/primitives"
+	"go.temporal.io/server/temporal"
+)
+
+const (
+	clusterName = "active"
+	storeName   = "sqlite"
+
+	// More than one node can do: what limits it is then its own CPU and disk, which slow callers down, not a quota made
+	// for a cluster of many tenants, which refuses them.
+	unlimited = 100_000
+)
+
+func serverOptions(addrs addresses, db *config.SQL, logger log.Logger) []temporal.ServerOption {
+	hosts := map[primitives.ServiceName]static.Hosts{}
+	services := map[string]config.Service{}
+	for name, addr := range addrs.services() {
+		hosts[name] = static.SingleLocalHost(addr.String())
+		services[string(name)] = config.Service{RPC: config.RPC{
+			GRPCPort: int(addr.Port()),
+			BindOnIP: addr.Addr().String(),
+		}}
+	}
+	frontend := addrs.frontend.String()
+	return []temporal.ServerOption{
+		temporal.ForServices(temporal.DefaultServices),
+		temporal.WithStaticHosts(hosts),
+		temporal.WithLogger(logger),
+		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
+		temporal.WithDynamicConfigClient(dynamicConfig()),
+		temporal.WithConfig(&config.Config{
+			Persistence: config.Persistence{
+				DefaultStore:    storeName,
+				VisibilityStore: storeName,
+				// Shards spread load over nodes and connections. There is one of each.
+				NumHistoryShards: 1,
+				DataStores:       map[string]config.DataStore{storeName: {SQL: db}},
+			},
+			ClusterMetadata: &cluster.Config{
+				FailoverVersionIncrement: 10,
+				MasterClusterName:        clusterName,
+				CurrentClusterName:       clusterName,
+				ClusterInformation: map[string]cluster.ClusterInformation{
+					clusterName: {Enabled: true, InitialFailoverVersion: 1, RPCAddress: frontend},
+				},
+			},
+			DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
+			Services:            services,
+			Archival: config.Archival{
+				History:    config.HistoryArchival{State: "disabled"},
+				Visibility: config.VisibilityArchival{State: "disabled"},
+			},
+			NamespaceDefaults: config.NamespaceDefaults{Archival: config.ArchivalNamespaceDefaults{
+				History:    config.HistoryArchivalNamespaceDefaults{State: "disabled"},
+				Visibility: config.VisibilityArchivalNamespaceDefaults{State: "disabled"},
+			}},
+			PublicClient: config.PublicClient{HostPort: frontend},
+		}),
+	}
+}
+
+// dynamicConfig is what differs from Temporal's defaults, which are made for a cluster. Limits that a workflow can
+// notice (updates in flight, history length, payload size) stay, so that what works here works on a cluster.
+// Task priorities need nothing: they are on by default (matching.useNewMatcher).
+func dynamicConfig() dynamicconfig.StaticClient {
+	return dynamicconfig.StaticClient{
+		// At the default of 20 polls a second, each hand-over of a task within the server waits up to 50 ms. With these a
+		// workflow with one activity takes 20 ms instead of 100. A poll happens only when there is something to do, so an
+		// idle server pays nothing.
+		dynamicconfig.TransferProcessorMaxPollRPS.Key():   2000,
+		dynamicconfig.TimerProcessorMaxPollRPS.Key():      2000,
+		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 2000,
+
+		// Partitions spread a task queue over matching nodes. On one node a task and the worker that waits for it land
+		// on different ones of the default four and are brought together late: tails of 100 ms alone and 2 s under load.
+		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
+		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
+
+		dynamicconfig.FrontendRPS.Key():                        unlimited,
+		dynamicconfig.FrontendMaxNamespaceRPSPerInstance.Key(): unlimited,
+		dynamicconfig.HistoryRPS.Key():                         unlimited,
+		dynamicconfig.MatchingRPS.Key():                        unlimited,
+		dynamicconfig.FrontendPersistenceMaxQPS.Key():          unlimited,
+		dynamicconfig.HistoryPersistenceMaxQPS.Key():           unlimited, // also bounds the task schedulers and all polls of a host
+		dynamicconfig.MatchingPersistenceMaxQPS.Key():          unlimited,
+		// Lists and counts; the default of 10 a second is used up by one open page of the UI and one reconcile.
+		dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): unlimited,
+		// Requests that wait (polls, updates, results) at the same time, for each API; the default is 1200.
+		dynamicconfig.FrontendMaxConcurrentLongRunningRequestsPerInstance.Key(): unlimited,
+
+		// It asks a host on the internet whether there is a newer version.
+		dynamicconfig.EnableServerVersionCheck.Key(): false,
+	}
+}

@@ -1,0 +1,63 @@
+package temporalserver
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"go.temporal.io/server/common/primitives"
+)
+
+// addresses are where Temporal's services listen.
+type addresses struct {
+	frontend, history, matching, worker netip.AddrPort
+}
+
+func (a addresses) services() map[primitives.ServiceName]netip.AddrPort {
+	return map[primitives.ServiceName]netip.AddrPort{
+		primitives.FrontendService: a.frontend,
+		primitives.HistoryService:  a.history,
+		primitives.MatchingService: a.matching,
+		primitives.WorkerService:   a.worker,
+	}
+}
+
+// reserveAddresses resolves the frontend's address and picks the others, on loopback.
+func reserveAddresses(frontend string) (addresses, error) {
+	var a addresses
+	var err error
+	if a.frontend, err = reserve(frontend); err != nil {
+		return a, fmt.Errorf("temporal frontend: %w", err)
+	}
+	for _, internal := range []*netip.AddrPort{&a.history, &a.matching, &a.worker} {
+		if *internal, err = reserve("127.0.0.1:0"); err != nil {
+			return a, fmt.Errorf("temporal service: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// reserve returns the IP address and port that hostPort stands for, or an error when something listens there already.
+// Temporal and its UI insist on listening themselves, and only later. Meanwhile the system gives the port to nobody else
+// who asks for any: a connection to it, closed from its side, stays in the state TIME_WAIT for a minute.
+func reserve(hostPort string) (netip.AddrPort, error) {
+	var none netip.AddrPort
+	listener, err := net.Listen("tcp", hostPort)
+	if err != nil {
+		return none, err
+	}
+	defer listener.Close()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		return none, err
+	}
+	defer client.Close()
+	accepted, err := listener.Accept()
+	if err != nil {
+		return none, err
+	}
+	if err := accepted.Close(); err != nil {
+		return none, err
+	}
+	return listener.Addr().(*net.TCPAddr).AddrPort(), nil
+}

@@ -1,0 +1,73 @@
+package temporalserver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync/atomic"
+
+	"go.temporal.io/server/common/log"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// logControl decides what the server may say, and what a fatal error means, in each part of its life.
+type logControl struct {
+	level   zap.AtomicLevel
+	serving atomic.Bool
+	fatal   atomic.Pointer[error]
+}
+
+// newLogControl is for a server that starts. Its services come up one after the other and warn that they can't reach the
+// rest, so only errors pass.
+func newLogControl() *logControl {
+	return &logControl{level: zap.NewAtomicLevelAt(zap.ErrorLevel)}
+}
+
+func (l *logControl) setServing() {
+	l.level.SetLevel(zap.WarnLevel)
+	l.serving.Store(true)
+}
+
+// setStopping silences the services: those that are left report it as an error that the others are gone.
+func (l *logControl) setStopping() {
+	l.serving.Store(false)
+	l.level.SetLevel(zap.FatalLevel)
+}
+
+// wrap makes the logger for the server.
+func (l *logControl) wrap(logger *zap.Logger) log.Logger {
+	// Temporal goes on after a fatal error that its logger has no use for, so there is always a core for them.
+	always := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(io.Discard), zap.FatalLevel)
+	return log.NewZapLogger(logger.Named("temporal").WithOptions(
+		zap.WithFatalHook(l),
+		zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, always) }),
+		zap.IncreaseLevel(l.level),
+	))
+}
+
+// OnWrite implements zapcore.CheckWriteHook: it is called after a fatal error was logged and doesn't return. While the
+// server serves, the process ends, as Temporal intends. At start and stop only the goroutine ends.
+func (l *logControl) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+	if l.serving.Load() {
+		os.Exit(1)
+	}
+	err := errors.New(entry.Message)
+	for _, field := range fields {
+		if cause, ok := field.Interface.(error); ok {
+			err = fmt.Errorf("%s: %w", entry.Message, cause)
+		}
+	}
+	l.fatal.CompareAndSwap(nil, &err)
+	runtime.Goexit()
+}
+
+// fatalError is the first fatal error, or nil.
+func (l *logControl) fatalError() error {
+	if err := l.fatal.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

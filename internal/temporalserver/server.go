@@ -1,0 +1,197 @@
+// Package temporalserver runs Temporal's own server and Web UI inside this process, on SQLite.
+//
+// It is for one node: development, tests and small installations. There is no authentication and no TLS, so listen on
+// loopback, or put something in front that has both.
+package temporalserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	uiserver "github.com/temporalio/ui-server/v2/server"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/server/temporal"
+	"go.uber.org/zap"
+)
+
+const (
+	defaultNamespace = "default"
+	// A failed event can still be looked into after a weekend, and the file stays small.
+	defaultRetention = 72 * time.Hour
+	// Temporal's own lower bound for a namespace.
+	minRetention = time.Hour
+
+	// A start takes less than a second; one that takes this long is stuck.
+	startTimeout = 30 * time.Second
+	// A stop takes about a second; after this long the process may as well end.
+	stopTimeout = 8 * time.Second
+)
+
+// Options say where a Server listens and what it keeps.
+type Options struct {
+	// Listen is the host:port of the gRPC frontend. Port 0 picks a free one.
+	Listen string
+	// UIListen is the host:port of the Web UI. Port 0 picks a free one; empty means no UI.
+	UIListen string
+	// DatabasePath is the SQLite file, created when missing; its directory must exist. Only one process may use it at a
+	// time: a lock file stands beside it. Empty keeps everything in memory, until the process ends.
+	DatabasePath string
+	// Namespace is created when missing. Empty means "default".
+	Namespace string
+	// Retention is how long a closed workflow is kept, at least an hour. Zero means 72 hours. A new value applies to
+	// workflows that close from then on.
+	Retention time.Duration
+	// SearchAttributes are the namespace's custom search attributes. Those already there and not named here stay; the
+	// type of one can't be changed.
+	SearchAttributes map[string]enums.IndexedValueType
+	// Logger takes the server's warnings and errors; nil discards them.
+	Logger *zap.Logger
+}
+
+// Server is a running Temporal server. It must be stopped.
+type Server struct {
+	addr, uiAddr string
+	temporal     temporal.Server
+	ui           *uiserver.Server // nil without UI
+	lock         *os.File         // nil in memory
+	logControl   *logControl
+	log          *zap.Logger
+	stopOnce     sync.Once
+}
+
+// Start starts a server and returns once a workflow can be started in the namespace, in well under a second.
+// It fails when an address is taken, when the database is in use, damaged or of another version, when the search
+// attributes don't fit, and when ctx ends first.
+func Start(ctx context.Context, o Options) (_ *Server, err error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %s", startTimeout))
+	defer cancel()
+
+	addrs, err := reserveAddresses(o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{addr: addrs.frontend.String(), logControl: newLogControl(), log: o.Logger}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err) // Temporal's own errors don't keep it
+		}
+		s.Stop()
+	}()
+
+	sqlConfig := inMemory()
+	if o.DatabasePath != "" {
+		if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
+			return nil, err
+		}
+		if sqlConfig, err = onDisk(ctx, o.DatabasePath); err != nil {
+			return nil, err
+		}
+	}
+	if err := setUpNamespace(ctx, sqlConfig, o); err != nil {
+		return nil, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
+	}
+	if s.temporal, err = launch(serverOptions(addrs, sqlConfig, s.logControl.wrap(o.Logger)), s.logControl); err != nil {
+		return nil, err
+	}
+	if err := waitUntilServing(ctx, s.addr, o.Namespace); err != nil {
+		return nil, err
+	}
+	if o.UIListen != "" {
+		if s.ui, s.uiAddr, err = startUI(ctx, o.UIListen, s.addr, o.Namespace); err != nil {
+			return nil, err
+		}
+	}
+	s.logControl.setServing()
+	return s, nil
+}
+
+// complete fills in the defaults.
+func (o *Options) complete() error {
+	if o.Namespace == "" {
+		o.Namespace = defaultNamespace
+	}
+	if o.Retention == 0 {
+		o.Retention = defaultRetention
+	}
+	if o.Retention < minRetention {
+		return fmt.Errorf("retention %s: at least %s is needed", o.Retention, minRetention)
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return nil
+}
+
+// launch starts Temporal's services. What they would end the process for, a port taken in the last moment for example,
+// ends only this goroutine, by way of a panic or not, and is returned.
+func launch(options []temporal.ServerOption, logControl *logControl) (temporal.Server, error) {
+	var (
+		server temporal.Server
+		err    = errors.New("cut short")
+		done   = make(chan struct{})
+	)
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v", p)
+			}
+		}()
+		if server, err = temporal.NewServer(options...); err == nil {
+			err = server.Start()
+		}
+	}()
+	<-done
+	if fatal := logControl.fatalError(); fatal != nil {
+		err = fatal
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start temporal server: %w", err)
+	}
+	return server, nil
+}
+
+// Addr is the host:port of the gRPC frontend, with the real port.
+func (s *Server) Addr() string { return s.addr }
+
+// UIAddr is the host:port of the Web UI, with the real port; empty without UI.
+func (s *Server) UIAddr() string { return s.uiAddr }
+
+// Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
+// server that isn't stopped loses nothing either. Stop may be called more than once.
+func (s *Server) Stop() { s.stopOnce.Do(s.stop) }
+
+func (s *Server) stop() {
+	s.logControl.setStopping()
+	if s.ui != nil {
+		s.ui.Stop()
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.temporal != nil {
+			if err := s.temporal.Stop(); err != nil {
+				s.log.Warn("temporal server stopped with an error", zap.Error(err))
+			}
+		}
+		// Only now may another process have the file.
+		if s.lock != nil {
+			_ = s.lock.Close()
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(stopTimeout):
+		s.log.Warn("temporal server is still stopping", zap.Duration("waited", stopTimeout))
+	}
+}
