@@ -1,0 +1,172 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+	"go.uber.org/zap"
+)
+
+// captureAttempt is the attempt at which an activity that keeps failing is captured. With the SDK's default back-off it
+// starts some 15 s after the first: past a hiccup of the network, soon enough to matter, and once, however long it goes on.
+const captureAttempt = 5
+
+// StoreIdentifier is what the first argument of an activity or workflow implements, on its value, to name the store it
+// is for.
+type StoreIdentifier interface{ TelemetryStoreID() string }
+
+// Phaser is what that argument may implement too, to name the phase the work belongs to; without it the phase is "activity"
+// or "workflow".
+type Phaser interface{ TelemetryPhase() string }
+
+// NewWorkerInterceptor returns an interceptor for worker.Options that tells of every activity, local ones included: a
+// metric, a breadcrumb, and a warning when it failed. A failing activity is captured once: when it may not be retried, or at
+// its fifth attempt. Of workflows it captures their own failures, and tells nothing on replay. sentry may be nil.
+func NewWorkerInterceptor(log *zap.Logger, sentry *Sentry, metrics *Metrics) interceptor.WorkerInterceptor {
+	return &workerInterceptor{log: log, sentry: sentry, metrics: metrics}
+}
+
+type workerInterceptor struct {
+	interceptor.WorkerInterceptorBase
+	log     *zap.Logger
+	sentry  *Sentry
+	metrics *Metrics
+}
+
+// InterceptActivity implements interceptor.WorkerInterceptor.
+func (w *workerInterceptor) InterceptActivity(
+	_ context.Context, next interceptor.ActivityInboundInterceptor,
+) interceptor.ActivityInboundInterceptor {
+	i := &activityInterceptor{worker: w}
+	i.Next = next
+	return i
+}
+
+// InterceptWorkflow implements interceptor.WorkerInterceptor.
+func (w *workerInterceptor) InterceptWorkflow(
+	_ workflow.Context, next interceptor.WorkflowInboundInterceptor,
+) interceptor.WorkflowInboundInterceptor {
+	i := &workflowInterceptor{worker: w}
+	i.Next = next
+	return i
+}
+
+type activityInterceptor struct {
+	interceptor.ActivityInboundInterceptorBase
+	worker *workerInterceptor
+}
+
+// ExecuteActivity runs one attempt of an activity.
+func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	info := activity.GetInfo(ctx)
+	op := operation(info.ActivityType.Name, "activity", in.Args)
+	started := time.Now()
+	defer func() {
+		// A panic is a failure like any other; the SDK makes the retryable error of it, so it goes on from here.
+		if p := recover(); p != nil {
+			op.Duration = time.Since(started)
+			i.worker.activityEnded(ctx, info, op, fmt.Errorf("panic: %v", p))
+			panic(p)
+		}
+	}()
+	result, err := i.Next.ExecuteActivity(ctx, in)
+	op.Duration = time.Since(started)
+	i.worker.activityEnded(ctx, info, op, err)
+	return result, err
+}
+
+func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Info, op Operation, err error) {
+	switch {
+	case err == nil:
+		op.Outcome = OutcomeSucceeded
+	case cancelled(ctx, err):
+		op.Outcome = OutcomeCancelled
+	default:
+		op.Outcome = OutcomeFailed
+	}
+	w.metrics.Operation(op)
+	w.sentry.Breadcrumb(op)
+	if op.Outcome != OutcomeFailed {
+		return
+	}
+	w.log.Warn("activity failed",
+		zap.String(KeyOperation, op.Name), zap.String(KeyPhase, op.Phase), zap.String(KeyStoreID, op.StoreID),
+		zap.Int32(KeyAttempt, info.Attempt), zap.Duration(KeyDurationMs, op.Duration),
+		zap.String(KeyWorkflowID, info.WorkflowExecution.ID), zap.String(KeyRunID, info.WorkflowExecution.RunID),
+		zap.Error(err))
+	if captureActivity(info.Attempt, err) {
+		w.sentry.Capture(ctx, err, op)
+	}
+}
+
+// captureActivity says whether this is the one attempt of a failing activity to capture.
+func captureActivity(attempt int32, err error) bool {
+	return attempt == captureAttempt || attempt < captureAttempt && nonRetryable(err)
+}
+
+func nonRetryable(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.NonRetryable()
+}
+
+type workflowInterceptor struct {
+	interceptor.WorkflowInboundInterceptorBase
+	worker *workerInterceptor
+}
+
+// ExecuteWorkflow runs a workflow. It is part of the workflow's deterministic code: it reads no clock, blocks on nothing
+// (Sentry only queues), and defers nothing, for a deferred call would also run when the cache evicts the workflow.
+func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
+	result, err := i.Next.ExecuteWorkflow(ctx, in)
+	if err == nil || workflow.IsReplaying(ctx) || temporal.IsCanceledError(err) || workflow.IsContinueAsNewError(err) {
+		return result, err
+	}
+	info := workflow.GetInfo(ctx)
+	op := operation(info.WorkflowType.Name, "workflow", in.Args)
+	op.Outcome = OutcomeFailed
+	i.worker.log.Error("workflow failed",
+		zap.String(KeyOperation, op.Name), zap.String(KeyPhase, op.Phase), zap.String(KeyStoreID, op.StoreID),
+		zap.String(KeyWorkflowID, info.WorkflowExecution.ID), zap.String(KeyRunID, info.WorkflowExecution.RunID),
+		zap.Error(err))
+	if !capturedBelow(err) {
+		i.worker.sentry.Capture(context.Background(), err, op)
+	}
+	return result, err
+}
+
+// capturedBelow says whether err is the failure of an activity or child workflow that has captured it already. One that ended
+// otherwise (timed out, terminated, out of attempts) may never have known.
+func capturedBelow(err error) bool {
+	var child *temporal.ChildWorkflowExecutionError
+	if errors.As(err, &child) {
+		switch child.Unwrap().(type) { //nolint:errorlint // the direct cause is meant: how the child itself ended
+		case *temporal.ApplicationError, *temporal.ActivityError, *temporal.ChildWorkflowExecutionError:
+			return true
+		default:
+			return false
+		}
+	}
+	var act *temporal.ActivityError
+	return errors.As(err, &act) && nonRetryable(act)
+}
+
+// operation describes the work that args are the arguments of.
+func operation(name, phase string, args []any) Operation {
+	op := Operation{Name: name, Phase: phase}
+	if len(args) == 0 {
+		return op
+	}
+	if s, ok := args[0].(StoreIdentifier); ok {
+		op.StoreID = s.TelemetryStoreID()
+	}
+	if p, ok := args[0].(Phaser); ok {
+		op.Phase = p.TelemetryPhase()
+	}
+	return op
+}

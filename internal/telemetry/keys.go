@@ -1,0 +1,25 @@
+package telemetry
+
+// The keys of log fields. A thing has the same key wherever it is logged, in breadcrumbs and Sentry tags too, so that one
+// search finds all of it. Errors are logged with zap.Error, whose key is KeyError; durations with zap.Duration and
+// KeyDurationMs, for NewLogger writes durations in whole milliseconds.
+const (
+	KeyActor      = "actor"
+	KeyAttempt    = "attempt"
+	KeyDeleteAt   = "deleteAt"
+	KeyDeliveryID = "deliveryId"
+	KeyDurationMs = "durationMs"
+	KeyError      = "error"
+	KeyEvent      = "event"
+	KeyOperation  = "operation"
+	KeyOutcome    = "outcome"
+	KeyPhase      = "phase"
+	KeyPlanHash   = "planHash"
+	KeyReason     = "reason"
+	KeyRequestID  = "requestId"
+	KeyRunID      = "runId"
+	KeySource     = "source"
+	KeyStoreID    = "storeId"
+	KeyTrigger    = "trigger"
+	KeyWorkflowID = "workflowId"
+)

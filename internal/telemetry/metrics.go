@@ -1,0 +1,220 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/opentelemetry"
+	"go.uber.org/zap"
+)
+
+// storeCountTimeout bounds the one question a scrape asks. Prometheus gives up after 10 s by default.
+const storeCountTimeout = 2 * time.Second
+
+// Buckets in seconds. Provisioning is measured from the event's own time stamp: milliseconds when the webhook works, up to two
+// reconcile intervals (10 min) when it was lost.
+var (
+	requestBuckets      = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	provisioningBuckets = []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600}
+	taskBuckets         = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600}
+)
+
+// Metrics are the metrics of one process, in a registry of their own. Its methods may be called concurrently.
+//
+// No label ever holds an id, and every label's values come from a set fixed in code: a series per workspace would be a
+// million series.
+type Metrics struct {
+	log      *zap.Logger
+	registry *prometheus.Registry
+	sdk      *sdkmetric.MeterProvider
+
+	webhookEvents     *prometheus.CounterVec
+	webhookDuration   *prometheus.HistogramVec
+	provisioning      prometheus.Histogram
+	operations        *prometheus.CounterVec
+	operationDuration *prometheus.HistogramVec
+
+	reconcileRuns     *prometheus.CounterVec
+	reconcileDuration prometheus.Histogram
+	// These are vectors even without labels, for those show nothing until they are first set: a zero right after a start
+	// would read "in step, guard quiet, last success in 1970".
+	reconcileDrift       *prometheus.GaugeVec
+	reconcileLastSuccess *prometheus.GaugeVec
+	reconcileGuard       *prometheus.GaugeVec
+}
+
+// NewMetrics returns metrics with nothing measured yet but the Go runtime and the process. What goes wrong while measuring or
+// scraping is logged to log.
+func NewMetrics(log *zap.Logger) (*Metrics, error) {
+	m := &Metrics{log: log, registry: prometheus.NewRegistry()}
+	m.webhookEvents = counter("webhook_events_total", "Webhook requests answered.", "event", "outcome")
+	m.webhookDuration = histogram("webhook_duration_seconds", "Time to answer a webhook request.", requestBuckets, "event", "outcome")
+	m.provisioning = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "storekeeper_provisioning_latency_seconds", Buckets: provisioningBuckets,
+		Help: "Time from a workspace's creation, by the event's own time stamp, until its store is monitored.",
+	})
+	m.operations = counter("operations_total", "Executions of activities, each attempt counted.", "operation", "outcome")
+	m.operationDuration = histogram("operation_duration_seconds", "Duration of one attempt of an activity.", taskBuckets, "operation")
+	m.reconcileRuns = counter("reconcile_runs_total", "Reconcile runs ended.", "outcome")
+	m.reconcileDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "storekeeper_reconcile_duration_seconds", Help: "Duration of a reconcile run.", Buckets: taskBuckets,
+	})
+	m.reconcileDrift = gauge("reconcile_drift", "Differences the last complete comparison found.", "kind")
+	m.reconcileLastSuccess = gauge("reconcile_last_success_timestamp_seconds", "When the last successful run ended, in Unix time.")
+	m.reconcileGuard = gauge("reconcile_guard_tripped", "1 while the guard holds back deletions, else 0.")
+	m.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.webhookEvents, m.webhookDuration, m.provisioning, m.operations, m.operationDuration,
+		m.reconcileRuns, m.reconcileDuration, m.reconcileDrift, m.reconcileLastSuccess, m.reconcileGuard,
+	)
+
+	exporter, err := otelprometheus.New(
+		otelprometheus.WithRegisterer(m.registry),
+		otelprometheus.WithoutScopeInfo(),
+		otelprometheus.WithoutTargetInfo(),
+	)
+	if err != nil {
+		return nil, err
+	}
+	m.sdk = sdkmetric.NewMeterProvider(
+		sdkmetric.WithReader(exporter),
+		// OpenTelemetry's default buckets are meant for milliseconds; the SDK measures in seconds.
+		sdkmetric.WithView(sdkmetric.NewView(
+			sdkmetric.Instrument{Kind: sdkmetric.InstrumentKindHistogram},
+			sdkmetric.Stream{Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: taskBuckets}},
+		)),
+	)
+	return m, nil
+}
+
+// Handler answers a Prometheus scrape. What can't be collected is left out, logged, and counted in
+// promhttp_metric_handler_errors_total; the rest is served.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		Registry:      m.registry,
+		ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog:      scrapeLog{m.log},
+	})
+}
+
+type scrapeLog struct{ log *zap.Logger }
+
+func (l scrapeLog) Println(v ...any) {
+	l.log.Warn("scrape incomplete", zap.String(KeyReason, fmt.Sprint(v...)))
+}
+
+// SDKMetricsHandler returns the handler for the client.Options of a Temporal client. The SDK's metrics appear among ours,
+// with names that start with temporal_.
+func (m *Metrics) SDKMetricsHandler() client.MetricsHandler {
+	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
+		Meter: m.sdk.Meter("temporal-sdk-go"),
+		// The default is to panic, which no metric is worth.
+		OnError:              func(err error) { m.log.Error("temporal metric lost", zap.Error(err)) },
+		UseMonotonicCounters: true,
+	})
+}
+
+// Webhook counts a webhook request. event is what the sender said, and counted as "other" unless it is one we know; outcome is
+// the status answered, or the reason for a refusal.
+func (m *Metrics) Webhook(event, outcome string, took time.Duration) {
+	switch event {
+	case "workspace.created", "workspace.deleted":
+	default:
+		event = "other" // it comes from outside, and would let a sender make series at will
+	}
+	m.webhookEvents.WithLabelValues(event, outcome).Inc()
+	m.webhookDuration.WithLabelValues(event, outcome).Observe(took.Seconds())
+}
+
+// Provisioned counts a store that became monitored, latency after the event's own time stamp. A negative latency (the
+// sender's clock is ahead of ours) counts as none.
+func (m *Metrics) Provisioned(latency time.Duration) {
+	m.provisioning.Observe(max(latency, 0).Seconds())
+}
+
+// Operation counts one execution.
+func (m *Metrics) Operation(op Operation) {
+	m.operations.WithLabelValues(op.Name, op.Outcome).Inc()
+	m.operationDuration.WithLabelValues(op.Name).Observe(op.Duration.Seconds())
+}
+
+// ReconcileRun is the end of one reconcile run.
+type ReconcileRun struct {
+	// Outcome is one of the Outcome constants. Unless it is OutcomeSucceeded, only Duration counts of what follows.
+	Outcome  string
+	Duration time.Duration
+	EndedAt  time.Time
+	// Missing, Orphaned and Quarantined (ids that can be no store ids) are what the comparison found.
+	Missing, Orphaned, Quarantined int
+	// GuardTripped says that deletions wait for approval.
+	GuardTripped bool
+}
+
+// Reconciled counts a run. One that did not succeed leaves the gauges as they were, for it found out nothing.
+func (m *Metrics) Reconciled(run ReconcileRun) {
+	m.reconcileRuns.WithLabelValues(run.Outcome).Inc()
+	m.reconcileDuration.Observe(run.Duration.Seconds())
+	if run.Outcome != OutcomeSucceeded {
+		return
+	}
+	m.reconcileDrift.WithLabelValues("missing").Set(float64(run.Missing))
+	m.reconcileDrift.WithLabelValues("orphaned").Set(float64(run.Orphaned))
+	m.reconcileDrift.WithLabelValues("quarantined").Set(float64(run.Quarantined))
+	m.reconcileLastSuccess.WithLabelValues().Set(float64(run.EndedAt.UnixMilli()) / 1000)
+	tripped := 0.0
+	if run.GuardTripped {
+		tripped = 1
+	}
+	m.reconcileGuard.WithLabelValues().Set(tripped)
+}
+
+// RegisterStoreCounts makes each scrape ask count for the number of stores per state. count gets a context that ends after
+// 2 s; it should report zeros too, or a state vanishes from the graphs with its last store. When it fails, that scrape shows
+// no counts. Registering twice panics.
+func (m *Metrics) RegisterStoreCounts(count func(context.Context) (map[string]int, error)) {
+	m.registry.MustRegister(storeCounts{
+		count: count,
+		desc:  prometheus.NewDesc("storekeeper_stores", "Stores in the registry, by state.", []string{"state"}, nil),
+	})
+}
+
+type storeCounts struct {
+	count func(context.Context) (map[string]int, error)
+	desc  *prometheus.Desc
+}
+
+func (c storeCounts) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+func (c storeCounts) Collect(ch chan<- prometheus.Metric) {
+	// A collector gets no context from the scrape.
+	ctx, cancel := context.WithTimeout(context.Background(), storeCountTimeout)
+	defer cancel()
+	counts, err := c.count(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.desc, err)
+		return
+	}
+	for state, n := range counts {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), state)
+	}
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "storekeeper_" + name, Help: help}, labels)
+}
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "storekeeper_" + name, Help: help}, labels)
+}
+
+func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "storekeeper_" + name, Help: help, Buckets: buckets}, labels)
+}
