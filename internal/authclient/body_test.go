@@ -1,0 +1,45 @@
+package authclient
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestABodyIsBoundedAsAWholeAndInEachOfItsValues(t *testing.T) {
+	t.Parallel()
+	id := func(length int) string { return `{"instanceId":"` + strings.Repeat("a", length) + `"}` }
+	for _, c := range []struct {
+		name, body string
+		limits     bodyLimits
+		says       string // empty: it is taken
+	}{
+		{"many values within the limit", `{"workspaces":[` + id(200) + strings.Repeat(","+id(200), 1000) + `]}`, bodyLimits{1 << 20, 1000}, ""},
+		{"a long entry", `{"workspaces":[` + id(2000) + `]}`, bodyLimits{1 << 20, 1000}, "a value that is too long"},
+		{"a long value that is none of ours", `{"other":"` + strings.Repeat("a", 2000) + `"}`, bodyLimits{1 << 20, 1000}, "a value that is too long"},
+		{"a long name of a member", `{"` + strings.Repeat("a", 2000) + `":1}`, bodyLimits{1 << 20, 1000}, "a value that is too long"},
+		{"a long body", `{"workspaces":[` + id(20) + strings.Repeat(","+id(20), 1000) + `]}`, bodyLimits{10_000, 1000}, "it is too long"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.body) }))
+			t.Cleanup(server.Close)
+			transport := &http.Transport{}
+			t.Cleanup(transport.CloseIdleConnections)
+			client, err := New(Options{BaseURL: server.URL, Token: "token", HTTPClient: &http.Client{Transport: transport}})
+			require.NoError(t, err)
+			client.limits = c.limits
+			_, err = client.List(t.Context(), func(Workspace) error { return nil })
+			if c.says == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, ErrDamaged)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}

@@ -1,0 +1,150 @@
+package authclient_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/demo"
+)
+
+func TestOptionsAreChecked(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]authclient.Options{
+		"no URL":                 {Token: token},
+		"a relative URL":         {BaseURL: "auth.example.com", Token: token},
+		"another scheme":         {BaseURL: "ftp://auth.example.com", Token: token},
+		"an unparsable URL":      {BaseURL: "http://user:hunter2@host:port", Token: token},
+		"credentials in the URL": {BaseURL: "http://user:hunter2@auth.example.com", Token: token},
+		"no token":               {BaseURL: "http://auth.example.com", Token: " "},
+		"a negative limit":       {BaseURL: "http://auth.example.com", Token: token, IdleTimeout: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := authclient.New(o)
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "hunter2")
+		})
+	}
+}
+
+func TestOtherStatusesAreErrorsWithAReason(t *testing.T) {
+	t.Parallel()
+	soon := time.Now().Add(2 * time.Minute).UTC().Format(http.TimeFormat)
+	for _, c := range []struct {
+		name         string
+		code         int
+		body         string
+		retryAfter   string
+		message      string
+		wait         time.Duration
+		unauthorized bool
+	}{
+		{"the flat shape", 403, `{"error":"Forbidden"}`, "", "Forbidden", 0, true},
+		{"the nested shape", 429, `{"success":false,"error":{"message":"Too many requests"}}`, "", "Too many requests", 0, false},
+		{"seconds to wait", 429, `{}`, "7", "", 7 * time.Second, false},
+		{"a date to wait for", 503, `{}`, soon, "", 2 * time.Minute, false},
+		{"an absurd time to wait", 429, `{}`, "999999999", "", 10 * time.Minute, false},
+		{"a time to wait that is none", 429, `{}`, "soon", "", 0, false},
+		{"401", 401, `{"error":"no"}`, "", "no", 0, true},
+		{"a page of HTML", 502, `<html>bad gateway</html>`, "", "", 0, false},
+		{"a reason that repeats the token", 500, `{"error":"no user for ` + token + `"}`, "", "no user for [token]", 0, false},
+		{"a reason with line breaks", 500, `{"error":"a\r\nb\u001b[1mc"}`, "", "a b [1mc", 0, false},
+		{"a long reason", 500, `{"error":"` + strings.Repeat("ä", 300) + `"}`, "", strings.Repeat("ä", 200) + "…", 0, false},
+		{"a redirect", 302, ``, "", "", 0, false},
+		{"a success without a list", 204, ``, "", "", 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/elsewhere" {
+					t.Error("the redirect was followed")
+				}
+				w.Header().Set("Location", "/elsewhere")
+				if c.retryAfter != "" {
+					w.Header().Set("Retry-After", c.retryAfter)
+				}
+				w.WriteHeader(c.code)
+				_, _ = io.WriteString(w, c.body)
+			})
+			_, err := newClient(t, url, nil).List(t.Context(), ignore)
+			var status *authclient.StatusError
+			require.ErrorAs(t, err, &status)
+			require.Equal(t, c.code, status.Code)
+			require.Equal(t, c.message, status.Message)
+			require.InDelta(t, c.wait, status.RetryAfter, float64(5*time.Second))
+			require.Equal(t, c.wait == 0, status.RetryAfter == 0)
+			if c.unauthorized {
+				require.ErrorIs(t, err, authclient.ErrUnauthorized)
+			} else {
+				require.NotErrorIs(t, err, authclient.ErrUnauthorized)
+			}
+			require.NotContains(t, err.Error(), token)
+		})
+	}
+}
+
+func TestAPrefixInTheURLIsKept(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/auth/internal/workspaces" || r.Header.Get("Authorization") != "Bearer "+token {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, `{"workspaces":[]}`)
+	})
+	_, err := newClient(t, url+"/auth/", nil).List(t.Context(), ignore)
+	require.NoError(t, err)
+}
+
+func TestProbeTellsWhetherTheAuthWorkerCanBeReached(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name                    string
+		code                    int
+		reachable, unauthorized bool
+	}{
+		{"the method is not allowed", 405, true, false},
+		{"the method is allowed", 200, true, false},
+		{"too many requests", 429, true, false},
+		{"the token is refused", 403, false, true},
+		{"the token is missing", 401, false, true},
+		{"it is broken", 500, false, false},
+		{"its proxy finds nobody behind it", 503, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodHead {
+					t.Error("only a list may cost a list")
+				}
+				w.WriteHeader(c.code)
+			})
+			err := newClient(t, url, nil).Probe(t.Context())
+			require.Equal(t, c.reachable, err == nil, "%v", err)
+			if c.unauthorized {
+				require.ErrorIs(t, err, authclient.ErrUnauthorized)
+			} else {
+				require.NotErrorIs(t, err, authclient.ErrUnauthorized)
+			}
+		})
+	}
+}
+
+func TestAnAuthWorkerThatIsAway(t *testing.T) {
+	t.Parallel()
+	worker, err := demo.StartAuthWorker(t.Context(), demo.AuthWorkerOptions{WebhookSecret: "secret", BypassToken: token})
+	require.NoError(t, err)
+	c := newClient(t, worker.URL(), nil)
+	require.NoError(t, c.Probe(t.Context()))
+	require.NoError(t, worker.Stop(t.Context()))
+	require.Error(t, c.Probe(t.Context()))
+	_, err = c.List(t.Context(), ignore)
+	require.ErrorContains(t, err, "connection refused")
+	require.NotErrorIs(t, err, authclient.ErrDamaged)
+	require.NotContains(t, err.Error(), token)
+}

@@ -1,0 +1,379 @@
+package authclient_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/demo"
+)
+
+const token = "s3cret-bypass-token"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// newClient returns a client of url whose connections end with the test; adjust may be nil.
+func newClient(t *testing.T, url string, adjust func(*authclient.Options)) *authclient.Client {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	o := authclient.Options{BaseURL: url, Token: token, HTTPClient: &http.Client{Transport: transport}}
+	if adjust != nil {
+		adjust(&o)
+	}
+	c, err := authclient.New(o)
+	require.NoError(t, err)
+	return c
+}
+
+// serve answers all requests with h.
+func serve(t *testing.T, h http.HandlerFunc) (url string) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func serveText(t *testing.T, text string) (url string) {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
+}
+
+func ignore(authclient.Workspace) error { return nil }
+
+// startDemo starts a demo Auth Worker with one user.
+func startDemo(t *testing.T, adjust func(*demo.AuthWorkerOptions)) (worker *demo.AuthWorker, userID, instanceID string) {
+	t.Helper()
+	o := demo.AuthWorkerOptions{WebhookSecret: "secret", BypassToken: token}
+	if adjust != nil {
+		adjust(&o)
+	}
+	worker, err := demo.StartAuthWorker(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, worker.Stop(ctx))
+	})
+	var account struct {
+		DefaultInstanceID string
+		User              struct{ ID string }
+	}
+	post(t, worker.URL()+"/signup", `{"email":"ann@example.com","password":"correct horse"}`, &account)
+	return worker, account.User.ID, account.DefaultInstanceID
+}
+
+// addInstance does what an administrator does.
+func addInstance(t *testing.T, worker *demo.AuthWorker, userID, id string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"instanceId": id})
+	require.NoError(t, err)
+	post(t, worker.URL()+"/internal/admin/users/"+userID+"/instances", string(body), nil)
+}
+
+func post(t *testing.T, url, body string, into any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Less(t, resp.StatusCode, 300)
+	if into != nil {
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(into))
+	}
+}
+
+func TestTheListOfAnAuthWorkerIsStreamed(t *testing.T) {
+	t.Parallel()
+	worker, userID, first := startDemo(t, nil)
+	addInstance(t, worker, userID, "../../etc x")
+	before := time.Now()
+	var ids []string
+	summary, err := newClient(t, worker.URL(), nil).List(t.Context(), func(w authclient.Workspace) error {
+		require.Equal(t, userID, w.UserID)
+		require.NotEmpty(t, w.Name)
+		require.WithinDuration(t, time.Now(), w.CreatedAt, time.Minute)
+		ids = append(ids, w.InstanceID)
+		return nil
+	})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{first, "../../etc x"}, ids)
+	require.Equal(t, 2, summary.Entries)
+	require.Equal(t, 1, summary.InvalidEntries)
+	require.Equal(t, 2, *summary.ClaimedEntries)
+	require.WithinRange(t, summary.FetchStartedAt, before, time.Now())
+}
+
+func TestFaultsOfAnAuthWorkerNeverLookLikeACompleteList(t *testing.T) {
+	t.Parallel()
+	worker, userID, _ := startDemo(t, nil)
+	addInstance(t, worker, userID, "another")
+	c := newClient(t, worker.URL(), func(o *authclient.Options) { o.IdleTimeout = 50 * time.Millisecond })
+	for name, f := range map[string]struct { //nolint:paralleltest // they share the worker and its fault
+		fault demo.Fault
+		want  error
+	}{
+		"truncated":                  {demo.FaultTruncated, authclient.ErrDamaged},
+		"garbage":                    {demo.FaultGarbage, authclient.ErrDamaged},
+		"an entry without an id":     {demo.FaultEntryWithoutID, authclient.ErrDamaged},
+		"fewer entries than claimed": {demo.FaultFewerThanClaimed, authclient.ErrDamaged},
+		"slow":                       {demo.FaultSlow, authclient.ErrTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			worker.SetFault(f.fault)
+			_, err := c.List(t.Context(), ignore)
+			require.ErrorIs(t, err, f.want)
+		})
+	}
+	worker.SetFault(demo.FaultFailing)
+	_, err := c.List(t.Context(), ignore)
+	var status *authclient.StatusError
+	require.ErrorAs(t, err, &status)
+	require.Equal(t, &authclient.StatusError{Code: 500, Message: "Internal error"}, status)
+}
+
+func TestListsThatAreWhole(t *testing.T) {
+	t.Parallel()
+	claim := func(n int) *int { return &n }
+	for _, c := range []struct {
+		name, body       string
+		entries, invalid int
+		claimed          *int
+	}{
+		{"empty", `{"workspaces":[],"metadata":{"totalUsers":0,"totalWorkspaces":0}}`, 0, 0, claim(0)},
+		{"without metadata", `{"workspaces":[{"instanceId":"abc"}]}`, 1, 0, nil},
+		{"with metadata that is null", `{"workspaces":[{"instanceId":"abc"}],"metadata":null}`, 1, 0, nil},
+		{"with metadata first", `{"metadata":{"totalWorkspaces":1},"workspaces":[{"instanceId":"abc"}]}`, 1, 0, claim(1)},
+		{"a shared workspace once per member", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"abc","userId":"b"}],"metadata":{"totalUsers":2,"totalWorkspaces":2}}`, 2, 0, claim(2)},
+		{"more entries than claimed", `{"workspaces":[{"instanceId":"abc"}],"metadata":{"totalWorkspaces":0}}`, 1, 0, claim(0)},
+		{"ids that no store can have", `{"workspaces":[{"instanceId":"ab"},{"instanceId":"../x"},{"instanceId":"_abc"}]}`, 3, 3, nil},
+		{"odd or missing fields beside the id", `{"workspaces":[{"instanceId":"abc","userId":7,"name":null,"createdAt":"yesterday"},{"instanceId":"abd","createdAt":{}}]}`, 2, 0, nil},
+		{"members that are new to us", `{"version":[1,{"a":2}],"workspaces":[{"instanceId":"abc","plan":{}}],"next":null} ` + "\n", 1, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			summary, err := newClient(t, serveText(t, c.body), nil).List(t.Context(), func(w authclient.Workspace) error {
+				require.NotEmpty(t, w.InstanceID)
+				require.True(t, w.CreatedAt.IsZero())
+				return nil
+			})
+			require.NoError(t, err)
+			require.Equal(t, c.entries, summary.Entries)
+			require.Equal(t, c.invalid, summary.InvalidEntries)
+			require.Equal(t, c.claimed, summary.ClaimedEntries)
+		})
+	}
+}
+
+func TestListsThatAreDamaged(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, body, says string }{
+		{"no body", ``, "cut off"},
+		{"a page of HTML", `<html><body>` + token + `</body></html>`, `text/html`},
+		{"an array", `[]`, "'{'"},
+		{"null", `null`, "'{'"},
+		{"an error in a 200", `{"error":"oops"}`, "workspaces is missing"},
+		{"workspaces that are null", `{"workspaces":null}`, "'['"},
+		{"workspaces that are an object", `{"workspaces":{}}`, "'['"},
+		{"workspaces twice", `{"workspaces":[{"instanceId":"abc"}],"workspaces":[]}`, "workspaces comes twice"},
+		{"metadata twice", `{"metadata":{"totalWorkspaces":1},"workspaces":[],"metadata":{}}`, "metadata comes twice"},
+		{"cut in an entry", `{"workspaces":[{"instanceId":"abc"},{"instan`, "cut off"},
+		{"cut between entries", `{"workspaces":[{"instanceId":"abc"},`, "cut off"},
+		{"cut after the entries", `{"workspaces":[{"instanceId":"abc"}]`, "cut off"},
+		{"cut in the metadata", `{"workspaces":[],"metadata":{`, "cut off"},
+		{"an entry that is null", `{"workspaces":[{"instanceId":"abc"},null]}`, "entry 2 has no id"},
+		{"an entry that is a string", `{"workspaces":["abc"]}`, "entry 1 is no object with an id"},
+		{"an entry without an id", `{"workspaces":[{"userId":"abc"}]}`, "entry 1 has no id"},
+		{"an id that is null", `{"workspaces":[{"instanceId":null}]}`, "entry 1 has no id"},
+		{"an id that is empty", `{"workspaces":[{"instanceId":""}]}`, "entry 1 has no id"},
+		{"an id that is a number", `{"workspaces":[{"instanceId":7}]}`, "entry 1 is no object with an id"},
+		{"a missing comma", `{"workspaces":[{"instanceId":"abc"} {"instanceId":"abd"}]}`, "entry 2"},
+		{"fewer entries than claimed", `{"metadata":{"totalWorkspaces":2},"workspaces":[{"instanceId":"abc"}]}`, "1 entries of the 2"},
+		{"none of the claimed entries", `{"workspaces":[],"metadata":{"totalWorkspaces":1}}`, "0 entries of the 1"},
+		{"a claim that is a string", `{"workspaces":[],"metadata":{"totalWorkspaces":"1"}}`, "metadata"},
+		{"metadata that are a list", `{"workspaces":[],"metadata":[]}`, "metadata"},
+		{"another list behind it", `{"workspaces":[]}{"workspaces":[]}`, "something follows"},
+		{"garbage behind it", `{"workspaces":[]}x`, "something follows"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := newClient(t, serveText(t, c.body), nil).List(t.Context(), ignore)
+			require.ErrorIs(t, err, authclient.ErrDamaged)
+			require.ErrorContains(t, err, c.says)
+			require.NotContains(t, err.Error(), token)
+		})
+	}
+}
+
+func TestABodyThatEndsOrBreaksOnTheWayIsDamaged(t *testing.T) {
+	t.Parallel()
+	const whole = `{"workspaces":[{"instanceId":"abc"}]}`
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = io.WriteString(z, whole)
+	require.NoError(t, z.Close())
+	flipped := bytes.Clone(packed.Bytes())
+	flipped[len(flipped)-6] ^= 1 // in the checksum
+	compressed := func(body []byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(body)
+		}
+	}
+	for name, h := range map[string]http.HandlerFunc{
+		"shorter than its Content-Length": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, whole)
+		},
+		"a chunk is missing": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, whole)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+		"compressed and cut":                    compressed(packed.Bytes()[:packed.Len()-9]),
+		"compressed, with a wrong checksum":     compressed(flipped),
+		"said to be compressed though it isn't": compressed([]byte(whole)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := newClient(t, serve(t, h), nil).List(t.Context(), ignore)
+			require.ErrorIs(t, err, authclient.ErrDamaged)
+		})
+	}
+	summary, err := newClient(t, serve(t, compressed(packed.Bytes())), nil).List(t.Context(), ignore)
+	require.NoError(t, err)
+	require.Equal(t, 1, summary.Entries)
+}
+
+func TestAnErrorOfTheReceiverEndsTheListAsItIs(t *testing.T) {
+	t.Parallel()
+	full := errors.New("the disk is full")
+	seen := 0
+	_, err := newClient(t, serveText(t, `{"workspaces":[{"instanceId":"abc"},{"instanceId":"abd"}]}`), nil).
+		List(t.Context(), func(authclient.Workspace) error { seen++; return full })
+	require.ErrorIs(t, err, full)
+	require.EqualError(t, err, full.Error())
+	require.Equal(t, 1, seen)
+}
+
+// stall sends the text and then nothing until the caller hangs up.
+func stall(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if text != "" {
+			_, _ = io.WriteString(w, text)
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+	}
+}
+
+func TestAListThatStandsStillIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"before the header": "", "in the middle": `{"workspaces":[{"instanceId":"abc"},`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, stall(text))
+			_, err := newClient(t, url, func(o *authclient.Options) { o.IdleTimeout = 20 * time.Millisecond }).List(t.Context(), ignore)
+			require.ErrorIs(t, err, authclient.ErrTimeout)
+			_, err = newClient(t, url, func(o *authclient.Options) { o.ListTimeout = 20 * time.Millisecond }).List(t.Context(), ignore)
+			require.ErrorIs(t, err, authclient.ErrTimeout)
+			require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's own deadline is another matter")
+
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer cancel()
+			_, err = newClient(t, url, nil).List(ctx, ignore)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotErrorIs(t, err, authclient.ErrTimeout)
+		})
+	}
+}
+
+// drip is the body of an answer that comes line by line, 20 s apart.
+func drip(lines ...string) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		for _, line := range lines {
+			<-time.After(20 * time.Second)
+			_, _ = io.WriteString(w, line)
+		}
+		_ = w.Close()
+	}()
+	return r
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestNeitherAListThatDripsNorASlowReceiverIsIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		answer := roundTrip(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: drip(
+				`{"workspaces":[`, `{"instanceId":"abc"}`, `,{"instanceId":"abd"}`, `]`, `}`,
+			)}, nil
+		})
+		c := newClient(t, "http://auth.example.com", func(o *authclient.Options) { o.HTTPClient = &http.Client{Transport: answer} })
+		start := time.Now()
+		_, err := c.List(t.Context(), func(authclient.Workspace) error {
+			<-time.After(time.Minute)
+			return nil
+		})
+		require.NoError(t, err)
+		require.Greater(t, time.Since(start), 2*time.Minute, "with 30 s allowed for idleness")
+	})
+}
+
+func TestALongListIsReadInLittleMemory(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
+	const entries = 100_000
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		out := bufio.NewWriter(w)
+		_, _ = io.WriteString(out, `{"workspaces":[`)
+		for i := range entries {
+			if i > 0 {
+				_, _ = io.WriteString(out, ",")
+			}
+			_, _ = fmt.Fprintf(out, `{"instanceId":"5f1f6f3e-0000-4000-8000-%012d","userId":"0b6f2a50-0000-4000-8000-%012d",`+
+				`"name":"Workspace %d","createdAt":"2026-11-23T18:29:10.028Z","lastAccessedAt":"2026-11-23T18:29:10.028Z","isDefault":false}`, i, i, i)
+		}
+		_, _ = fmt.Fprintf(out, `],"metadata":{"totalUsers":%d,"totalWorkspaces":%d}}`, entries, entries)
+		_ = out.Flush()
+	})
+	live := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := live()
+	var most uint64
+	seen := 0
+	summary, err := newClient(t, url, nil).List(t.Context(), func(authclient.Workspace) error {
+		if seen++; seen%(entries/10) == 0 {
+			most = max(most, live())
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, entries, summary.Entries)
+	require.Less(t, int64(most)-int64(before), int64(8<<20), "the list itself has over 20 MB")
+}

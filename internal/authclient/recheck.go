@@ -1,0 +1,142 @@
+package authclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Absence answers whether a workspace is gone.
+type Absence struct {
+	// Absent is true when the complete list did not hold the id.
+	Absent bool
+	// ListEntries is the length of that list. Of an empty one the caller may think what it likes.
+	ListEntries int
+	// FetchedAt is the moment before that list was asked for. It is after the call of Absent began.
+	FetchedAt time.Time
+}
+
+// Absent reports whether the complete authoritative list, asked for after this call began, lacks the id.
+//
+// The Auth Worker bounds how often it may be asked, so all callers that wait when a list is asked for share it; a caller that comes
+// while it is under way waits for the next. A lone call is answered at once, but after ListBurst lists in a row the next one waits
+// for up to MinListInterval, and longer when the Auth Worker asks for that: ctx says how long the caller will. The error of a
+// list, one of those of List, goes to all who share it.
+func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
+	r := c.join(ctx, id)
+	select {
+	case <-r.done:
+		if r.err != nil {
+			return Absence{}, r.err
+		}
+		return Absence{Absent: !r.listed[id], ListEntries: r.summary.Entries, FetchedAt: r.summary.FetchStartedAt}, nil
+	case <-ctx.Done():
+		c.leave(r)
+		return Absence{}, fmt.Errorf("waiting for the workspace list: %w", context.Cause(ctx))
+	}
+}
+
+// recheck is one fetch of the list on behalf of all who wait for it. It ends when the fetch does or when nobody waits any more.
+type recheck struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// Guarded by Client.mu. While the recheck is Client.next, callers add their ids to listed; from then on only its own
+	// goroutine touches listed, until done is closed.
+	waiting int
+	listed  map[string]bool
+
+	// Set before done is closed.
+	summary ListSummary
+	err     error
+	done    chan struct{}
+}
+
+func (c *Client) join(ctx context.Context, id string) *recheck {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.next
+	if r == nil {
+		r = &recheck{listed: map[string]bool{}, done: make(chan struct{})}
+		// The fetch is everybody's: the first caller gives it its values (tracing), but not its end.
+		r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		c.next = r
+		go c.run(r)
+	}
+	r.waiting++
+	r.listed[id] = false
+	return r
+}
+
+func (c *Client) leave(r *recheck) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.waiting--; r.waiting > 0 {
+		return
+	}
+	r.cancel()
+	if c.next == r {
+		c.next = nil // a later caller must not join what is ending
+	}
+}
+
+func (c *Client) run(r *recheck) {
+	defer close(r.done)
+	defer r.cancel()
+	// One fetch at a time: while one is under way, the callers gather for the next.
+	select {
+	case c.fetching <- struct{}{}:
+		defer func() { <-c.fetching }()
+	case <-r.ctx.Done():
+		r.err = r.ctx.Err()
+		return
+	}
+	if r.err = c.awaitTurn(r.ctx); r.err != nil {
+		return
+	}
+	c.mu.Lock()
+	if c.next == r {
+		c.next = nil
+	}
+	c.mu.Unlock()
+	r.summary, r.err = c.List(r.ctx, func(w Workspace) error {
+		if _, wanted := r.listed[w.InstanceID]; wanted {
+			r.listed[w.InstanceID] = true
+		}
+		return nil
+	})
+	c.heed(r.err)
+}
+
+// awaitTurn waits until the Auth Worker may be asked for another list.
+func (c *Client) awaitTurn(ctx context.Context) error {
+	c.mu.Lock()
+	quiet := time.Until(c.quietTil)
+	c.mu.Unlock()
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return c.limiter.Wait(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// heed keeps the next fetch back for as long as the Auth Worker asked. With a 429 it may not say how long; then it is the usual
+// pace, because what is left of the burst would only be refused as well.
+func (c *Client) heed(err error) {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return
+	}
+	quiet := status.RetryAfter
+	if quiet == 0 && status.Code == http.StatusTooManyRequests {
+		quiet = c.interval
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quietTil = time.Now().Add(quiet)
+}

@@ -1,0 +1,155 @@
+// Package demo holds stand-ins for the systems around Storekeeper, for trying it out and for tests; not for production.
+//
+// AuthWorker is an Auth Worker in Go with the public and the internal part of the real one's contract. Error bodies come in
+// the two shapes of the contract: {"error":"text"} from the handlers of /internal, {"success":false,"error":{"message":"text"}}
+// from all others and from the router (404, 405, 429). As in newer versions there is no GET /internal/users/:userId/instances.
+//
+// What a real administrator does behind the scenes has endpoints of the demo's own, with the token of /internal. As in the
+// contract they send no webhook:
+//
+//	POST   /internal/admin/users/{userId}/instances {"instanceId":"…"}   adds a store id, any string, to a user's; one that
+//	                                                                     another user has already is thereby shared
+//	DELETE /internal/admin/users/{userId}/instances?instanceId=…         takes it away again
+//	DELETE /internal/admin/users/{userId}                                deletes a user
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"go.uber.org/zap"
+)
+
+// AuthWorkerOptions configures a demo Auth Worker. BypassToken and WebhookSecret are required.
+type AuthWorkerOptions struct {
+	// Listen is a host:port; port 0 picks a free one. Empty means 127.0.0.1:0.
+	Listen string
+	// DatabasePath is the SQLite file of users and workspaces, created when missing. Empty keeps them in memory.
+	DatabasePath string
+	// WebhookURL receives the events. Empty sends none.
+	WebhookURL string
+	// WebhookSecret goes into the X-Webhook-Secret header.
+	WebhookSecret string
+	// BypassToken is the bearer token of /internal.
+	BypassToken string
+	// Logger may be nil.
+	Logger *zap.Logger
+	// RetryDelays are the pauses before each further attempt to deliver an event. Nil means 0.5 s and 1 s: three attempts.
+	RetryDelays []time.Duration
+	// RateLimitPerMinute bounds the requests of one address, 60 in production. 0 means no limit.
+	RateLimitPerMinute int
+}
+
+// AuthWorker is a running demo Auth Worker.
+type AuthWorker struct {
+	store    *store
+	notifier *notifier
+	faults   faults
+	limiter  rateLimiter
+	token    string
+	log      *zap.Logger
+	server   *http.Server
+	url      string
+	served   chan struct{} // closed when the server's goroutine has ended
+}
+
+// StartAuthWorker opens the database and starts serving; it answers requests when it returns. ctx bounds the start only.
+func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, error) {
+	if o.BypassToken == "" || o.WebhookSecret == "" {
+		return nil, errors.New("the demo auth worker needs a bypass token and a webhook secret")
+	}
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.RetryDelays == nil {
+		o.RetryDelays = []time.Duration{500 * time.Millisecond, time.Second}
+	}
+	st, err := openStore(ctx, o.DatabasePath)
+	if err != nil {
+		return nil, fmt.Errorf("opening the demo auth worker's database: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the demo auth worker: %w", err), st.close())
+	}
+	a := &AuthWorker{
+		store:    st,
+		notifier: newNotifier(context.WithoutCancel(ctx), o.WebhookURL, o.WebhookSecret, o.RetryDelays, o.Logger),
+		faults:   faults{replaced: make(chan struct{})},
+		limiter:  rateLimiter{perMinute: o.RateLimitPerMinute},
+		token:    o.BypassToken,
+		log:      o.Logger,
+		url:      "http://" + listener.Addr().String(),
+		served:   make(chan struct{}),
+	}
+	a.server = &http.Server{
+		Handler:           a.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          zap.NewStdLog(o.Logger),
+	}
+	go func() {
+		defer close(a.served)
+		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("demo auth worker stopped serving", zap.Error(err))
+		}
+	}()
+	return a, nil
+}
+
+// URL is where it answers, without a trailing slash.
+func (a *AuthWorker) URL() string { return a.url }
+
+// SetWebhookURL sends events to url from now on, further attempts of events under way included. Empty sends none.
+func (a *AuthWorker) SetWebhookURL(url string) { a.notifier.setURL(url) }
+
+// SetWebhooksLost makes all further events vanish, as if each of their three attempts had failed.
+func (a *AuthWorker) SetWebhooksLost(lost bool) { a.notifier.setLost(lost) }
+
+// SetFault makes the list faulty from now on, until the next call; FaultNone mends it. A list that FaultSlow holds back is
+// released.
+func (a *AuthWorker) SetFault(f Fault) { a.faults.set(f) }
+
+// Stop ends requests and events under way as ctx allows, drops what is left of them, and closes the database. It returns
+// ctx's error when it had to drop something. It must be called once.
+func (a *AuthWorker) Stop(ctx context.Context) error {
+	a.SetFault(FaultNone) // no list stands in the way
+	err := a.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, a.server.Close())
+	}
+	<-a.served
+	return errors.Join(err, a.notifier.stop(ctx), a.store.close())
+}
+
+func (a *AuthWorker) routes() http.Handler {
+	r := chi.NewRouter()
+	r.Use(a.limitRate)
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeError(w, http.StatusNotFound, "Not found") })
+	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusMethodNotAllowed, "Method not allowed")
+	})
+
+	public := func(h handler) http.HandlerFunc { return a.endpoint(writeError, h) }
+	r.Post("/signup", public(a.signup))
+	r.Post("/login", public(a.login))
+	r.Get("/workspaces", public(a.listOwn))
+	r.Post("/workspaces", public(a.create))
+	r.Delete("/workspaces/{id}", public(a.remove))
+
+	internal := func(h handler) http.HandlerFunc { return a.endpoint(writeInternalError, a.withToken(h)) }
+	r.Get("/internal/workspaces", internal(a.listAll))
+	r.Post("/internal/admin/users/{userId}/instances", internal(a.addInstance))
+	r.Delete("/internal/admin/users/{userId}/instances", internal(a.removeInstance))
+	r.Delete("/internal/admin/users/{userId}", internal(a.deleteUser))
+	return r
+}
