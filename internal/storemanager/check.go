@@ -1,0 +1,112 @@
+package storemanager
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// maxText bounds, in bytes, each text that a caller chooses: owners, request and run ids, and, of holds, reason and
+	// actor. It is Temporal's own limit for ids.
+	maxText = 1000
+	// maxReport bounds, in bytes, what a reconcile run leaves: KeptReconcileRuns of them are shown at once.
+	maxReport = 64 << 10
+)
+
+func (q EnsureRequest) check() error {
+	return firstOf(checkID(q.StoreID), checkTime("at", q.At), checkLength("requestId", q.RequestID))
+}
+
+func (q DeletionRequest) check() error {
+	return firstOf(checkID(q.StoreID), checkTime("at", q.At), checkTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner))
+}
+
+func (q StopRequest) check() error {
+	return firstOf(checkID(q.StoreID), checkText("owner", q.Owner))
+}
+
+func (h Hold) check() error {
+	err := firstOf(checkRequired("reason", h.Reason), checkRequired("actor", h.Actor))
+	if err == nil && h.ExpiresAt != nil {
+		err = checkTime("expiresAt", *h.ExpiresAt)
+	}
+	return err
+}
+
+// normal is the hold as it is kept. Long texts are cut, not refused: the store of an operator with a long story must not be
+// deleted for it.
+func (h Hold) normal() Hold {
+	h.Reason, h.Actor = cut(h.Reason), cut(h.Actor)
+	if h.ExpiresAt != nil {
+		h.ExpiresAt = new(precise(*h.ExpiresAt))
+	}
+	return h
+}
+
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	const mark = "…"
+	return strings.ToValidUTF8(s[:maxText-len(mark)], "") + mark
+}
+
+func (run ReconcileRun) check() error {
+	err := firstOf(checkText("runId", run.RunID), checkTime("startedAt", run.StartedAt), checkTime("completedAt", run.CompletedAt))
+	switch {
+	case err != nil:
+		return err
+	case len(run.Error)+len(run.Report) > maxReport:
+		return fmt.Errorf("%w: error and report together are over %d bytes", ErrInvalid, maxReport)
+	case len(run.Report) > 0 && !json.Valid(run.Report):
+		return fmt.Errorf("%w: report is no JSON", ErrInvalid)
+	}
+	return nil
+}
+
+func checkID(id string) error {
+	if !ValidID(id) {
+		return fmt.Errorf("%w: %.80q can't be the id of a store", ErrInvalid, id)
+	}
+	return nil
+}
+
+func checkText(name, s string) error {
+	return firstOf(checkRequired(name, s), checkLength(name, s))
+}
+
+func checkRequired(name, s string) error {
+	if s == "" {
+		return fmt.Errorf("%w: %s is required", ErrInvalid, name)
+	}
+	return nil
+}
+
+func checkLength(name, s string) error {
+	if len(s) > maxText {
+		return fmt.Errorf("%w: %s is over %d bytes", ErrInvalid, name, maxText)
+	}
+	return nil
+}
+
+// checkTime refuses what JSON can't express: what is stored must come out again.
+func checkTime(name string, t time.Time) error {
+	if t.IsZero() {
+		return fmt.Errorf("%w: %s is required", ErrInvalid, name)
+	}
+	if year := t.UTC().Year(); year < 1 || year > 9999 {
+		return fmt.Errorf("%w: %s is out of the range of years", ErrInvalid, name)
+	}
+	return nil
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

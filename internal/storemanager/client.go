@@ -1,0 +1,222 @@
+package storemanager
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	maxResponseBody = 16 << 20 // the largest page or reconciliation is about a quarter of it
+	clientTimeout   = 30 * time.Second
+	dialTimeout     = 5 * time.Second
+	idleConns       = 64 // calls come tens at a time; by default all but two connections would be thrown away after each wave
+)
+
+// Client is the Manager that asks another process, one that serves Handler. It is safe for concurrent use.
+//
+// An error that is none of the package's own is worth a retry, which is safe: the call may or may not have been carried out.
+type Client struct {
+	base  *url.URL
+	token string
+	http  *http.Client
+}
+
+var _ Manager = (*Client)(nil)
+
+// NewClient asks the store manager at baseURL, http or https, with or without a path, and sends it the token. A nil hc means
+// a client of its own: 30 s for each call, and connections for tens of calls at a time. Redirects are not followed.
+func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
+	base, err := url.Parse(baseURL)
+	switch {
+	case err != nil:
+		return nil, errors.New("store manager URL: it can't be parsed") // err repeats the URL, and so a password in it
+	case base.Scheme != "http" && base.Scheme != "https", base.Host == "":
+		return nil, errors.New("store manager URL: want http(s)://host[:port][/path]")
+	case base.User != nil, base.RawQuery != "", base.Fragment != "":
+		return nil, errors.New("store manager URL: user, query and fragment are not taken")
+	case token == "":
+		return nil, errors.New("store manager token: it is empty")
+	}
+	if hc == nil {
+		hc = &http.Client{Timeout: clientTimeout, Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout: dialTimeout,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConns:        idleConns,
+			MaxIdleConnsPerHost: idleConns,
+			IdleConnTimeout:     90 * time.Second,
+		}}
+	}
+	own := *hc
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{base: base, token: token, http: &own}, nil
+}
+
+// CloseIdleConnections lets go of connections that no call is using.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// Ping returns nil if the store manager answers and takes the token; ErrUnauthorized if it refuses it.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.Overview(ctx)
+	return err
+}
+
+// Ensure implements Manager.
+func (c *Client) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error) {
+	return askStore[EnsureResult](ctx, c, http.MethodPut, q.StoreID, "", q)
+}
+
+// EnsureBatch implements Manager.
+func (c *Client) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
+	answer, err := ask[batchResponse](ctx, c, http.MethodPost, c.base.JoinPath("v1", "stores"), batchRequest{qs})
+	if err != nil {
+		return nil, err
+	}
+	if len(answer.Results) != len(qs) {
+		return nil, fmt.Errorf("the store manager answered %d results for %d stores", len(answer.Results), len(qs))
+	}
+	return answer.Results, nil
+}
+
+// BeginDeletion implements Manager.
+func (c *Client) BeginDeletion(ctx context.Context, q DeletionRequest) (DeletionResult, error) {
+	return askStore[DeletionResult](ctx, c, http.MethodPut, q.StoreID, "deletion", q)
+}
+
+// CancelDeletion implements Manager.
+func (c *Client) CancelDeletion(ctx context.Context, id string) (Store, error) {
+	return askStore[Store](ctx, c, http.MethodDelete, id, "deletion", nil)
+}
+
+// Stop implements Manager.
+func (c *Client) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
+	return askStore[StopResult](ctx, c, http.MethodPost, q.StoreID, "stop", q)
+}
+
+// Hold implements Manager.
+func (c *Client) Hold(ctx context.Context, id string, h Hold) (Store, error) {
+	return askStore[Store](ctx, c, http.MethodPut, id, "hold", h)
+}
+
+// Release implements Manager.
+func (c *Client) Release(ctx context.Context, id string) (Store, error) {
+	return askStore[Store](ctx, c, http.MethodDelete, id, "hold", nil)
+}
+
+// Get implements Manager.
+func (c *Client) Get(ctx context.Context, id string) (Store, error) {
+	return askStore[Store](ctx, c, http.MethodGet, id, "", nil)
+}
+
+// List implements Manager.
+func (c *Client) List(ctx context.Context, q ListRequest) (Page, error) {
+	u := c.base.JoinPath("v1", "stores")
+	u.RawQuery = url.Values{"cursor": {q.Cursor}, "limit": {strconv.Itoa(q.Limit)}}.Encode()
+	return ask[Page](ctx, c, http.MethodGet, u, nil)
+}
+
+// Overview implements Manager.
+func (c *Client) Overview(ctx context.Context) (Overview, error) {
+	return ask[Overview](ctx, c, http.MethodGet, c.base.JoinPath("v1", "overview"), nil)
+}
+
+// MarkMissing implements Manager.
+func (c *Client) MarkMissing(ctx context.Context, m MissingMarks) error {
+	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "missing"), m)
+	return err
+}
+
+// RecordReconcile implements Manager.
+func (c *Client) RecordReconcile(ctx context.Context, run ReconcileRun) error {
+	if err := run.check(); err != nil { // without an id it would be another path
+		return err
+	}
+	u := c.base.JoinPath("v1", "reconciliation", "runs", url.PathEscape(run.RunID))
+	_, err := ask[nothing](ctx, c, http.MethodPut, u, run)
+	return err
+}
+
+// Reconciliation implements Manager.
+func (c *Client) Reconciliation(ctx context.Context) (Reconciliation, error) {
+	return ask[Reconciliation](ctx, c, http.MethodGet, c.base.JoinPath("v1", "reconciliation"), nil)
+}
+
+// askStore calls /v1/stores/{id}/{part}. The id is checked here: "" or ".." would be another path.
+func askStore[T any](ctx context.Context, c *Client, method, id, part string, body any) (T, error) {
+	if err := checkID(id); err != nil {
+		var none T
+		return none, err
+	}
+	return ask[T](ctx, c, method, c.base.JoinPath("v1", "stores", id, part), body)
+}
+
+// ask sends body as JSON, unless it is nil, and reads the answer.
+func ask[T any](ctx context.Context, c *Client, method string, u *url.URL, body any) (T, error) {
+	var result, none T
+	req, err := c.request(ctx, method, u, body)
+	if err != nil {
+		return none, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return none, fmt.Errorf("ask store manager: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody+1))
+	switch {
+	case err != nil:
+		return none, fmt.Errorf("read answer of store manager: %w", err)
+	case len(answer) > maxResponseBody:
+		return none, fmt.Errorf("the answer of the store manager is over %d bytes", maxResponseBody)
+	case resp.StatusCode != http.StatusOK:
+		return none, failure(resp, answer)
+	}
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return none, fmt.Errorf("read answer of store manager: %w", err)
+	}
+	return result, nil
+}
+
+func (c *Client) request(ctx context.Context, method string, u *url.URL, body any) (*http.Request, error) {
+	var content io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		content = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), content)
+	if err != nil {
+		return nil, fmt.Errorf("ask store manager: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	// Present but empty, it is not sent: it lets the transport repeat a request whose idle connection turned out to be closed.
+	req.Header["Idempotency-Key"] = []string{}
+	return req, nil
+}
+
+// failure is the problem in an answer. Another server's answer (a proxy's, say) is not shown, and never a typed error: that a
+// path is unknown there says nothing about a store.
+func failure(resp *http.Response, answer []byte) error {
+	var p problem
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != problemType || json.Unmarshal(answer, &p) != nil {
+		p = problem{Detail: http.StatusText(resp.StatusCode)}
+	}
+	p.Status = resp.StatusCode
+	return p.asError()
+}

@@ -1,0 +1,138 @@
+package storemanager
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// crashFileEnv makes the test binary a process that writes to that registry until it is killed.
+const crashFileEnv = "STOREMANAGER_CRASH_FILE"
+
+// writeUntilKilled creates stores, begins the deletion of each second one and stops each fourth, and prints each answer
+// once it has it.
+func writeUntilKilled(path string) {
+	ctx := context.Background()
+	r, err := Open(ctx, Options{Path: path})
+	if err != nil {
+		fmt.Println("failed", err)
+		return
+	}
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprintf("store-%d-%d", worker, i)
+				if _, err := r.Ensure(ctx, EnsureRequest{StoreID: id, At: t0}); err != nil {
+					fmt.Println("failed", err)
+					return
+				}
+				fmt.Println("created", id)
+				if i%2 == 0 {
+					if _, err := r.BeginDeletion(ctx, DeletionRequest{StoreID: id, At: t0, DeleteAt: t0, Owner: "run"}); err != nil {
+						fmt.Println("failed", err)
+						return
+					}
+					fmt.Println("pending", id)
+				}
+				if i%4 == 0 {
+					if _, err := r.Stop(ctx, StopRequest{StoreID: id, Owner: "run"}); err != nil {
+						fmt.Println("failed", err)
+						return
+					}
+					fmt.Println("stopped", id)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestWhatWasAnsweredSurvivesKill9(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "registry.db")
+	answered := map[string]string{} // the last answer by id; an id's answers come in order
+	for round := range 3 {
+		child := exec.CommandContext(t.Context(), os.Args[0])
+		child.Env = append(os.Environ(), crashFileEnv+"="+path)
+		out, err := child.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, child.Start())
+
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); n++ { // until the pipe is empty: what was printed before the kill counts too
+			what, id, ok := strings.Cut(lines.Text(), " ")
+			require.True(t, ok, lines.Text())
+			require.NotEqual(t, "failed", what, lines.Text())
+			// Later rounds repeat the requests of the first, whose answers then tell less.
+			if round == 0 || answered[id] == "" {
+				answered[id] = what
+			}
+			if n == 0 {
+				_, err := Open(t.Context(), Options{Path: path})
+				require.ErrorContains(t, err, "another process has it open")
+			}
+			if n == 200 {
+				require.NoError(t, child.Process.Kill())
+			}
+		}
+		_ = child.Wait() // "signal: killed"
+
+		r, err := Open(t.Context(), Options{Path: path})
+		require.NoError(t, err)
+		var pending, stopped int
+		for id, what := range answered {
+			s, err := r.Get(t.Context(), id)
+			require.NoError(t, err, id)
+			switch what {
+			case "pending":
+				pending++
+				require.True(t, s.Deletion != nil || s.State == StateStopped, id)
+			case "stopped":
+				stopped++
+				require.Equal(t, StateStopped, s.State, id)
+			}
+		}
+		require.NotZero(t, pending)
+		require.NotZero(t, stopped)
+		requireCountsMatchRows(t, r)
+		require.NoError(t, r.Close())
+	}
+}
+
+// requireCountsMatchRows compares Overview with what a walk over all stores finds.
+func requireCountsMatchRows(t require.TestingT, r *Registry) {
+	ctx := context.Background()
+	o, err := r.Overview(ctx)
+	require.NoError(t, err)
+	var counted Overview
+	for cursor := ""; ; {
+		page, err := r.List(ctx, ListRequest{Cursor: cursor, Limit: MaxBatch})
+		require.NoError(t, err)
+		for _, s := range page.Stores {
+			counted.Monitored++
+			if s.Deletion != nil {
+				counted.DeletionPending++
+			}
+			if s.Hold != nil {
+				counted.Held++
+			}
+			if s.Pinned {
+				counted.Pinned++
+			}
+		}
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+	}
+	require.Equal(t, Overview{Monitored: o.Monitored, DeletionPending: o.DeletionPending, Held: o.Held, Pinned: o.Pinned}, counted)
+	require.EqualValues(t, o.Monitored, o.TotalProvisioned-o.TotalStopped)
+}

@@ -1,0 +1,78 @@
+package storemanager
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+const (
+	problemType = "application/problem+json"
+
+	codeInternal  = "internal"
+	maxDetail     = 500
+	aboutBlankURI = "about:blank" // RFC 9457: the title says no more than the status does
+)
+
+// problem is an error over HTTP (RFC 9457). Code is what a client branches on.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	Code   string `json:"code"`
+}
+
+// errNoRoute has a code of its own: "not found" is about stores, and a wrong URL may not look like it.
+var errNoRoute = errors.New("the store manager has no such route")
+
+// problems is both ways of the mapping: errors to codes in the server, codes to errors in the client.
+var problems = []struct {
+	err    error
+	code   string
+	status int
+}{
+	{ErrNotFound, "not_found", http.StatusNotFound},
+	{ErrInvalid, "invalid", http.StatusBadRequest},
+	{ErrTooEarly, "too_early", http.StatusConflict},
+	{ErrUnauthorized, "unauthorized", http.StatusUnauthorized},
+	{errNoRoute, "no_route", http.StatusNotFound},
+}
+
+// problemOf shows the text of errors that are the caller's business, and of no others.
+func problemOf(err error) problem {
+	for _, p := range problems {
+		if !errors.Is(err, p.err) {
+			continue
+		}
+		status := p.status
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			status = http.StatusRequestEntityTooLarge
+		}
+		return problem{aboutBlankURI, http.StatusText(status), status, fmt.Sprintf("%.*s", maxDetail, err.Error()), p.code}
+	}
+	status := http.StatusInternalServerError
+	return problem{Type: aboutBlankURI, Title: http.StatusText(status), Status: status, Code: codeInternal}
+}
+
+// remoteError is a problem as the client returns it.
+type remoteError struct {
+	problem
+	kind error // nil: worth a retry
+}
+
+func (e *remoteError) Error() string {
+	return fmt.Sprintf("the store manager answered %d: %s", e.Status, e.Detail)
+}
+
+func (e *remoteError) Unwrap() error { return e.kind }
+
+func (p problem) asError() error {
+	p.Detail = fmt.Sprintf("%.*s", maxDetail, p.Detail)
+	for _, known := range problems {
+		if p.Code == known.code {
+			return &remoteError{p, known.err}
+		}
+	}
+	return &remoteError{p, nil}
+}

@@ -1,0 +1,297 @@
+package storemanager
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// modelStore is what the test knows of one id: the fencing rules written down a second time, as sentences of state.
+type modelStore struct {
+	known, monitored bool
+	newest           time.Time // newest moment at which the workspace was known to exist (or, of a tombstone, to be gone)
+	createdBy        string
+	pending          *Deletion
+	cancelled        time.Time // newest event whose deletion was cancelled
+	heldUntil        time.Time // zero: not held
+	pinned           bool
+	stoppedBy        string
+}
+
+// model runs random requests against a registry and against a map, and compares.
+type model struct {
+	registry *Registry
+	clock    *clock
+	stores   map[string]*modelStore
+	created  int
+	stopped  int
+}
+
+var (
+	someIDs    = rapid.SampledFrom([]string{"store-a", "store-b", "store-c"})
+	someOwners = rapid.SampledFrom([]string{"run-1", "run-2"})
+	someTimes  = rapid.Custom(func(t *rapid.T) time.Time { return at(rapid.IntRange(-3, 12).Draw(t, "minutes")) })
+)
+
+func (m *model) store(t *rapid.T) (string, *modelStore) {
+	id := someIDs.Draw(t, "id")
+	return id, m.stores[id]
+}
+
+func (s *modelStore) cancel() {
+	if s.pending != nil {
+		s.cancelled = later(s.cancelled, s.pending.EventAt)
+		s.pending = nil
+	}
+}
+
+func (m *model) held(s *modelStore) bool { return s.heldUntil.After(m.clock.Now()) }
+
+func (m *model) Ensure(t *rapid.T) {
+	id, s := m.store(t)
+	q := EnsureRequest{StoreID: id, At: someTimes.Draw(t, "at"), RequestID: rapid.SampledFrom([]string{"", "q-1", "q-2"}).Draw(t, "request")}
+	res, err := m.registry.Ensure(context.Background(), q)
+	require.NoError(t, err)
+
+	switch {
+	case !s.monitored && s.known && !q.At.After(s.newest):
+		require.Equal(t, EnsureStale, res.Outcome)
+	case !s.monitored:
+		require.Equal(t, EnsureCreated, res.Outcome)
+		*s = modelStore{known: true, monitored: true, newest: q.At, createdBy: q.RequestID}
+		m.created++
+	default:
+		stale := s.pending != nil && !q.At.After(s.pending.EventAt)
+		want := EnsureExists
+		if stale {
+			want = EnsureStale
+		}
+		if q.RequestID != "" && q.RequestID == s.createdBy {
+			want = EnsureCreated
+		}
+		require.Equal(t, want, res.Outcome)
+		require.Equal(t, s.pending != nil && !stale, res.DeletionCancelled)
+		if !stale {
+			s.cancel()
+			s.newest = later(s.newest, q.At)
+		}
+	}
+}
+
+func (m *model) BeginDeletion(t *rapid.T) {
+	id, s := m.store(t)
+	q := DeletionRequest{StoreID: id, At: someTimes.Draw(t, "at"), DeleteAt: someTimes.Draw(t, "deleteAt"), Owner: someOwners.Draw(t, "owner")}
+	res, err := m.registry.BeginDeletion(context.Background(), q)
+	require.NoError(t, err)
+
+	switch {
+	case !s.monitored:
+		require.Equal(t, DeletionAlreadyStopped, res.Outcome)
+		s.known, s.newest = true, later(s.newest, q.At)
+	case q.At.Before(s.newest) || !q.At.After(s.cancelled):
+		require.Equal(t, DeletionStale, res.Outcome)
+	case m.held(s):
+		require.Equal(t, DeletionHeld, res.Outcome)
+	case s.pinned:
+		require.Equal(t, DeletionPinned, res.Outcome)
+	case s.pending != nil && s.pending.Owner == q.Owner:
+		require.Equal(t, DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.pending.DeleteAt}, res)
+		s.pending.EventAt = later(s.pending.EventAt, q.At)
+	default:
+		require.Equal(t, DeletionResult{Outcome: DeletionScheduled, DeleteAt: q.DeleteAt}, res)
+		event := q.At
+		if s.pending != nil {
+			event = later(event, s.pending.EventAt)
+		}
+		s.pending = &Deletion{EventAt: event, DeleteAt: q.DeleteAt, Owner: q.Owner}
+	}
+}
+
+func (m *model) Stop(t *rapid.T) {
+	id, s := m.store(t)
+	owner, now := someOwners.Draw(t, "owner"), m.clock.Now()
+	res, err := m.registry.Stop(context.Background(), StopRequest{StoreID: id, Owner: owner})
+
+	mayStop := s.monitored && s.pending != nil && s.pending.Owner == owner && !m.held(s) && !s.pinned
+	switch {
+	case mayStop && now.Before(s.pending.DeleteAt):
+		require.ErrorIs(t, err, ErrTooEarly)
+	case mayStop:
+		require.NoError(t, err)
+		require.Equal(t, StopStopped, res.Outcome)
+		*s = modelStore{known: true, newest: s.pending.EventAt, stoppedBy: owner}
+		m.stopped++
+	case s.monitored:
+		require.NoError(t, err)
+		require.Equal(t, StopNotPending, res.Outcome)
+	case s.stoppedBy == owner:
+		require.NoError(t, err)
+		require.Equal(t, StopStopped, res.Outcome)
+	default:
+		require.NoError(t, err)
+		require.Equal(t, StopAlreadyStopped, res.Outcome)
+	}
+}
+
+// onMonitored runs a call that only a monitored store takes.
+func (m *model) onMonitored(t *rapid.T, call func(id string) error, then func(*modelStore)) {
+	id, s := m.store(t)
+	err := call(id)
+	if !s.monitored {
+		require.ErrorIs(t, err, ErrNotFound)
+		return
+	}
+	require.NoError(t, err)
+	then(s)
+}
+
+func (m *model) CancelDeletion(t *rapid.T) {
+	m.onMonitored(t, func(id string) error {
+		_, err := m.registry.CancelDeletion(context.Background(), id)
+		return err
+	}, (*modelStore).cancel)
+}
+
+func (m *model) Hold(t *rapid.T) {
+	until := m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "minutes")) * time.Minute)
+	m.onMonitored(t, func(id string) error {
+		_, err := m.registry.Hold(context.Background(), id, Hold{Reason: "r", Actor: "a", ExpiresAt: &until})
+		return err
+	}, func(s *modelStore) {
+		s.cancel()
+		s.heldUntil = until
+	})
+}
+
+func (m *model) Release(t *rapid.T) {
+	m.onMonitored(t, func(id string) error {
+		_, err := m.registry.Release(context.Background(), id)
+		return err
+	}, func(s *modelStore) { s.heldUntil = time.Time{} })
+}
+
+func (m *model) SetPins(t *rapid.T) {
+	ids, now := rapid.SliceOfNDistinct(someIDs, 0, 2, rapid.ID).Draw(t, "ids"), m.clock.Now()
+	require.NoError(t, m.registry.SetPins(context.Background(), ids))
+	for _, s := range m.stores {
+		s.pinned = false
+	}
+	for _, id := range ids {
+		s := m.stores[id]
+		if !s.monitored {
+			*s = modelStore{known: true, monitored: true, newest: s.newest}
+			m.created++
+		}
+		s.cancel()
+		s.newest = later(s.newest, now)
+		s.pinned = true
+	}
+}
+
+func (m *model) PassTime(t *rapid.T) {
+	m.clock.Set(m.clock.Now().Add(time.Duration(rapid.IntRange(1, 4).Draw(t, "minutes")) * time.Minute))
+}
+
+// Check is run after each request: it compares the monitored stores.
+func (m *model) Check(t *rapid.T) {
+	page, err := m.registry.List(context.Background(), ListRequest{})
+	require.NoError(t, err)
+	listed := map[string]Store{}
+	for _, got := range page.Stores {
+		listed[got.ID] = got
+	}
+	for id, want := range m.stores {
+		got, ok := listed[id]
+		require.Equal(t, want.monitored, ok)
+		if !ok {
+			continue
+		}
+		require.Equal(t, want.newest, got.EventAt)
+		require.Equal(t, want.pending, got.Deletion)
+		require.Equal(t, m.held(want), got.Hold != nil)
+		require.Equal(t, want.pinned, got.Pinned)
+		require.False(t, got.Deletion != nil && (got.Pinned || got.Hold != nil), "protected, and yet pending")
+	}
+}
+
+// checkAtTheEnd compares the rest, which is too slow to do after each request.
+func (m *model) checkAtTheEnd(t *rapid.T) {
+	for id, want := range m.stores {
+		got, err := m.registry.Get(context.Background(), id)
+		if !want.known {
+			require.ErrorIs(t, err, ErrNotFound)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, want.monitored, got.State == StateMonitored)
+		require.Equal(t, want.newest, got.EventAt)
+	}
+	requireCountsMatchRows(t, m.registry)
+	o, err := m.registry.Overview(context.Background())
+	require.NoError(t, err)
+	require.EqualValues(t, m.created, o.TotalProvisioned)
+	require.EqualValues(t, m.stopped, o.TotalStopped)
+}
+
+func TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{clock: &clock{now: t0}, stores: map[string]*modelStore{"store-a": {}, "store-b": {}, "store-c": {}}}
+		var err error
+		m.registry, err = Open(context.Background(), Options{Now: m.clock.Now})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, m.registry.Close()) }()
+		t.Repeat(rapid.StateMachineActions(m))
+		m.checkAtTheEnd(t)
+	})
+}
+
+// An older event never undoes a newer one: whatever the order in which events arrive, and however often, what they leave is
+// what the newest of them says.
+func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	type event struct {
+		Minute  int
+		Deleted bool
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		c := &clock{now: t0}
+		r, err := Open(context.Background(), Options{Now: c.Now})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, r.Close()) }()
+
+		minutes := rapid.SliceOfNDistinct(rapid.IntRange(0, 20), 1, 6, rapid.ID).Draw(t, "minutes")
+		var newest event
+		var events []event
+		for _, minute := range minutes {
+			e := event{minute, rapid.Bool().Draw(t, "deleted")}
+			events = append(events, e)
+			if len(events) == 1 || e.Minute > newest.Minute {
+				newest = e
+			}
+		}
+		deliveries := rapid.Permutation(append(events, events...)).Draw(t, "deliveries")
+		for i, e := range deliveries {
+			owner := fmt.Sprint("run-", i)
+			if !e.Deleted {
+				_, err := r.Ensure(context.Background(), EnsureRequest{StoreID: id, At: at(e.Minute)})
+				require.NoError(t, err)
+				continue
+			}
+			_, err := r.BeginDeletion(context.Background(), DeletionRequest{StoreID: id, At: at(e.Minute), DeleteAt: t0, Owner: owner})
+			require.NoError(t, err)
+			if rapid.Bool().Draw(t, "stop now") {
+				_, err := r.Stop(context.Background(), StopRequest{StoreID: id, Owner: owner})
+				require.NoError(t, err)
+			}
+		}
+		s, err := r.Get(context.Background(), id)
+		require.NoError(t, err)
+		gone := s.State == StateStopped || s.Deletion != nil
+		require.Equal(t, newest.Deleted, gone, "%+v", s)
+	})
+}

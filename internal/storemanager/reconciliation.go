@@ -1,0 +1,97 @@
+package storemanager
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// RecordReconcile implements Manager.
+func (r *Registry) RecordReconcile(ctx context.Context, run ReconcileRun) error {
+	if err := run.check(); err != nil {
+		return err
+	}
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+		if err := tx.recordReconcile(ctx, run); err != nil {
+			return struct{}{}, fmt.Errorf("write registry: %w", err)
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+func (tx *changes) recordReconcile(ctx context.Context, run ReconcileRun) error {
+	var replaced string
+	err := tx.QueryRowContext(ctx, `DELETE FROM reconcile_runs WHERE run_id = ? RETURNING error`, run.RunID).Scan(&replaced)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return err
+	default:
+		if err := tx.countReconcile(ctx, replaced == "", -1); err != nil {
+			return err
+		}
+	}
+	if err := tx.countReconcile(ctx, run.Error == "", +1); err != nil {
+		return err
+	}
+	completedAt := column(precise(run.CompletedAt))
+	if _, err := tx.ExecContext(ctx, `INSERT INTO reconcile_runs (run_id, started_at, completed_at, error, report)
+		VALUES (?, ?, ?, ?, ?)`, run.RunID, column(precise(run.StartedAt)), completedAt, run.Error, string(run.Report)); err != nil {
+		return err
+	}
+	if run.Error == "" {
+		if _, err := tx.ExecContext(ctx, `UPDATE totals SET last_reconcile_success_at =
+			max(coalesce(last_reconcile_success_at, ?1), ?1)`, completedAt); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM reconcile_runs WHERE run_id NOT IN
+		(SELECT run_id FROM reconcile_runs ORDER BY completed_at DESC, run_id LIMIT ?)`, KeptReconcileRuns)
+	return err
+}
+
+func (tx *changes) countReconcile(ctx context.Context, success bool, n int) error {
+	_, err := tx.ExecContext(ctx, `UPDATE totals SET reconcile_successes = reconcile_successes + iif(?1, ?2, 0),
+		reconcile_failures = reconcile_failures + iif(?1, 0, ?2)`, success, n)
+	return err
+}
+
+// Reconciliation implements Manager. Recent is newest first by CompletedAt.
+func (r *Registry) Reconciliation(ctx context.Context) (Reconciliation, error) {
+	out := Reconciliation{Recent: []ReconcileRun{}}
+	var lastSuccess column
+	err := r.read.QueryRowContext(ctx, `SELECT reconcile_successes, reconcile_failures, last_reconcile_success_at FROM totals`).
+		Scan(&out.Successes, &out.Failures, &lastSuccess)
+	if err != nil {
+		return Reconciliation{}, fmt.Errorf("read registry: %w", err)
+	}
+	out.Runs, out.LastSuccessAt = out.Successes+out.Failures, lastSuccess.optional()
+
+	rows, err := r.read.QueryContext(ctx, `SELECT run_id, started_at, completed_at, error, report FROM reconcile_runs
+		ORDER BY completed_at DESC, run_id`)
+	if err != nil {
+		return Reconciliation{}, fmt.Errorf("read registry: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var run ReconcileRun
+		var report string
+		if err := rows.Scan(&run.RunID, (*column)(&run.StartedAt), (*column)(&run.CompletedAt), &run.Error, &report); err != nil {
+			return Reconciliation{}, fmt.Errorf("read registry: %w", err)
+		}
+		if report != "" {
+			run.Report = json.RawMessage(report)
+		}
+		if out.LastError == nil && run.Error != "" {
+			out.LastError = &run
+		}
+		out.Recent = append(out.Recent, run)
+	}
+	if err := rows.Err(); err != nil {
+		return Reconciliation{}, fmt.Errorf("read registry: %w", err)
+	}
+	return out, nil
+}

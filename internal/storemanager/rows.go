@@ -1,0 +1,167 @@
+package storemanager
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	recordColumns = `id, tombstone_at, event_at, created_by, first_monitored_at, last_ensured_at, last_stopped_at,
+	missing_since, pinned, deletion_event_at, delete_at, deletion_owner, cancelled_event_at, stopped_by,
+	hold_since, hold_expires_at, hold_reason, hold_actor`
+
+	selectRecord = `SELECT ` + recordColumns + ` FROM stores WHERE id = ?`
+	listRecords  = `SELECT ` + recordColumns + ` FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?`
+	saveRecord   = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+)
+
+// values are those of recordColumns, in that order.
+func (s *record) values() []any {
+	var holdExpiresAt time.Time
+	if s.hold.ExpiresAt != nil {
+		holdExpiresAt = *s.hold.ExpiresAt
+	}
+	return []any{
+		s.id, column(s.tombstoneAt), column(s.eventAt), s.createdBy, column(s.firstMonitoredAt), column(s.lastEnsuredAt),
+		column(s.lastStoppedAt), column(s.missingSince), s.pinned, column(s.deletion.EventAt), column(s.deletion.DeleteAt),
+		s.deletion.Owner, column(s.cancelledEventAt), s.stoppedBy,
+		column(s.hold.Since), column(holdExpiresAt), s.hold.Reason, s.hold.Actor,
+	}
+}
+
+// scanRecord reads recordColumns. A hold that has expired by now is left out: it counts as none everywhere.
+func scanRecord(row interface{ Scan(dest ...any) error }, now time.Time) (record, error) {
+	var s record
+	var holdExpiresAt time.Time
+	err := row.Scan(
+		&s.id, (*column)(&s.tombstoneAt), (*column)(&s.eventAt), &s.createdBy, (*column)(&s.firstMonitoredAt),
+		(*column)(&s.lastEnsuredAt), (*column)(&s.lastStoppedAt), (*column)(&s.missingSince), &s.pinned,
+		(*column)(&s.deletion.EventAt), (*column)(&s.deletion.DeleteAt), &s.deletion.Owner, (*column)(&s.cancelledEventAt),
+		&s.stoppedBy, (*column)(&s.hold.Since), (*column)(&holdExpiresAt), &s.hold.Reason, &s.hold.Actor,
+	)
+	s.hold.ExpiresAt = optional(holdExpiresAt)
+	if s.hold.ExpiresAt != nil && !now.Before(holdExpiresAt) {
+		s.hold = Hold{}
+	}
+	return s, err
+}
+
+// column is a time as a column has it: microseconds since 1970, NULL for the zero time.
+type column time.Time
+
+func (c column) optional() *time.Time { return optional(time.Time(c)) }
+
+// Value implements driver.Valuer.
+func (c column) Value() (driver.Value, error) {
+	t := time.Time(c)
+	if t.IsZero() {
+		return nil, nil
+	}
+	return t.UnixMicro(), nil
+}
+
+// Scan implements sql.Scanner.
+func (c *column) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*c = column{}
+	case int64:
+		*c = column(time.UnixMicro(v).UTC())
+	default:
+		return fmt.Errorf("a time is kept as %T", v)
+	}
+	return nil
+}
+
+// changes is a transaction under way: what is changed, and when. It keeps the totals equal to the rows.
+type changes struct {
+	*sql.Tx
+	load, save           *sql.Stmt
+	now                  time.Time
+	retention            time.Duration
+	provisioned, stopped int
+	tombstones           bool // some were made
+}
+
+// change runs fn in one transaction: all that it changes is on disk when change returns without an error, and none of it
+// otherwise (but for an error of the commit itself, after which either may be true).
+func change[T any](ctx context.Context, r *Registry, fn func(*changes) (T, error)) (T, error) {
+	var none T
+	sqlTx, err := r.write.BeginTx(ctx, nil)
+	if err != nil {
+		return none, fmt.Errorf("begin change of registry: %w", err)
+	}
+	defer func() { _ = sqlTx.Rollback() }() // does nothing after Commit
+	tx := &changes{
+		Tx: sqlTx, load: sqlTx.StmtContext(ctx, r.load), save: sqlTx.StmtContext(ctx, r.save),
+		now: r.clock(), retention: r.retention,
+	}
+	result, err := fn(tx)
+	if err != nil {
+		return none, err
+	}
+	if err := tx.finish(ctx); err != nil {
+		return none, err
+	}
+	if err := sqlTx.Commit(); err != nil {
+		return none, fmt.Errorf("commit change of registry: %w", err)
+	}
+	return result, nil
+}
+
+// apply runs a rule on the record of id and keeps what it made of it. An error of the rule is returned as it is.
+func (tx *changes) apply(ctx context.Context, id string, rule func(*record) error) error {
+	before, err := scanRecord(tx.load.QueryRowContext(ctx, id), tx.now)
+	if errors.Is(err, sql.ErrNoRows) {
+		before, err = record{id: id}, nil
+	}
+	if err != nil {
+		return fmt.Errorf("read registry: %w", err)
+	}
+	after := before
+	if err := rule(&after); err != nil {
+		return err
+	}
+	if after == before {
+		return nil
+	}
+	if _, err := tx.save.ExecContext(ctx, after.values()...); err != nil {
+		return fmt.Errorf("write registry: %w", err)
+	}
+	switch {
+	case after.monitored() && !before.monitored():
+		tx.provisioned++
+	case before.monitored() && !after.monitored():
+		tx.stopped++
+	}
+	tx.tombstones = tx.tombstones || !after.monitored()
+	return nil
+}
+
+// finish brings the totals up to date. Whoever adds a tombstone also removes those that are too old: no one else has to.
+func (tx *changes) finish(ctx context.Context) error {
+	if tx.provisioned+tx.stopped > 0 {
+		if _, err := tx.ExecContext(ctx, `
+			UPDATE totals SET provisioned = provisioned + ?1, stopped = stopped + ?2,
+				last_provisioned_at = iif(?1 > 0, ?3, last_provisioned_at), last_stopped_at = iif(?2 > 0, ?3, last_stopped_at)`,
+			tx.provisioned, tx.stopped, column(tx.now)); err != nil {
+			return fmt.Errorf("write registry: %w", err)
+		}
+	}
+	if tx.tombstones {
+		return tx.prune(ctx)
+	}
+	return nil
+}
+
+func (tx *changes) prune(ctx context.Context) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM stores WHERE tombstone_at < ?`,
+		column(tx.now.Add(-tx.retention))); err != nil {
+		return fmt.Errorf("prune registry: %w", err)
+	}
+	return nil
+}

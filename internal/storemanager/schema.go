@@ -1,0 +1,148 @@
+package storemanager
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// applicationID marks a file as a registry of ours ("SKpr" in the header of the database).
+const applicationID = 0x534b7072
+
+// migrations lead from one version of the schema to the next; the version of a file is how many of them it has seen. They
+// are only ever appended to.
+//
+// Times are microseconds since 1970, NULL for never. A store is monitored while tombstone_at is NULL.
+var migrations = []string{`
+CREATE TABLE stores (
+	id                 TEXT PRIMARY KEY,
+	tombstone_at       INTEGER, -- when the newest deletion was heard of, by our clock
+	event_at           INTEGER NOT NULL,
+	created_by         TEXT NOT NULL, -- EnsureRequest.RequestID
+	first_monitored_at INTEGER,
+	last_ensured_at    INTEGER,
+	last_stopped_at    INTEGER,
+	missing_since      INTEGER,
+	pinned             INTEGER NOT NULL,
+	deletion_event_at  INTEGER, -- this and the next two: a pending deletion
+	delete_at          INTEGER,
+	deletion_owner     TEXT NOT NULL,
+	cancelled_event_at INTEGER, -- deletion_event_at of the newest deletion that was cancelled
+	stopped_by         TEXT NOT NULL, -- deletion_owner of the deletion that made the tombstone
+	hold_since         INTEGER, -- this and the next three: a hold, perhaps expired
+	hold_expires_at    INTEGER,
+	hold_reason        TEXT NOT NULL,
+	hold_actor         TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Each holds only the few stores that it is about, so that Overview never looks at the many.
+CREATE INDEX stores_tombstones ON stores (tombstone_at) WHERE tombstone_at IS NOT NULL;
+CREATE INDEX stores_pending ON stores (delete_at) WHERE delete_at IS NOT NULL;
+CREATE INDEX stores_held ON stores (hold_expires_at) WHERE hold_since IS NOT NULL;
+CREATE INDEX stores_pinned ON stores (pinned) WHERE pinned = 1;
+
+-- One row. provisioned and stopped change with the stores, in the same transaction, so provisioned - stopped is how many
+-- are monitored: a count that costs the same at a million stores as at none.
+CREATE TABLE totals (
+	id                        INTEGER PRIMARY KEY CHECK (id = 1),
+	provisioned               INTEGER NOT NULL DEFAULT 0,
+	stopped                   INTEGER NOT NULL DEFAULT 0,
+	last_provisioned_at       INTEGER,
+	last_stopped_at           INTEGER,
+	reconcile_successes       INTEGER NOT NULL DEFAULT 0,
+	reconcile_failures        INTEGER NOT NULL DEFAULT 0,
+	last_reconcile_success_at INTEGER
+) STRICT;
+INSERT INTO totals (id) VALUES (1);
+
+CREATE TABLE reconcile_runs (
+	run_id       TEXT PRIMARY KEY,
+	started_at   INTEGER NOT NULL,
+	completed_at INTEGER NOT NULL,
+	error        TEXT NOT NULL,
+	report       TEXT NOT NULL -- JSON, or empty
+) STRICT, WITHOUT ROWID;
+`}
+
+// migrate brings db up to date, after making sure that it is ours to change.
+func migrate(ctx context.Context, db *sql.DB) error {
+	version, err := schemaVersion(ctx, db)
+	if err != nil {
+		return explainDamage(err)
+	}
+	var verdict string // about 0.3 s at a million stores
+	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
+		return explainDamage(err)
+	}
+	if verdict != "ok" {
+		return damage(errors.New(verdict))
+	}
+	// With a write-ahead log readers and the writer don't wait for each other. The mode is kept in the file, and a file that
+	// is not ours must not be touched, so it is set here and not with the connection.
+	var mode string
+	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode = wal`).Scan(&mode); err != nil {
+		return explainDamage(err)
+	}
+	if mode != "wal" && mode != "memory" {
+		return errors.New("the file system does not support SQLite's write-ahead log: use a local disk")
+	}
+	for ; version < len(migrations); version++ {
+		if err := applyMigration(ctx, db, version); err != nil {
+			return fmt.Errorf("migrate to schema version %d: %w", version+1, err)
+		}
+	}
+	return nil
+}
+
+func applyMigration(ctx context.Context, db *sql.DB, version int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	marks := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version+1)
+	if _, err := tx.ExecContext(ctx, migrations[version]+marks); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// schemaVersion returns 0 for an empty database, and an error for one that is not ours or too new.
+func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
+	var application, version, tables int
+	err := db.QueryRowContext(ctx, `
+		SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+			(SELECT count(*) FROM sqlite_schema)`).Scan(&application, &version, &tables)
+	switch {
+	case err != nil:
+		return 0, err
+	case tables == 0:
+		return 0, nil
+	case application != applicationID:
+		return 0, errors.New("it is the database of another program: use another file")
+	case version > len(migrations):
+		return 0, fmt.Errorf("a newer version of Storekeeper wrote it (schema %d, this one knows %d): start that version, "+
+			"or restore a backup from before the upgrade", version, len(migrations))
+	}
+	return version, nil
+}
+
+// explainDamage says what to do about a file that SQLite can't make sense of; other errors are returned as they are.
+func explainDamage(err error) error {
+	if failure, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch failure.Code() & 0xff { // the higher bits tell kinds of one code apart
+		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+			return damage(err)
+		}
+	}
+	return err
+}
+
+func damage(err error) error {
+	return fmt.Errorf("it is damaged, or no registry; it was left as it is: restore a backup, or move it away to start empty "+
+		"(reconciliation ensures the stores again; holds and pending deletions are lost): %w", err)
+}

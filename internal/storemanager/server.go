@@ -1,0 +1,244 @@
+package storemanager
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+)
+
+const (
+	maxRequestBody   = 1 << 20
+	readyTimeout     = 2 * time.Second
+	requestIDHeader  = "X-Request-Id"
+	maxRequestIDSize = 128
+)
+
+// The bodies that are no types of Manager: objects, so that they can grow.
+type (
+	batchRequest struct {
+		Stores []EnsureRequest `json:"stores"`
+	}
+	batchResponse struct {
+		Results []EnsureResult `json:"results"`
+	}
+	nothing struct{} // the answer of a method that returns but an error
+)
+
+type server struct {
+	manager   Manager
+	tokenHash [sha256.Size]byte
+	noToken   bool
+	log       *zap.Logger
+}
+
+// Handler serves m over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
+//
+//	PUT    /v1/stores/{id}                   Ensure
+//	POST   /v1/stores                        EnsureBatch
+//	GET    /v1/stores?cursor=&limit=         List
+//	GET    /v1/stores/{id}                   Get
+//	PUT    /v1/stores/{id}/deletion          BeginDeletion
+//	DELETE /v1/stores/{id}/deletion          CancelDeletion
+//	POST   /v1/stores/{id}/stop              Stop
+//	PUT    /v1/stores/{id}/hold              Hold
+//	DELETE /v1/stores/{id}/hold              Release
+//	GET    /v1/overview                      Overview
+//	POST   /v1/missing                       MarkMissing
+//	GET    /v1/reconciliation                Reconciliation
+//	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
+//	GET    /livez, /readyz                   no token; the process answers, m answers
+//
+// Bodies are the types of Manager, ids are those of the path, and fields that are not known are ignored. An outcome is an
+// answer, so 200; errors are RFC 9457 problems with a code (see problem). The server that it runs in sets the time-outs.
+func Handler(m Manager, token string, log *zap.Logger) http.Handler {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	s := &server{manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log}
+
+	r := chi.NewRouter()
+	r.Use(identify)
+	r.NotFound(s.noRoute)
+	r.MethodNotAllowed(s.noRoute)
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{"ok"}) })
+	r.Get("/readyz", s.ready)
+	r.Route("/v1", func(r chi.Router) {
+		r.Use(s.authorize)
+		s.storeRoutes(r)
+		r.Get("/overview", s.answer(func(r *http.Request) (any, error) { return m.Overview(r.Context()) }))
+		r.Post("/missing", answerBody(s, func(r *http.Request, marks MissingMarks) (any, error) {
+			return nothing{}, m.MarkMissing(r.Context(), marks)
+		}))
+		r.Get("/reconciliation", s.answer(func(r *http.Request) (any, error) { return m.Reconciliation(r.Context()) }))
+		r.Put("/reconciliation/runs/{runId}", answerBody(s, func(r *http.Request, run ReconcileRun) (any, error) {
+			run.RunID = pathParam(r, "runId")
+			return nothing{}, m.RecordReconcile(r.Context(), run)
+		}))
+	})
+	return r
+}
+
+func (s *server) storeRoutes(r chi.Router) {
+	m := s.manager
+	r.Get("/stores", s.answer(s.list))
+	r.Post("/stores", answerBody(s, func(r *http.Request, q batchRequest) (any, error) {
+		results, err := m.EnsureBatch(r.Context(), q.Stores)
+		return batchResponse{results}, err
+	}))
+	r.Get("/stores/{id}", s.answer(func(r *http.Request) (any, error) { return m.Get(r.Context(), pathParam(r, "id")) }))
+	r.Put("/stores/{id}", answerBody(s, func(r *http.Request, q EnsureRequest) (any, error) {
+		q.StoreID = pathParam(r, "id")
+		return m.Ensure(r.Context(), q)
+	}))
+	r.Put("/stores/{id}/deletion", answerBody(s, func(r *http.Request, q DeletionRequest) (any, error) {
+		q.StoreID = pathParam(r, "id")
+		return m.BeginDeletion(r.Context(), q)
+	}))
+	r.Delete("/stores/{id}/deletion", s.answer(func(r *http.Request) (any, error) {
+		return m.CancelDeletion(r.Context(), pathParam(r, "id"))
+	}))
+	r.Post("/stores/{id}/stop", answerBody(s, func(r *http.Request, q StopRequest) (any, error) {
+		q.StoreID = pathParam(r, "id")
+		return m.Stop(r.Context(), q)
+	}))
+	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, h Hold) (any, error) {
+		return m.Hold(r.Context(), pathParam(r, "id"), h)
+	}))
+	r.Delete("/stores/{id}/hold", s.answer(func(r *http.Request) (any, error) {
+		return m.Release(r.Context(), pathParam(r, "id"))
+	}))
+}
+
+func (s *server) list(r *http.Request) (any, error) {
+	q := ListRequest{Cursor: r.URL.Query().Get("cursor")}
+	if limit := r.URL.Query().Get("limit"); limit != "" {
+		n, err := strconv.Atoi(limit)
+		if err != nil {
+			return nil, fmt.Errorf("%w: limit %.20q is no number", ErrInvalid, limit)
+		}
+		q.Limit = n
+	}
+	return s.manager.List(r.Context(), q)
+}
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if _, err := s.manager.Overview(ctx); err != nil {
+		s.log.Warn("store manager is not ready", zap.Error(err))
+		writeJSON(w, http.StatusServiceUnavailable, statusBody{"the registry does not answer"})
+		return
+	}
+	writeJSON(w, http.StatusOK, statusBody{"ok"})
+}
+
+type statusBody struct {
+	Status string `json:"status"`
+}
+
+// identify gives each request an id, the caller's where it has one, by which the log and the answer can be matched.
+func identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if id == "" || len(id) > maxRequestIDSize {
+			id = uuid.NewString()
+		}
+		w.Header().Set(requestIDHeader, id)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authorize compares hashes, which are of one length, so that the time taken tells nothing about the token.
+func (s *server) authorize(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		hash := sha256.Sum256([]byte(token))
+		if s.noToken || !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(hash[:], s.tokenHash[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			s.fail(w, r, ErrUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// answer serves a call that takes no body.
+func (s *server) answer(call func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		result, err := call(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, result)
+	}
+}
+
+// answerBody serves a call that takes a body of type Q.
+func answerBody[Q any](s *server, call func(*http.Request, Q) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.answer(func(r *http.Request) (any, error) {
+			var q Q
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
+			if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				return nil, fmt.Errorf("%w: %w", ErrInvalid, tooLarge)
+			}
+			if err != nil { // its text has addresses of the network
+				return nil, fmt.Errorf("%w: the body could not be read", ErrInvalid)
+			}
+			if err := json.Unmarshal(body, &q); err != nil {
+				return nil, fmt.Errorf("%w: body: %w", ErrInvalid, err)
+			}
+			return call(r, q)
+		})(w, r)
+	}
+}
+
+// pathParam is a parameter of the path as the caller meant it: chi gives it escaped only if the path was matched escaped.
+func pathParam(r *http.Request, name string) string {
+	value := chi.URLParam(r, name)
+	if r.URL.RawPath == "" {
+		return value
+	}
+	unescaped, err := url.PathUnescape(value)
+	if err != nil { // can't be: the server has parsed the whole path
+		return value
+	}
+	return unescaped
+}
+
+func (s *server) noRoute(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNoRoute) }
+
+// fail answers with the problem that err is. What is not the caller's to know is logged, under the id of the answer.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Code == codeInternal && r.Context().Err() == nil {
+		id := w.Header().Get(requestIDHeader)
+		p.Detail = "see the log of the store manager for request " + id
+		s.log.Error("store manager request failed", zap.String("requestId", id), zap.String("method", r.Method),
+			zap.String("route", chi.RouteContext(r.Context()).RoutePattern()), zap.String("storeId", pathParam(r, "id")),
+			zap.Error(err))
+	}
+	w.Header().Set("Content-Type", problemType)
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the caller is gone
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the caller is gone
+}

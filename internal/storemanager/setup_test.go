@@ -1,0 +1,151 @@
+package storemanager
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(crashFileEnv); path != "" {
+		writeUntilKilled(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// t0 is the first moment of every test.
+var t0 = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// at is the moment that many minutes after t0.
+func at(minutes int) time.Time { return t0.Add(time.Duration(minutes) * time.Minute) }
+
+// clock stands still until it is set.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
+}
+
+// bundle is a registry on disk, its clock at t0, and the Manager under test: the registry itself or a client of it.
+type bundle struct {
+	Manager
+	registry *Registry
+	clock    *clock
+	path     string
+}
+
+const testToken = "the-token"
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	b := &bundle{clock: &clock{now: t0}, path: filepath.Join(t.TempDir(), "data", "registry.db")}
+	b.registry = open(t, Options{Path: b.path, Now: b.clock.Now})
+	b.Manager = b.registry
+	return b
+}
+
+func open(t *testing.T, o Options) *Registry {
+	t.Helper()
+	r, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// serve puts a client in front of m.
+func serve(t *testing.T, m Manager) *Client {
+	t.Helper()
+	srv := httptest.NewServer(Handler(m, testToken, nil))
+	t.Cleanup(srv.Close)
+	c, err := NewClient(srv.URL, testToken, nil)
+	require.NoError(t, err)
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+// onEach runs a test against both forms of the Manager.
+func onEach(t *testing.T, test func(t *testing.T, b *bundle)) {
+	t.Helper()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		test(t, setup(t))
+	})
+	t.Run("over HTTP", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.Manager = serve(t, b.registry)
+		test(t, b)
+	})
+}
+
+const id = "workspace-1"
+
+// These steps fail the test on an error; what they return is the outcome.
+
+func (b *bundle) ensure(t *testing.T, minutes int) EnsureOutcome {
+	t.Helper()
+	res, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(minutes)})
+	require.NoError(t, err)
+	require.Equal(t, id, res.StoreID)
+	return res.Outcome
+}
+
+func (b *bundle) begin(t *testing.T, minutes int, owner string) DeletionOutcome {
+	t.Helper()
+	res, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(minutes), DeleteAt: at(100), Owner: owner})
+	require.NoError(t, err)
+	return res.Outcome
+}
+
+func (b *bundle) stop(t *testing.T, owner string) StopOutcome {
+	t.Helper()
+	res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: owner})
+	require.NoError(t, err)
+	return res.Outcome
+}
+
+func (b *bundle) get(t *testing.T) Store {
+	t.Helper()
+	s, err := b.Get(t.Context(), id)
+	require.NoError(t, err)
+	return s
+}
+
+func (b *bundle) hold(t *testing.T, h Hold) Store {
+	t.Helper()
+	s, err := b.Hold(t.Context(), id, h)
+	require.NoError(t, err)
+	return s
+}
+
+func (b *bundle) overview(t *testing.T) Overview {
+	t.Helper()
+	o, err := b.Overview(t.Context())
+	require.NoError(t, err)
+	return o
+}
+
+func (b *bundle) pin(t *testing.T, ids ...string) {
+	t.Helper()
+	require.NoError(t, b.registry.SetPins(t.Context(), ids))
+}
+
+var someHold = Hold{Reason: "under investigation", Actor: "ops@example.com"}

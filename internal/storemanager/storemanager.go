@@ -1,0 +1,286 @@
+// Package storemanager keeps the stores of workspaces: a durable registry of what is monitored (SQLite), the fencing
+// rules that make every change safe to repeat and to deliver late, and the HTTP form of both.
+//
+// The registry is where everything lives that must outlast a workflow: stores, tombstones, pending deletions, holds, pins,
+// first sightings of orphans, and the reports of reconcile runs. Workflows decide; the registry refuses what contradicts
+// what it already knows, inside one transaction, so that a retried or late call can do no harm.
+package storemanager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"time"
+)
+
+// idPattern is the rule for store ids (contracts/auth-worker.md).
+var idPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$`)
+
+// ValidID reports whether id can be the id of a store.
+func ValidID(id string) bool { return idPattern.MatchString(id) }
+
+// Errors that callers branch on with errors.Is, over HTTP too. Any other error is worth a retry.
+var (
+	// ErrNotFound: no store of that id is monitored (it may be a tombstone, or never have been known).
+	ErrNotFound = errors.New("no such store is monitored")
+	// ErrInvalid: the request can never succeed as it is; the wrapping error says why.
+	ErrInvalid = errors.New("invalid request")
+	// ErrTooEarly: the grace period of the deletion has not ended by the store manager's clock. Retry later.
+	ErrTooEarly = errors.New("the grace period has not ended")
+	// ErrUnauthorized: the token was refused.
+	ErrUnauthorized = errors.New("the store manager refused the token")
+)
+
+// Manager is what the rest of the system may ask of a store manager. Registry answers in process, Client over HTTP.
+// Every method is safe to repeat: a repeat of a request that was carried out answers as the first time.
+type Manager interface {
+	// Ensure makes the store monitored, unless a newer deletion is known.
+	Ensure(ctx context.Context, r EnsureRequest) (EnsureResult, error)
+	// EnsureBatch ensures up to MaxBatch stores in one transaction; results come in the order of the requests and an item
+	// that fails (Outcome EnsureInvalid) does not stop the others.
+	EnsureBatch(ctx context.Context, rs []EnsureRequest) ([]EnsureResult, error)
+	// BeginDeletion marks the store as pending deletion until DeleteAt, or says why not.
+	BeginDeletion(ctx context.Context, r DeletionRequest) (DeletionResult, error)
+	// CancelDeletion clears a pending deletion without leaving a hold. ErrNotFound if no such store is monitored; a store
+	// without a pending deletion is returned unchanged.
+	CancelDeletion(ctx context.Context, id string) (Store, error)
+	// Stop ends the monitoring of a store whose deletion is pending and due, and leaves a tombstone.
+	// ErrTooEarly while the grace period runs.
+	Stop(ctx context.Context, r StopRequest) (StopResult, error)
+	// Hold keeps the store from every deletion until the hold expires or is released; a pending deletion is cancelled.
+	Hold(ctx context.Context, id string, h Hold) (Store, error)
+	// Release takes the hold off. A store without one is returned unchanged.
+	Release(ctx context.Context, id string) (Store, error)
+
+	// Get returns a store or a tombstone; ErrNotFound if the id was never known (or its tombstone has been pruned).
+	Get(ctx context.Context, id string) (Store, error)
+	// List returns monitored stores sorted by id.
+	List(ctx context.Context, r ListRequest) (Page, error)
+	// Overview counts; it is cheap enough for every health check and scrape.
+	Overview(ctx context.Context) (Overview, error)
+
+	// MarkMissing keeps the first sightings of orphans across reconcile runs.
+	MarkMissing(ctx context.Context, m MissingMarks) error
+	// RecordReconcile keeps the report of a finished reconcile run. A repeat with the same RunID replaces it.
+	RecordReconcile(ctx context.Context, r ReconcileRun) error
+	// Reconciliation returns the totals and the kept runs, newest first.
+	Reconciliation(ctx context.Context) (Reconciliation, error)
+}
+
+// MaxBatch is the largest number of stores in one EnsureBatch or MarkMissing.
+const MaxBatch = 1000
+
+// State of a store in the registry.
+type State string
+
+const (
+	StateMonitored State = "monitored"
+	// StateStopped is a tombstone: kept so that a late event can't bring the store back.
+	StateStopped State = "stopped"
+)
+
+// ConnectionNotConfigured is the connection state of every store while the process has no sync backend to monitor it at.
+const ConnectionNotConfigured = "not_configured"
+
+// Store is one row of the registry. Times are UTC with microsecond precision; nil or zero means never.
+type Store struct {
+	ID    string `json:"id"`
+	State State  `json:"state"`
+	// Connection is the state of the live subscription; ConnectionNotConfigured while there is none.
+	Connection string `json:"connection"`
+	// EventAt is the moment of the newest knowledge about the workspace, by the clock of the one who knew it (the
+	// timestamp of an event, the start of a list's fetch). Older knowledge changes nothing.
+	EventAt          time.Time  `json:"eventAt"`
+	FirstMonitoredAt *time.Time `json:"firstMonitoredAt,omitempty"`
+	LastEnsuredAt    *time.Time `json:"lastEnsuredAt,omitempty"`
+	LastStoppedAt    *time.Time `json:"lastStoppedAt,omitempty"`
+	// Deletion is nil unless a deletion is pending.
+	Deletion *Deletion `json:"deletion,omitempty"`
+	// Hold is nil unless a hold is in force now.
+	Hold *Hold `json:"hold,omitempty"`
+	// Pinned is set by STORE_IDS.
+	Pinned bool `json:"pinned,omitempty"`
+	// MissingSince is the start of the fetch of the first complete list that lacked the store; nil while the lists have it.
+	MissingSince *time.Time `json:"missingSince,omitempty"`
+}
+
+// Deletion is a pending deletion.
+type Deletion struct {
+	EventAt  time.Time `json:"eventAt"`
+	DeleteAt time.Time `json:"deleteAt"`
+	// Owner is the run that waits for DeleteAt; only it may stop the store.
+	Owner string `json:"owner"`
+}
+
+// Hold protects a store from deletion.
+type Hold struct {
+	Reason string    `json:"reason"`
+	Actor  string    `json:"actor"`
+	Since  time.Time `json:"since"`
+	// ExpiresAt nil: until released.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+}
+
+// EnsureRequest asks for a store to be monitored.
+type EnsureRequest struct {
+	StoreID string `json:"storeId"`
+	// At is the moment at which the workspace was known to exist: an event's timestamp, or the start of a list's fetch.
+	At time.Time `json:"at"`
+	// RequestID makes the answer repeatable: the request that created a store hears EnsureCreated each time. "": not repeatable.
+	RequestID string `json:"requestId,omitempty"`
+}
+
+// EnsureOutcome says what an ensure found.
+type EnsureOutcome string
+
+const (
+	EnsureCreated EnsureOutcome = "created"
+	EnsureExists  EnsureOutcome = "exists"
+	// EnsureStale: a deletion at or after EnsureRequest.At is known; nothing was changed.
+	EnsureStale EnsureOutcome = "stale"
+	// EnsureInvalid: the id can be no store's (batches only; Ensure itself answers ErrInvalid).
+	EnsureInvalid EnsureOutcome = "invalid"
+)
+
+// EnsureResult answers an EnsureRequest.
+type EnsureResult struct {
+	StoreID string        `json:"storeId"`
+	Outcome EnsureOutcome `json:"outcome"`
+	// DeletionCancelled: the store was pending deletion by an older event, and no longer is.
+	DeletionCancelled bool `json:"deletionCancelled,omitempty"`
+	// Connection of the store after the call.
+	Connection string `json:"connection,omitempty"`
+}
+
+// DeletionRequest asks for a deletion to become pending.
+type DeletionRequest struct {
+	StoreID string `json:"storeId"`
+	// At is the moment at which the workspace was known to be gone.
+	At time.Time `json:"at"`
+	// DeleteAt is the end of the grace period.
+	DeleteAt time.Time `json:"deleteAt"`
+	// Owner is the run that will wait; a repeat by the same owner keeps the first DeleteAt, another owner replaces it.
+	Owner string `json:"owner"`
+}
+
+// DeletionOutcome says what became of a DeletionRequest.
+type DeletionOutcome string
+
+const (
+	DeletionScheduled DeletionOutcome = "scheduled"
+	// DeletionAlreadyStopped: nothing is monitored; a tombstone now remembers the deletion.
+	DeletionAlreadyStopped DeletionOutcome = "already_stopped"
+	// DeletionStale: newer knowledge says that the workspace exists, or this very deletion was cancelled.
+	DeletionStale  DeletionOutcome = "stale"
+	DeletionHeld   DeletionOutcome = "held"
+	DeletionPinned DeletionOutcome = "pinned"
+)
+
+// DeletionResult answers a DeletionRequest.
+type DeletionResult struct {
+	Outcome DeletionOutcome `json:"outcome"`
+	// DeleteAt is zero unless Outcome is DeletionScheduled.
+	DeleteAt time.Time `json:"deleteAt,omitzero"`
+	// Hold is nil unless Outcome is DeletionHeld.
+	Hold *Hold `json:"hold,omitempty"`
+}
+
+// StopRequest asks for the end of a pending deletion.
+type StopRequest struct {
+	StoreID string `json:"storeId"`
+	Owner   string `json:"owner"`
+}
+
+// StopOutcome says what became of a StopRequest.
+type StopOutcome string
+
+const (
+	StopStopped StopOutcome = "stopped"
+	// StopAlreadyStopped: nothing was monitored.
+	StopAlreadyStopped StopOutcome = "already_stopped"
+	// StopNotPending: the deletion is no longer pending for this owner (cancelled, held, pinned, or overtaken by newer
+	// knowledge); the store stays.
+	StopNotPending StopOutcome = "not_pending"
+)
+
+// StopResult answers a StopRequest.
+type StopResult struct {
+	Outcome StopOutcome `json:"outcome"`
+}
+
+// ListRequest selects a page of monitored stores.
+type ListRequest struct {
+	// Cursor is Page.NextCursor of the page before; "" starts at the beginning.
+	Cursor string
+	// Limit is 1 to MaxBatch; 0 means 100.
+	Limit int
+}
+
+// Page is a page of stores sorted by id.
+type Page struct {
+	Stores []Store `json:"stores"`
+	// NextCursor is "" on the last page.
+	NextCursor string `json:"nextCursor,omitempty"`
+}
+
+// Overview counts the registry. Monitored includes the pending, held and pinned ones.
+type Overview struct {
+	Monitored         int        `json:"monitored"`
+	DeletionPending   int        `json:"deletionPending"`
+	Held              int        `json:"held"`
+	Pinned            int        `json:"pinned"`
+	Tombstones        int        `json:"tombstones"`
+	TotalProvisioned  int64      `json:"totalProvisioned"`
+	TotalStopped      int64      `json:"totalStopped"`
+	LastProvisionedAt *time.Time `json:"lastProvisionedAt,omitempty"`
+	LastStoppedAt     *time.Time `json:"lastStoppedAt,omitempty"`
+}
+
+// Counts asks m for the number of stores by state, the way metrics want it. The states overlap: a held store is also
+// monitored.
+func Counts(m Manager) func(context.Context) (map[string]int, error) {
+	return func(ctx context.Context) (map[string]int, error) {
+		o, err := m.Overview(ctx)
+		return map[string]int{
+			"monitored": o.Monitored, "deletion_pending": o.DeletionPending, "held": o.Held, "pinned": o.Pinned,
+			"tombstone": o.Tombstones,
+		}, err
+	}
+}
+
+// MissingMarks is what one complete authoritative list says of first sightings.
+type MissingMarks struct {
+	// ListAt is the start of the list's fetch.
+	ListAt time.Time `json:"listAt"`
+	// Missing stores were not in the list: MissingSince is set where it was nil.
+	Missing []string `json:"missing,omitempty"`
+	// Listed stores were in the list: MissingSince is cleared.
+	Listed []string `json:"listed,omitempty"`
+}
+
+// ReconcileRun is the record of one finished reconcile run.
+type ReconcileRun struct {
+	RunID       string    `json:"runId"`
+	StartedAt   time.Time `json:"startedAt"`
+	CompletedAt time.Time `json:"completedAt"`
+	// Error is "" for a run that succeeded; else one line that is safe to show.
+	Error string `json:"error,omitempty"`
+	// Report is the workflow's own report, kept as it is.
+	Report json.RawMessage `json:"report,omitempty"`
+}
+
+// KeptReconcileRuns is how many runs are kept.
+const KeptReconcileRuns = 50
+
+// Reconciliation is what is known of past reconcile runs.
+type Reconciliation struct {
+	Runs      int64 `json:"runs"`
+	Successes int64 `json:"successes"`
+	Failures  int64 `json:"failures"`
+	// LastSuccessAt is nil before the first success.
+	LastSuccessAt *time.Time `json:"lastSuccessAt,omitempty"`
+	// LastError is the newest failed run, however old; nil if there was none among the kept.
+	LastError *ReconcileRun  `json:"lastError,omitempty"`
+	Recent    []ReconcileRun `json:"recent"`
+}
