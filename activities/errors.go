@@ -1,0 +1,51 @@
+package activities
+
+import (
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/storemanager"
+)
+
+// Error types as they stand in workflow histories.
+const (
+	// ErrTypeInvalid: the request can never succeed as it is.
+	ErrTypeInvalid = "Invalid"
+	// ErrTypeNotFound: no such store is monitored.
+	ErrTypeNotFound = "NotFound"
+	// ErrTypeUnauthorized: a token was refused. Retried, for an operator can mend it while the event waits.
+	ErrTypeUnauthorized = "Unauthorized"
+	// ErrTypeUnavailable: everything else; retried.
+	ErrTypeUnavailable = "Unavailable"
+)
+
+// unauthorizedRetry spares the other side a flood of refused calls while a wrong token waits to be mended.
+const unauthorizedRetry = 30 * time.Second
+
+// wrap is the only place that decides what Temporal may retry.
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	var status *authclient.StatusError
+	switch {
+	case errors.Is(err, storemanager.ErrInvalid):
+		return temporal.NewNonRetryableApplicationError(err.Error(), ErrTypeInvalid, nil)
+	case errors.Is(err, storemanager.ErrNotFound):
+		return temporal.NewNonRetryableApplicationError(err.Error(), ErrTypeNotFound, nil)
+	case errors.Is(err, storemanager.ErrUnauthorized), errors.Is(err, authclient.ErrUnauthorized):
+		return retryAfter(err, ErrTypeUnauthorized, unauthorizedRetry)
+	case errors.Is(err, storemanager.ErrTooEarly):
+		return retryAfter(err, ErrTypeUnavailable, time.Second)
+	case errors.As(err, &status) && status.RetryAfter > 0:
+		return retryAfter(err, ErrTypeUnavailable, status.RetryAfter)
+	}
+	return temporal.NewApplicationErrorWithCause(err.Error(), ErrTypeUnavailable, err)
+}
+
+func retryAfter(err error, errType string, delay time.Duration) error {
+	return temporal.NewApplicationErrorWithOptions(err.Error(), errType, temporal.ApplicationErrorOptions{NextRetryDelay: delay})
+}

@@ -1,0 +1,240 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"golang.org/x/sync/errgroup"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+// Lister streams the authoritative list.
+type Lister interface {
+	List(ctx context.Context, yield func(authclient.Workspace) error) (authclient.ListSummary, error)
+}
+
+// ReconcileKeeper is what reconciliation asks of the store manager.
+type ReconcileKeeper interface {
+	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
+	MarkMissing(ctx context.Context, m storemanager.MissingMarks) error
+	EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error)
+	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
+}
+
+// DeletionRequester hands an orphan to the lifecycle of its workspace. It returns once the request is durable; whether and
+// when the store is stopped is the lifecycle's affair.
+type DeletionRequester interface {
+	RequestDeletion(ctx context.Context, instanceID string, at time.Time) error
+}
+
+// Reconcile are the activities of reconciliation.
+type Reconcile struct {
+	AuthWorker Lister
+	Manager    ReconcileKeeper
+	Deletions  DeletionRequester
+	Guard      Guard
+	Metrics    *telemetry.Metrics
+}
+
+// reconcilePhase implements telemetry.Phaser for what it is embedded in.
+type reconcilePhase struct{}
+
+// TelemetryPhase implements telemetry.Phaser.
+func (reconcilePhase) TelemetryPhase() string { return "reconcile" }
+
+// ReconcileReport is the result of a reconcile run; the fields without a comment are those of contracts/multi-store-server.md.
+type ReconcileReport struct {
+	Trigger     string    `json:"trigger"`
+	StartedAt   time.Time `json:"startedAt"`
+	CompletedAt time.Time `json:"completedAt"`
+	DurationMs  int64     `json:"durationMs"`
+	// Rounds is how many times the lists were compared; more than one when the drift was larger than a round's plan.
+	Rounds int `json:"rounds"`
+
+	Added int `json:"added"`
+	// Removed counts orphans handed to their lifecycle, which stops them after the grace period and a re-check.
+	Removed            int `json:"removed"`
+	FailedAdds         int `json:"failedAdds"`
+	FailedRemovals     int `json:"failedRemovals"`
+	AuthoritativeCount int `json:"authoritativeCount"`
+	MonitoredCount     int `json:"monitoredCount"`
+	// DriftCount is Missing and Orphaned and FirstSightings as the first round found them.
+	DriftCount int `json:"driftCount"`
+
+	// Missing stores were listed and not monitored.
+	Missing int `json:"missing"`
+	// Orphaned stores were monitored, unprotected, and in neither of two consecutive lists.
+	Orphaned int `json:"orphaned"`
+	// FirstSightings were orphans in this list alone; nothing happens to them before the next.
+	FirstSightings int `json:"firstSightings"`
+	// Skipped counts stores that the list lacks and that stay for a reason.
+	Skipped Skipped `json:"skipped"`
+	// QuarantinedCount and Quarantined (at most 20 of them) are listed ids that can be no store's.
+	QuarantinedCount int      `json:"quarantinedCount"`
+	Quarantined      []string `json:"quarantined,omitempty"`
+	// PlanHash identifies the removals of the first round; "" when there were none. It is what an approval names.
+	PlanHash string `json:"planHash,omitempty"`
+	// Guard is "" when the plan passed, else why nothing was removed.
+	Guard string `json:"guard,omitempty"`
+}
+
+// Skipped counts, by reason, stores that the authoritative list lacks and that are no orphans.
+type Skipped struct {
+	Held    int `json:"held"`
+	Pinned  int `json:"pinned"`
+	Pending int `json:"pending"`
+	// TooYoung stores came after the list had been asked for.
+	TooYoung int `json:"tooYoung"`
+}
+
+// ensureBatch is how many stores are ensured in one call: a fraction of a second of the store manager's one writer, so
+// that an event need not wait long behind it.
+const ensureBatch = 200
+
+// EnsureMissingInput names stores that a complete list holds and that are not monitored.
+type EnsureMissingInput struct {
+	reconcilePhase
+	IDs []string `json:"ids"`
+	// ListAt is the start of the list's fetch: a deletion known since then wins.
+	ListAt time.Time `json:"listAt"`
+	RunID  string    `json:"runId"`
+}
+
+// EnsureMissingResult counts what was repaired. Stale ones were deleted after the list had been asked for.
+type EnsureMissingResult struct {
+	Added  int `json:"added"`
+	Stale  int `json:"stale"`
+	Failed int `json:"failed"`
+}
+
+type ensureProgress struct {
+	Next   int
+	Result EnsureMissingResult
+}
+
+// EnsureMissing ensures the stores in batches. A retry goes on where the attempt before had got to.
+func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (EnsureMissingResult, error) {
+	var p ensureProgress
+	if activity.HasHeartbeatDetails(ctx) {
+		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil {
+			p = ensureProgress{} // ensuring twice does no harm
+		}
+	}
+	for p.Next < len(in.IDs) {
+		batch := in.IDs[p.Next:min(p.Next+ensureBatch, len(in.IDs))]
+		requests := make([]storemanager.EnsureRequest, len(batch))
+		for i, id := range batch {
+			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: "reconcile/" + in.RunID}
+		}
+		results, err := r.Manager.EnsureBatch(ctx, requests)
+		if err != nil {
+			return EnsureMissingResult{}, wrap(err)
+		}
+		for _, res := range results {
+			switch res.Outcome {
+			case storemanager.EnsureCreated, storemanager.EnsureExists:
+				p.Result.Added++
+			case storemanager.EnsureStale:
+				p.Result.Stale++
+			case storemanager.EnsureInvalid:
+				p.Result.Failed++
+			}
+		}
+		p.Next += len(batch)
+		activity.RecordHeartbeat(ctx, p)
+	}
+	return p.Result, nil
+}
+
+// RequestDeletionsInput names confirmed orphans.
+type RequestDeletionsInput struct {
+	reconcilePhase
+	IDs []string `json:"ids"`
+	// ListAt is the start of the fetch of the list that confirmed them.
+	ListAt time.Time `json:"listAt"`
+}
+
+// RequestDeletionsResult counts what was handed over.
+type RequestDeletionsResult struct {
+	Requested int `json:"requested"`
+	Failed    int `json:"failed"`
+}
+
+// requestParallelism bounds the load that a reconcile puts on Temporal beside the webhooks.
+const requestParallelism = 4
+
+// RequestDeletions hands each orphan to the lifecycle of its workspace. One that fails stops none of the others: the next
+// run finds it again.
+func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
+	failed := make([]bool, len(in.IDs))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(requestParallelism)
+	for i, id := range in.IDs {
+		g.Go(func() error {
+			if err := r.Deletions.RequestDeletion(gctx, id, in.ListAt); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				failed[i] = true
+				activity.GetLogger(ctx).Warn("deletion of an orphan not requested", telemetry.KeyStoreID, id, telemetry.KeyError, err)
+			}
+			activity.RecordHeartbeat(ctx)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return RequestDeletionsResult{}, wrap(err)
+	}
+	var out RequestDeletionsResult
+	for _, f := range failed {
+		if f {
+			out.Failed++
+		} else {
+			out.Requested++
+		}
+	}
+	return out, nil
+}
+
+// RecordInput is a finished run.
+type RecordInput struct {
+	reconcilePhase
+	RunID  string          `json:"runId"`
+	Report ReconcileReport `json:"report"`
+	// Error is "" for a run that succeeded.
+	Error string `json:"error,omitempty"`
+}
+
+// RecordRun keeps the report where health checks and operators find it, and counts it.
+func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
+	report, err := json.Marshal(in.Report)
+	if err != nil {
+		return wrap(fmt.Errorf("%w: report: %w", storemanager.ErrInvalid, err))
+	}
+	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
+		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
+	})
+	if err != nil {
+		return wrap(err)
+	}
+	run := telemetry.ReconcileRun{
+		Outcome:      telemetry.OutcomeSucceeded,
+		Duration:     time.Duration(in.Report.DurationMs) * time.Millisecond,
+		EndedAt:      in.Report.CompletedAt,
+		Missing:      in.Report.Missing,
+		Orphaned:     in.Report.Orphaned + in.Report.FirstSightings,
+		Quarantined:  in.Report.QuarantinedCount,
+		GuardTripped: in.Report.Guard != "",
+	}
+	if in.Error != "" {
+		run.Outcome = telemetry.OutcomeFailed
+	}
+	r.Metrics.Reconciled(run)
+	return nil
+}

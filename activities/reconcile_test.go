@@ -1,0 +1,352 @@
+package activities_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
+	"go.uber.org/zap"
+
+	"storekeeper/activities"
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+// fakeLister lists what it is told, in random order like the real one.
+type fakeLister struct {
+	ids []string
+	at  time.Time
+	err error
+}
+
+func (f *fakeLister) List(_ context.Context, yield func(authclient.Workspace) error) (authclient.ListSummary, error) {
+	for _, i := range rand.Perm(len(f.ids)) {
+		if err := yield(authclient.Workspace{InstanceID: f.ids[i]}); err != nil {
+			return authclient.ListSummary{}, err
+		}
+	}
+	return authclient.ListSummary{FetchStartedAt: f.at, Entries: len(f.ids)}, f.err
+}
+
+// fakeRequester notes which deletions were requested.
+type fakeRequester struct {
+	mu   sync.Mutex
+	ids  []string
+	fail map[string]bool
+}
+
+func (f *fakeRequester) RequestDeletion(_ context.Context, id string, _ time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail[id] {
+		return fmt.Errorf("temporal is away")
+	}
+	f.ids = append(f.ids, id)
+	return nil
+}
+
+type bundle struct {
+	t        *testing.T
+	env      *testsuite.TestActivityEnvironment
+	now      time.Time
+	lister   *fakeLister
+	registry *storemanager.Registry
+	deletion *fakeRequester
+	act      *activities.Reconcile
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	b := &bundle{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), lister: &fakeLister{}, deletion: &fakeRequester{}}
+	registry, err := storemanager.Open(t.Context(), storemanager.Options{Now: func() time.Time { return b.now }})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, registry.Close()) })
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
+	b.registry = registry
+	b.act = &activities.Reconcile{
+		AuthWorker: b.lister, Manager: registry, Deletions: b.deletion, Metrics: metrics,
+		Guard: activities.Guard{MaxDeletePercent: 10, MaxDeletes: 50},
+	}
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(telemetry.SDKLogger(zap.NewNop()))
+	b.env = suite.NewTestActivityEnvironment()
+	b.env.RegisterActivity(b.act)
+	return b
+}
+
+func ids(from, to int) []string {
+	var out []string
+	for i := from; i < to; i++ {
+		out = append(out, fmt.Sprintf("store-%06d", i))
+	}
+	return out
+}
+
+func (b *bundle) monitored(list []string) {
+	b.t.Helper()
+	for len(list) > 0 {
+		n := min(len(list), storemanager.MaxBatch)
+		var requests []storemanager.EnsureRequest
+		for _, id := range list[:n] {
+			requests = append(requests, storemanager.EnsureRequest{StoreID: id, At: b.now})
+		}
+		_, err := b.registry.EnsureBatch(b.t.Context(), requests)
+		require.NoError(b.t, err)
+		list = list[n:]
+	}
+}
+
+// compare is one comparison, a minute after whatever came before.
+func (b *bundle) compare(listed []string, approved string) activities.Plan {
+	b.t.Helper()
+	plan, err := b.tryCompare(listed, approved)
+	require.NoError(b.t, err)
+	return plan
+}
+
+func (b *bundle) tryCompare(listed []string, approved string) (activities.Plan, error) {
+	b.now = b.now.Add(time.Minute)
+	b.lister.ids, b.lister.at = listed, b.now
+	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedPlan: approved})
+	if err != nil {
+		return activities.Plan{}, err
+	}
+	var plan activities.Plan
+	return plan, v.Get(&plan)
+}
+
+func TestMissingStoresAreFoundAndASharedWorkspaceCountsOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 3))
+	plan := b.compare(append(ids(0, 5), ids(4, 5)...), "")
+	require.Equal(t, ids(3, 5), plan.Missing)
+	require.Equal(t, 5, plan.AuthoritativeCount)
+	require.Equal(t, 3, plan.MonitoredCount)
+	require.Zero(t, plan.OrphanCount)
+}
+
+func TestAnOrphanIsOneWhenTwoConsecutiveListsLackIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	first := b.compare(ids(1, 20), "")
+	require.Zero(t, first.OrphanCount)
+	require.Equal(t, 1, first.FirstSightings)
+	require.Empty(t, first.Hash)
+
+	require.Zero(t, b.compare(ids(0, 20), "").FirstSightings, "listed again: the sighting is forgotten")
+	require.Equal(t, 1, b.compare(ids(1, 20), "").FirstSightings)
+
+	second := b.compare(ids(1, 20), "")
+	require.Equal(t, ids(0, 1), second.Orphans)
+	require.NotEmpty(t, second.Hash)
+	require.Empty(t, second.Guard)
+}
+
+func TestASightingDoesNotConfirmItselfWithinTheSameRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	started := b.now.Add(time.Minute)
+	for range 2 {
+		b.now = b.now.Add(time.Minute)
+		b.lister.ids, b.lister.at = ids(1, 20), b.now
+		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: started})
+		require.NoError(t, err)
+		var plan activities.Plan
+		require.NoError(t, v.Get(&plan))
+		require.Zero(t, plan.OrphanCount)
+		require.Equal(t, 1, plan.FirstSightings)
+	}
+}
+
+func TestWhatIsProtectedIsNoOrphan(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		protect func(b *bundle, id string) error
+		want    activities.Skipped
+	}{
+		"held": {func(b *bundle, id string) error {
+			_, err := b.registry.Hold(b.t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
+			return err
+		}, activities.Skipped{Held: 1}},
+		"pinned": {func(b *bundle, id string) error {
+			return b.registry.SetPins(b.t.Context(), []string{id})
+		}, activities.Skipped{Pinned: 1}},
+		"pending": {func(b *bundle, id string) error {
+			_, err := b.registry.BeginDeletion(b.t.Context(), storemanager.DeletionRequest{
+				StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "o",
+			})
+			return err
+		}, activities.Skipped{Pending: 1}},
+		"too young": {func(b *bundle, id string) error {
+			_, err := b.registry.Ensure(b.t.Context(), storemanager.EnsureRequest{StoreID: id, At: b.now.Add(time.Hour)})
+			return err
+		}, activities.Skipped{TooYoung: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.monitored(ids(0, 20))
+			require.NoError(t, tc.protect(b, ids(0, 1)[0]))
+			for range 3 {
+				plan := b.compare(ids(1, 20), "")
+				require.Zero(t, plan.OrphanCount)
+				require.Equal(t, tc.want, plan.Skipped)
+			}
+		})
+	}
+}
+
+func TestAPendingDeletionThatNobodyCarriesOutIsAnOrphanAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: ids(0, 1)[0], At: b.now, DeleteAt: b.now.Add(time.Hour), Owner: "terminated",
+	})
+	require.NoError(t, err)
+	require.Equal(t, 1, b.compare(ids(1, 20), "").Skipped.Pending)
+	b.now = b.now.Add(3 * time.Hour)
+	require.Equal(t, 1, b.compare(ids(1, 20), "").FirstSightings)
+	require.Equal(t, 1, b.compare(ids(1, 20), "").OrphanCount)
+}
+
+func TestTheGuard(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		monitored, listed int
+		want              string
+	}{
+		"an empty list removes nothing":                 {20, 0, "list is empty"},
+		"an empty list with few stores removes nothing": {3, 0, "list is empty"},
+		"nothing listed and nothing monitored is fine":  {0, 0, ""},
+		"a tenth passes":                                         {20, 18, ""},
+		"more than a tenth waits":                                {20, 17, "RECONCILE_MAX_DELETE_PERCENT"},
+		"below ten stores a percentage means nothing":            {9, 1, ""},
+		"fifty of many pass":                                     {1000, 950, ""},
+		"more than fifty wait however many are monitored":        {1000, 949, "RECONCILE_MAX_DELETES"},
+		"a list cut to a fifth, as the Node server once removed": {50, 10, "RECONCILE_MAX_DELETE_PERCENT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.monitored(ids(0, tc.monitored))
+			b.compare(ids(0, tc.listed), "")
+			plan := b.compare(ids(0, tc.listed), "")
+			if tc.want == "" {
+				require.Empty(t, plan.Guard)
+				require.Len(t, plan.Orphans, tc.monitored-tc.listed)
+				return
+			}
+			require.Contains(t, plan.Guard, tc.want)
+			require.Empty(t, plan.Orphans)
+		})
+	}
+}
+
+func TestAListThatLacksMuchIsNotBelievedAboutTheLittleThatTwoListsLack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.compare(ids(1, 20), "")
+	plan := b.compare(ids(10, 20), "")
+	require.Equal(t, 1, plan.OrphanCount)
+	require.Contains(t, plan.Guard, "lacks 10 of 20 stores")
+	require.Empty(t, plan.Orphans)
+}
+
+func TestATrippedGuardIsReleasedByTheHashOfThatVeryPlan(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.compare(ids(5, 21), "")
+	tripped := b.compare(ids(5, 21), "")
+	require.NotEmpty(t, tripped.Guard)
+	require.Equal(t, ids(20, 21), tripped.Missing, "it still adds")
+	require.NotEmpty(t, b.compare(ids(5, 21), "another").Guard)
+
+	other := b.compare(ids(6, 21), tripped.Hash)
+	require.NotEqual(t, tripped.Hash, b.compare(ids(6, 21), "").Hash)
+	require.Empty(t, other.Guard, "the first sighting is not part of the approved plan")
+	require.Equal(t, ids(0, 5), other.Orphans)
+}
+
+func TestInvalidIDsAreSetAsideAndStopNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	plan := b.compare([]string{"../../etc x", "ok-1", "no", "../../etc x", "ok-2"}, "")
+	require.Equal(t, []string{"ok-1", "ok-2"}, plan.Missing)
+	require.Equal(t, 2, plan.QuarantinedCount)
+	require.ElementsMatch(t, []string{"../../etc x", "no"}, plan.Quarantined)
+}
+
+func TestAFailedListMarksNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.lister.err = authclient.ErrDamaged
+	_, err := b.tryCompare(ids(0, 10), "")
+	require.ErrorContains(t, err, "damaged")
+	b.lister.err = nil
+	require.Zero(t, b.compare(ids(0, 20), "").FirstSightings)
+	require.Equal(t, 1, b.compare(ids(1, 20), "").FirstSightings, "the failed list was no sighting")
+}
+
+func TestThePlanIsBoundedWhateverTheDrift(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	plan := b.compare(ids(0, 10000), "")
+	require.Len(t, plan.Missing, 3000)
+	require.Equal(t, 10000, plan.MissingCount)
+}
+
+func TestADeletionKnownSinceTheListWasFetchedWins(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	plan := b.compare(ids(0, 2), "")
+	_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: ids(0, 1)[0], At: b.now.Add(time.Second), DeleteAt: b.now.Add(time.Second), Owner: "o",
+	})
+	require.NoError(t, err)
+	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: plan.Missing, ListAt: plan.ListAt, RunID: "r"})
+	require.NoError(t, err)
+	var res activities.EnsureMissingResult
+	require.NoError(t, v.Get(&res))
+	require.Equal(t, activities.EnsureMissingResult{Added: 1, Stale: 1}, res)
+}
+
+func TestOneOrphanThatFailsStopsNoneOfTheOthers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.deletion.fail = map[string]bool{"store-000002": true}
+	v, err := b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(0, 10), ListAt: b.now})
+	require.NoError(t, err)
+	var res activities.RequestDeletionsResult
+	require.NoError(t, v.Get(&res))
+	require.Equal(t, activities.RequestDeletionsResult{Requested: 9, Failed: 1}, res)
+	require.Len(t, b.deletion.ids, 9)
+}
+
+func TestARunIsRecorded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	report := activities.ReconcileReport{Trigger: "manual", StartedAt: b.now, CompletedAt: b.now.Add(time.Second), Added: 3}
+	_, err := b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: "r1", Report: report})
+	require.NoError(t, err)
+	_, err = b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: "r2", Report: report, Error: "the workspace list is damaged"})
+	require.NoError(t, err)
+	known, err := b.registry.Reconciliation(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 2, known.Runs)
+	require.EqualValues(t, 1, known.Failures)
+	require.Equal(t, "the workspace list is damaged", known.LastError.Error)
+}

@@ -1,0 +1,220 @@
+// Package orchestrator is the client side of the workflows: the edge, the CLI and the worker send events, ask for
+// reconcile runs and read states through it, and nobody else talks to Temporal.
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"storekeeper/workflows"
+)
+
+// Errors to branch on with errors.Is.
+var (
+	// ErrUnavailable: Temporal did not take the request, so nothing of it is durable. Send it again.
+	ErrUnavailable = errors.New("temporal can't be reached")
+	// ErrInvalid: the workflow refused the event; the same event would be refused again.
+	ErrInvalid = errors.New("the event was refused")
+	// ErrNoPendingDeletion: no deletion of that workspace is pending.
+	ErrNoPendingDeletion = errors.New("no deletion is pending")
+	// ErrReconcileRunning: a reconcile run is under way.
+	ErrReconcileRunning = errors.New("a reconcile run is under way")
+)
+
+// durableTimeout bounds the second way of an event: long enough for a busy server, short enough that the sender of a
+// webhook still waits.
+const durableTimeout = 3 * time.Second
+
+// Client talks to Temporal. It is safe for concurrent use.
+type Client struct {
+	temporal  client.Client
+	namespace string
+}
+
+// New returns a Client on an open connection, which stays the caller's to close.
+func New(temporalClient client.Client, namespace string) *Client {
+	return &Client{temporal: temporalClient, namespace: namespace}
+}
+
+// NewDeliveryID returns an id for a delivery that brings none of its own.
+func NewDeliveryID() string { return uuid.NewString() }
+
+// Apply sends the event to the lifecycle of its workspace and waits up to wait for the outcome. When that is not known by
+// then, the event goes out once more as a signal, which is durable at once, and the answer is StatusAccepted: an update by
+// itself is durable only when a worker has accepted it. ErrInvalid if the event can't be applied, ErrUnavailable if neither
+// way took it.
+func (c *Client) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+	waitCtx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for waitCtx.Err() == nil {
+		result, err := c.update(waitCtx, ev)
+		if err == nil || errors.Is(err, ErrInvalid) {
+			return result, err
+		}
+		// The run may have closed as the update came in: the next attempt starts a new one. An outage is retried too, but
+		// gently; if it lasts, the signal below is what fails.
+		select {
+		case <-waitCtx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if err := c.Signal(ctx, ev); err != nil {
+		return workflows.Result{}, err
+	}
+	return workflows.Result{Status: workflows.StatusAccepted}, nil
+}
+
+func (c *Client) update(ctx context.Context, ev workflows.Event) (workflows.Result, error) {
+	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(lifecycleOptions(ev.InstanceID),
+			workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID}),
+		UpdateOptions: client.UpdateWorkflowOptions{
+			UpdateID:     ev.DeliveryID,
+			UpdateName:   workflows.ApplyEvent,
+			Args:         []any{ev},
+			WaitForStage: client.WorkflowUpdateStageCompleted,
+		},
+	})
+	if err != nil {
+		return workflows.Result{}, eventError(err)
+	}
+	var result workflows.Result
+	if err := handle.Get(ctx, &result); err != nil {
+		return workflows.Result{}, eventError(err)
+	}
+	return result, nil
+}
+
+func eventError(err error) error {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) && app.Type() == workflows.ErrTypeInvalid {
+		return fmt.Errorf("%w: %s", ErrInvalid, app.Message())
+	}
+	return err
+}
+
+// Signal makes the event durable without waiting for its outcome. ErrUnavailable if Temporal did not take it.
+func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, durableTimeout)
+	defer cancel()
+	_, err := c.temporal.SignalWithStartWorkflow(ctx, workflows.LifecycleID(ev.InstanceID), workflows.ApplyEvent, ev,
+		lifecycleOptions(ev.InstanceID), workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// RequestDeletion makes the deletion of an orphan durable: at is when it was known to be gone.
+func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time.Time) error {
+	return c.Signal(ctx, workflows.Event{
+		DeliveryID: "reconcile/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceDeleted,
+		InstanceID: instanceID, Timestamp: at, Source: workflows.SourceReconcile,
+	})
+}
+
+func lifecycleOptions(instanceID string) client.StartWorkflowOptions {
+	return client.StartWorkflowOptions{
+		ID:                       workflows.LifecycleID(instanceID),
+		TaskQueue:                workflows.TaskQueue,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		// A running lifecycle is what the event is for, no error.
+		WorkflowExecutionErrorWhenAlreadyStarted: false,
+	}
+}
+
+// LifecycleStatus asks the running lifecycle of a workspace. Nil without an error when none runs: nothing is under way.
+func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*workflows.LifecycleStatus, error) {
+	resp, err := c.temporal.QueryWorkflowWithOptions(ctx, &client.QueryWorkflowWithOptionsRequest{
+		WorkflowID:           workflows.LifecycleID(instanceID),
+		QueryType:            workflows.QueryStatus,
+		QueryRejectCondition: enumspb.QUERY_REJECT_CONDITION_NOT_OPEN,
+	})
+	var notFound *serviceerror.NotFound
+	switch {
+	case errors.As(err, &notFound):
+		return nil, nil //nolint:nilnil // documented: no lifecycle runs
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case resp.QueryRejected != nil:
+		return nil, nil //nolint:nilnil // documented: no lifecycle runs
+	}
+	var status workflows.LifecycleStatus
+	if err := resp.QueryResult.Get(&status); err != nil {
+		return nil, err
+	}
+	return &status, nil
+}
+
+// CancelDeletion cancels the pending deletion of a workspace, leaves a hold, and waits for the outcome, which is
+// StatusDeletionCancelled unless the store was stopped first. The signal is durable even while no worker runs; then ctx ends
+// the wait. ErrNoPendingDeletion when no lifecycle runs.
+func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancellation workflows.Cancellation) (workflows.Result, error) {
+	err := c.temporal.SignalWorkflow(ctx, workflows.LifecycleID(instanceID), "", workflows.CancelDeletion, cancellation)
+	var notFound *serviceerror.NotFound
+	switch {
+	case errors.As(err, &notFound):
+		return workflows.Result{}, ErrNoPendingDeletion
+	case err != nil:
+		return workflows.Result{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return c.LifecycleEnd(ctx, instanceID)
+}
+
+// LifecycleEnd waits until the lifecycle of a workspace has nothing left to do, and returns its last outcome. When none
+// runs, that is the outcome of the one before.
+func (c *Client) LifecycleEnd(ctx context.Context, instanceID string) (workflows.Result, error) {
+	var result workflows.LifecycleResult
+	if err := c.temporal.GetWorkflow(ctx, workflows.LifecycleID(instanceID), "").Get(ctx, &result); err != nil {
+		return workflows.Result{}, err
+	}
+	return result.Last, nil
+}
+
+// Reachable asks Temporal's frontend for its health.
+func (c *Client) Reachable(ctx context.Context) error {
+	if _, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// pollerSilence is how long a poller may be silent before it is taken to be gone: a long poll lasts up to a minute.
+const pollerSilence = 75 * time.Second
+
+// ErrNoWorker: Temporal is there, but nobody works off what it takes.
+var ErrNoWorker = errors.New("no worker polls the task queue")
+
+// WorkersPolling checks that Temporal would take an event and that somebody would work it off: ErrUnavailable or ErrNoWorker
+// if not.
+func (c *Client) WorkersPolling(ctx context.Context) error {
+	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
+		resp, err := c.temporal.DescribeTaskQueue(ctx, workflows.TaskQueue, kind)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if !polled(resp) {
+			return ErrNoWorker
+		}
+	}
+	return nil
+}
+
+func polled(resp *workflowservice.DescribeTaskQueueResponse) bool {
+	for _, p := range resp.GetPollers() {
+		if time.Since(p.GetLastAccessTime().AsTime()) < pollerSilence {
+			return true
+		}
+	}
+	return false
+}

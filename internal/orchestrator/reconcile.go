@@ -1,0 +1,194 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"storekeeper/workflows"
+)
+
+// ReconcileRun is a reconcile run that has been started or joined.
+type ReconcileRun struct{ run client.WorkflowRun }
+
+// ID is the run id.
+func (r ReconcileRun) ID() string { return r.run.GetRunID() }
+
+// Wait returns the report of the run, or its failure.
+func (r ReconcileRun) Wait(ctx context.Context) (workflows.ReconcileReport, error) {
+	var report workflows.ReconcileReport
+	err := r.run.Get(ctx, &report)
+	return report, err
+}
+
+// StartReconcile starts a run; ErrReconcileRunning if there is one.
+func (c *Client) StartReconcile(ctx context.Context, in workflows.ReconcileInput) (ReconcileRun, error) {
+	return c.reconcile(ctx, in, enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL)
+}
+
+// JoinReconcile starts a run, or joins the one under way.
+func (c *Client) JoinReconcile(ctx context.Context, in workflows.ReconcileInput) (ReconcileRun, error) {
+	return c.reconcile(ctx, in, enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING)
+}
+
+// RequestReconcile starts a run whose lists are fetched after this call: when one is under way, it waits for its end first.
+func (c *Client) RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error {
+	for {
+		_, err := c.StartReconcile(ctx, in)
+		if !errors.Is(err, ErrReconcileRunning) {
+			return err
+		}
+		// How that run ends does not matter, only that it does.
+		_ = c.temporal.GetWorkflow(ctx, workflows.ReconcileID, "").Get(ctx, nil)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		}
+	}
+}
+
+func (c *Client) reconcile(ctx context.Context, in workflows.ReconcileInput, conflict enumspb.WorkflowIdConflictPolicy) (ReconcileRun, error) {
+	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       workflows.ReconcileID,
+		TaskQueue:                                workflows.TaskQueue,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy:                 conflict,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+	}, workflows.TypeReconcileWorkspaces, in)
+	switch {
+	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
+		return ReconcileRun{}, ErrReconcileRunning
+	case err != nil:
+		return ReconcileRun{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return ReconcileRun{run: run}, nil
+}
+
+// ReconcileRunning says whether a run is under way. ErrUnavailable if Temporal can't be asked.
+func (c *Client) ReconcileRunning(ctx context.Context) (bool, error) {
+	desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, "")
+	var notFound *serviceerror.NotFound
+	switch {
+	case errors.As(err, &notFound):
+		return false, nil // none ever ran, or the last is past its retention
+	case err != nil:
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return desc.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+}
+
+// noteDisabled marks a schedule that is paused because of the setting, so that an operator's own pause is left alone.
+const noteDisabled = "WORKSPACE_RECONCILE_ENABLED is false"
+
+// EnsureSchedule creates the reconcile schedule or makes the one that is there agree with the settings. A pause that an
+// operator made stays.
+func (c *Client) EnsureSchedule(ctx context.Context, interval time.Duration, enabled bool) error {
+	want := schedule(interval, enabled)
+	_, err := c.temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
+		ID:            workflows.ReconcileScheduleID,
+		Spec:          *want.Spec,
+		Action:        want.Action,
+		Overlap:       want.Policy.Overlap,
+		CatchupWindow: want.Policy.CatchupWindow,
+		Paused:        want.State.Paused,
+		Note:          want.State.Note,
+	})
+	if !errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
+		return err
+	}
+	handle := c.temporal.ScheduleClient().GetHandle(ctx, workflows.ReconcileScheduleID)
+	return handle.Update(ctx, client.ScheduleUpdateOptions{
+		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
+			state := in.Description.Schedule.State
+			if byOperator := state.Paused && state.Note != noteDisabled; !byOperator || !enabled {
+				state.Paused, state.Note = want.State.Paused, want.State.Note
+			}
+			want.State = state
+			return &client.ScheduleUpdate{Schedule: &want}, nil
+		},
+	})
+}
+
+func schedule(interval time.Duration, enabled bool) client.Schedule {
+	s := client.Schedule{
+		Spec: &client.ScheduleSpec{
+			Intervals: []client.ScheduleIntervalSpec{{Every: interval}},
+			// Several installations must not ask one Auth Worker in the same second.
+			Jitter: min(interval/10, 30*time.Second),
+		},
+		Action: &client.ScheduleWorkflowAction{
+			ID:        workflows.ScheduledReconcileID,
+			Workflow:  workflows.TypeScheduledReconcile,
+			TaskQueue: workflows.TaskQueue,
+		},
+		Policy: &client.SchedulePolicies{
+			Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP,
+			// One late run repairs as much as all that were missed; the default would catch up a year of them.
+			CatchupWindow: max(time.Minute, min(interval, 10*time.Minute)),
+		},
+		State: &client.ScheduleState{Paused: !enabled},
+	}
+	if !enabled {
+		s.State.Note = noteDisabled
+	}
+	return s
+}
+
+// SchedulePaused says whether the reconcile schedule is paused, and the note of who paused it. A schedule that does not
+// exist yet counts as paused.
+func (c *Client) SchedulePaused(ctx context.Context) (paused bool, note string, err error) {
+	desc, err := c.temporal.ScheduleClient().GetHandle(ctx, workflows.ReconcileScheduleID).Describe(ctx)
+	var notFound *serviceerror.NotFound
+	switch {
+	case errors.As(err, &notFound):
+		return true, "the schedule does not exist; a worker creates it at its start", nil
+	case err != nil:
+		return false, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return desc.Schedule.State.Paused, desc.Schedule.State.Note, nil
+}
+
+// SearchAttributes are those that the workflows set, for whoever sets up a namespace.
+func SearchAttributes() map[string]enumspb.IndexedValueType {
+	return map[string]enumspb.IndexedValueType{
+		workflows.AttributeWorkspaceState: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		workflows.AttributeDeleteAt:       enumspb.INDEXED_VALUE_TYPE_DATETIME,
+	}
+}
+
+// EnsureSearchAttributes adds what is missing in the namespace. Without them a deletion could not be shown, and its
+// workflow task would fail for ever, so a worker must not start.
+func (c *Client) EnsureSearchAttributes(ctx context.Context) error {
+	list, err := c.temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: c.namespace})
+	if err != nil {
+		return fmt.Errorf("list search attributes: %w", err)
+	}
+	missing := map[string]enumspb.IndexedValueType{}
+	for name, kind := range SearchAttributes() {
+		have, ok := list.GetCustomAttributes()[name]
+		switch {
+		case !ok:
+			missing[name] = kind
+		case have != kind:
+			return fmt.Errorf("search attribute %s of namespace %s is a %s and must be a %s", name, c.namespace, have, kind)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	_, err = c.temporal.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+		Namespace: c.namespace, SearchAttributes: missing,
+	})
+	var exists *serviceerror.AlreadyExists
+	if err != nil && !errors.As(err, &exists) {
+		return fmt.Errorf("add search attributes %v to namespace %s (an administrator can do it with "+
+			"`temporal operator search-attribute create`): %w", missing, c.namespace, err)
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+// Package worker runs the workflows and activities, and keeps the reconcile schedule.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"go.uber.org/zap"
+
+	"storekeeper/activities"
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/config"
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	"storekeeper/workflows"
+)
+
+// Options are what a worker works with.
+type Options struct {
+	Temporal   client.Client
+	Namespace  string
+	Manager    storemanager.Manager
+	AuthWorker *authclient.Client
+	Config     *config.Config
+	Log        *zap.Logger
+	Sentry     *telemetry.Sentry
+	Metrics    *telemetry.Metrics
+	// Ready is called once the worker polls; nil is fine.
+	Ready func()
+}
+
+// Run prepares the namespace, waiting for Temporal for as long as it takes, and works until ctx ends. Activities under way
+// are given a few seconds then; what they don't finish Temporal gives to another worker.
+func Run(ctx context.Context, o Options) error {
+	orch := orchestrator.New(o.Temporal, o.Namespace)
+	if err := prepare(ctx, orch, o); err != nil {
+		return err
+	}
+	fatal := make(chan error, 1)
+	w := worker.New(o.Temporal, workflows.TaskQueue, options(o, fatal))
+	Register(w, Activities(o, orch))
+	if err := w.Start(); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	defer w.Stop()
+	o.Log.Info("worker started")
+	if o.Ready != nil {
+		o.Ready()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-fatal:
+		return fmt.Errorf("worker failed: %w", err)
+	}
+}
+
+// prepare sets up what the workflows need: their search attributes and the schedule.
+func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
+	const firstPause, longestPause = 200 * time.Millisecond, 10 * time.Second
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := orch.EnsureSearchAttributes(attempt)
+		if err == nil {
+			err = orch.EnsureSchedule(attempt, time.Duration(o.Config.ReconcileInterval), o.Config.ReconcileEnabled)
+		}
+		cancel()
+		if err == nil {
+			return nil
+		}
+		o.Log.Warn("temporal is not ready for the worker, trying again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func options(o Options, fatal chan<- error) worker.Options {
+	// Autoscaling starts with enough pollers for a burst and gives them back when idle.
+	pollers := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
+		InitialNumberOfPollers: 5, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 50,
+	})
+	return worker.Options{
+		WorkflowTaskPollerBehavior: pollers,
+		ActivityTaskPollerBehavior: pollers,
+		// Re-checks wait for a shared list and may be many at a time; they cost nothing while they wait.
+		MaxConcurrentActivityExecutionSize: 2000,
+		// The default of 0 abandons activities at a shutdown; this leaves the process 3 s of its 10 for the rest.
+		WorkerStopTimeout: 7 * time.Second,
+		Interceptors:      []interceptor.WorkerInterceptor{telemetry.NewWorkerInterceptor(o.Log, o.Sentry, o.Metrics)},
+		OnFatalError: func(err error) {
+			select {
+			case fatal <- err:
+			default: // the first one is enough
+			}
+		},
+	}
+}
+
+// ActivitySet are the structs whose methods are the activities.
+type ActivitySet struct {
+	Stores    *activities.Stores
+	Authority *activities.Authority
+	Reconcile *activities.Reconcile
+}
+
+// Activities wires the activities.
+func Activities(o Options, orch *orchestrator.Client) ActivitySet {
+	return ActivitySet{
+		Stores: &activities.Stores{
+			Manager: o.Manager, GracePeriod: o.Config.DeletionGracePeriod, Metrics: o.Metrics,
+		},
+		Authority: &activities.Authority{AuthWorker: o.AuthWorker},
+		Reconcile: &activities.Reconcile{
+			AuthWorker: o.AuthWorker, Manager: o.Manager, Deletions: orch, Metrics: o.Metrics,
+			Guard: activities.Guard{
+				MaxDeletePercent: int(o.Config.MaxDeletePercent), MaxDeletes: int(o.Config.MaxDeletes),
+			},
+		},
+	}
+}
+
+// Register registers workflows and activities under their wire names, which histories refer to and which therefore must
+// not change with a Go name.
+func Register(r worker.Registry, set ActivitySet) {
+	RegisterWorkflows(r)
+	for name, fn := range map[string]any{
+		"EnsureStore":      set.Stores.EnsureStore,
+		"BeginDeletion":    set.Stores.BeginDeletion,
+		"CancelDeletion":   set.Stores.CancelDeletion,
+		"StopStore":        set.Stores.StopStore,
+		"HoldStore":        set.Stores.HoldStore,
+		"ReleaseStore":     set.Stores.ReleaseStore,
+		"ConfirmAbsent":    set.Authority.ConfirmAbsent,
+		"CompareLists":     set.Reconcile.CompareLists,
+		"EnsureMissing":    set.Reconcile.EnsureMissing,
+		"RequestDeletions": set.Reconcile.RequestDeletions,
+		"RecordRun":        set.Reconcile.RecordRun,
+	} {
+		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
+	}
+}
+
+// RegisterWorkflows registers the workflows alone, for a replayer.
+func RegisterWorkflows(r worker.WorkflowRegistry) {
+	r.RegisterWorkflowWithOptions(workflows.WorkspaceLifecycle, workflow.RegisterOptions{Name: workflows.TypeWorkspaceLifecycle})
+	r.RegisterWorkflowWithOptions(workflows.ReconcileWorkspaces, workflow.RegisterOptions{Name: workflows.TypeReconcileWorkspaces})
+	r.RegisterWorkflowWithOptions(workflows.ScheduledReconcile, workflow.RegisterOptions{Name: workflows.TypeScheduledReconcile})
+}

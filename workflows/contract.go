@@ -1,0 +1,207 @@
+// Package workflows holds the decisions of Storekeeper, and in this file their wire contract: whatever another process,
+// an operator's script or a recorded history names. Nothing here does I/O or reads a clock; the effects are in package
+// activities.
+package workflows
+
+import (
+	"time"
+
+	"storekeeper/activities"
+)
+
+// TaskQueue is where every workflow and activity of Storekeeper runs.
+const TaskQueue = "workspace-orchestration"
+
+// Workflow types.
+const (
+	TypeWorkspaceLifecycle  = "WorkspaceLifecycle"
+	TypeReconcileWorkspaces = "ReconcileWorkspaces"
+	TypeScheduledReconcile  = "ScheduledReconcile"
+)
+
+// Workflow and schedule ids that are not per workspace.
+const (
+	// ReconcileID is the one id of every reconcile run, so that at most one exists whoever asked for it.
+	ReconcileID = "reconcile"
+	// ScheduledReconcileID is the id of the schedule's own thin workflow; the schedule appends the time.
+	ScheduledReconcileID = "scheduled-reconcile"
+	// ReconcileScheduleID is the id of the Temporal Schedule.
+	ReconcileScheduleID = "workspace-reconcile"
+)
+
+// LifecycleID is the id of the workflow that has all to do with one workspace.
+func LifecycleID(instanceID string) string { return "workspace/" + instanceID }
+
+// Messages to a WorkspaceLifecycle.
+const (
+	// ApplyEvent is the name of the update that applies an Event and answers its Result, and of the signal that
+	// carries the same Event when nobody waits for the answer.
+	ApplyEvent = "apply-event"
+	// CancelDeletion is the signal that stops a pending deletion and leaves a hold; its argument is a Cancellation.
+	CancelDeletion = "cancel-deletion"
+	// QueryStatus is the query that answers a LifecycleStatus.
+	QueryStatus = "status"
+)
+
+// Search attributes of a WorkspaceLifecycle. They are set only while a deletion is pending: a creation needs none.
+const (
+	// AttributeWorkspaceState (keyword) is StateDeletionPending or StateIdle.
+	AttributeWorkspaceState = "WorkspaceState"
+	// AttributeDeleteAt (datetime) is the end of the grace period.
+	AttributeDeleteAt = "DeleteAt"
+)
+
+// EventType says what happened, or what an operator asks for.
+type EventType string
+
+const (
+	WorkspaceCreated EventType = "workspace.created"
+	WorkspaceDeleted EventType = "workspace.deleted"
+	// StoreHold keeps the store from every deletion and cancels a pending one.
+	StoreHold EventType = "store.hold"
+	// StoreRelease takes the hold off.
+	StoreRelease EventType = "store.release"
+)
+
+// Source says who sent an Event.
+type Source string
+
+const (
+	SourceWebhook   Source = "webhook"
+	SourceOperator  Source = "operator"
+	SourceReconcile Source = "reconcile"
+)
+
+// Event is one thing to apply to one workspace. It never carries a secret.
+type Event struct {
+	// DeliveryID identifies the delivery: the same id is applied once within a run, by update or by signal.
+	DeliveryID string    `json:"deliveryId"`
+	Type       EventType `json:"type"`
+	InstanceID string    `json:"instanceId"`
+	UserID     string    `json:"userId,omitempty"`
+	// Timestamp is the moment of the event by the clock of its origin; older events never undo newer ones.
+	Timestamp time.Time `json:"timestamp"`
+	Source    Source    `json:"source"`
+	// GracePeriod (nanoseconds) of a deletion; nil means the worker's DELETION_GRACE_PERIOD.
+	GracePeriod *time.Duration `json:"gracePeriod,omitempty"`
+	// Hold belongs to StoreHold alone.
+	Hold *Cancellation `json:"hold,omitempty"`
+}
+
+// Cancellation is the argument of CancelDeletion, and what a hold consists of.
+type Cancellation struct {
+	Reason string `json:"reason"`
+	Actor  string `json:"actor"`
+	// ExpiresAt ends the hold; nil means DefaultHold from the moment it is applied.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+}
+
+// DefaultHold is how long a hold lasts when nobody says otherwise: long enough to sort a mistake out, short enough that a
+// forgotten hold does not keep an orphan for ever.
+const DefaultHold = 7 * 24 * time.Hour
+
+// Status is the outcome of an Event, in webhook bodies and in the CLI alike.
+type Status string
+
+const (
+	StatusMonitoringStarted        Status = "monitoring_started"
+	StatusAlreadyMonitored         Status = "already_monitored"
+	StatusDeletionScheduled        Status = "deletion_scheduled"
+	StatusDeletionAlreadyScheduled Status = "deletion_already_scheduled"
+	// StatusDeletionCancelled: no deletion is pending now, and the store stays; Result.Detail says why.
+	StatusDeletionCancelled Status = "deletion_cancelled"
+	StatusMonitoringStopped Status = "monitoring_stopped"
+	StatusAlreadyStopped    Status = "already_stopped"
+	// StatusStaleIgnored: something newer is known; nothing was changed.
+	StatusStaleIgnored Status = "stale_ignored"
+	// StatusAccepted: the event is durable and its outcome not yet known.
+	StatusAccepted Status = "accepted"
+	StatusHeld     Status = "held"
+	StatusReleased Status = "released"
+)
+
+// ErrTypeInvalid is the type of the error of an event that can never be applied.
+const ErrTypeInvalid = activities.ErrTypeInvalid
+
+// Result is the outcome of an Event.
+type Result struct {
+	Status Status `json:"status"`
+	// DeleteAt is nil unless a deletion is pending.
+	DeleteAt *time.Time `json:"deleteAt,omitempty"`
+	// Detail is a sentence for people; "" where Status says it all.
+	Detail string `json:"detail,omitempty"`
+}
+
+// States of a LifecycleStatus.
+const (
+	StateIdle            = "idle"
+	StateDeletionPending = "deletion_pending"
+)
+
+// LifecycleStatus answers QueryStatus.
+type LifecycleStatus struct {
+	InstanceID string `json:"instanceId"`
+	State      string `json:"state"`
+	// Deletion is nil unless State is StateDeletionPending.
+	Deletion *PendingDeletion `json:"deletion,omitempty"`
+	// LastEvent and LastResult are nil before the first event has been applied.
+	LastEvent  *Event  `json:"lastEvent,omitempty"`
+	LastResult *Result `json:"lastResult,omitempty"`
+}
+
+// PendingDeletion is a deletion whose grace period runs, or whose re-check is under way.
+type PendingDeletion struct {
+	// EventAt is the moment at which the workspace was known to be gone.
+	EventAt  time.Time `json:"eventAt"`
+	DeleteAt time.Time `json:"deleteAt"`
+	// Source is SourceReconcile as long as no event has confirmed what the list said.
+	Source Source `json:"source"`
+}
+
+// LifecycleInput starts a WorkspaceLifecycle. Carried is nil but after continue-as-new.
+type LifecycleInput struct {
+	InstanceID string          `json:"instanceId"`
+	Carried    *CarriedForward `json:"carried,omitempty"`
+}
+
+// CarriedForward is what a WorkspaceLifecycle takes along when it continues as new.
+type CarriedForward struct {
+	// Owner is the run id of the first run: to the store manager the whole chain is one owner.
+	Owner    string          `json:"owner"`
+	Deletion PendingDeletion `json:"deletion"`
+	// Delivered are the newest deliveries and their results.
+	Delivered []Delivered `json:"delivered,omitempty"`
+}
+
+// Delivered is a delivery that has been applied.
+type Delivered struct {
+	DeliveryID string `json:"deliveryId"`
+	Result     Result `json:"result"`
+}
+
+// LifecycleResult is what a WorkspaceLifecycle leaves behind.
+type LifecycleResult struct {
+	// Events counts what this run applied.
+	Events int `json:"events"`
+	// Last is the newest outcome, that of a finished or cancelled deletion included.
+	Last Result `json:"last"`
+}
+
+// Triggers of a reconcile run.
+const (
+	TriggerSchedule = "schedule"
+	TriggerManual   = "manual"
+	TriggerEdge     = "edge"
+)
+
+// ReconcileInput starts a ReconcileWorkspaces.
+type ReconcileInput struct {
+	Trigger string `json:"trigger"`
+	// ApprovedPlan is the hash of a plan whose removals an operator has approved; "" approves none.
+	ApprovedPlan string `json:"approvedPlan,omitempty"`
+	// Carried is nil but after continue-as-new.
+	Carried *ReconcileReport `json:"carried,omitempty"`
+}
+
+// ReconcileReport is the result of a reconcile run.
+type ReconcileReport = activities.ReconcileReport

@@ -1,0 +1,143 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"storekeeper/activities"
+)
+
+// deletion is a pending deletion of a lifecycle and the coroutine that carries it out.
+type deletion struct {
+	PendingDeletion
+	// waiting is the delivery of a deletion without a grace period: its sender hears how the deletion ends. Nil otherwise.
+	waiting *delivery
+	cancel  workflow.CancelFunc
+	// done is set by the coroutine alone, as its last act; result is valid from then on.
+	done   bool
+	result Result
+}
+
+// startDeletion starts the coroutine: wait for DeleteAt, ask the Auth Worker again, stop the store.
+func (l *lifecycle) startDeletion(ctx workflow.Context, p PendingDeletion, waiting *delivery) {
+	dctx, cancel := workflow.WithCancel(ctx)
+	d := &deletion{PendingDeletion: p, waiting: waiting, cancel: cancel}
+	l.deletion = d
+	if waiting == nil {
+		l.show(ctx)
+	}
+	workflow.Go(dctx, func(ctx workflow.Context) {
+		d.result = l.carryOut(ctx, d)
+		d.done = true
+	})
+}
+
+// carryOut is the deletion from the start of the grace period on. Whatever ends it early cancels ctx.
+func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) Result {
+	if wait := d.DeleteAt.Sub(workflow.Now(ctx)); wait > 0 && d.waiting == nil {
+		timer := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "grace period"})
+		if err := timer.Get(ctx, nil); err != nil {
+			return l.interrupted(ctx, "the grace period", err)
+		}
+	}
+	absence, err := confirmAbsent(ctx, activities.AbsenceInput{InstanceID: l.id, ByEvent: d.Source != SourceReconcile})
+	if err != nil {
+		return l.interrupted(ctx, "the re-check", err)
+	}
+	in := activities.StoreInput{InstanceID: l.id, Owner: l.owner}
+	if !absence.Absent {
+		if _, err := cancelStoreDeletion(ctx, in); err != nil {
+			return l.interrupted(ctx, "the re-check", err)
+		}
+		return Result{Status: StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}
+	}
+	store, err := stopStore(ctx, in)
+	switch {
+	case err != nil:
+		return l.interrupted(ctx, "the stop", err)
+	case store.Monitored:
+		return Result{Status: StatusDeletionCancelled, Detail: "the store manager no longer has this deletion as pending"}
+	}
+	return Result{Status: StatusMonitoringStopped}
+}
+
+// interrupted is the end of a deletion that did not reach the stop. Who cancelled it puts the reason in (endDeletion); an
+// activity that failed for good leaves the store monitored, and reconciliation finds the orphan again.
+func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) Result {
+	if !temporal.IsCanceledError(err) {
+		workflow.GetLogger(ctx).Error("deletion given up", "during", during, "error", err)
+	}
+	return Result{Status: StatusDeletionCancelled, Detail: "interrupted during " + during}
+}
+
+// abandon ends a workflow that an operator cancels: its deletion is no longer pending, and nobody should be told it is.
+func (l *lifecycle) abandon(ctx workflow.Context, cause error) error {
+	if l.deletion != nil {
+		ctx, cancel := workflow.NewDisconnectedContext(ctx)
+		defer cancel()
+		if _, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id}); err != nil {
+			return err
+		}
+	}
+	return cause
+}
+
+// endDeletion cancels a pending deletion, if there is one, and says how it ended: StatusDeletionCancelled because of why,
+// or StatusMonitoringStopped when the stop had come first.
+func (l *lifecycle) endDeletion(ctx workflow.Context, why string) Result {
+	d := l.deletion
+	if d == nil {
+		return Result{Status: StatusDeletionCancelled, Detail: why}
+	}
+	if !d.done {
+		d.cancel()
+		// The coroutine answers its cancellation within this workflow task: it waits for nothing that can't be cancelled.
+		_ = workflow.Await(ctx, func() bool { return d.done })
+		if d.result.Status == StatusDeletionCancelled {
+			d.result.Detail = why
+		}
+	}
+	result := d.result
+	l.finishDeletion(ctx)
+	return result
+}
+
+// finishDeletion takes note of how the deletion ended and answers who waits for it.
+func (l *lifecycle) finishDeletion(ctx workflow.Context) {
+	d := l.deletion
+	l.deletion = nil
+	l.last = d.result
+	if d.waiting != nil {
+		d.waiting.settle(d.result, nil)
+		return // it was never shown: without a grace period there is nothing to look at
+	}
+	l.show(ctx)
+}
+
+// show makes the state visible to operators: search attributes and the current details in the Temporal Web UI.
+func (l *lifecycle) show(ctx workflow.Context) {
+	if l.deletion == nil {
+		workflow.SetCurrentDetails(ctx, "")
+		l.upsert(ctx, attributeWorkspaceState.ValueSet(StateIdle), attributeDeleteAt.ValueUnset())
+		return
+	}
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf(
+		"**Deletion pending**: the store is stopped at %s if the Auth Worker then no longer lists the workspace. "+
+			"To keep it: `starter cancel-delete %s --reason ...`", l.deletion.DeleteAt.UTC().Format(time.RFC3339), l.id))
+	l.upsert(ctx, attributeWorkspaceState.ValueSet(StateDeletionPending), attributeDeleteAt.ValueSet(l.deletion.DeleteAt))
+}
+
+var (
+	attributeWorkspaceState = temporal.NewSearchAttributeKeyKeyword(AttributeWorkspaceState)
+	attributeDeleteAt       = temporal.NewSearchAttributeKeyTime(AttributeDeleteAt)
+)
+
+// upsert only logs a failure: the attributes are for people, the deletion does not depend on them.
+func (l *lifecycle) upsert(ctx workflow.Context, updates ...temporal.SearchAttributeUpdate) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, updates...); err != nil {
+		workflow.GetLogger(ctx).Error("search attributes not set", "error", err)
+	}
+}

@@ -1,0 +1,371 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"storekeeper/activities"
+)
+
+// keptDeliveries bounds how many delivery ids survive a continue-as-new; duplicates come within seconds of the original.
+const keptDeliveries = 100
+
+// firstEventTimeout is how long a run waits for its first event.
+const firstEventTimeout = time.Minute
+
+// WorkspaceLifecycle applies the events of one workspace, one after the other, and waits out the grace period of a deletion.
+// It ends as soon as nothing is left to do, so that an idle workspace costs nothing.
+func WorkspaceLifecycle(ctx workflow.Context, in LifecycleInput) (LifecycleResult, error) {
+	l := &lifecycle{id: in.InstanceID, deliveries: map[string]*delivery{}}
+	if err := l.setup(ctx, in); err != nil {
+		return LifecycleResult{}, err
+	}
+	if err := l.run(ctx); err != nil {
+		return LifecycleResult{}, err
+	}
+	return LifecycleResult{Events: l.applied, Last: l.last}, nil
+}
+
+type lifecycle struct {
+	id string
+	// owner stands for this workflow at the store manager: the run id of the first of its runs.
+	owner   string
+	signals workflow.ReceiveChannel
+	cancels workflow.ReceiveChannel
+
+	// inbox holds what has arrived and is not applied yet, in order; deliveries also what has been.
+	inbox      []*delivery
+	deliveries map[string]*delivery
+	delivered  []*delivery
+
+	// deletion is nil unless one is pending.
+	deletion *deletion
+
+	applied   int
+	lastEvent *Event
+	last      Result
+}
+
+// delivery is an event on its way through the workflow.
+type delivery struct {
+	event Event
+	// cancel: this is a CancelDeletion signal, which without a pending deletion does nothing.
+	cancel bool
+	done   bool
+	result Result
+	err    error
+}
+
+func (d *delivery) settle(r Result, err error) { d.result, d.err, d.done = r, err, true }
+
+func (l *lifecycle) setup(ctx workflow.Context, in LifecycleInput) error {
+	if in.InstanceID == "" {
+		return temporal.NewNonRetryableApplicationError("instanceId is required", ErrTypeInvalid, nil)
+	}
+	l.owner = workflow.GetInfo(ctx).WorkflowExecution.RunID
+	l.signals = workflow.GetSignalChannel(ctx, ApplyEvent)
+	l.cancels = workflow.GetSignalChannel(ctx, CancelDeletion)
+	if err := workflow.SetQueryHandler(ctx, QueryStatus, l.status); err != nil {
+		return err
+	}
+	if in.Carried != nil {
+		l.owner = in.Carried.Owner
+		for _, d := range in.Carried.Delivered {
+			l.deliveries[d.DeliveryID] = &delivery{event: Event{DeliveryID: d.DeliveryID}, done: true, result: d.Result}
+			l.delivered = append(l.delivered, l.deliveries[d.DeliveryID])
+		}
+		l.startDeletion(ctx, in.Carried.Deletion, nil)
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, ApplyEvent, l.handleEvent,
+		workflow.UpdateHandlerOptions{Validator: l.validateEvent, Description: "Apply an event of the workspace and answer its outcome."})
+}
+
+// run applies events until none is left and no deletion is pending.
+func (l *lifecycle) run(ctx workflow.Context) error {
+	if err := l.awaitFirstEvent(ctx); err != nil {
+		return err
+	}
+	for {
+		l.drainSignals(ctx)
+		switch {
+		case len(l.inbox) > 0:
+			next := l.inbox[0]
+			l.inbox = l.inbox[1:]
+			l.apply(ctx, next)
+		case l.deletion != nil && l.deletion.done:
+			l.finishDeletion(ctx)
+		case l.deletion == nil && workflow.AllHandlersFinished(ctx):
+			return nil
+		case l.shouldContinueAsNew(ctx):
+			return l.continueAsNew(ctx)
+		default:
+			if err := workflow.Await(ctx, func() bool { return l.hasWork(ctx) }); err != nil {
+				return l.abandon(ctx, err)
+			}
+		}
+	}
+}
+
+// awaitFirstEvent: the update that starts a run is delivered just after the start. If it never is (its sender gave up before
+// a worker was there, and the signal went to an earlier run), there is nothing to stay for.
+func (l *lifecycle) awaitFirstEvent(ctx workflow.Context) error {
+	// The update's handler has its turn before this coroutine does, so that the timer below is rarely needed.
+	handlersRan := false
+	workflow.Go(ctx, func(workflow.Context) { handlersRan = true })
+	if err := workflow.Await(ctx, func() bool { return handlersRan }); err != nil || l.hasEvent() {
+		return err
+	}
+	ctx, cancel := workflow.WithCancel(ctx)
+	defer cancel() // the timer
+	_, err := workflow.AwaitWithTimeout(ctx, firstEventTimeout, l.hasEvent)
+	return err
+}
+
+func (l *lifecycle) hasEvent() bool {
+	return len(l.inbox) > 0 || l.signals.Len() > 0 || l.cancels.Len() > 0 || l.deletion != nil
+}
+
+func (l *lifecycle) hasWork(ctx workflow.Context) bool {
+	switch {
+	case len(l.inbox) > 0, l.signals.Len() > 0, l.cancels.Len() > 0, l.shouldContinueAsNew(ctx):
+		return true
+	case l.deletion != nil:
+		return l.deletion.done
+	}
+	return workflow.AllHandlersFinished(ctx)
+}
+
+// validateEvent refuses what must not even enter the history.
+func (l *lifecycle) validateEvent(_ workflow.Context, ev Event) error { return ev.validate(l.id) }
+
+func (ev Event) validate(instanceID string) error {
+	var problem string
+	switch {
+	case ev.InstanceID != instanceID:
+		problem = fmt.Sprintf("the event is for instance %q, this workflow for %q", ev.InstanceID, instanceID)
+	case ev.DeliveryID == "":
+		problem = "deliveryId is required"
+	case ev.Timestamp.IsZero():
+		problem = "timestamp is required"
+	case ev.GracePeriod != nil && *ev.GracePeriod < 0:
+		problem = "gracePeriod must not be negative"
+	case ev.Type == StoreHold && (ev.Hold == nil || ev.Hold.Reason == "" || ev.Hold.Actor == ""):
+		problem = "a hold needs a reason and an actor"
+	case ev.Type != WorkspaceCreated && ev.Type != WorkspaceDeleted && ev.Type != StoreHold && ev.Type != StoreRelease:
+		problem = fmt.Sprintf("unknown event type %q", ev.Type)
+	default:
+		return nil
+	}
+	return temporal.NewNonRetryableApplicationError(problem, ErrTypeInvalid, nil)
+}
+
+// handleEvent answers with the outcome of the event. A deletion without a grace period answers when it is over.
+func (l *lifecycle) handleEvent(ctx workflow.Context, ev Event) (Result, error) {
+	d := l.deliver(ev)
+	if err := workflow.Await(ctx, func() bool { return d.done }); err != nil {
+		return Result{}, err
+	}
+	return d.result, d.err
+}
+
+// deliver puts the event into the inbox, unless the same delivery has come before, by whichever way.
+func (l *lifecycle) deliver(ev Event) *delivery {
+	if known, ok := l.deliveries[ev.DeliveryID]; ok {
+		return known
+	}
+	d := &delivery{event: ev}
+	l.deliveries[ev.DeliveryID] = d
+	l.delivered = append(l.delivered, d)
+	l.inbox = append(l.inbox, d)
+	return d
+}
+
+func (l *lifecycle) drainSignals(ctx workflow.Context) {
+	for ev := (Event{}); l.signals.ReceiveAsync(&ev); ev = (Event{}) {
+		if err := ev.validate(l.id); err != nil {
+			workflow.GetLogger(ctx).Warn("signalled event refused", "error", err)
+			continue
+		}
+		l.deliver(ev)
+	}
+	for c := (Cancellation{}); l.cancels.ReceiveAsync(&c); c = (Cancellation{}) {
+		l.inbox = append(l.inbox, cancelDelivery(l.id, workflow.Now(ctx), c))
+	}
+}
+
+// cancelDelivery turns the signal into a hold, filling in what a hand-written signal may lack.
+func cancelDelivery(instanceID string, at time.Time, c Cancellation) *delivery {
+	if c.Reason == "" {
+		c.Reason = "cancelled by signal"
+	}
+	if c.Actor == "" {
+		c.Actor = "unknown"
+	}
+	return &delivery{cancel: true, event: Event{
+		Type: StoreHold, InstanceID: instanceID, Timestamp: at, Source: SourceOperator, Hold: &c,
+	}}
+}
+
+// apply carries out one event.
+func (l *lifecycle) apply(ctx workflow.Context, d *delivery) {
+	l.applied++
+	l.lastEvent = &d.event
+	var result Result
+	var err error
+	switch d.event.Type {
+	case WorkspaceCreated:
+		result, err = l.created(ctx, d.event)
+	case WorkspaceDeleted:
+		result, err = l.deleted(ctx, d)
+		if err == nil && result.Status == "" {
+			return // settled when the deletion ends
+		}
+	case StoreHold:
+		if d.cancel && l.deletion == nil {
+			workflow.GetLogger(ctx).Info("no deletion is pending, nothing to cancel")
+			return
+		}
+		result, err = l.hold(ctx, d.event)
+	case StoreRelease:
+		result, err = l.release(ctx)
+	}
+	if err != nil {
+		workflow.GetLogger(ctx).Error("event failed", "event", d.event.Type, "error", err)
+	} else {
+		l.last = result
+	}
+	d.settle(result, err)
+}
+
+func (l *lifecycle) created(ctx workflow.Context, ev Event) (Result, error) {
+	res, err := ensureStore(ctx, activities.EnsureInput{InstanceID: l.id, At: ev.Timestamp, DeliveryID: ev.DeliveryID})
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case !res.Created && !res.Existing:
+		return Result{Status: StatusStaleIgnored, Detail: "a newer deletion of this workspace is known"}, nil
+	case l.deletion != nil:
+		// The store manager has cleared the mark already; what is left is the timer.
+		if ended := l.endDeletion(ctx, "a newer event says that the workspace exists"); ended.Status == StatusDeletionCancelled {
+			return ended, nil
+		}
+	}
+	if res.Created {
+		return Result{Status: StatusMonitoringStarted}, nil
+	}
+	return Result{Status: StatusAlreadyMonitored}, nil
+}
+
+// deleted makes a deletion pending. The zero Result means that the delivery is settled when the deletion ends.
+func (l *lifecycle) deleted(ctx workflow.Context, d *delivery) (Result, error) {
+	ev := d.event
+	res, err := beginDeletion(ctx, activities.DeletionInput{
+		InstanceID: l.id, At: ev.Timestamp, Owner: l.owner, GracePeriod: ev.GracePeriod,
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	switch res.Outcome {
+	case activities.DeletionScheduled:
+		return l.scheduled(ctx, d, res), nil
+	case activities.DeletionAlreadyStopped:
+		l.endDeletion(ctx, "the store is already stopped")
+		return Result{Status: StatusAlreadyStopped}, nil
+	case activities.DeletionStale:
+		return Result{Status: StatusStaleIgnored, Detail: "newer than this deletion: the workspace exists, or this deletion was cancelled"}, nil
+	case activities.DeletionHeld:
+		return l.endDeletion(ctx, fmt.Sprintf("the store is held by %s: %s; release it first", res.HeldBy, res.HeldBecause)), nil
+	case activities.DeletionPinned:
+		return l.endDeletion(ctx, "the store is pinned by STORE_IDS; take it out of the list first"), nil
+	}
+	return Result{}, temporal.NewNonRetryableApplicationError(
+		fmt.Sprintf("unknown deletion outcome %q", res.Outcome), ErrTypeInvalid, nil)
+}
+
+func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.DeletionResult) Result {
+	if l.deletion != nil {
+		p := &l.deletion.PendingDeletion
+		if d.event.Timestamp.After(p.EventAt) {
+			p.EventAt = d.event.Timestamp
+		}
+		if p.Source == SourceReconcile && d.event.Source != SourceReconcile {
+			// From now on even an empty list agrees; a re-check that waits for another one must not go on waiting.
+			p.Source = d.event.Source
+			l.deletion.cancel()
+			l.startDeletion(ctx, *p, nil)
+			p = &l.deletion.PendingDeletion
+		}
+		return Result{Status: StatusDeletionAlreadyScheduled, DeleteAt: &p.DeleteAt}
+	}
+	p := PendingDeletion{EventAt: d.event.Timestamp, DeleteAt: res.DeleteAt, Source: d.event.Source}
+	if res.Immediate {
+		l.startDeletion(ctx, p, d)
+		return Result{}
+	}
+	l.startDeletion(ctx, p, nil)
+	return Result{Status: StatusDeletionScheduled, DeleteAt: &p.DeleteAt}
+}
+
+func (l *lifecycle) hold(ctx workflow.Context, ev Event) (Result, error) {
+	expires := workflow.Now(ctx).Add(DefaultHold)
+	if ev.Hold.ExpiresAt != nil {
+		expires = *ev.Hold.ExpiresAt
+	}
+	kept, err := holdStore(ctx, activities.HoldInput{
+		InstanceID: l.id, Reason: ev.Hold.Reason, Actor: ev.Hold.Actor, ExpiresAt: expires,
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	if !kept.Monitored {
+		l.endDeletion(ctx, "the store is already stopped")
+		return Result{Status: StatusAlreadyStopped, Detail: "no such store is monitored, so there is nothing to hold"}, nil
+	}
+	detail := fmt.Sprintf("held by %s until %s: %s", ev.Hold.Actor, expires.UTC().Format(time.RFC3339), ev.Hold.Reason)
+	if l.deletion != nil {
+		return l.endDeletion(ctx, detail), nil
+	}
+	return Result{Status: StatusHeld, Detail: detail}, nil
+}
+
+func (l *lifecycle) release(ctx workflow.Context) (Result, error) {
+	kept, err := releaseStore(ctx, activities.StoreInput{InstanceID: l.id})
+	switch {
+	case err != nil:
+		return Result{}, err
+	case !kept.Monitored:
+		return Result{Status: StatusAlreadyStopped, Detail: "no such store is monitored, so there is nothing to release"}, nil
+	}
+	return Result{Status: StatusReleased}, nil
+}
+
+func (l *lifecycle) status() (LifecycleStatus, error) {
+	s := LifecycleStatus{InstanceID: l.id, State: StateIdle, LastEvent: l.lastEvent}
+	if l.last.Status != "" {
+		s.LastResult = &l.last
+	}
+	if l.deletion != nil {
+		s.State, s.Deletion = StateDeletionPending, &l.deletion.PendingDeletion
+	}
+	return s, nil
+}
+
+// shouldContinueAsNew: only between events and while every sender has had its answer.
+func (l *lifecycle) shouldContinueAsNew(ctx workflow.Context) bool {
+	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() && len(l.inbox) == 0 && l.deletion != nil &&
+		!l.deletion.done && l.deletion.waiting == nil && workflow.AllHandlersFinished(ctx)
+}
+
+func (l *lifecycle) continueAsNew(ctx workflow.Context) error {
+	carried := &CarriedForward{Owner: l.owner, Deletion: l.deletion.PendingDeletion}
+	for _, d := range l.delivered[max(0, len(l.delivered)-keptDeliveries):] {
+		if d.err == nil {
+			carried.Delivered = append(carried.Delivered, Delivered{DeliveryID: d.event.DeliveryID, Result: d.result})
+		}
+	}
+	return workflow.NewContinueAsNewError(ctx, WorkspaceLifecycle, LifecycleInput{InstanceID: l.id, Carried: carried})
+}

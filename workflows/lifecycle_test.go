@@ -1,0 +1,474 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.uber.org/zap"
+
+	"storekeeper/activities"
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	"storekeeper/internal/worker"
+	"storekeeper/workflows"
+)
+
+const storeID = "0b9dd8a5-6bd6-4d4b-8b50-0c1f3a3f0001"
+
+// fakeAuthWorker answers the re-check from memory.
+type fakeAuthWorker struct {
+	mu     sync.Mutex
+	listed map[string]bool
+	others int
+	err    error
+	asked  int
+}
+
+func (f *fakeAuthWorker) Absent(_ context.Context, id string) (authclient.Absence, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	entries := f.others
+	if f.listed[id] {
+		entries++
+	}
+	return authclient.Absence{Absent: !f.listed[id], ListEntries: entries}, f.err
+}
+
+func (f *fakeAuthWorker) set(change func(*fakeAuthWorker)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+// flakyKeeper is a real registry that can be out of reach.
+type flakyKeeper struct {
+	*storemanager.Registry
+	mu   sync.Mutex
+	down bool
+}
+
+func (k *flakyKeeper) Ensure(ctx context.Context, r storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.down {
+		return storemanager.EnsureResult{}, errors.New("connection refused")
+	}
+	return k.Registry.Ensure(ctx, r)
+}
+
+func (k *flakyKeeper) setDown(down bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.down = down
+}
+
+// bundle is one lifecycle in the SDK's test environment, on a real registry that shares its clock.
+type bundle struct {
+	*testsuite.TestWorkflowEnvironment
+	t     *testing.T
+	start time.Time
+	auth  *fakeAuthWorker
+	store *flakyKeeper
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(telemetry.SDKLogger(zap.NewNop()))
+	env := suite.NewTestWorkflowEnvironment()
+	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	env.SetStartTime(start)
+	env.SetTestTimeout(20 * time.Second)
+	registry, err := storemanager.Open(t.Context(), storemanager.Options{Now: env.Now})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, registry.Close()) })
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
+
+	b := &bundle{
+		TestWorkflowEnvironment: env, t: t, start: start,
+		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5}, store: &flakyKeeper{Registry: registry},
+	}
+	worker.RegisterWorkflows(env)
+	for _, a := range []any{
+		&activities.Stores{Manager: b.store, GracePeriod: 24 * time.Hour, Metrics: metrics, Now: env.Now},
+		&activities.Authority{AuthWorker: b.auth},
+	} {
+		env.RegisterActivity(a)
+	}
+	return b
+}
+
+func (b *bundle) event(kind workflows.EventType, delivery string, at time.Duration) workflows.Event {
+	return workflows.Event{
+		DeliveryID: delivery, Type: kind, InstanceID: storeID, Timestamp: b.start.Add(at), Source: workflows.SourceWebhook,
+	}
+}
+
+// outcome is filled when the update it belongs to has been answered.
+type outcome struct {
+	workflows.Result
+	err error
+}
+
+// send sends the event as an update, after the given workflow time.
+func (b *bundle) send(after time.Duration, ev workflows.Event) *outcome {
+	o := &outcome{}
+	b.RegisterDelayedCallback(func() {
+		b.UpdateWorkflow(workflows.ApplyEvent, ev.DeliveryID, &testsuite.TestUpdateCallback{
+			OnAccept: func() {},
+			OnReject: func(err error) { o.err = err },
+			OnComplete: func(v any, err error) {
+				if o.err = err; err == nil {
+					o.Result = v.(workflows.Result)
+				}
+			},
+		}, ev)
+	}, after)
+	return o
+}
+
+// run runs the lifecycle to its end.
+func (b *bundle) run() workflows.LifecycleResult {
+	b.t.Helper()
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	require.True(b.t, b.IsWorkflowCompleted())
+	require.NoError(b.t, b.GetWorkflowError())
+	var result workflows.LifecycleResult
+	require.NoError(b.t, b.GetWorkflowResult(&result))
+	return result
+}
+
+func (b *bundle) get() storemanager.Store {
+	b.t.Helper()
+	s, err := b.store.Get(b.t.Context(), storeID)
+	require.NoError(b.t, err)
+	return s
+}
+
+// monitored registers the store before the workflow starts.
+func (b *bundle) monitored() {
+	b.t.Helper()
+	_, err := b.store.Registry.Ensure(b.t.Context(), storemanager.EnsureRequest{StoreID: storeID, At: b.start.Add(-time.Hour)})
+	require.NoError(b.t, err)
+}
+
+func TestACreationProvisionsTheStoreAndTheWorkflowEnds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	created := b.send(0, b.event(workflows.WorkspaceCreated, "d1", 0))
+	result := b.run()
+	require.Equal(t, workflows.StatusMonitoringStarted, created.Status)
+	require.Equal(t, 1, result.Events)
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
+func TestOfManyCreationsExactlyOneStartsTheMonitoring(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	outcomes := map[workflows.Status]int{}
+	var sent []*outcome
+	for i := range 10 {
+		sent = append(sent, b.send(0, b.event(workflows.WorkspaceCreated, string(rune('a'+i)), 0)))
+	}
+	b.run()
+	for _, o := range sent {
+		outcomes[o.Status]++
+	}
+	require.Equal(t, map[workflows.Status]int{workflows.StatusMonitoringStarted: 1, workflows.StatusAlreadyMonitored: 9}, outcomes)
+}
+
+func TestADeliveryThatComesByUpdateAndBySignalIsAppliedOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ev := b.event(workflows.WorkspaceCreated, "d1", 0)
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, ev) }, 0)
+	again := b.send(0, ev)
+	result := b.run()
+	require.Equal(t, 1, result.Events)
+	require.Equal(t, workflows.StatusMonitoringStarted, again.Status)
+}
+
+func TestADeletionStopsTheStoreAfterItsGracePeriodAndNotBefore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	deleted := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	again := b.send(time.Hour, b.event(workflows.WorkspaceDeleted, "d2", 0))
+	b.RegisterDelayedCallback(func() {
+		require.Equal(t, storemanager.StateMonitored, b.get().State)
+		require.NotNil(t, b.get().Deletion)
+		require.Zero(t, b.auth.asked)
+		var status workflows.LifecycleStatus
+		v, err := b.QueryWorkflow(workflows.QueryStatus)
+		require.NoError(t, err)
+		require.NoError(t, v.Get(&status))
+		require.Equal(t, workflows.StateDeletionPending, status.State)
+		require.Equal(t, b.start.Add(24*time.Hour), status.Deletion.DeleteAt.UTC())
+	}, 24*time.Hour-time.Second)
+	result := b.run()
+	require.Equal(t, workflows.StatusDeletionScheduled, deleted.Status)
+	require.Equal(t, b.start.Add(24*time.Hour), deleted.DeleteAt.UTC())
+	require.Equal(t, workflows.StatusDeletionAlreadyScheduled, again.Status)
+	require.Equal(t, deleted.DeleteAt.UTC(), again.DeleteAt.UTC())
+	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Equal(t, 1, b.auth.asked)
+	require.Equal(t, storemanager.StateStopped, b.get().State)
+	require.False(t, b.get().LastStoppedAt.Before(b.start.Add(24*time.Hour)))
+}
+
+func TestWithoutAGracePeriodADeletionAnswersThatTheStoreIsStopped(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	ev := b.event(workflows.WorkspaceDeleted, "d1", 0)
+	ev.GracePeriod = new(time.Duration)
+	deleted := b.send(0, ev)
+	b.run()
+	require.Equal(t, workflows.StatusMonitoringStopped, deleted.Status)
+	require.Equal(t, storemanager.StateStopped, b.get().State)
+}
+
+func TestADeletionOfAnUnknownStoreIsRememberedSoThatALateCreationIsStale(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	deleted := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Minute))
+	created := b.send(0, b.event(workflows.WorkspaceCreated, "d2", 0))
+	b.run()
+	require.Equal(t, workflows.StatusAlreadyStopped, deleted.Status)
+	require.Equal(t, workflows.StatusStaleIgnored, created.Status)
+	require.Equal(t, storemanager.StateStopped, b.get().State)
+}
+
+func TestANewerCreationCancelsAPendingDeletionAndAnOlderOneDoesNot(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Minute))
+	older := b.send(time.Hour, b.event(workflows.WorkspaceCreated, "d2", 0))
+	newer := b.send(2*time.Hour, b.event(workflows.WorkspaceCreated, "d3", time.Hour))
+	b.run()
+	require.Equal(t, workflows.StatusStaleIgnored, older.Status)
+	require.Equal(t, workflows.StatusDeletionCancelled, newer.Status)
+	require.Nil(t, b.get().Deletion)
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
+func TestTheCancelSignalKeepsTheStoreAndHoldsIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.RegisterDelayedCallback(func() {
+		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "customer called", Actor: "ann"})
+	}, time.Hour)
+	result := b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Contains(t, result.Last.Detail, "customer called")
+	s := b.get()
+	require.Nil(t, s.Deletion)
+	require.Equal(t, "ann", s.Hold.Actor)
+	require.Equal(t, b.start.Add(time.Hour).Add(workflows.DefaultHold), s.Hold.ExpiresAt.UTC())
+}
+
+func TestACancelSignalWithoutAPendingDeletionDoesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{}) }, 0)
+	b.send(0, b.event(workflows.WorkspaceCreated, "d1", 0))
+	b.run()
+	require.Nil(t, b.get().Hold)
+}
+
+func TestACancelSignalThatComesTogetherWithTheDeletionWins(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.RegisterDelayedCallback(func() {
+		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "r", Actor: "a"})
+		b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	}, 0)
+	result := b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.NotNil(t, b.get().Hold)
+}
+
+func TestAHeldStoreIsNotDeletedUntilItIsReleased(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	hold := b.event(workflows.StoreHold, "h", 0)
+	hold.Hold = &workflows.Cancellation{Reason: "audit", Actor: "ann"}
+	held := b.send(0, hold)
+	refused := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Second))
+	released := b.send(0, b.event(workflows.StoreRelease, "r", 0))
+	scheduled := b.send(0, b.event(workflows.WorkspaceDeleted, "d2", 2*time.Second))
+	b.run()
+	require.Equal(t, workflows.StatusHeld, held.Status)
+	require.Equal(t, workflows.StatusDeletionCancelled, refused.Status)
+	require.Contains(t, refused.Detail, "audit")
+	require.Equal(t, workflows.StatusReleased, released.Status)
+	require.Equal(t, workflows.StatusDeletionScheduled, scheduled.Status)
+}
+
+func TestAPinnedStoreIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, b.store.SetPins(t.Context(), []string{storeID}))
+	deleted := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Hour))
+	b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, deleted.Status)
+	require.Contains(t, deleted.Detail, "STORE_IDS")
+}
+
+func TestAStoreIsKeptWhenTheAuthWorkerStillListsItsWorkspace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.auth.listed[storeID] = true
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	result := b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Contains(t, result.Last.Detail, "still lists")
+	require.Nil(t, b.get().Deletion)
+	require.Nil(t, b.get().Hold)
+}
+
+func TestADeletionWaitsForAnAuthWorkerThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.auth.err = authclient.ErrDamaged
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.RegisterDelayedCallback(func() {
+		require.Equal(t, storemanager.StateMonitored, b.get().State)
+		b.auth.set(func(f *fakeAuthWorker) { f.err = nil })
+	}, 24*time.Hour+5*time.Minute) // the test environment allows ten attempts
+	result := b.run()
+	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Greater(t, b.auth.asked, 5)
+}
+
+func TestADeletionThatWaitsForTheAuthWorkerCanStillBeCancelled(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.auth.err = authclient.ErrDamaged
+	ev := b.event(workflows.WorkspaceDeleted, "d1", 0)
+	ev.GracePeriod = new(time.Duration)
+	deleted := b.send(0, ev)
+	b.RegisterDelayedCallback(func() {
+		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "stop", Actor: "ann"})
+	}, time.Minute)
+	b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, deleted.Status)
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
+func TestAnEmptyListStopsNoOrphanUntilAnEventAgrees(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.auth.others = 0
+	orphan := b.event(workflows.WorkspaceDeleted, "reconcile/1", 0)
+	orphan.Source = workflows.SourceReconcile
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, orphan) }, 0)
+	b.RegisterDelayedCallback(func() { require.Equal(t, storemanager.StateMonitored, b.get().State) }, 24*time.Hour+time.Minute)
+	b.send(24*time.Hour+2*time.Minute, b.event(workflows.WorkspaceDeleted, "d1", time.Hour))
+	result := b.run()
+	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+}
+
+func TestACreationWaitsForAStoreManagerThatIsAway(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.store.setDown(true)
+	created := b.send(0, b.event(workflows.WorkspaceCreated, "d1", 0))
+	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 30*time.Second) // the test environment allows ten attempts
+	b.run()
+	require.Equal(t, workflows.StatusMonitoringStarted, created.Status)
+}
+
+func TestEventsThatMakeNoSenseAreRefused(t *testing.T) {
+	t.Parallel()
+	negative := -time.Second
+	for name, spoil := range map[string]func(*workflows.Event){
+		"another instance":        func(e *workflows.Event) { e.InstanceID = "another-instance" },
+		"no delivery id":          func(e *workflows.Event) { e.DeliveryID = "" },
+		"no timestamp":            func(e *workflows.Event) { e.Timestamp = time.Time{} },
+		"an unknown type":         func(e *workflows.Event) { e.Type = "workspace.renamed" },
+		"a hold without a reason": func(e *workflows.Event) { e.Type, e.Hold = workflows.StoreHold, &workflows.Cancellation{Actor: "a"} },
+		"a negative grace period": func(e *workflows.Event) { e.GracePeriod = &negative },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			ev := b.event(workflows.WorkspaceCreated, "d1", 0)
+			spoil(&ev)
+			updated := b.send(0, ev)
+			b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, ev) }, 0)
+			good := b.send(0, b.event(workflows.WorkspaceCreated, "d2", 0))
+			result := b.run()
+			var app *temporal.ApplicationError
+			require.ErrorAs(t, updated.err, &app)
+			require.Equal(t, workflows.ErrTypeInvalid, app.Type())
+			require.Equal(t, workflows.StatusMonitoringStarted, good.Status)
+			require.Equal(t, 1, result.Events)
+		})
+	}
+}
+
+func TestCancellingTheWorkflowLeavesNoPendingDeletionBehind(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.RegisterDelayedCallback(b.CancelWorkflow, time.Hour)
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	require.True(t, temporal.IsCanceledError(b.GetWorkflowError()))
+	require.Nil(t, b.get().Deletion)
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
+func TestAPendingDeletionSurvivesContinueAsNew(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	_, err := b.store.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: storeID, At: b.start, DeleteAt: b.start.Add(2 * time.Hour), Owner: "first-run",
+	})
+	require.NoError(t, err)
+	known := workflows.Delivered{DeliveryID: "d1", Result: workflows.Result{Status: workflows.StatusDeletionScheduled}}
+	again := b.send(time.Hour, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID, Carried: &workflows.CarriedForward{
+		Owner:     "first-run",
+		Deletion:  workflows.PendingDeletion{EventAt: b.start, DeleteAt: b.start.Add(2 * time.Hour), Source: workflows.SourceWebhook},
+		Delivered: []workflows.Delivered{known},
+	}})
+	require.NoError(t, b.GetWorkflowError())
+	require.Equal(t, known.Result, again.Result)
+	require.Equal(t, storemanager.StateStopped, b.get().State)
+}
+
+func TestTheWorkflowContinuesAsNewWhenTemporalSuggestsIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.RegisterDelayedCallback(func() { b.SetContinueAsNewSuggested(true) }, time.Minute)
+	b.send(time.Hour, b.event(workflows.WorkspaceDeleted, "d2", 0))
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	var next interface{ Error() string }
+	require.ErrorAs(t, b.GetWorkflowError(), &next)
+	require.Contains(t, next.Error(), "continue as new")
+	require.NotNil(t, b.get().Deletion, "the deletion stays pending for the next run")
+}

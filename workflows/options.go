@@ -1,0 +1,95 @@
+package workflows
+
+import (
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"storekeeper/activities"
+)
+
+// The activities, called by method value; the worker has registered the structs that do the work.
+var (
+	stores    *activities.Stores
+	authority *activities.Authority
+	reconcile *activities.Reconcile
+)
+
+// storeOptions are for one call to the store manager. There is no overall bound: an event answered 2xx takes effect, however
+// long the store manager is away. What can never succeed is not retried (activities/errors.go).
+var storeOptions = workflow.ActivityOptions{
+	StartToCloseTimeout: 45 * time.Second, // a busy Node server takes tens of seconds
+	RetryPolicy: &temporal.RetryPolicy{
+		InitialInterval:    200 * time.Millisecond,
+		BackoffCoefficient: 2,
+		MaximumInterval:    time.Minute,
+	},
+}
+
+// quickStoreOptions are for a first attempt as a local activity: it is over within the same workflow task and costs half of
+// what a regular one does. When it fails or takes too long, the regular activity does the work.
+var quickStoreOptions = workflow.LocalActivityOptions{
+	// Short of the workflow task timeout (10 s) and of the edge's WEBHOOK_WAIT, for an update is durable only after it.
+	ScheduleToCloseTimeout: time.Second,
+	RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+}
+
+// recheckOptions are for asking the Auth Worker. There is no overall bound: a store is stopped only when the Auth Worker has
+// said that the workspace is gone, so a deletion waits for as long as it can't be asked.
+var recheckOptions = workflow.ActivityOptions{
+	StartToCloseTimeout: 5 * time.Minute, // many re-checks share few lists, and a list of a million takes its time
+	RetryPolicy: &temporal.RetryPolicy{
+		InitialInterval:    time.Second,
+		BackoffCoefficient: 2,
+		MaximumInterval:    5 * time.Minute,
+	},
+	Summary: "ask the Auth Worker again",
+}
+
+func ensureStore(ctx workflow.Context, in activities.EnsureInput) (activities.EnsureResult, error) {
+	return quickly[activities.EnsureResult](ctx, stores.EnsureStore, in)
+}
+
+func beginDeletion(ctx workflow.Context, in activities.DeletionInput) (activities.DeletionResult, error) {
+	return quickly[activities.DeletionResult](ctx, stores.BeginDeletion, in)
+}
+
+func holdStore(ctx workflow.Context, in activities.HoldInput) (activities.Kept, error) {
+	return quickly[activities.Kept](ctx, stores.HoldStore, in)
+}
+
+func releaseStore(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
+	return quickly[activities.Kept](ctx, stores.ReleaseStore, in)
+}
+
+func cancelStoreDeletion(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
+	return execute[activities.Kept](workflow.WithActivityOptions(ctx, storeOptions), stores.CancelDeletion, in)
+}
+
+func stopStore(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
+	return execute[activities.Kept](workflow.WithActivityOptions(ctx, storeOptions), stores.StopStore, in)
+}
+
+func confirmAbsent(ctx workflow.Context, in activities.AbsenceInput) (activities.AbsenceResult, error) {
+	return execute[activities.AbsenceResult](workflow.WithActivityOptions(ctx, recheckOptions), authority.ConfirmAbsent, in)
+}
+
+// quickly tries the activity as a local one first. Every activity of a store may be carried out twice, so a first attempt
+// that is lost does no harm.
+func quickly[T any](ctx workflow.Context, activity, in any) (T, error) {
+	var out T
+	err := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, quickStoreOptions), activity, in).Get(ctx, &out)
+	var app *temporal.ApplicationError
+	if err == nil || temporal.IsCanceledError(err) || errors.As(err, &app) && app.NonRetryable() {
+		return out, err
+	}
+	return execute[T](workflow.WithActivityOptions(ctx, storeOptions), activity, in)
+}
+
+func execute[T any](ctx workflow.Context, activity, in any) (T, error) {
+	var out T
+	err := workflow.ExecuteActivity(ctx, activity, in).Get(ctx, &out)
+	return out, err
+}

@@ -1,0 +1,186 @@
+package workflows
+
+import (
+	"errors"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"storekeeper/activities"
+)
+
+// maxRounds bounds the rounds of one run: a drift that does not shrink is not worked off by repetition.
+const maxRounds = 1000
+
+// ReconcileWorkspaces makes what is monitored equal to the authoritative list, in rounds of a bounded plan each. It runs
+// under ReconcileID alone, so that there is at most one.
+func ReconcileWorkspaces(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error) {
+	r := &reconcileRun{in: in, report: ReconcileReport{Trigger: in.Trigger, StartedAt: workflow.Now(ctx)}}
+	if in.Carried != nil {
+		r.report = *in.Carried
+	}
+	err := r.run(ctx)
+	if workflow.IsContinueAsNewError(err) {
+		return ReconcileReport{}, err
+	}
+	r.record(ctx, err)
+	return r.report, err
+}
+
+type reconcileRun struct {
+	in     ReconcileInput
+	report ReconcileReport
+}
+
+func (r *reconcileRun) run(ctx workflow.Context) error {
+	for {
+		again, err := r.round(ctx)
+		if err != nil || !again {
+			return err
+		}
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			r.in.Carried = &r.report
+			return workflow.NewContinueAsNewError(ctx, ReconcileWorkspaces, r.in)
+		}
+	}
+}
+
+// round compares, repairs what the bounded plan holds, and says whether another round is worth it.
+func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
+	plan, err := compareLists(ctx, activities.CompareInput{RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan})
+	if err != nil {
+		return false, err
+	}
+	r.take(plan)
+	progress := 0
+	if len(plan.Missing) > 0 {
+		res, err := ensureMissing(ctx, activities.EnsureMissingInput{
+			IDs: plan.Missing, ListAt: plan.ListAt, RunID: workflow.GetInfo(ctx).FirstRunID,
+		})
+		if err != nil {
+			return false, err
+		}
+		r.report.Added += res.Added
+		r.report.FailedAdds += res.Failed
+		r.report.MonitoredCount += res.Added
+		progress += res.Added
+	}
+	if len(plan.Orphans) > 0 {
+		res, err := requestDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.Orphans, ListAt: plan.ListAt})
+		if err != nil {
+			return false, err
+		}
+		r.report.Removed += res.Requested
+		r.report.FailedRemovals += res.Failed
+		progress += res.Requested
+	}
+	left := plan.MissingCount > len(plan.Missing) || plan.Guard == "" && plan.OrphanCount > len(plan.Orphans)
+	return left && progress > 0 && r.report.Rounds < maxRounds, nil
+}
+
+// take notes what the plan says. Drift is what the run found, so only the first round counts it.
+func (r *reconcileRun) take(plan activities.Plan) {
+	rep := &r.report
+	rep.Rounds++
+	rep.AuthoritativeCount, rep.MonitoredCount = plan.AuthoritativeCount, plan.MonitoredCount
+	rep.QuarantinedCount, rep.Quarantined = plan.QuarantinedCount, plan.Quarantined
+	rep.Skipped = plan.Skipped
+	if rep.Rounds > 1 {
+		if rep.Guard == "" {
+			rep.Guard = plan.Guard
+		}
+		return
+	}
+	rep.Missing, rep.Orphaned, rep.FirstSightings = plan.MissingCount, plan.OrphanCount, plan.FirstSightings
+	rep.DriftCount = plan.MissingCount + plan.OrphanCount + plan.FirstSightings
+	rep.PlanHash, rep.Guard = plan.Hash, plan.Guard
+}
+
+// record keeps the report, that of a cancelled run too. A run whose record can't be kept has done its work all the same.
+func (r *reconcileRun) record(ctx workflow.Context, cause error) {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	r.report.CompletedAt = workflow.Now(ctx)
+	r.report.DurationMs = r.report.CompletedAt.Sub(r.report.StartedAt).Milliseconds()
+	in := activities.RecordInput{RunID: workflow.GetInfo(ctx).FirstRunID, Report: r.report, Error: safeMessage(cause)}
+	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, recordOptions), reconcile.RecordRun, in).Get(ctx, nil); err != nil {
+		workflow.GetLogger(ctx).Error("reconcile report not recorded", "error", err)
+	}
+}
+
+// safeMessage is the innermost message of an activity's failure: activities put nothing into it that may not be shown.
+func safeMessage(err error) string {
+	var app *temporal.ApplicationError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &app):
+		return app.Message()
+	case temporal.IsCanceledError(err):
+		return "cancelled"
+	case temporal.IsTimeoutError(err):
+		return "timed out"
+	}
+	return "failed; the Temporal Web UI shows the run"
+}
+
+// ScheduledReconcile is what the Schedule starts: it runs ReconcileWorkspaces under its one id. When a run is under way
+// already, there is nothing to do.
+func ScheduledReconcile(ctx workflow.Context) error {
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            ReconcileID,
+		TaskQueue:             TaskQueue,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		// A run that has begun is finished even if somebody terminates this workflow.
+		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
+	})
+	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, ReconcileInput{Trigger: TriggerSchedule}).Get(ctx, nil)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		workflow.GetLogger(ctx).Info("a reconcile run is under way already")
+		return nil
+	}
+	return err
+}
+
+// A run that can't read a side fails soon, so that it shows; the next interval tries again.
+var reconcileRetry = &temporal.RetryPolicy{
+	InitialInterval:    time.Second,
+	BackoffCoefficient: 2,
+	MaximumInterval:    10 * time.Second,
+	MaximumAttempts:    3,
+}
+
+var compareOptions = workflow.ActivityOptions{
+	StartToCloseTimeout: 15 * time.Minute, // a million workspaces and a slow Auth Worker
+	HeartbeatTimeout:    time.Minute,      // more than authclient's idle time-out, which gives the better error
+	RetryPolicy:         reconcileRetry,
+	Summary:             "compare the lists",
+}
+
+var repairOptions = workflow.ActivityOptions{
+	StartToCloseTimeout: 15 * time.Minute,
+	HeartbeatTimeout:    time.Minute,
+	RetryPolicy:         reconcileRetry,
+	Summary:             "repair",
+}
+
+var recordOptions = workflow.ActivityOptions{
+	StartToCloseTimeout:    10 * time.Second,
+	ScheduleToCloseTimeout: time.Minute,
+	RetryPolicy:            reconcileRetry,
+	Summary:                "record the run",
+}
+
+func compareLists(ctx workflow.Context, in activities.CompareInput) (activities.Plan, error) {
+	return execute[activities.Plan](workflow.WithActivityOptions(ctx, compareOptions), reconcile.CompareLists, in)
+}
+
+func ensureMissing(ctx workflow.Context, in activities.EnsureMissingInput) (activities.EnsureMissingResult, error) {
+	return execute[activities.EnsureMissingResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.EnsureMissing, in)
+}
+
+func requestDeletions(ctx workflow.Context, in activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {
+	return execute[activities.RequestDeletionsResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.RequestDeletions, in)
+}
