@@ -1,0 +1,58 @@
+// Command standalone runs all of Storekeeper in one process, on an embedded Temporal server.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/process"
+	"storekeeper/internal/standalone"
+)
+
+func main() {
+	fmt.Println("storekeeper: starting")
+	var o standalone.Options
+	var syncListen string
+	var defaulted []string
+	cmd := process.Command(process.Options{
+		Use:   "standalone",
+		Short: "Storekeeper in one process",
+		Long: "Runs the edge, the worker, the store manager and an embedded Temporal server in one process. --demo adds a demo Auth Worker.\n\n" +
+			"Everything is kept under --data-dir and found again after a restart.",
+		Role: config.RoleStandalone,
+		Environ: func() ([]string, error) {
+			if !o.Demo {
+				return os.Environ(), nil
+			}
+			var environ []string
+			environ, defaulted = standalone.DemoEnviron(os.Environ())
+			return environ, nil
+		},
+		Run: func(ctx context.Context, p *process.Process) error {
+			if o.Listen == "" {
+				o.Listen = p.Config.Listen()
+			}
+			if len(defaulted) > 0 {
+				p.Log.Warn("published demo secrets are in use, never expose this process", zap.Strings("settings", defaulted))
+			}
+			o.Ready = func(sys *standalone.System) {
+				fmt.Print(standalone.Banner(sys, p.Config.BypassToken == standalone.DemoBypassToken))
+			}
+			return standalone.Run(ctx, p, o)
+		},
+	})
+	f := cmd.Flags()
+	f.BoolVar(&o.Demo, "demo", false, "start a demo Auth Worker, and default the secrets to published ones")
+	f.StringVar(&o.DataDir, "data-dir", "./data", "where everything is kept")
+	f.BoolVar(&o.Ephemeral, "ephemeral", false, "keep everything in memory and nothing on disk")
+	f.StringVar(&o.Listen, "listen", "", "where the edge listens (default 127.0.0.1:$PORT, or $LISTEN)")
+	f.StringVar(&o.TemporalListen, "temporal-listen", "127.0.0.1:7233", "where Temporal listens")
+	f.StringVar(&o.UIListen, "ui-listen", "127.0.0.1:8233", "where the Temporal Web UI listens; empty: none")
+	f.StringVar(&o.AuthListen, "auth-listen", "127.0.0.1:8788", "where the demo Auth Worker listens")
+	f.StringVar(&syncListen, "sync-listen", "127.0.0.1:8787", "where the demo sync backend will listen; nothing does before live monitoring is there")
+	process.Main(cmd)
+}

@@ -1,0 +1,73 @@
+// Command worker runs the workflows and activities, and keeps the reconcile schedule.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+	"golang.org/x/sync/errgroup"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/config"
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/process"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/worker"
+)
+
+func main() {
+	process.Main(process.Command(process.Options{
+		Use:   "worker",
+		Short: "Storekeeper's Temporal worker",
+		Long:  "Runs the workflows and activities, and keeps the reconcile schedule. Any number may run.",
+		Role:  config.RoleWorker,
+		Run:   run,
+	}))
+}
+
+func run(ctx context.Context, p *process.Process) error {
+	temporal, namespace, err := p.DialTemporal()
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	manager, err := storemanager.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil)
+	if err != nil {
+		return fmt.Errorf("STORE_MANAGER_URL: %w", err)
+	}
+	auth, err := authclient.New(authclient.Options{BaseURL: string(p.Config.AuthWorkerURL), Token: string(p.Config.BypassToken)})
+	if err != nil {
+		return fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if p.Config.MetricsListen != "" {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.MetricsListen))
+		if err != nil {
+			return fmt.Errorf("METRICS_LISTEN: %w", err)
+		}
+		g.Go(func() error { return process.Serve(ctx, l, probes(p, orchestrator.New(temporal, namespace))) })
+	}
+	g.Go(func() error {
+		return worker.Run(ctx, worker.Options{
+			Temporal: temporal, Namespace: namespace, Manager: manager, AuthWorker: auth,
+			Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics,
+		})
+	})
+	return g.Wait()
+}
+
+// probes serves what an operator's monitoring asks of a worker.
+func probes(p *process.Process, orch *orchestrator.Client) http.Handler {
+	r := chi.NewRouter()
+	r.Handle("/metrics", p.Metrics.Handler())
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	r.Get("/readyz", func(w http.ResponseWriter, req *http.Request) {
+		if err := orch.WorkersPolling(req.Context()); err != nil {
+			http.Error(w, "no worker polls, or Temporal can't be reached", http.StatusServiceUnavailable)
+		}
+	})
+	return r
+}

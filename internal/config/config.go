@@ -1,0 +1,162 @@
+// Package config holds every setting of Storekeeper. A process reads them once, at its start, from its environment; a bad
+// value stops it with one line that names the variable, the value (never a secret's) and what is accepted. The settings of
+// Temporal itself (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TLS, profiles) are the SDK's own (contrib/envconfig).
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is every setting. The tags are the documentation: docs/settings.md is made of them.
+type Config struct {
+	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating" doc:"The Auth Worker's secret: webhooks must bring one of these in X-Webhook-Secret."`
+	BypassToken    Secret  `env:"SERVER_BYPASS_TOKEN" roles:"webhook,worker,storemanager,standalone" accepts:"a token without white space" doc:"The token of the internal side: towards the Auth Worker and the store manager, and for everything at the edge that shows ids or acts."`
+	AuthWorkerURL  URL     `env:"AUTH_WORKER_INTERNAL_URL" roles:"webhook,worker,standalone" accepts:"an http or https URL" doc:"Where the Auth Worker answers GET /internal/workspaces."`
+
+	ListenAddr         HostPort `env:"LISTEN" accepts:"host:port" doc:"Where the edge listens. Empty means 127.0.0.1 and PORT."`
+	Port               Port     `env:"PORT" envDefault:"3003" accepts:"0 to 65535 (0 picks one)" doc:"The edge's port, unless LISTEN says more."`
+	StoreManagerListen HostPort `env:"STORE_MANAGER_LISTEN" envDefault:"127.0.0.1:3005" accepts:"host:port" doc:"Where cmd/storemanager listens."`
+	MetricsListen      HostPort `env:"METRICS_LISTEN" accepts:"host:port" doc:"Where cmd/worker serves /metrics, /livez and /readyz. Empty means nowhere."`
+
+	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL" doc:"Where the store manager answers. cmd/standalone has its own."`
+	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper" oneof:"storekeeper" doc:"The kind of store manager behind STORE_MANAGER_URL."`
+	StoreDataPath    string `env:"STORE_DATA_PATH" envDefault:"./data" accepts:"a directory" doc:"Where the registry lies. cmd/standalone has --data-dir instead."`
+	StoreIDs         IDs    `env:"STORE_IDS" accepts:"store ids separated by commas" doc:"Stores that are always monitored: ensured at the store manager's start and pinned against every deletion; taking one out of the list releases it."`
+
+	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"2s" min:"0s" accepts:"a duration such as 2s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202."`
+	DeletionGracePeriod time.Duration `env:"DELETION_GRACE_PERIOD" envDefault:"24h" min:"0s" accepts:"a duration such as 24h, at least 0s (0s deletes at once)" doc:"How long a deleted workspace's store is kept. The worker's value counts."`
+
+	ReconcileEnabled     bool         `env:"WORKSPACE_RECONCILE_ENABLED" envDefault:"true" accepts:"true or false" doc:"false pauses the schedule and refuses manual runs."`
+	ReconcileInterval    Milliseconds `env:"WORKSPACE_RECONCILE_INTERVAL_MS" envDefault:"300000" min:"1s" accepts:"whole milliseconds, at least 1000" doc:"How often the authoritative list is compared with what is monitored."`
+	ManualReconcileLimit Milliseconds `env:"MANUAL_RECONCILE_MIN_INTERVAL_MS" envDefault:"60000" min:"0s" accepts:"whole milliseconds, at least 0 (0: no limit)" doc:"How soon after a successful run POST /admin/reconcile is taken again."`
+	MaxDeletePercent     Percent      `env:"RECONCILE_MAX_DELETE_PERCENT" envDefault:"10" accepts:"0 to 100" doc:"A plan that removes a larger part of at least 10 monitored stores waits for approval."`
+	MaxDeletes           Count        `env:"RECONCILE_MAX_DELETES" envDefault:"50" accepts:"a whole number, at least 0" doc:"A plan that removes more stores waits for approval."`
+
+	SentryDSN         Secret `env:"SENTRY_DSN" accepts:"a DSN" doc:"Where failures are reported. Empty means nowhere."`
+	SentryEnvironment string `env:"SENTRY_ENVIRONMENT" envDefault:"production" accepts:"a name" doc:"The environment that Sentry shows."`
+	IncidentDashboard URL    `env:"ORCHESTRATION_INCIDENT_DASHBOARD_URL" accepts:"an http or https URL" doc:"A link for operators, given in the answers of POST /admin/reconcile."`
+	LogLevel          string `env:"LOG_LEVEL" envDefault:"info" accepts:"debug, info, warn or error" oneof:"debug,info,warn,error" doc:"What is logged."`
+	LogFormat         string `env:"LOG_FORMAT" envDefault:"auto" accepts:"json, console or auto (console on a terminal)" oneof:"json,console,auto" doc:"How it is logged."`
+
+	StorekeeperURL URL `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL" doc:"Where cmd/starter reads stores: the edge."`
+}
+
+// Role is a process that needs some of the settings.
+type Role string
+
+// The roles.
+const (
+	RoleWebhook      Role = "webhook"
+	RoleWorker       Role = "worker"
+	RoleStoreManager Role = "storemanager"
+	RoleStandalone   Role = "standalone"
+	// RoleStarter requires nothing: most commands only talk to Temporal.
+	RoleStarter Role = "starter"
+)
+
+// Listen is where the edge listens.
+func (c *Config) Listen() string {
+	if c.ListenAddr != "" {
+		return string(c.ListenAddr)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", c.Port)
+}
+
+// Secrets are all values that must never be shown, for the redaction of logs and of Sentry.
+func (c *Config) Secrets() []string {
+	all := []string{string(c.BypassToken), string(c.SentryDSN)}
+	for _, s := range c.WebhookSecrets {
+		all = append(all, string(s))
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
+}
+
+// Secret is a value that prints as "[redacted]", however it is printed.
+type Secret string
+
+const redacted = "[redacted]"
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return redacted }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return redacted }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Secret) UnmarshalText(text []byte) error {
+	if strings.ContainsAny(string(text), " \t\r\n") {
+		return fmt.Errorf("it contains white space")
+	}
+	*s = Secret(text)
+	return nil
+}
+
+// Secrets are several secrets that are valid at the same time.
+type Secrets []Secret
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Secrets) UnmarshalText(text []byte) error {
+	*s = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		var one Secret
+		if err := one.UnmarshalText([]byte(strings.TrimSpace(part))); err != nil {
+			return err
+		}
+		if one == "" {
+			return fmt.Errorf("one of the secrets is empty")
+		}
+		*s = append(*s, one)
+	}
+	return nil
+}
+
+// IDs are store ids.
+type IDs []string
+
+var idPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$`)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (ids *IDs) UnmarshalText(text []byte) error {
+	*ids = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		id := strings.TrimSpace(part)
+		switch {
+		case id == "":
+			continue // a trailing comma
+		case !idPattern.MatchString(id):
+			return fmt.Errorf("%.80q can be no store id (3 to 64 letters, digits, _ and -, the first a letter or digit)", id)
+		}
+		*ids = append(*ids, id)
+	}
+	return nil
+}
+
+// URL is an http or https URL without a trailing slash.
+type URL string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (u *URL) UnmarshalText(text []byte) error {
+	parsed, err := url.Parse(string(text))
+	switch {
+	case err != nil:
+		return fmt.Errorf("it can't be parsed")
+	case parsed.Scheme != "http" && parsed.Scheme != "https", parsed.Host == "":
+		return fmt.Errorf("it is no http or https URL")
+	case parsed.User != nil:
+		return fmt.Errorf("it holds credentials")
+	}
+	*u = URL(strings.TrimRight(string(text), "/"))
+	return nil
+}

@@ -1,0 +1,168 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Load reads the settings from the environment, as "NAME=value" pairs (os.Environ), and checks that those the role needs are
+// there. The error has one line per bad or missing variable.
+func Load(environ []string, role Role) (*Config, error) {
+	vars := map[string]string{}
+	for _, pair := range environ {
+		if name, value, ok := strings.Cut(pair, "="); ok && value != "" { // an empty variable is an unset one
+			vars[name] = value
+		}
+	}
+	var c Config
+	var problems []string
+	err := env.ParseWithOptions(&c, env.Options{Environment: vars})
+	if all, ok := errors.AsType[env.AggregateError](err); ok {
+		for _, e := range all.Errors {
+			problems = append(problems, parseProblem(e, vars))
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	for field, value := range fields(&c) {
+		if p := checkField(field, value, vars[field.Tag.Get("env")], role); p != "" {
+			problems = append(problems, p)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.New(strings.Join(problems, "\n"))
+	}
+	return &c, nil
+}
+
+func fields(c *Config) func(func(reflect.StructField, reflect.Value) bool) {
+	return func(yield func(reflect.StructField, reflect.Value) bool) {
+		v := reflect.ValueOf(c).Elem()
+		for i := range v.NumField() {
+			if !yield(v.Type().Field(i), v.Field(i)) {
+				return
+			}
+		}
+	}
+}
+
+func parseProblem(err error, vars map[string]string) string {
+	var parse env.ParseError
+	if !errors.As(err, &parse) {
+		return err.Error()
+	}
+	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
+	return problem(field, vars[field.Tag.Get("env")])
+}
+
+// problem is the one line about a bad value.
+func problem(field reflect.StructField, value string) string {
+	shown := strconv.Quote(value)
+	if len(shown) > 80 {
+		shown = shown[:80] + "…"
+	}
+	switch field.Type {
+	case reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](), reflect.TypeFor[URL](): // a URL may hold a password
+		shown = redacted
+	}
+	return fmt.Sprintf("%s=%s is not accepted: want %s", field.Tag.Get("env"), shown, field.Tag.Get("accepts"))
+}
+
+func checkField(field reflect.StructField, value reflect.Value, given string, role Role) string {
+	if requiredBy(field, role) && given == "" {
+		return fmt.Sprintf("%s is required: %s", field.Tag.Get("env"), field.Tag.Get("accepts"))
+	}
+	if options := field.Tag.Get("oneof"); options != "" && !slices.Contains(strings.Split(options, ","), value.String()) {
+		return problem(field, given)
+	}
+	if limit := field.Tag.Get("min"); limit != "" {
+		// Both kinds of durations are int64 nanoseconds; a tag that does not parse is caught by the test over all tags.
+		least, err := time.ParseDuration(limit)
+		if err != nil || value.Int() < int64(least) {
+			return problem(field, given)
+		}
+	}
+	return ""
+}
+
+// Milliseconds is a duration that is written as a whole number of milliseconds.
+type Milliseconds time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Milliseconds) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || n > int64(1<<63-1)/int64(time.Millisecond) {
+		return fmt.Errorf("no whole number of milliseconds")
+	}
+	*m = Milliseconds(time.Duration(n) * time.Millisecond)
+	return nil
+}
+
+// Port is a TCP port.
+type Port uint16
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Port) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 10, 16)
+	*p = Port(n)
+	return err
+}
+
+// Percent is 0 to 100.
+type Percent int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Percent) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 0 || n > 100 {
+		return fmt.Errorf("no percentage")
+	}
+	*p = Percent(n)
+	return nil
+}
+
+// Count is a number that is not negative.
+type Count int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *Count) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 0 {
+		return fmt.Errorf("no count")
+	}
+	*c = Count(n)
+	return nil
+}
+
+// HostPort is an address to listen on.
+type HostPort string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *HostPort) UnmarshalText(text []byte) error {
+	_, port, err := net.SplitHostPort(string(text))
+	if err != nil {
+		return err
+	}
+	var p Port
+	if err := p.UnmarshalText([]byte(port)); err != nil {
+		return err
+	}
+	*h = HostPort(text)
+	return nil
+}
+
+// Given says whether the environment sets the variable: an empty one is an unset one.
+func Given(environ []string, name string) bool {
+	return slices.ContainsFunc(environ, func(pair string) bool {
+		n, value, _ := strings.Cut(pair, "=")
+		return n == name && value != ""
+	})
+}

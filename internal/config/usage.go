@@ -1,0 +1,42 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Usage lists the settings with their defaults, for --help: those that the role requires first.
+func Usage(role Role) string {
+	var required, optional []string
+	for field := range fields(&Config{}) {
+		text := fmt.Sprintf("  %s\n      %s Accepts %s.", field.Tag.Get("env"), field.Tag.Get("doc"), field.Tag.Get("accepts"))
+		switch {
+		case requiredBy(field, role):
+			required = append(required, text+" Required.")
+		case field.Tag.Get("envDefault") != "":
+			optional = append(optional, text+" Default: "+field.Tag.Get("envDefault")+".")
+		default:
+			optional = append(optional, text)
+		}
+	}
+	return strings.Join(append(required, optional...), "\n")
+}
+
+// Markdown is docs/settings.md.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("# Settings\n\nMade from `internal/config` by `make docs`; a test compares. Every process reads them once, at its start. " +
+		"Temporal's own settings are the SDK's `TEMPORAL_*` variables and TOML profiles.\n\n" +
+		"| variable | default | accepts | required by | what it does |\n|---|---|---|---|---|\n")
+	for field := range fields(&Config{}) {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", field.Tag.Get("env"), field.Tag.Get("envDefault"),
+			field.Tag.Get("accepts"), strings.ReplaceAll(field.Tag.Get("roles"), ",", ", "), field.Tag.Get("doc"))
+	}
+	return b.String()
+}
+
+func requiredBy(field reflect.StructField, role Role) bool {
+	return slices.Contains(strings.Split(field.Tag.Get("roles"), ","), string(role))
+}

@@ -1,0 +1,214 @@
+// Package edge is the public door of Storekeeper: it takes the Auth Worker's webhooks, and tells operators and monitoring
+// how the system is. It decides nothing: events go to the workflows, and what it shows is asked of those who know it.
+package edge
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	"storekeeper/workflows"
+)
+
+// Orchestrator is what the edge asks of Temporal: an *orchestrator.Client, or a test's double of one.
+type Orchestrator interface {
+	Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error)
+	LifecycleStatus(ctx context.Context, instanceID string) (*workflows.LifecycleStatus, error)
+	Reachable(ctx context.Context) error
+	WorkersPolling(ctx context.Context) error
+	StartReconcile(ctx context.Context, in workflows.ReconcileInput) (orchestrator.ReconcileRun, error)
+	RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error
+	ReconcileRunning(ctx context.Context) (bool, error)
+	SchedulePaused(ctx context.Context) (paused bool, note string, err error)
+}
+
+// Stores is what the edge reads at the store manager, in process or over HTTP.
+type Stores interface {
+	Get(ctx context.Context, id string) (storemanager.Store, error)
+	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
+	Overview(ctx context.Context) (storemanager.Overview, error)
+	Reconciliation(ctx context.Context) (storemanager.Reconciliation, error)
+	Ping(ctx context.Context) error
+}
+
+// AuthWorker says whether the Auth Worker can be reached: an *authclient.Client, or a test's double of one.
+type AuthWorker interface {
+	Probe(ctx context.Context) error
+}
+
+// Options of a Server. All are required but Sentry.
+type Options struct {
+	Config       *config.Config
+	Orchestrator Orchestrator
+	Stores       Stores
+	AuthWorker   AuthWorker
+	Metrics      *telemetry.Metrics
+	// Sentry nil: failures are only logged.
+	Sentry *telemetry.Sentry
+	Log    *zap.Logger
+}
+
+const (
+	readHeaderTimeout = 5 * time.Second
+	// readTimeout is when a half-sent body is gone.
+	readTimeout = 10 * time.Second
+	idleTimeout = 2 * time.Minute
+	// writeTimeout is more than reconcileWait, and more than any webhook waits; see Run.
+	writeTimeout   = 75 * time.Second
+	maxHeaderBytes = 16 << 10
+	// drainTimeout leaves a process that must end within 10 s some time for the rest.
+	drainTimeout = 8 * time.Second
+	// reconcileWait is how long POST /admin/reconcile waits for the report of its run.
+	reconcileWait = time.Minute
+	// outagePoll is how often Temporal is looked for while it is away.
+	outagePoll = time.Second
+)
+
+// Server is the edge. Make it with New.
+type Server struct {
+	config       *config.Config
+	orchestrator Orchestrator
+	stores       Stores
+	metrics      *telemetry.Metrics
+	sentry       *telemetry.Sentry
+	log          *zap.Logger
+
+	secretHashes [][sha256.Size]byte
+	tokenHash    [sha256.Size]byte
+	started      time.Time
+	handler      http.Handler
+	checks       *checks
+
+	// refused counts the events that the outage under way has cost, 0: there is none. outage wakes Run when one begins.
+	refused atomic.Int64
+	outage  chan struct{}
+	// draining is closed when the shutdown begins.
+	draining chan struct{}
+
+	// As the constants of these names; tests can't wait as long.
+	readTimeout, reconcileWait, outagePoll time.Duration
+}
+
+// New returns a Server that has asked nobody anything yet.
+func New(o Options) *Server {
+	s := &Server{
+		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
+		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
+		started:   time.Now(),
+		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
+		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll,
+	}
+	for _, secret := range o.Config.WebhookSecrets {
+		s.secretHashes = append(s.secretHashes, sha256.Sum256([]byte(secret)))
+	}
+	s.checks = newChecks(s, o.AuthWorker)
+	s.handler = s.routes()
+	return s
+}
+
+// Handler serves everything but what Run does beside it.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+func (s *Server) routes() http.Handler {
+	r := chi.NewRouter()
+	r.Use(identify, s.recoverPanics, harden, middleware.GetHead)
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeError(w, http.StatusNotFound, "Not found") })
+	r.MethodNotAllowed(methodNotAllowed(r))
+
+	r.Get("/", index)
+	r.Post("/webhooks/workspaces", s.webhook)
+	r.Get("/health", s.health)
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{Status: "ok"}) })
+	r.Get("/readyz", s.ready)
+	r.Method(http.MethodGet, "/metrics", s.metrics.Handler())
+	r.Group(func(r chi.Router) {
+		r.Use(s.requireToken)
+		r.Get("/stores", s.listStores)
+		r.Get("/stores/{id}", s.getStore)
+		r.Post("/admin/reconcile", s.adminReconcile)
+	})
+	return r
+}
+
+// Run serves on l, which it closes, until ctx ends; then requests under way have 8 s to finish, and it returns nil. Beside
+// that it has what webhooks missed repaired: at its start, and whenever Temporal is back after events had to be refused. Call
+// it once.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	background.Go(func() { s.repairOutages(ctx) })
+
+	errorLog, err := zap.NewStdLogAt(s.log, zapcore.WarnLevel)
+	if err != nil {
+		return fmt.Errorf("log of the HTTP server: %w", err)
+	}
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: min(readHeaderTimeout, s.readTimeout),
+		ReadTimeout:       s.readTimeout,
+		WriteTimeout:      max(writeTimeout, s.config.WebhookWait+15*time.Second),
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          errorLog,
+	}
+	failed := make(chan error, 1)
+	background.Go(func() { failed <- server.Serve(l) })
+	s.log.Info("edge listens", zap.String("address", l.Addr().String()))
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+
+	close(s.draining)
+	shutdown, cancelShutdown := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancelShutdown()
+	if err := server.Shutdown(shutdown); err != nil {
+		// Their senders got no answer, so they send again.
+		s.log.Warn("requests cut off by the shutdown", zap.Error(err))
+		return ignoreClosed(server.Close())
+	}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+var endpoints = map[string]string{
+	"POST /webhooks/workspaces": "takes workspace.created and workspace.deleted (X-Webhook-Secret)",
+	"GET /health":               "how the system is; 503 when it can't keep its promise (a token adds store ids)",
+	"GET /livez":                "200 while the process serves",
+	"GET /readyz":               "200 while a webhook would be taken and worked off",
+	"GET /metrics":              "Prometheus metrics",
+	"GET /stores":               "the monitored stores, in pages: ?limit=&cursor= (token)",
+	"GET /stores/{id}":          "one store and what is under way for it (token)",
+	"POST /admin/reconcile":     "starts a reconcile run and waits for its report (token)",
+}
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{
+		"service": "storekeeper", "version": telemetry.Version, "endpoints": endpoints,
+		"token": "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
+	})
+}

@@ -1,0 +1,166 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+type healthAnswer struct {
+	Status string `json:"status"`
+	// Reasons are why it is unhealthy.
+	Reasons []string `json:"reasons"`
+	// Warnings are what an operator should look at, though the system keeps its promise.
+	Warnings        []string            `json:"warnings"`
+	Timestamp       time.Time           `json:"timestamp"`
+	UptimeSeconds   int64               `json:"uptimeSeconds"`
+	Version         string              `json:"version"`
+	Checks          healthChecks        `json:"checks"`
+	Orchestrator    *orchestratorView   `json:"orchestrator"`
+	Reconciliation  reconciliationView  `json:"reconciliation"`
+	ManualReconcile manualReconcileView `json:"manualReconcile"`
+}
+
+type healthChecks struct {
+	Temporal       check          `json:"temporal"`
+	Workers        check          `json:"workers"`
+	StoreManager   check          `json:"storeManager"`
+	AuthWorker     check          `json:"authWorker"`
+	Reconciliation reconcileCheck `json:"reconciliation"`
+}
+
+type reconcileCheck struct {
+	OK    bool   `json:"ok"`
+	Error string `json:"error,omitempty"`
+}
+
+// health answers 503 when the system can't keep its promise, and says why. Ids, and texts that may name some, are only for
+// those who bring the token.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	trusted := s.authorized(r)
+	var c healthChecks
+	var wg sync.WaitGroup
+	wg.Go(func() { s.checkWay(ctx, &c) })
+	wg.Go(func() { c.AuthWorker = s.checks.authWorker.get(ctx, authCheckAge) })
+	var page *storemanager.Page
+	age := checkAge
+	if trusted {
+		age = 0
+		wg.Go(func() { page = s.firstStores(ctx) })
+	}
+	st := s.checks.state.get(ctx, age)
+	wg.Wait()
+
+	now := time.Now()
+	c.Reconciliation = s.checkReconciliation(st, now)
+	answer := healthAnswer{
+		Status: "healthy", Reasons: c.reasons(), Warnings: warnings(st),
+		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
+		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
+		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
+	}
+	status := http.StatusOK
+	if len(answer.Reasons) > 0 {
+		answer.Status, status = "unhealthy", http.StatusServiceUnavailable
+	}
+	writeJSON(w, status, answer)
+}
+
+func (c healthChecks) reasons() []string {
+	reasons := []string{}
+	for _, part := range []struct {
+		name, problem string
+	}{
+		{"temporal", c.Temporal.Error},
+		{"workers", c.Workers.Error},
+		{"storeManager", c.StoreManager.Error},
+		{"authWorker", c.AuthWorker.Error},
+		{"reconciliation", c.Reconciliation.Error},
+	} {
+		if part.problem != "" {
+			reasons = append(reasons, part.name+": "+part.problem)
+		}
+	}
+	return reasons
+}
+
+// checkReconciliation wants a success within two intervals, the first within two of the edge's start. A schedule that an
+// operator has paused for longer fails it too.
+func (s *Server) checkReconciliation(st state, now time.Time) reconcileCheck {
+	if !s.config.ReconcileEnabled {
+		return reconcileCheck{OK: true}
+	}
+	if st.reconciliation == nil {
+		return reconcileCheck{Error: "unknown, the store manager can't be asked"}
+	}
+	since := s.started
+	if last := st.reconciliation.LastSuccessAt; last != nil {
+		since = *last
+	}
+	switch {
+	case now.Sub(since) <= 2*time.Duration(s.config.ReconcileInterval):
+		return reconcileCheck{OK: true}
+	case st.paused != nil && *st.paused:
+		return reconcileCheck{Error: "no successful run for two intervals, the schedule is paused"}
+	}
+	return reconcileCheck{Error: "no successful run for two intervals"}
+}
+
+func warnings(st state) []string {
+	found := []string{}
+	if st.paused != nil && *st.paused {
+		found = append(found, "reconciliation: the schedule is paused")
+	}
+	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" {
+		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
+	}
+	return found
+}
+
+// shownStores is how many stores /health names.
+const shownStores = 1000
+
+// firstStores is nil when the store manager can't be asked.
+func (s *Server) firstStores(ctx context.Context) *storemanager.Page {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	page, err := s.stores.List(ctx, storemanager.ListRequest{Limit: shownStores})
+	if err != nil {
+		s.log.Warn("stores not listed", zap.Error(err))
+		return nil
+	}
+	return &page
+}
+
+// checkWay checks what a webhook needs on its way.
+func (s *Server) checkWay(ctx context.Context, c *healthChecks) {
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Temporal = s.checks.temporal.get(ctx, checkAge) })
+	wg.Go(func() { c.Workers = s.checks.workers.get(ctx, checkAge) })
+	wg.Go(func() { c.StoreManager = s.checks.storeManager.get(ctx, checkAge) })
+	wg.Wait()
+}
+
+// ready answers 200 when a webhook would be taken and worked off.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	var c healthChecks
+	s.checkWay(r.Context(), &c)
+	reasons := c.reasons()
+	select {
+	case <-s.draining:
+		reasons = append(reasons, "shutting down")
+	default:
+	}
+	if len(reasons) > 0 {
+		writeJSON(w, http.StatusServiceUnavailable, statusBody{"not ready", reasons})
+		return
+	}
+	writeJSON(w, http.StatusOK, statusBody{Status: "ready"})
+}

@@ -1,0 +1,210 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/config"
+	"storekeeper/workflows"
+)
+
+func TestHealthSaysWhyThePromiseCantBeKept(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		change  func(*testing.T, *fixture)
+		reasons []any
+		ready   bool
+	}{
+		"all is well": {func(*testing.T, *fixture) {}, []any{}, true},
+		"Temporal is away": {
+			func(_ *testing.T, f *fixture) { f.temporal.down = true },
+			[]any{"temporal: Temporal can't be reached", "workers: unknown, Temporal can't be reached"},
+			false,
+		},
+		"no worker polls": {
+			func(_ *testing.T, f *fixture) { f.temporal.noWorkers = true },
+			[]any{"workers: no worker polls the task queue"},
+			false,
+		},
+		"the store manager is away": {
+			func(t *testing.T, f *fixture) { require.NoError(t, f.registry.Close()) },
+			[]any{"storeManager: the store manager can't be reached", "reconciliation: unknown, the store manager can't be asked"},
+			false,
+		},
+		"the Auth Worker is away": {
+			func(_ *testing.T, f *fixture) { f.auth.err = errDown },
+			[]any{"authWorker: the Auth Worker can't be reached"},
+			true,
+		},
+		"the Auth Worker refuses the token": {
+			func(_ *testing.T, f *fixture) { f.auth.err = &authclient.StatusError{Code: 403} },
+			[]any{"authWorker: the Auth Worker refused the token"},
+			true,
+		},
+		"the Auth Worker is broken": {
+			func(_ *testing.T, f *fixture) { f.auth.err = &authclient.StatusError{Code: 500} },
+			[]any{"authWorker: the Auth Worker answers with an error"},
+			true,
+		},
+		"no run since the start": {
+			func(_ *testing.T, f *fixture) { f.config.ReconcileInterval = 1 },
+			[]any{"reconciliation: no successful run for two intervals"},
+			true,
+		},
+		"the last success is two intervals ago": {
+			func(t *testing.T, f *fixture) {
+				f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-2*time.Hour - time.Minute)})
+				f.record(t, "r2", "failed", workflows.ReconcileReport{CompletedAt: time.Now()})
+			},
+			[]any{"reconciliation: no successful run for two intervals"},
+			true,
+		},
+		"the schedule is paused for two intervals": {
+			func(_ *testing.T, f *fixture) { f.config.ReconcileInterval, f.temporal.paused = 1, true },
+			[]any{"reconciliation: no successful run for two intervals, the schedule is paused"},
+			true,
+		},
+		"the schedule has just been paused": {func(_ *testing.T, f *fixture) { f.temporal.paused = true }, []any{}, true},
+		"reconciliation is disabled": {
+			func(_ *testing.T, f *fixture) { f.config.ReconcileInterval, f.config.ReconcileEnabled = 1, false },
+			[]any{},
+			true,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, func(f *fixture) { test.change(t, f) })
+			resp := f.do(t, http.MethodGet, "/health", "")
+			got := resp.json(t)
+			require.Equal(t, test.reasons, got["reasons"], resp.body)
+			if len(test.reasons) == 0 {
+				require.Equal(t, 200, resp.status)
+				require.Equal(t, "healthy", got["status"])
+			} else {
+				require.Equal(t, 503, resp.status)
+				require.Equal(t, "unhealthy", got["status"])
+			}
+			require.NotContains(t, resp.body, "10.9.8.7", "the text of an inner error is not for everybody")
+
+			ready := f.do(t, http.MethodGet, "/readyz", "")
+			if test.ready {
+				require.Equal(t, 200, ready.status, ready.body)
+			} else {
+				require.Equal(t, 503, ready.status, ready.body)
+			}
+		})
+	}
+}
+
+func TestHealthShowsRealValues(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.temporal.paused = true })
+	f.ensure(t, storeA, "another-store")
+	f.record(t, "r1", "", workflows.ReconcileReport{
+		Trigger: workflows.TriggerSchedule, CompletedAt: time.Now().Add(-time.Minute), DriftCount: 7, Added: 3,
+		Quarantined: []string{"quarantined id"}, Guard: "7 removals are too many",
+	})
+	f.record(t, "r2", "no answer for "+storeA, workflows.ReconcileReport{CompletedAt: time.Now()})
+
+	resp := f.do(t, http.MethodGet, "/health", "")
+	require.Equal(t, 200, resp.status, resp.body)
+	require.NotContains(t, resp.body, storeA, "no ids without a token")
+	require.NotContains(t, resp.body, "quarantined id", "no ids without a token")
+	got := resp.json(t)
+	require.Equal(t, []any{"reconciliation: the schedule is paused", "reconciliation: the guard holds back removals, 7 removals are too many"},
+		got["warnings"])
+	orchestration := got["orchestrator"].(map[string]any)
+	require.InDelta(t, 2, orchestration["monitoredCount"], 0)
+	require.InDelta(t, 2, orchestration["totalProvisioned"], 0)
+	require.NotNil(t, orchestration["lastProvisionedAt"])
+	require.Nil(t, orchestration["lastDeprovisionedAt"])
+	require.NotContains(t, orchestration, "monitoredStoreIds")
+	require.NotContains(t, orchestration, "stores")
+	rec := got["reconciliation"].(map[string]any)
+	require.Equal(t, true, rec["enabled"])
+	require.Equal(t, true, rec["isRunning"])
+	require.Equal(t, map[string]any{"runs": 2.0, "successes": 1.0, "failures": 1.0}, rec["totals"])
+	require.InDelta(t, 1000, rec["lastDurationMs"], 0)
+	require.InDelta(t, 7, rec["lastResult"].(map[string]any)["driftCount"], 0)
+	require.Equal(t, messageWithheld, rec["lastError"].(map[string]any)["message"])
+	require.InDelta(t, 60000, got["manualReconcile"].(map[string]any)["minIntervalMs"], 0)
+
+	got = f.get(t, "/health").json(t)
+	orchestration = got["orchestrator"].(map[string]any)
+	require.Equal(t, []any{storeA, "another-store"}, orchestration["monitoredStoreIds"])
+	require.Len(t, orchestration["stores"], 2)
+	require.Equal(t, false, orchestration["truncated"])
+	rec = got["reconciliation"].(map[string]any)
+	require.Equal(t, "no answer for "+storeA, rec["lastError"].(map[string]any)["message"])
+	require.Equal(t, []any{"quarantined id"}, rec["lastResult"].(map[string]any)["quarantined"])
+	require.Equal(t, "paused by "+storeA, rec["pauseNote"])
+}
+
+func TestHealthPretendsNothing(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.temporal.down = true })
+	require.NoError(t, f.registry.Close())
+	got := f.get(t, "/health").json(t)
+	require.Nil(t, got["orchestrator"])
+	rec := got["reconciliation"].(map[string]any)
+	for _, unknown := range []string{"isRunning", "paused", "totals", "lastSuccessAt", "lastResult", "lastError"} {
+		require.Contains(t, rec, unknown)
+		require.Nil(t, rec[unknown], unknown)
+	}
+}
+
+func TestHealthWithReconciliationDisabledSaysWhy(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.config.ReconcileEnabled = false })
+	rec := f.do(t, http.MethodGet, "/health", "").json(t)["reconciliation"].(map[string]any)
+	require.Equal(t, false, rec["enabled"])
+	require.Equal(t, "WORKSPACE_RECONCILE_ENABLED is false", rec["reason"])
+}
+
+func TestHealthNamesAtMostAThousandStores(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ids := make([]string, shownStores+1)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("store-%04d", i)
+	}
+	f.ensure(t, ids...)
+	orchestration := f.get(t, "/health").json(t)["orchestrator"].(map[string]any)
+	require.Len(t, orchestration["monitoredStoreIds"], shownStores)
+	require.Equal(t, true, orchestration["truncated"])
+}
+
+func TestHealthAsksTheAuthWorkerSeldom(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() { _, _ = f.exchange(t, http.MethodGet, "/health", "") })
+	}
+	wg.Wait()
+	require.Equal(t, 1, f.auth.probes)
+}
+
+func TestHealthWithAWrongTokenIsHealthWithoutOne(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.auth.err = errors.New("away") })
+	f.ensure(t, storeA)
+	resp := f.do(t, http.MethodGet, "/health", "", "Authorization", "Bearer wrong")
+	require.Equal(t, 503, resp.status)
+	require.NotContains(t, resp.body, storeA)
+}
+
+func TestReconciliationIsHealthyWithinTwoIntervals(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.config.ReconcileInterval = config.Milliseconds(time.Minute) })
+	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-90 * time.Second)})
+	require.Equal(t, 200, f.do(t, http.MethodGet, "/health", "").status)
+}

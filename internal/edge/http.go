@@ -1,0 +1,138 @@
+package edge
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/telemetry"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+// requestIDPattern is what may be repeated in answers and logs.
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{1,128}$`)
+
+// retryLater is when a request is worth a repeat that a dependency's absence refused.
+const retryLater = 5 * time.Second
+
+// identify gives each request an id, the caller's where it has one, by which the log and the answer can be matched.
+func identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if !requestIDPattern.MatchString(id) {
+			id = uuid.NewString()
+		}
+		w.Header().Set(requestIDHeader, id)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// requestID is the field of the request that w answers.
+func requestID(w http.ResponseWriter) zap.Field {
+	return zap.String(telemetry.KeyRequestID, w.Header().Get(requestIDHeader))
+}
+
+func (s *Server) recoverPanics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause == http.ErrAbortHandler { //nolint:errorlint // the server itself compares it like this
+				panic(cause)
+			}
+			err := fmt.Errorf("panic: %v", cause)
+			s.log.Error("request panicked", requestID(w), zap.String("method", r.Method), zap.Error(err), zap.Stack("stack"))
+			s.sentry.Capture(context.WithoutCancel(r.Context()), err, telemetry.Operation{Name: "http"})
+			writeError(w, http.StatusInternalServerError, "Internal server error")
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// harden keeps answers out of caches, and from being taken for anything but what they say they are.
+func harden(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		writeError(w, http.StatusMethodNotAllowed, "Method not allowed")
+	}
+}
+
+// authorized says whether the request brings the token. It compares hashes, which are of one length, so that the time taken
+// tells nothing about the token.
+func (s *Server) authorized(r *http.Request) bool {
+	token := r.Header.Get("X-Server-Token")
+	if scheme, bearer, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		token = strings.TrimSpace(bearer)
+	}
+	hash := sha256.Sum256([]byte(token))
+	return token != "" && subtle.ConstantTimeCompare(hash[:], s.tokenHash[:]) == 1
+}
+
+func (s *Server) requireToken(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.authorized(r) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			writeError(w, http.StatusUnauthorized, "Unauthorized")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type statusBody struct {
+	Status  string   `json:"status"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+type errorBody struct {
+	Error        string `json:"error"`
+	RetryAfterMs int64  `json:"retryAfterMs,omitempty"`
+}
+
+func writeError(w http.ResponseWriter, status int, message string) {
+	writeJSON(w, status, errorBody{Error: message})
+}
+
+// writeUnavailable answers 503 with a Retry-After.
+func writeUnavailable(w http.ResponseWriter, message string) {
+	setRetryAfter(w, retryLater)
+	writeError(w, http.StatusServiceUnavailable, message)
+}
+
+// setRetryAfter rounds up: the header counts whole seconds.
+func setRetryAfter(w http.ResponseWriter, d time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // it fails only when the caller has gone
+}

@@ -1,0 +1,80 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/telemetry"
+	"storekeeper/workflows"
+)
+
+// errStillRefusing: Temporal took the request, yet events were refused meanwhile.
+var errStillRefusing = errors.New("events were refused after the run was requested")
+
+// noteOutage remembers that an event had to be refused. It reports the first of an outage alone: the rest are in the
+// metrics.
+func (s *Server) noteOutage(ctx context.Context, err error) {
+	if s.refused.Add(1) > 1 {
+		return
+	}
+	s.log.Error("webhooks are refused, Temporal took no event", zap.Error(err))
+	s.sentry.Capture(ctx, err, telemetry.Operation{Name: operationWebhook})
+	select {
+	case s.outage <- struct{}{}:
+	default: // Run has not yet got to the one before, and will do for both
+	}
+}
+
+// repairOutages requests a reconcile run at once, and another each time that Temporal is back after events had to be
+// refused: their senders may have given up, and only reconciliation can still find out. It ends with ctx.
+func (s *Server) repairOutages(ctx context.Context) {
+	tick := time.NewTicker(s.outagePoll)
+	defer tick.Stop()
+	for warned := false; ; {
+		err := s.repair(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			warned = false
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.outage:
+			}
+		case !warned:
+			warned = true
+			s.log.Warn("reconcile not requested yet, trying until Temporal takes it", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// repair returns nil once a run has been requested that comes after every refusal so far.
+func (s *Server) repair(ctx context.Context) error {
+	refused := s.refused.Load()
+	reach, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := s.orchestrator.Reachable(reach); err != nil {
+		return err
+	}
+	if s.config.ReconcileEnabled {
+		if err := s.orchestrator.RequestReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerEdge}); err != nil {
+			return err
+		}
+	}
+	if !s.refused.CompareAndSwap(refused, 0) {
+		return errStillRefusing
+	}
+	if refused > 0 {
+		s.log.Info("temporal is back, webhooks are taken again", zap.Int64("refused", refused))
+	}
+	return nil
+}

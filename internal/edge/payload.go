@@ -1,0 +1,78 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"time"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
+)
+
+const (
+	// maxClockLead is how far ahead the sender's clock may be. An event from the far future would make every later one stale.
+	maxClockLead = 24 * time.Hour
+	// maxUserID bounds, in bytes, what is only passed on.
+	maxUserID = 256
+)
+
+// storeIDRule is storemanager.ValidID in words.
+const storeIDRule = "3 to 64 letters, digits, _ and -, the first a letter or digit"
+
+// dateTimePattern is RFC 3339's; time.Parse takes more, such as a comma.
+var dateTimePattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$`)
+
+// earliest is before any workspace; a time stamp before it is some default value.
+var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// parseEvent reads the body of a webhook. The checks and their order are those of the contract, up to the time stamp's
+// presence; then come those of our own.
+func parseEvent(body []byte, now time.Time) (workflows.Event, *refusal) {
+	// A map, for the names of a struct's fields would match in any case.
+	var fields map[string]json.RawMessage
+	switch {
+	case !json.Valid(body):
+		return workflows.Event{}, invalid("Invalid JSON payload")
+	case !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")), json.Unmarshal(body, &fields) != nil:
+		return workflows.Event{}, invalid("Payload must be an object")
+	}
+	ev := workflows.Event{
+		Type: workflows.EventType(text(fields["event"])), InstanceID: text(fields["instanceId"]), UserID: text(fields["userId"]),
+	}
+	timestamp := text(fields["timestamp"])
+	at, err := time.Parse(time.RFC3339, strings.ToUpper(timestamp))
+	switch {
+	case ev.Type != workflows.WorkspaceCreated && ev.Type != workflows.WorkspaceDeleted:
+		return workflows.Event{}, invalid("Unsupported event type")
+	case ev.InstanceID == "":
+		return workflows.Event{}, invalid("instanceId is required")
+	case ev.UserID == "":
+		return workflows.Event{}, invalid("userId is required")
+	case timestamp == "":
+		return workflows.Event{}, invalid("timestamp is required")
+
+	case !storemanager.ValidID(ev.InstanceID):
+		return workflows.Event{}, invalid("instanceId is not a valid store id: " + storeIDRule)
+	case len(ev.UserID) > maxUserID:
+		return workflows.Event{}, invalid("userId is over 256 bytes")
+	case err != nil, !dateTimePattern.MatchString(timestamp):
+		return workflows.Event{}, invalid("timestamp must be an RFC 3339 date-time")
+	case at.Before(earliest):
+		return workflows.Event{}, invalid("timestamp is before the year 2000")
+	case at.After(now.Add(maxClockLead)):
+		return workflows.Event{}, invalid("timestamp is more than 24 hours in the future")
+	}
+	ev.Timestamp = at.UTC()
+	return ev, nil
+}
+
+// text is "" for whatever is no string.
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
+}

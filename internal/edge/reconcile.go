@@ -1,0 +1,124 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/telemetry"
+	"storekeeper/workflows"
+)
+
+// startTimeout bounds what POST /admin/reconcile does before it waits.
+const startTimeout = 5 * time.Second
+
+// reconcileAnswer has what its Status is about, and no more.
+type reconcileAnswer struct {
+	Status     string                     `json:"status"` // "completed", "failed" or "running"
+	RunID      string                     `json:"runId"`
+	DurationMs *int64                     `json:"durationMs,omitempty"`
+	Result     *workflows.ReconcileReport `json:"result,omitempty"`
+	DriftCount *int                       `json:"driftCount,omitempty"`
+	Error      string                     `json:"error,omitempty"`
+	// IncidentDashboardURL is null when none is set.
+	IncidentDashboardURL *string   `json:"incidentDashboardUrl"`
+	TriggeredAt          time.Time `json:"triggeredAt"`
+}
+
+// adminReconcile starts a run and waits for its report.
+func (s *Server) adminReconcile(w http.ResponseWriter, r *http.Request) {
+	triggeredAt := time.Now()
+	run, ok := s.startReconcile(w, r, triggeredAt)
+	if !ok {
+		return
+	}
+	report, err := s.awaitReport(w, r, run)
+	answer := reconcileAnswer{RunID: run.ID(), TriggeredAt: triggeredAt.UTC()}
+	if url := string(s.config.IncidentDashboard); url != "" {
+		answer.IncidentDashboardURL = &url
+	}
+	var status int
+	var failed *temporal.WorkflowExecutionError
+	switch {
+	case err == nil:
+		answer.Status, status = "completed", http.StatusOK
+		answer.DurationMs, answer.Result, answer.DriftCount = &report.DurationMs, &report, &report.DriftCount
+	case errors.As(err, &failed):
+		answer.Status, answer.Error, status = "failed", failureMessage(err), http.StatusInternalServerError
+	default: // the wait is over, or Temporal went away during it; the run goes on
+		answer.Status, status = "running", http.StatusAccepted
+	}
+	s.log.Info("manual reconcile answered", requestID(w), zap.String(telemetry.KeyRunID, answer.RunID),
+		zap.String(telemetry.KeyOutcome, answer.Status), zap.Duration(telemetry.KeyDurationMs, time.Since(triggeredAt)), zap.Error(err))
+	writeJSON(w, status, answer)
+}
+
+// startReconcile has answered when it returns false.
+func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time.Time) (orchestrator.ReconcileRun, bool) {
+	var none orchestrator.ReconcileRun
+	if !s.config.ReconcileEnabled {
+		writeError(w, http.StatusServiceUnavailable, "Reconciliation is disabled")
+		return none, false
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), startTimeout)
+	defer cancel()
+	if s.config.ManualReconcileLimit > 0 {
+		rec, err := s.stores.Reconciliation(ctx)
+		if err != nil {
+			s.failStores(w, err)
+			return none, false
+		}
+		if wait := s.manualWait(&rec, now); wait > 0 {
+			setRetryAfter(w, wait)
+			writeJSON(w, http.StatusTooManyRequests, errorBody{"A manual reconcile has just succeeded", wait.Milliseconds()})
+			return none, false
+		}
+	}
+	run, err := s.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual})
+	switch {
+	case errors.Is(err, orchestrator.ErrReconcileRunning):
+		writeError(w, http.StatusConflict, "A reconcile run is under way")
+	case err != nil:
+		s.log.Error("manual reconcile not started", requestID(w), zap.Error(err))
+		writeUnavailable(w, "Temporal can't be reached")
+	}
+	return run, err == nil
+}
+
+// awaitReport gives up when reconcileWait is over, the caller has gone, or the shutdown begins.
+func (s *Server) awaitReport(w http.ResponseWriter, r *http.Request, run orchestrator.ReconcileRun) (workflows.ReconcileReport, error) {
+	// Once the server's ReadTimeout is over, it would take the caller to be gone.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.reconcileWait + time.Minute)); err != nil {
+		s.log.Warn("read deadline not set", requestID(w), zap.Error(err))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.reconcileWait)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return run.Wait(ctx)
+}
+
+// failureMessage is the message of an activity's failure, which holds nothing that may not be shown to those who bring the
+// token.
+func failureMessage(err error) string {
+	var app *temporal.ApplicationError
+	switch {
+	case errors.As(err, &app):
+		return app.Message()
+	case temporal.IsCanceledError(err):
+		return "the run was cancelled"
+	case temporal.IsTimeoutError(err):
+		return "the run timed out"
+	}
+	return "the run failed; the Temporal Web UI shows why"
+}

@@ -1,0 +1,110 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/workflows"
+)
+
+func edgeRequest(t *testing.T, f *fixture) {
+	t.Helper()
+	select {
+	case in := <-f.temporal.requested:
+		require.Equal(t, workflows.ReconcileInput{Trigger: workflows.TriggerEdge}, in)
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "no reconcile was requested")
+	}
+}
+
+func TestRunRequestsAReconcileAtItsStartAndAfterEachOutage(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.outagePoll = time.Millisecond
+	_, stop := f.run(t)
+	edgeRequest(t, f)
+
+	for range 2 {
+		f.temporal.set(func(o *fakeOrchestrator) { o.down = true })
+		for range 3 {
+			require.Equal(t, 503, f.send(t, event("workspace.created")).status)
+		}
+		require.Empty(t, f.temporal.requested, "not before Temporal is back")
+		f.temporal.set(func(o *fakeOrchestrator) { o.down = false })
+		edgeRequest(t, f)
+		require.Eventually(t, func() bool { return f.refused.Load() == 0 }, 30*time.Second, time.Millisecond)
+		require.Equal(t, 200, f.send(t, event("workspace.created")).status)
+	}
+	stop()
+	require.Empty(t, f.temporal.requested, "one each")
+}
+
+func TestRunStartsWhileTemporalIsAway(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.temporal.down = true })
+	f.outagePoll = time.Millisecond
+	f.run(t)
+	require.Equal(t, 200, f.do(t, http.MethodGet, "/livez", "").status)
+	require.Equal(t, 503, f.send(t, event("workspace.created")).status)
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = false })
+	edgeRequest(t, f)
+}
+
+func TestRunRequestsNoReconcileWhenItIsDisabled(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.config.ReconcileEnabled = false })
+	f.outagePoll = time.Millisecond
+	_, stop := f.run(t)
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = true })
+	require.Equal(t, 503, f.send(t, event("workspace.created")).status)
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = false })
+	require.Eventually(t, func() bool { return f.refused.Load() == 0 }, 30*time.Second, time.Millisecond, "the outage is over all the same")
+	stop()
+	require.Empty(t, f.temporal.requested)
+}
+
+func TestRunFinishesRequestsUnderWay(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	f := setup(t, func(f *fixture) {
+		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+			close(entered)
+			<-release
+			return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+		}
+	})
+	_, stop := f.run(t)
+	answered := make(chan int, 1)
+	go func() {
+		resp, err := f.exchange(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret)
+		if err != nil {
+			resp.status = -1
+		}
+		answered <- resp.status
+	}()
+	<-entered
+	stopped := make(chan struct{})
+	go func() {
+		stop()
+		close(stopped)
+	}()
+	<-f.draining
+	close(release)
+	require.Equal(t, 200, <-answered)
+	<-stopped
+}
+
+func TestDrainingIsNotReady(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	require.Equal(t, 200, f.do(t, http.MethodGet, "/readyz", "").status)
+	close(f.draining)
+	resp := f.do(t, http.MethodGet, "/readyz", "")
+	require.Equal(t, 503, resp.status)
+	require.JSONEq(t, `{"status":"not ready","reasons":["shutting down"]}`, resp.body)
+	require.Equal(t, 200, f.do(t, http.MethodGet, "/livez", "").status)
+}

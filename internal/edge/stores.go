@@ -1,0 +1,142 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	"storekeeper/workflows"
+)
+
+// storeTimeout bounds what one request may ask the store manager for.
+const storeTimeout = 10 * time.Second
+
+const defaultPage = 100
+
+type storesAnswer struct {
+	Stores []storeView `json:"stores"`
+	// NextCursor is "" on the last page.
+	NextCursor string `json:"nextCursor,omitempty"`
+	// Orchestrator names the stores of this page.
+	Orchestrator    *orchestratorView   `json:"orchestrator"`
+	Reconciliation  reconciliationView  `json:"reconciliation"`
+	ManualReconcile manualReconcileView `json:"manualReconcile"`
+}
+
+// storeView is a store as the contract shows it. Nothing of the connection is made up: while no store has one, its fields say
+// that there never was any.
+type storeView struct {
+	ID                 string                 `json:"id"`
+	Status             string                 `json:"status"`
+	ConnectedAt        *time.Time             `json:"connectedAt"`
+	LastConnectedAt    *time.Time             `json:"lastConnectedAt"`
+	LastDisconnectedAt *time.Time             `json:"lastDisconnectedAt"`
+	StatusHistory      []statusChange         `json:"statusHistory"`
+	LastActivity       *time.Time             `json:"lastActivity"`
+	ErrorCount         int                    `json:"errorCount"`
+	ReconnectAttempts  int                    `json:"reconnectAttempts"`
+	NetworkStatus      networkStatus          `json:"networkStatus"`
+	Orchestrator       orchestratedStore      `json:"orchestrator"`
+	Deletion           *storemanager.Deletion `json:"deletion,omitempty"`
+	Hold               *storemanager.Hold     `json:"hold,omitempty"`
+	Pinned             bool                   `json:"pinned"`
+	MissingSince       *time.Time             `json:"missingSince,omitempty"`
+}
+
+type statusChange struct {
+	Status    string    `json:"status"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
+type networkStatus struct {
+	IsConnected bool `json:"isConnected"`
+}
+
+func viewStore(st storemanager.Store) storeView {
+	return storeView{
+		ID: st.ID, Status: st.Connection, StatusHistory: []statusChange{}, Orchestrator: viewOrchestrated(st),
+		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, MissingSince: st.MissingSince,
+	}
+}
+
+func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
+	q := storemanager.ListRequest{Cursor: r.URL.Query().Get("cursor"), Limit: defaultPage}
+	if limit := r.URL.Query().Get("limit"); limit != "" {
+		n, err := strconv.Atoi(limit)
+		if err != nil || n < 1 || n > storemanager.MaxBatch {
+			writeError(w, http.StatusBadRequest, "limit must be a whole number from 1 to "+strconv.Itoa(storemanager.MaxBatch))
+			return
+		}
+		q.Limit = n
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	page, err := s.stores.List(ctx, q)
+	switch {
+	case errors.Is(err, storemanager.ErrInvalid):
+		writeError(w, http.StatusBadRequest, "cursor must be the nextCursor of the page before")
+		return
+	case err != nil:
+		s.failStores(w, err)
+		return
+	}
+	st := s.checks.state.get(ctx, 0)
+	answer := storesAnswer{
+		Stores: make([]storeView, len(page.Stores)), NextCursor: page.NextCursor,
+		Orchestrator:   viewOrchestrator(st.overview, &page),
+		Reconciliation: s.viewReconciliation(st, true), ManualReconcile: s.viewManualReconcile(st, time.Now()),
+	}
+	for i, store := range page.Stores {
+		answer.Stores[i] = viewStore(store)
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+type storeAnswer struct {
+	storeView
+	// State is "monitored" or "stopped"; EventAt is the moment of the newest knowledge about the workspace.
+	State   storemanager.State `json:"state"`
+	EventAt time.Time          `json:"eventAt"`
+	// Lifecycle is null when nothing is under way, and when LifecycleError says that it could not be asked.
+	Lifecycle      *workflows.LifecycleStatus `json:"lifecycle"`
+	LifecycleError string                     `json:"lifecycleError,omitempty"`
+}
+
+func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
+	id := chi.URLParam(r, "id")
+	if !storemanager.ValidID(id) {
+		writeError(w, http.StatusBadRequest, "this is not a valid store id: "+storeIDRule)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	store, err := s.stores.Get(ctx, id)
+	switch {
+	case errors.Is(err, storemanager.ErrNotFound):
+		writeError(w, http.StatusNotFound, "No such store is known")
+		return
+	case err != nil:
+		s.failStores(w, err)
+		return
+	}
+	answer := storeAnswer{storeView: viewStore(store), State: store.State, EventAt: store.EventAt}
+	ask, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if answer.Lifecycle, err = s.orchestrator.LifecycleStatus(ask, id); err != nil {
+		s.log.Warn("lifecycle not asked", requestID(w), zap.String(telemetry.KeyStoreID, id), zap.Error(err))
+		answer.LifecycleError = "Temporal or its workers can't be reached"
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func (s *Server) failStores(w http.ResponseWriter, err error) {
+	s.log.Error("store manager not asked", requestID(w), zap.Error(err))
+	writeUnavailable(w, "The store manager can't be asked")
+}

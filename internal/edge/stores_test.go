@@ -1,0 +1,151 @@
+package edge
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
+)
+
+func TestWhatShowsIDsOrActsWantsTheToken(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.temporal.run = finished(workflows.ReconcileReport{}, nil) })
+	f.ensure(t, storeA)
+	for _, target := range [][2]string{
+		{http.MethodGet, "/stores"}, {http.MethodGet, "/stores/" + storeA}, {http.MethodPost, "/admin/reconcile"},
+	} {
+		for name, headers := range map[string][]string{
+			"none":            {},
+			"a wrong one":     {"Authorization", "Bearer wrong"},
+			"an empty one":    {"Authorization", "Bearer "},
+			"another scheme":  {"Authorization", "Basic " + token},
+			"without scheme":  {"Authorization", token},
+			"a wrong server":  {"X-Server-Token", "wrong"},
+			"the webhook's":   {"X-Server-Token", secret},
+			"in another name": {"X-Webhook-Secret", token},
+		} {
+			resp := f.do(t, target[0], target[1], "", headers...)
+			require.Equal(t, 401, resp.status, "%v with %s", target, name)
+			require.JSONEq(t, `{"error":"Unauthorized"}`, resp.body)
+		}
+	}
+	for _, headers := range [][]string{
+		{"Authorization", "Bearer " + token},
+		{"Authorization", "bearer " + token},
+		{"X-Server-Token", token},
+	} {
+		require.Equal(t, 200, f.do(t, http.MethodGet, "/stores", "", headers...).status, headers[0])
+	}
+}
+
+func TestStoresComeInPages(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.ensure(t, "store-1", "store-2", "store-3")
+	var ids []string
+	path := "/stores?limit=2"
+	for range 2 {
+		got := f.get(t, path).json(t)
+		for _, st := range got["stores"].([]any) {
+			ids = append(ids, st.(map[string]any)["id"].(string))
+		}
+		require.Len(t, got["orchestrator"].(map[string]any)["monitoredStoreIds"], len(got["stores"].([]any)))
+		require.Contains(t, got, "reconciliation")
+		require.Contains(t, got, "manualReconcile")
+		next, _ := got["nextCursor"].(string)
+		path = "/stores?limit=2&cursor=" + next
+	}
+	require.Equal(t, []string{"store-1", "store-2", "store-3"}, ids)
+	require.Equal(t, "/stores?limit=2&cursor=", path, "the last page has no nextCursor")
+}
+
+func TestStoresRefusesBadPages(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, limit := range []string{"0", "-1", "1001", "ten", "1.5"} {
+		resp := f.get(t, "/stores?limit="+limit)
+		require.Equal(t, 400, resp.status, limit)
+		require.JSONEq(t, `{"error":"limit must be a whole number from 1 to 1000"}`, resp.body)
+	}
+	resp := f.get(t, "/stores?cursor=..%2F..")
+	require.Equal(t, 400, resp.status)
+	require.JSONEq(t, `{"error":"cursor must be the nextCursor of the page before"}`, resp.body)
+}
+
+func TestAStoreIsShownAsItIs(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.ensure(t, storeA)
+	_, err := f.registry.Hold(t.Context(), storeA, storemanager.Hold{Reason: "customer asked", Actor: "ops"})
+	require.NoError(t, err)
+	got := f.get(t, "/stores").json(t)["stores"].([]any)[0].(map[string]any)
+	require.Equal(t, "not_configured", got["status"])
+	for _, never := range []string{"connectedAt", "lastConnectedAt", "lastDisconnectedAt", "lastActivity"} {
+		require.Contains(t, got, never)
+		require.Nil(t, got[never], never)
+	}
+	require.Equal(t, []any{}, got["statusHistory"])
+	require.Equal(t, map[string]any{"isConnected": false}, got["networkStatus"])
+	require.InDelta(t, 0, got["errorCount"], 0)
+	require.InDelta(t, 0, got["reconnectAttempts"], 0)
+	require.Equal(t, false, got["pinned"])
+	require.Equal(t, "customer asked", got["hold"].(map[string]any)["reason"])
+	orchestrated := got["orchestrator"].(map[string]any)
+	require.Equal(t, storeA, orchestrated["storeId"])
+	require.Equal(t, "monitoring", orchestrated["status"])
+	require.NotNil(t, orchestrated["firstMonitoredAt"])
+	require.Nil(t, orchestrated["lastStoppedAt"])
+}
+
+func TestOneStoreIsShownWithWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.ensure(t, storeA)
+	got := f.get(t, "/stores/"+storeA).json(t)
+	require.Equal(t, "monitored", got["state"])
+	require.Contains(t, got, "lifecycle")
+	require.Nil(t, got["lifecycle"], "nothing is under way")
+	require.NotContains(t, got, "lifecycleError")
+
+	f.temporal.lifecycle = &workflows.LifecycleStatus{InstanceID: storeA, State: workflows.StateDeletionPending}
+	got = f.get(t, "/stores/"+storeA).json(t)
+	require.Equal(t, "deletion_pending", got["lifecycle"].(map[string]any)["state"])
+
+	f.temporal.lifecycle = nil
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = true })
+	resp := f.get(t, "/stores/"+storeA)
+	require.Equal(t, 200, resp.status, "what the registry knows is shown all the same")
+	require.Equal(t, "Temporal or its workers can't be reached", resp.json(t)["lifecycleError"])
+}
+
+func TestAStoppedStoreIsShownAsATombstone(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	_, err := f.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: storeA, At: time.Now(), DeleteAt: time.Now(), Owner: "run",
+	})
+	require.NoError(t, err)
+	got := f.get(t, "/stores/"+storeA).json(t)
+	require.Equal(t, "stopped", got["state"])
+	require.Equal(t, "stopped", got["orchestrator"].(map[string]any)["status"])
+}
+
+func TestAStoreThatIsNotThereIsSaidSo(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	require.Equal(t, 404, f.get(t, "/stores/never-seen").status)
+	for _, id := range []string{"ab", "a%20b", "..%2F..", "-abc"} {
+		require.Equal(t, 400, f.get(t, "/stores/"+id).status, id)
+	}
+	require.NoError(t, f.registry.Close())
+	for _, path := range []string{"/stores", "/stores/never-seen"} {
+		resp := f.get(t, path)
+		require.Equal(t, 503, resp.status)
+		require.Equal(t, "5", resp.header.Get("Retry-After"))
+		require.JSONEq(t, `{"error":"The store manager can't be asked"}`, resp.body)
+	}
+}

@@ -1,0 +1,388 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/orchestrator"
+	"storekeeper/workflows"
+)
+
+const webhooks = "/webhooks/workspaces"
+
+func event(eventType string) string {
+	return fmt.Sprintf(`{"event":%q,"instanceId":%q,"userId":%q,"timestamp":"2025-11-23T18:29:10.028Z"}`, eventType, storeA, userID)
+}
+
+func (f *fixture) send(t *testing.T, body string, headers ...string) response {
+	t.Helper()
+	return f.do(t, http.MethodPost, webhooks, body,
+		append([]string{"X-Webhook-Secret", secret, "Content-Type", "application/json"}, headers...)...)
+}
+
+func TestWebhookAnswersWithTheOutcome(t *testing.T) {
+	t.Parallel()
+	deleteAt := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	tests := map[string]struct {
+		eventType string
+		result    workflows.Result
+		status    int
+		more      map[string]any
+	}{
+		"a creation starts the monitoring":   {"workspace.created", workflows.Result{Status: workflows.StatusMonitoringStarted}, 200, nil},
+		"a creation finds it monitored":      {"workspace.created", workflows.Result{Status: workflows.StatusAlreadyMonitored}, 200, nil},
+		"a deletion stops at once":           {"workspace.deleted", workflows.Result{Status: workflows.StatusMonitoringStopped}, 200, nil},
+		"a deletion finds nothing monitored": {"workspace.deleted", workflows.Result{Status: workflows.StatusAlreadyStopped}, 200, nil},
+		"a deletion is scheduled": {
+			"workspace.deleted",
+			workflows.Result{Status: workflows.StatusDeletionScheduled, DeleteAt: &deleteAt},
+			200,
+			map[string]any{"deleteAt": "2026-01-02T03:04:05Z"},
+		},
+		"a stale event changes nothing": {
+			"workspace.created",
+			workflows.Result{Status: workflows.StatusStaleIgnored, Detail: "a newer event is known"},
+			200,
+			map[string]any{"detail": "a newer event is known"},
+		},
+		"an outcome that is not known in time is 202": {"workspace.created", workflows.Result{Status: workflows.StatusAccepted}, 202, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, func(f *fixture) {
+				f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) { return test.result, nil }
+			})
+			resp := f.send(t, event(test.eventType))
+			require.Equal(t, test.status, resp.status, resp.body)
+			got := resp.json(t)
+			receivedAt, err := time.Parse(time.RFC3339, got["receivedAt"].(string))
+			require.NoError(t, err)
+			require.WithinDuration(t, time.Now(), receivedAt, time.Minute)
+			delete(got, "receivedAt")
+			want := map[string]any{"status": string(test.result.Status)}
+			maps.Copy(want, test.more)
+			require.Equal(t, want, got)
+
+			events := f.temporal.applied()
+			require.Len(t, events, 1)
+			require.NotEmpty(t, events[0].DeliveryID)
+			events[0].DeliveryID = ""
+			require.Equal(t, workflows.Event{
+				Type: workflows.EventType(test.eventType), InstanceID: storeA, UserID: userID, Source: workflows.SourceWebhook,
+				Timestamp: time.Date(2025, 11, 23, 18, 29, 10, 28e6, time.UTC),
+			}, events[0])
+			require.Contains(t, f.log.String(), fmt.Sprintf(`"outcome":%q`, test.result.Status))
+		})
+	}
+}
+
+func TestWebhookRefusesBadInputAndStartsNothing(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	good := event("workspace.created")
+	with := func(old, replacement string) string { return strings.Replace(good, old, replacement, 1) }
+	at := func(ts string) string { return with("2025-11-23T18:29:10.028Z", ts) }
+	idRule := "instanceId is not a valid store id: 3 to 64 letters, digits, _ and -, the first a letter or digit"
+	tests := map[string]struct {
+		body  string
+		error string
+	}{
+		"no JSON":                       {"created", "Invalid JSON payload"},
+		"nothing":                       {"", "Invalid JSON payload"},
+		"half of an object":             {good[:30], "Invalid JSON payload"},
+		"garbage behind the object":     {good + "x", "Invalid JSON payload"},
+		"two objects":                   {good + good, "Invalid JSON payload"},
+		"an array":                      {"[" + good + "]", "Payload must be an object"},
+		"a string":                      {`"created"`, "Payload must be an object"},
+		"null":                          {"null", "Payload must be an object"},
+		"an empty object":               {"{}", "Unsupported event type"},
+		"an unknown event":              {with("workspace.created", "workspace.renamed"), "Unsupported event type"},
+		"an operator's event":           {with("workspace.created", "store.release"), "Unsupported event type"},
+		"an event that is a number":     {with(`"workspace.created"`, "1"), "Unsupported event type"},
+		"names in another case":         {with(`"event"`, `"Event"`), "Unsupported event type"},
+		"no instance id":                {with(`"instanceId"`, `"id"`), "instanceId is required"},
+		"an instance id that is null":   {with(`"`+storeA+`"`, "null"), "instanceId is required"},
+		"an instance id that is object": {with(`"`+storeA+`"`, "{}"), "instanceId is required"},
+		"an empty instance id":          {with(storeA, ""), "instanceId is required"},
+		"no user id":                    {with(`"userId"`, `"user"`), "userId is required"},
+		"a user id that is a number":    {with(`"`+userID+`"`, "7"), "userId is required"},
+		"no time stamp":                 {with(`"timestamp"`, `"time"`), "timestamp is required"},
+		"neither user nor time stamp":   {`{"event":"workspace.created","instanceId":"../.."}`, "userId is required"},
+		"a path as instance id":         {with(storeA, "../../etc x"), idRule},
+		"an instance id too short":      {with(storeA, "ab"), idRule},
+		"an instance id too long":       {with(storeA, strings.Repeat("a", 65)), idRule},
+		"an instance id with a newline": {with(storeA, `abc\n`), idRule},
+		"a user id too long":            {with(userID, strings.Repeat("u", 257)), "userId is over 256 bytes"},
+		"a time stamp in words":         {at("yesterday"), "timestamp must be an RFC 3339 date-time"},
+		"a time stamp without a zone":   {at("2025-11-23T18:29:10"), "timestamp must be an RFC 3339 date-time"},
+		"a date":                        {at("2025-11-23"), "timestamp must be an RFC 3339 date-time"},
+		"a day that is none":            {at("2025-02-30T00:00:00Z"), "timestamp must be an RFC 3339 date-time"},
+		"a comma in the time stamp":     {at("2025-11-23T18:29:10,028Z"), "timestamp must be an RFC 3339 date-time"},
+		"an hour of one digit":          {at("2025-11-23T8:29:10Z"), "timestamp must be an RFC 3339 date-time"},
+		"a zone that is none":           {at("2025-11-23T18:29:10+99:00"), "timestamp must be an RFC 3339 date-time"},
+		"the year 1":                    {at("0001-01-01T00:00:00Z"), "timestamp is before the year 2000"},
+		"the far future":                {at(time.Now().Add(25 * time.Hour).Format(time.RFC3339)), "timestamp is more than 24 hours in the future"},
+	}
+	for name, test := range tests {
+		resp := f.send(t, test.body)
+		require.Equal(t, 400, resp.status, name)
+		require.Equal(t, map[string]any{"error": test.error}, resp.json(t), name)
+	}
+	require.Empty(t, f.temporal.applied())
+}
+
+func TestWebhookTakesWhatIsUnusualButRight(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	good := event("workspace.created")
+	for name, body := range map[string]string{
+		"white space around":       " \r\n\t" + good + "\n",
+		"fields it does not know":  strings.Replace(good, "{", `{"version":2,"more":{"a":[1]},`, 1),
+		"lower case":               strings.Replace(good, "T18:29:10.028Z", "t18:29:10z", 1),
+		"another zone":             strings.Replace(good, "10.028Z", "10+05:30", 1),
+		"a clock some hours ahead": strings.Replace(good, "2025-11-23T18:29:10.028Z", time.Now().Add(23*time.Hour).Format(time.RFC3339), 1),
+		"an id that is no UUID":    strings.Replace(good, storeA, "My_store-1", 1),
+		"64 KiB exactly":           good + strings.Repeat(" ", maxBody-len(good)),
+	} {
+		require.Equal(t, 200, f.send(t, body).status, name)
+	}
+}
+
+func TestWebhookChecksTheSecretBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	good := event("workspace.created")
+	for name, headers := range map[string][]string{
+		"none":           {},
+		"an empty one":   {"X-Webhook-Secret", ""},
+		"a wrong one":    {"X-Webhook-Secret", "wrong"},
+		"both in one":    {"X-Webhook-Secret", "a,b"},
+		"as a bearer":    {"Authorization", "Bearer wrong"},
+		"only its start": {"X-Webhook-Secret", secret[:5]},
+	} {
+		for _, body := range []string{good, "no JSON", strings.Repeat("x", maxBody+1)} {
+			resp := f.do(t, http.MethodPost, webhooks, body, headers...)
+			require.Equal(t, 401, resp.status, name)
+			require.JSONEq(t, `{"error":"Unauthorized"}`, resp.body, name)
+		}
+	}
+	require.Empty(t, f.temporal.applied())
+	for _, s := range []string{secret, otherSecret} {
+		require.Equal(t, 200, f.do(t, http.MethodPost, webhooks, good, "X-Webhook-Secret", s).status, "each of several secrets is taken")
+	}
+}
+
+func TestWebhookIsAPost(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		resp := f.do(t, method, webhooks, event("workspace.created"), "X-Webhook-Secret", secret)
+		require.Equal(t, 405, resp.status, method)
+		require.Equal(t, "POST", resp.header.Get("Allow"), method)
+		require.JSONEq(t, `{"error":"Method not allowed"}`, resp.body, method)
+	}
+	require.Empty(t, f.temporal.applied())
+}
+
+func TestWebhookRefusesABodyOver64KiB(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	good := event("workspace.created")
+	resp := f.send(t, good+strings.Repeat(" ", maxBody+1-len(good)))
+	require.Equal(t, 413, resp.status)
+	require.JSONEq(t, `{"error":"The body is over 64 KiB"}`, resp.body)
+	require.Empty(t, f.temporal.applied())
+}
+
+func TestWebhookAnswersALargeBodyWithoutReadingIt(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	address, _ := f.run(t)
+	conn := dial(t, address)
+	// Nothing of the 20 MB is ever sent: the answer comes because nobody waits for it.
+	head(t, conn, secret, "Content-Length: 20000000")
+	require.Equal(t, 413, readStatus(t, conn))
+	requireClosed(t, conn)
+}
+
+func TestWebhookEndsAHalfSentBody(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.readTimeout = 200 * time.Millisecond
+	address, _ := f.run(t)
+	for _, length := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
+		conn := dial(t, address)
+		head(t, conn, secret, length)
+		_, err := io.WriteString(conn, "32\r\n{\"event\":")
+		require.NoError(t, err)
+		require.Equal(t, 408, readStatus(t, conn), length)
+		requireClosed(t, conn)
+	}
+	require.Empty(t, f.temporal.applied())
+}
+
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	return conn
+}
+
+func head(t *testing.T, conn net.Conn, secret, length string) {
+	t.Helper()
+	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: edge\r\nX-Webhook-Secret: %s\r\n%s\r\n\r\n", webhooks, secret, length)
+	require.NoError(t, err)
+}
+
+func readStatus(t *testing.T, conn net.Conn) int {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.StatusCode
+}
+
+func requireClosed(t *testing.T, conn net.Conn) {
+	t.Helper()
+	_, err := io.ReadAll(conn)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+func TestWebhookTakesTheDeliveryIDOfTheSender(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	good := event("workspace.created")
+	require.Equal(t, 200, f.send(t, good, "webhook-id", "msg_2Kq~!").status)
+	require.Equal(t, "msg_2Kq~!", f.temporal.applied()[0].DeliveryID)
+	for name, id := range map[string]string{"empty": "", "with a space": "a b", "not ASCII": "é", "too long": strings.Repeat("a", 129)} {
+		resp := f.send(t, good, "webhook-id", id)
+		require.Equal(t, 400, resp.status, name)
+		require.JSONEq(t, `{"error":"webhook-id must be 1 to 128 printable ASCII characters without spaces"}`, resp.body, name)
+	}
+	require.Len(t, f.temporal.applied(), 1)
+}
+
+func TestEachRequestIsADeliveryOfItsOwn(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			_, _ = f.exchange(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret)
+		})
+	}
+	wg.Wait()
+	ids := map[string]bool{}
+	for _, ev := range f.temporal.applied() {
+		ids[ev.DeliveryID] = true
+	}
+	require.Len(t, ids, 10)
+}
+
+func TestAnEventThatTheWorkflowRefusesIs400(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) {
+		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+			return workflows.Result{}, fmt.Errorf("%w: inner text", orchestrator.ErrInvalid)
+		}
+	})
+	resp := f.send(t, event("workspace.created"))
+	require.Equal(t, 400, resp.status)
+	require.JSONEq(t, `{"error":"The event was refused"}`, resp.body)
+}
+
+func TestAnEventThatIsNotDurableIs503(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.temporal.down = true })
+	for range 3 {
+		resp := f.send(t, event("workspace.deleted"))
+		require.Equal(t, 503, resp.status)
+		require.Equal(t, "5", resp.header.Get("Retry-After"))
+		require.JSONEq(t, `{"error":"The event could not be stored; send it again"}`, resp.body)
+	}
+	require.Equal(t, 1, strings.Count(f.log.String(), "webhooks are refused"), "an outage is reported once")
+	metrics := f.do(t, http.MethodGet, "/metrics", "").body
+	require.Contains(t, metrics, `storekeeper_webhook_events_total{event="workspace.deleted",outcome="unavailable"} 3`)
+}
+
+func TestAnEventOutlivesASenderThatHangsUp(t *testing.T) {
+	t.Parallel()
+	entered, hungUp, taken := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	f := setup(t, func(f *fixture) {
+		f.temporal.apply = func(ctx context.Context, _ workflows.Event) (workflows.Result, error) {
+			close(entered)
+			<-hungUp
+			taken <- ctx.Err()
+			return workflows.Result{Status: workflows.StatusAccepted}, nil
+		}
+	})
+	_, stop := f.run(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url+webhooks, strings.NewReader(event("workspace.created")))
+	require.NoError(t, err)
+	req.Header.Set("X-Webhook-Secret", secret)
+	go func() {
+		<-entered
+		cancel()
+	}()
+	resp, err := httpClient(t).Do(req)
+	if err == nil {
+		resp.Body.Close()
+	}
+	require.ErrorIs(t, err, context.Canceled)
+	close(hungUp)
+	require.NoError(t, <-taken)
+	stop()
+}
+
+func TestAPanicIs500AndSaysNothing(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) {
+		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) { panic("inner text") }
+	})
+	resp := f.send(t, event("workspace.created"), "X-Request-Id", "abc-123")
+	require.Equal(t, 500, resp.status)
+	require.JSONEq(t, `{"error":"Internal server error"}`, resp.body)
+	require.Equal(t, "abc-123", resp.header.Get("X-Request-Id"))
+	require.Contains(t, f.log.String(), "inner text")
+	require.Contains(t, f.log.String(), "abc-123")
+}
+
+func TestARequestIDThatIsNotPlainIsReplaced(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, id := range []string{"a b", "<script>", strings.Repeat("a", 129)} {
+		require.NotEqual(t, id, f.do(t, http.MethodGet, "/livez", "", "X-Request-Id", id).header.Get("X-Request-Id"))
+	}
+}
+
+func TestAnythingElseIsNotFound(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	resp := f.do(t, http.MethodGet, "/nowhere", "")
+	require.Equal(t, 404, resp.status)
+	require.JSONEq(t, `{"error":"Not found"}`, resp.body)
+
+	index := f.do(t, http.MethodGet, "/", "")
+	require.Equal(t, 200, index.status)
+	for name := range endpoints {
+		require.Contains(t, index.json(t)["endpoints"], name)
+	}
+}

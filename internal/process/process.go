@@ -1,0 +1,166 @@
+// Package process is what every binary of Storekeeper does around its work: read the settings, set up telemetry, turn
+// signals into a context and errors into an exit code.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/telemetry"
+)
+
+// stopTimeout is how long a process may take from the first signal to its end.
+const stopTimeout = 10 * time.Second
+
+// Process is a running binary: its settings and where it tells of itself.
+type Process struct {
+	Config *config.Config
+	Log    *zap.Logger
+	// Sentry is nil without SENTRY_DSN; its methods are safe on nil.
+	Sentry  *telemetry.Sentry
+	Metrics *telemetry.Metrics
+}
+
+// Options describe a binary.
+type Options struct {
+	Use, Short, Long string
+	Role             config.Role
+	// Environ is read after the flags have been parsed. Nil means os.Environ.
+	Environ func() ([]string, error)
+	// Run does the work until ctx ends, and then returns nil within stopTimeout.
+	Run func(ctx context.Context, p *Process) error
+}
+
+// Command makes the binary's command line; flags of its own can be added to it. A second signal ends the process at once.
+func Command(o Options) *cobra.Command {
+	if o.Environ == nil {
+		o.Environ = func() ([]string, error) { return os.Environ(), nil }
+	}
+	return &cobra.Command{
+		Use:           o.Use,
+		Short:         o.Short,
+		Long:          o.Long + "\n\nSettings are read from the environment:\n\n" + config.Usage(o.Role),
+		Version:       telemetry.Version,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			environ, err := o.Environ()
+			if err != nil {
+				return err
+			}
+			p, err := start(environ, o.Role, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer p.close()
+			return o.Run(cmd.Context(), p)
+		},
+	}
+}
+
+// Main executes the command and ends the process.
+func Main(cmd *cobra.Command) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		<-ctx.Done()
+		stop() // from here on a signal has its usual effect: it ends the process
+		select {
+		case <-done:
+		case <-time.After(stopTimeout):
+			fmt.Fprintf(os.Stderr, "%s: still busy %s after the signal, ending all the same\n", cmd.Name(), stopTimeout)
+			os.Exit(1)
+		}
+	}()
+	err := cmd.ExecuteContext(ctx)
+	close(done)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+		os.Exit(1)
+	}
+}
+
+func start(environ []string, role config.Role, logs io.Writer) (*Process, error) {
+	cfg, err := config.Load(environ, role)
+	if err != nil {
+		return nil, err
+	}
+	log, err := telemetry.NewLogger(cfg.LogLevel, cfg.LogFormat, logs, cfg.Secrets())
+	if err != nil {
+		return nil, err
+	}
+	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{
+		DSN: string(cfg.SentryDSN), Environment: cfg.SentryEnvironment, Secrets: cfg.Secrets(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("SENTRY_DSN: %w", err)
+	}
+	metrics, err := telemetry.NewMetrics(log)
+	if err != nil {
+		return nil, err
+	}
+	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics}, nil
+}
+
+func (p *Process) close() {
+	p.Sentry.Flush(2 * time.Second)
+	p.Sentry.Close()
+	_ = p.Log.Sync() // fails on a terminal, where there is nothing to sync
+}
+
+// DialTemporal returns a client for the SDK's own settings (TEMPORAL_* and its TOML profiles) and the namespace. It connects
+// at the first use, so that a process starts while Temporal is away.
+func (p *Process) DialTemporal() (client.Client, string, error) {
+	opts, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return nil, "", fmt.Errorf("temporal settings: %w", err)
+	}
+	if opts.Namespace == "" {
+		opts.Namespace = client.DefaultNamespace
+	}
+	c, err := client.NewLazyClient(p.TemporalOptions(opts))
+	if err != nil {
+		return nil, "", fmt.Errorf("temporal client: %w", err)
+	}
+	return c, opts.Namespace, nil
+}
+
+// TemporalOptions adds the process's logs and metrics.
+func (p *Process) TemporalOptions(opts client.Options) client.Options {
+	opts.Logger = telemetry.SDKLogger(p.Log)
+	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
+	return opts
+}
+
+// Serve answers with handler until ctx ends, and then lets requests under way finish. It closes the listener.
+func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+	defer cancel()
+	return server.Shutdown(shutdown)
+}

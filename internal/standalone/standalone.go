@@ -1,0 +1,247 @@
+// Package standalone runs all roles in one process, on an embedded Temporal server: for trying Storekeeper, for developing
+// it, and for small installations.
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/config"
+	"storekeeper/internal/demo"
+	"storekeeper/internal/edge"
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/process"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/temporalserver"
+	"storekeeper/internal/worker"
+)
+
+// The demo's secrets. They are published, so nothing but a demo may run with them.
+const (
+	DemoWebhookSecret = "dev-webhook-secret-change-me"      //nolint:gosec // published
+	DemoBypassToken   = "dev-server-bypass-token-change-me" //nolint:gosec // published
+)
+
+// Options are the flags of cmd/standalone. Addresses are host:port; port 0 picks one.
+type Options struct {
+	// Demo starts a demo Auth Worker.
+	Demo bool
+	// DataDir is created when missing.
+	DataDir string
+	// Ephemeral keeps everything in memory; DataDir is not used then.
+	Ephemeral bool
+	// Listen is where the edge listens.
+	Listen         string
+	TemporalListen string
+	// UIListen "" means no Temporal Web UI.
+	UIListen string
+	// AuthListen is where the demo Auth Worker listens.
+	AuthListen string
+	// Ready is told where everything is, once a webhook would be taken and worked off. Nil is fine.
+	Ready func(*System)
+}
+
+// System is a running installation.
+type System struct {
+	EdgeURL         string
+	TemporalAddress string
+	// UIURL is "" without a Web UI.
+	UIURL string
+	// AuthURL is where the Auth Worker answers, the demo's or the configured one.
+	AuthURL string
+	// Auth is nil without a demo.
+	Auth     *demo.AuthWorker
+	Registry *storemanager.Registry
+	Temporal client.Client
+}
+
+// Run runs everything until ctx ends, and returns nil then.
+func Run(ctx context.Context, p *process.Process, o Options) error {
+	var s stack
+	defer s.close()
+	edgeListener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("the edge can't listen (choose another --listen): %w", err)
+	}
+	defer edgeListener.Close()
+	sys := &System{EdgeURL: "http://" + edgeListener.Addr().String()}
+
+	if !o.Ephemeral {
+		if err := os.MkdirAll(o.DataDir, 0o750); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	if sys.Registry, err = openRegistry(ctx, p, o, &s); err != nil {
+		return err
+	}
+	if err := startAuthWorker(ctx, p, o, sys, &s); err != nil {
+		return err
+	}
+	if err := startTemporal(ctx, p, o, sys, &s); err != nil {
+		return err
+	}
+	auth, err := authclient.New(authclient.Options{BaseURL: sys.AuthURL, Token: string(p.Config.BypassToken)})
+	if err != nil {
+		return err
+	}
+	return runRoles(ctx, p, o, sys, auth, edgeListener)
+}
+
+// runRoles runs the edge and the worker. Both get the end of ctx at once: what the worker no longer does Temporal keeps, so
+// the edge's last requests lose nothing.
+func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, auth *authclient.Client, l net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	polling := make(chan struct{})
+	g.Go(func() error {
+		return worker.Run(ctx, worker.Options{
+			Temporal: sys.Temporal, Namespace: client.DefaultNamespace, Manager: sys.Registry, AuthWorker: auth,
+			Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics, Ready: func() { close(polling) },
+		})
+	})
+	orch := orchestrator.New(sys.Temporal, client.DefaultNamespace)
+	server := edge.New(edge.Options{
+		Config: p.Config, Orchestrator: orch, Stores: sys.Registry, AuthWorker: auth,
+		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+	})
+	g.Go(func() error { return server.Run(ctx, l) })
+	g.Go(func() error {
+		select {
+		case <-polling:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := awaitWorkers(ctx, orch); err == nil && o.Ready != nil {
+			o.Ready(sys)
+		}
+		return nil
+	})
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// awaitWorkers waits until Temporal has seen the worker poll.
+func awaitWorkers(ctx context.Context, orch *orchestrator.Client) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for orch.WorkersPolling(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func openRegistry(ctx context.Context, p *process.Process, o Options, s *stack) (*storemanager.Registry, error) {
+	registry, err := storemanager.Open(ctx, storemanager.Options{Path: o.path("stores.db"), Logger: p.Log})
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	s.push(func() {
+		if err := registry.Close(); err != nil {
+			p.Log.Error("registry not closed cleanly", zap.Error(err))
+		}
+	})
+	if err := registry.SetPins(ctx, p.Config.StoreIDs); err != nil {
+		return nil, fmt.Errorf("STORE_IDS: %w", err)
+	}
+	p.Metrics.RegisterStoreCounts(storemanager.Counts(registry))
+	return registry, nil
+}
+
+func startAuthWorker(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
+	sys.AuthURL = string(p.Config.AuthWorkerURL)
+	if !o.Demo {
+		return nil
+	}
+	auth, err := demo.StartAuthWorker(ctx, demo.AuthWorkerOptions{
+		Listen: o.AuthListen, DatabasePath: o.path("auth.db"), WebhookURL: sys.EdgeURL + "/webhooks/workspaces",
+		WebhookSecret: string(p.Config.WebhookSecrets[0]), BypassToken: string(p.Config.BypassToken), Logger: p.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("demo auth worker: %w", err)
+	}
+	s.push(func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := auth.Stop(stop); err != nil {
+			p.Log.Warn("demo auth worker not stopped cleanly", zap.Error(err))
+		}
+	})
+	sys.Auth, sys.AuthURL = auth, auth.URL()
+	return nil
+}
+
+func startTemporal(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
+	server, err := temporalserver.Start(ctx, temporalserver.Options{
+		Listen: o.TemporalListen, UIListen: o.UIListen, DatabasePath: o.path("temporal.db"),
+		SearchAttributes: orchestrator.SearchAttributes(), Logger: p.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("embedded temporal server: %w", err)
+	}
+	s.push(server.Stop)
+	sys.TemporalAddress = server.Addr()
+	if ui := server.UIAddr(); ui != "" {
+		sys.UIURL = "http://" + ui
+	}
+	sys.Temporal, err = client.DialContext(ctx, p.TemporalOptions(client.Options{HostPort: server.Addr()}))
+	if err != nil {
+		return fmt.Errorf("temporal client: %w", err)
+	}
+	s.push(sys.Temporal.Close)
+	return nil
+}
+
+func (o Options) path(file string) string {
+	if o.Ephemeral {
+		return ""
+	}
+	return filepath.Join(o.DataDir, file)
+}
+
+// stack closes in the reverse order of opening.
+type stack []func()
+
+func (s *stack) push(f func()) { *s = append(*s, f) }
+
+func (s *stack) close() {
+	for _, f := range slices.Backward(*s) {
+		f()
+	}
+}
+
+// DemoEnviron adds the demo's secrets where the environment has none, and says which it added.
+func DemoEnviron(environ []string) (withDefaults []string, added []string) {
+	has := map[string]bool{}
+	for _, name := range []string{"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL"} {
+		has[name] = config.Given(environ, name)
+	}
+	withDefaults = append(withDefaults, environ...)
+	for name, value := range map[string]string{"WEBHOOK_SECRET": DemoWebhookSecret, "SERVER_BYPASS_TOKEN": DemoBypassToken} {
+		if !has[name] {
+			withDefaults = append(withDefaults, name+"="+value)
+			added = append(added, name)
+		}
+	}
+	if !has["AUTH_WORKER_INTERNAL_URL"] {
+		// The demo's own takes its place once it listens.
+		withDefaults = append(withDefaults, "AUTH_WORKER_INTERNAL_URL=http://127.0.0.1")
+	}
+	return withDefaults, added
+}
