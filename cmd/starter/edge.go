@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
+)
+
+const (
+	// pageSize is how many stores are asked for at a time, the most that the edge gives.
+	pageSize = 1000
+	// maxAnswer bounds what is read of an answer: a store, its history included, takes some KiB.
+	maxAnswer = 16 << 20
+)
+
+// store is what the CLI shows of a store at the edge. With --json the edge's own object is passed on whole.
+type store struct {
+	ID string `json:"id"`
+	// Status is the state of the live connection.
+	Status       string `json:"status"`
+	Orchestrator struct {
+		Status           string     `json:"status"`
+		FirstMonitoredAt *time.Time `json:"firstMonitoredAt"`
+		LastEnsuredAt    *time.Time `json:"lastEnsuredAt"`
+		LastStoppedAt    *time.Time `json:"lastStoppedAt"`
+	} `json:"orchestrator"`
+	Deletion     *storemanager.Deletion `json:"deletion"`
+	Hold         *storemanager.Hold     `json:"hold"`
+	Pinned       bool                   `json:"pinned"`
+	MissingSince *time.Time             `json:"missingSince"`
+	// Lifecycle is set for a single store alone; nil when nothing is under way or the edge could not ask.
+	Lifecycle *workflows.LifecycleStatus `json:"lifecycle"`
+}
+
+// edge is the HTTP edge of an installation.
+type edge struct {
+	url     string
+	token   config.Secret
+	timeout time.Duration
+	client  http.Client
+}
+
+// edge returns the edge that the flag or the environment names. It has not been asked anything yet.
+func (a *app) edge() (*edge, error) {
+	cfg, err := config.Load(a.Environ, config.RoleStarter)
+	if err != nil {
+		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+	}
+	if a.url != "" {
+		if err := cfg.StorekeeperURL.UnmarshalText([]byte(a.url)); err != nil {
+			return nil, usageError("--url is not accepted: " + err.Error())
+		}
+	}
+	return &edge{
+		url: string(cfg.StorekeeperURL), token: cfg.BypassToken, timeout: a.timeout,
+		client: http.Client{Transport: &http.Transport{
+			Proxy:       http.ProxyFromEnvironment,
+			DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		}},
+	}, nil
+}
+
+// get decodes what the edge answers to a GET.
+func (e *edge) get(ctx context.Context, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url+path, http.NoBody)
+	if err != nil {
+		return unexpected(err)
+	}
+	if e.token != "" {
+		req.Header.Set("Authorization", "Bearer "+string(e.token))
+	}
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return e.unreachable(fmt.Sprintf("can't be reached (%s)", innermost(err)))
+	}
+	defer resp.Body.Close()
+	if f := e.refusal(resp.StatusCode); f != nil {
+		return f
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
+		return e.unreachable("does not answer as Storekeeper does")
+	}
+	return nil
+}
+
+var errNotFound = errors.New("not found")
+
+// refusal is nil for status 200 and errNotFound, for the caller to put into words, for 404.
+func (e *edge) refusal(status int) error {
+	switch status {
+	case http.StatusOK:
+		return nil
+	case http.StatusNotFound:
+		return errNotFound
+	case http.StatusUnauthorized, http.StatusForbidden:
+		todo := "SERVER_BYPASS_TOKEN must be the server's"
+		if e.token == "" {
+			todo = "set SERVER_BYPASS_TOKEN to the server's"
+		}
+		return &failure{exitRefused, "unauthorized", "the edge at " + e.url + " refused the token", todo}
+	}
+	return e.unreachable(fmt.Sprintf("answers %d %s", status, http.StatusText(status)))
+}
+
+func (e *edge) unreachable(how string) *failure {
+	return &failure{
+		exitUnreachable, "unreachable", "the edge at " + e.url + " " + how,
+		"check that cmd/webhook or cmd/standalone runs, and --url or STOREKEEPER_URL",
+	}
+}
+
+// store returns one store as the edge gives it; errNotFound if the edge has none.
+func (e *edge) store(ctx context.Context, id string) (json.RawMessage, error) {
+	var raw json.RawMessage
+	err := e.get(ctx, "/stores/"+url.PathEscape(id), &raw)
+	return raw, err
+}
+
+// stores calls yield with each monitored store, as the edge gives it, in the order of ids, until yield says no.
+func (e *edge) stores(ctx context.Context, size int, yield func(json.RawMessage) (more bool, err error)) error {
+	for cursor, next := "", true; next; {
+		query := url.Values{"limit": {strconv.Itoa(size)}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		var page struct {
+			Stores     []json.RawMessage `json:"stores"`
+			NextCursor string            `json:"nextCursor"`
+		}
+		err := e.get(ctx, "/stores?"+query.Encode(), &page)
+		switch {
+		case errors.Is(err, errNotFound):
+			return e.unreachable("has no /stores")
+		case err != nil:
+			return err
+		}
+		for _, raw := range page.Stores {
+			if more, err := yield(raw); err != nil || !more {
+				return err
+			}
+		}
+		cursor, next = page.NextCursor, page.NextCursor != "" && page.NextCursor != cursor
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/temporal"
+
+	"storekeeper/internal/orchestrator"
+)
+
+// exitCode is what a script sees; rootLong documents each.
+type exitCode int
+
+const (
+	exitDone        exitCode = 0
+	exitFailed      exitCode = 1
+	exitUsage       exitCode = 2
+	exitUnreachable exitCode = 3
+	exitNotFound    exitCode = 4
+	exitRefused     exitCode = 5
+	exitGuard       exitCode = 6
+	exitAccepted    exitCode = 7
+	exitInterrupted exitCode = 130
+)
+
+// failure is why a command did not end with exitDone.
+type failure struct {
+	exit exitCode
+	// code is for scripts: it stands in the JSON.
+	code string
+	// what happened, and what to do about it ("" when that is plain).
+	what, todo string
+}
+
+func (f *failure) Error() string {
+	if f.todo == "" {
+		return f.what
+	}
+	return f.what + "; " + f.todo
+}
+
+// failureBody is what --json writes to stderr.
+type failureBody struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+func (f *failure) body() (b failureBody) {
+	b.Error.Code, b.Error.Message = f.code, f.Error()
+	return b
+}
+
+// asFailure gives every error its exit code. Only cobra's own errors and unforeseen ones are no failures yet.
+func asFailure(ctx context.Context, err error) *failure {
+	var f *failure
+	switch {
+	case errors.As(err, &f) && (f.exit == exitInterrupted || ctx.Err() == nil):
+		return f
+	case ctx.Err() != nil:
+		return interrupted("whether the request was taken is not known", "it can be repeated without harm")
+	}
+	return usageError(err.Error()) // cobra: unknown commands and flags, missing ones
+}
+
+func usageError(what string) *failure {
+	return &failure{exitUsage, "usage", what, "see starter --help"}
+}
+
+func unexpected(err error) *failure {
+	return &failure{exitFailed, "failed", err.Error(), ""}
+}
+
+func notYet(what, todo string) *failure {
+	return &failure{exitAccepted, "accepted", what + ", its outcome is not known yet", todo}
+}
+
+func interrupted(what, todo string) *failure {
+	return &failure{exitInterrupted, "interrupted", "interrupted: " + what, todo}
+}
+
+// failure turns an error of a request to Temporal into what an operator can act on.
+func (c *connection) failure(err error) error {
+	var (
+		noNamespace *serviceerror.NamespaceNotFound
+		denied      *serviceerror.PermissionDenied
+		execution   *temporal.WorkflowExecutionError
+		app         *temporal.ApplicationError
+		known       *failure
+	)
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &noNamespace):
+		return &failure{
+			exitUnreachable, "unreachable", fmt.Sprintf("Temporal at %s has no namespace %q", c.address, c.namespace),
+			"check --namespace or TEMPORAL_NAMESPACE",
+		}
+	case errors.As(err, &denied), isUnauthenticated(err):
+		return &failure{
+			exitRefused, "unauthorized", fmt.Sprintf("Temporal at %s refused the credentials", c.address),
+			"check TEMPORAL_API_KEY, the TLS settings or --profile",
+		}
+	case errors.Is(err, orchestrator.ErrNoWorker):
+		return &failure{
+			exitUnreachable, "no_worker", fmt.Sprintf("Temporal at %s answers, but no worker works for it", c.address),
+			"start cmd/worker, or check --namespace",
+		}
+	case errors.Is(err, orchestrator.ErrInvalid):
+		return &failure{exitRefused, "invalid", err.Error(), ""}
+	case errors.As(err, &execution):
+		what := "the workflow failed: " + errors.Unwrap(execution).Error()
+		if errors.As(err, &app) {
+			what = "the workflow failed: " + app.Message()
+		}
+		return &failure{exitFailed, "failed", what, "the Temporal Web UI shows it"}
+	}
+	return c.unreachable(err)
+}
+
+// waitFailure is for an error while waiting for work that is durable: unless the work itself failed, it goes on, whatever has
+// ended the waiting.
+func (c *connection) waitFailure(ctx context.Context, err error, what, todo string) error {
+	var execution *temporal.WorkflowExecutionError
+	switch {
+	case ctx.Err() != nil:
+		return interrupted(what, todo)
+	case errors.As(err, &execution):
+		return c.failure(err)
+	}
+	return notYet(what, todo)
+}
+
+func (c *connection) unreachable(err error) *failure {
+	return &failure{
+		exitUnreachable, "unreachable", fmt.Sprintf("Temporal at %s can't be reached (%s)", c.address, innermost(err)),
+		"check that it runs, and --address, TEMPORAL_ADDRESS or --profile",
+	}
+}
+
+// innermost is the cause without the layers that say again what the failure says.
+func innermost(err error) error {
+	for {
+		var next error
+		switch e := err.(type) { //nolint:errorlint // this walks the chain itself
+		case interface{ Unwrap() error }:
+			next = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			all := e.Unwrap()
+			next = all[len(all)-1]
+		}
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}

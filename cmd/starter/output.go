@@ -1,0 +1,55 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
+
+// printf writes to stdout. The first error of any write is kept in stdoutErr, and Execute reports it: a script must not take
+// a part of the output for the whole.
+func (a *app) printf(format string, args ...any) {
+	_, err := fmt.Fprintf(a.Stdout, format, args...)
+	a.keep(err)
+}
+
+// tell writes to stderr. When that is gone, the exit code still tells.
+func (a *app) tell(format string, args ...any) { _, _ = fmt.Fprintf(a.Stderr, format, args...) }
+
+// writeJSON writes v to stdout.
+func (a *app) writeJSON(v any) { a.keep(writeJSON(a.Stdout, v)) }
+
+func (a *app) keep(err error) {
+	if a.stdoutErr == nil {
+		a.stdoutErr = err
+	}
+}
+
+// writeJSON writes v as one line.
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// moment is a time for people: UTC, and how far away it is.
+func moment(t time.Time) string {
+	at, d := t.UTC().Format(time.RFC3339), time.Until(t)
+	if d >= 0 {
+		return fmt.Sprintf("%s (in %s)", at, short(d))
+	}
+	return fmt.Sprintf("%s (%s ago)", at, short(-d))
+}
+
+// short is a duration in its two largest units.
+func short(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch d = d.Round(time.Second); {
+	case d >= day:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return d.String()
+}

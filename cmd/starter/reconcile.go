@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"storekeeper/internal/orchestrator"
+	"storekeeper/workflows"
+)
+
+// planHash is what activities name a plan with.
+var planHash = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// reconcileResult is what reconcile writes with --json; status and result are those of POST /admin/reconcile.
+type reconcileResult struct {
+	Status string `json:"status"`
+	RunID  string `json:"runId"`
+	// Result is nil unless the run was waited for.
+	Result *workflows.ReconcileReport `json:"result,omitempty"`
+}
+
+func (a *app) reconcileCommand() *cobra.Command {
+	var wait bool
+	var approved string
+	cmd := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Compare the Auth Worker's list with what is monitored, and repair the difference",
+		Long: `Compare the Auth Worker's list with what is monitored, and repair the difference. At most one run exists: with --wait a
+run that is under way is joined.
+
+Missing stores are added at once. A store that two consecutive lists lack gets a deletion with the full grace period. When a
+plan would remove too many, the guard holds all removals back (exit code 6) until the plan is approved with --apply and the
+hash that the report names.
+
+Without this CLI:
+  temporal schedule trigger --schedule-id workspace-reconcile
+  temporal schedule toggle --schedule-id workspace-reconcile --pause --reason "…"`,
+		Example: "  starter reconcile --wait\n  starter reconcile --wait --apply 3f9a61c2d07b45e8",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if approved != "" && !planHash.MatchString(approved) {
+				return usageError(fmt.Sprintf("--apply %.40q is no plan hash: 16 hexadecimal digits, as the report of a run names it", approved))
+			}
+			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, ApprovedPlan: approved}
+			return a.reconcile(cmd.Context(), in, wait, cmd.Flags().Changed("timeout"))
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the report (bounded only by an explicit --timeout)")
+	cmd.Flags().StringVar(&approved, "apply", "", "the hash of the plan whose removals you approve")
+	return cmd
+}
+
+func (a *app) reconcile(ctx context.Context, in workflows.ReconcileInput, wait, bounded bool) error {
+	c, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	// A run under way has not heard of an approval, and a script that does not wait must hear that nothing was started.
+	start := c.StartReconcile
+	if wait && in.ApprovedPlan == "" {
+		start = c.JoinReconcile
+	}
+	startCtx, cancel := context.WithTimeout(ctx, a.timeout)
+	run, err := start(startCtx, in)
+	cancel()
+	switch {
+	case errors.Is(err, orchestrator.ErrReconcileRunning):
+		return &failure{exitRefused, "reconcile_running", "a reconcile run is under way already", "starter reconcile --wait joins it"}
+	case err != nil:
+		return c.failure(err)
+	}
+	if !wait {
+		if a.json {
+			a.writeJSON(reconcileResult{Status: "started", RunID: run.ID()})
+		} else {
+			a.printf("reconcile run %s started; starter reconcile --wait shows its report\n", run.ID())
+		}
+		return nil
+	}
+	return a.reconciled(ctx, c, run, bounded)
+}
+
+// reconciled waits for a run and shows its report.
+func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.ReconcileRun, bounded bool) error {
+	waitCtx, cancel := a.waitContext(ctx, bounded)
+	defer cancel()
+	stop := a.progress("reconcile run " + run.ID())
+	report, err := run.Wait(waitCtx)
+	stop()
+	if err != nil {
+		return c.waitFailure(ctx, err, "the reconcile run goes on by itself", "starter reconcile --wait joins it again")
+	}
+	if a.json {
+		a.writeJSON(reconcileResult{Status: "completed", RunID: run.ID(), Result: &report})
+	} else {
+		a.printReport(report)
+	}
+	if report.Guard == "" {
+		return nil
+	}
+	todo := "check the Auth Worker"
+	if report.PlanHash != "" {
+		todo += "; if the removals are right: starter reconcile --wait --apply " + report.PlanHash
+	}
+	return &failure{exitGuard, "guard_tripped", "the guard holds the removals back: " + report.Guard, todo}
+}
+
+func (a *app) printReport(r workflows.ReconcileReport) {
+	a.printf("reconciled in %s, %d listed, %d monitored\n",
+		time.Duration(r.DurationMs)*time.Millisecond, r.AuthoritativeCount, r.MonitoredCount)
+	for _, row := range []struct {
+		count int
+		what  string
+	}{
+		{r.Added, "added"},
+		{r.Removed, "to be removed after the grace period"},
+		{r.FirstSightings, "not listed for the first time; a second list decides"},
+		{r.FailedAdds, "failed to be added"},
+		{r.FailedRemovals, "failed to be handed over for removal"},
+		{r.Skipped.Pending, "not listed, deletion pending"},
+		{r.Skipped.Held, "not listed, but held"},
+		{r.Skipped.Pinned, "not listed, but pinned by STORE_IDS"},
+		{r.Skipped.TooYoung, "not listed, but younger than the list"},
+	} {
+		if row.count > 0 {
+			a.printf("%6d  %s\n", row.count, row.what)
+		}
+	}
+	if r.QuarantinedCount > 0 {
+		a.printf("%6d  listed with an id that can be no store's: %q\n", r.QuarantinedCount, r.Quarantined)
+	}
+	if r.DriftCount == 0 && r.QuarantinedCount == 0 {
+		a.printf("        no difference\n")
+	}
+}
+
+// progress tells on stderr that what is waited for goes on, on a terminal in one line that shows the time. Stop ends it.
+func (a *app) progress(what string) (stop func()) {
+	switch {
+	case a.json:
+		return func() {}
+	case !isTerminal(a.Stderr):
+		a.tell("%s is under way\n", what)
+		return func() {}
+	}
+	began, done := time.Now(), make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			line := fmt.Sprintf("%s is under way, %s", what, time.Since(began).Truncate(time.Second))
+			a.tell("\r%s", line)
+			select {
+			case <-ticker.C:
+			case <-done:
+				a.tell("\r%s\r", strings.Repeat(" ", len(line)))
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		ticking.Wait()
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

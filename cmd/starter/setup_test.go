@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	sdkworker "go.temporal.io/sdk/worker"
+	"go.uber.org/zap"
+
+	"storekeeper/activities"
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	"storekeeper/internal/temporalserver"
+	"storekeeper/internal/worker"
+	"storekeeper/workflows"
+)
+
+const (
+	testToken  = "bypass-token-that-must-not-show"
+	testAPIKey = "api-key-that-must-not-show"
+)
+
+// cli runs commands in process, away from the environment and the home directory of whoever runs the tests.
+type cli struct {
+	environ []string
+}
+
+func setup(t *testing.T, environ ...string) *cli {
+	t.Helper()
+	return &cli{append([]string{
+		"USER=ann", "SERVER_BYPASS_TOKEN=" + testToken,
+		"TEMPORAL_CONFIG_FILE=" + filepath.Join(t.TempDir(), "none.toml"),
+	}, environ...)}
+}
+
+type outcome struct {
+	exit           exitCode
+	stdout, stderr string
+}
+
+func (c *cli) run(t *testing.T, args ...string) outcome {
+	t.Helper()
+	return c.runContext(t.Context(), t, args...)
+}
+
+func (c *cli) runContext(ctx context.Context, t *testing.T, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := Execute(ctx, Options{
+		Args: args, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Environ: c.environ,
+	})
+	for _, secret := range []string{testToken, testAPIKey} {
+		require.NotContains(t, stdout.String()+stderr.String(), secret, "a secret is shown by %v", args)
+	}
+	return outcome{exitCode(code), stdout.String(), stderr.String()}
+}
+
+// fields decodes the one JSON object on stdout.
+func (o outcome) fields(t *testing.T) map[string]any {
+	t.Helper()
+	var v map[string]any
+	require.NoError(t, json.Unmarshal([]byte(o.stdout), &v), "stdout: %s stderr: %s", o.stdout, o.stderr)
+	return v
+}
+
+// errorCode decodes the one JSON object on stderr.
+func (o outcome) errorCode(t *testing.T) string {
+	t.Helper()
+	var v struct {
+		Error struct{ Code, Message string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(o.stderr), &v), o.stderr)
+	require.NotEmpty(t, v.Error.Message)
+	return v.Error.Code
+}
+
+// closedPort is an address that nobody listens on.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+// serve is an edge that answers as handler does.
+func serve(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// installation is a real Temporal server with a real worker and a registry in memory; only the Auth Worker is a fake.
+type installation struct {
+	address    string
+	sdk        client.Client
+	orch       *orchestrator.Client
+	registry   *storemanager.Registry
+	authWorker *fakeAuthWorker
+	// Reconcile runs compare a list and a registry of their own, so that they do not meddle with other tests.
+	reconcileList *fakeAuthWorker
+	reconciled    *storemanager.Registry
+	stop          []func()
+}
+
+var shared struct {
+	once sync.Once
+	installation
+	err error
+}
+
+// installed returns the one installation of the test binary.
+func installed(t *testing.T) *installation {
+	t.Helper()
+	shared.once.Do(func() { shared.err = shared.start() })
+	require.NoError(t, shared.err)
+	return &shared.installation
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, stop := range slices.Backward(shared.stop) {
+		stop()
+	}
+	os.Exit(code)
+}
+
+func (i *installation) start() error {
+	ctx := context.Background()
+	server, err := temporalserver.Start(ctx, temporalserver.Options{
+		Listen: "127.0.0.1:0", SearchAttributes: orchestrator.SearchAttributes(),
+	})
+	if err != nil {
+		return err
+	}
+	i.stop = append(i.stop, server.Stop)
+	i.address = server.Addr()
+	log := telemetry.SDKLogger(zap.NewNop())
+	if i.sdk, err = client.Dial(client.Options{HostPort: i.address, Logger: log}); err != nil {
+		return err
+	}
+	i.stop = append(i.stop, i.sdk.Close)
+	i.orch = orchestrator.New(i.sdk, client.DefaultNamespace)
+	if i.registry, err = storemanager.Open(ctx, storemanager.Options{}); err != nil {
+		return err
+	}
+	if i.reconciled, err = storemanager.Open(ctx, storemanager.Options{}); err != nil {
+		return err
+	}
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	if err != nil {
+		return err
+	}
+	i.authWorker = &fakeAuthWorker{listed: map[string]bool{}}
+	i.reconcileList = &fakeAuthWorker{listed: map[string]bool{}}
+	w := sdkworker.New(i.sdk, workflows.TaskQueue, sdkworker.Options{})
+	worker.Register(w, worker.ActivitySet{
+		Stores:    &activities.Stores{Manager: i.registry, GracePeriod: time.Hour, Metrics: metrics},
+		Authority: &activities.Authority{AuthWorker: i.authWorker},
+		Reconcile: &activities.Reconcile{
+			AuthWorker: i.reconcileList, Manager: i.reconciled, Deletions: i.orch, Metrics: metrics,
+			Guard: activities.Guard{MaxDeletePercent: 10, MaxDeletes: 50},
+		},
+	})
+	if err := w.Start(); err != nil {
+		return err
+	}
+	i.stop = append(i.stop, func() { _, _ = i.registry.Close(), i.reconciled.Close() }, w.Stop)
+	return nil
+}
+
+// fakeAuthWorker lists what the tests put in.
+type fakeAuthWorker struct {
+	mu     sync.Mutex
+	listed map[string]bool
+	// gate, unless nil, keeps a list waiting until it is closed.
+	gate chan struct{}
+}
+
+func (f *fakeAuthWorker) list(id string, listed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listed[id] = listed
+}
+
+// hold keeps lists waiting until release is called.
+func (f *fakeAuthWorker) hold() (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	gate := make(chan struct{})
+	f.gate = gate
+	return sync.OnceFunc(func() { close(gate) })
+}
+
+// Absent implements activities.AbsenceChecker.
+func (f *fakeAuthWorker) Absent(_ context.Context, id string) (authclient.Absence, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return authclient.Absence{Absent: !f.listed[id], ListEntries: len(f.listed), FetchedAt: time.Now()}, nil
+}
+
+// List implements activities.Lister.
+func (f *fakeAuthWorker) List(ctx context.Context, yield func(authclient.Workspace) error) (authclient.ListSummary, error) {
+	summary := authclient.ListSummary{FetchStartedAt: time.Now().UTC()}
+	f.mu.Lock()
+	gate, ids := f.gate, []string{}
+	for id, listed := range f.listed {
+		if listed {
+			ids = append(ids, id)
+		}
+	}
+	f.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return authclient.ListSummary{}, ctx.Err()
+		}
+	}
+	for _, id := range ids {
+		if err := yield(authclient.Workspace{InstanceID: id}); err != nil {
+			return authclient.ListSummary{}, err
+		}
+		summary.Entries++
+	}
+	return summary, nil
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"storekeeper/internal/storemanager"
+)
+
+// Options are all that a run of the CLI takes from outside.
+type Options struct {
+	// Args are the arguments without the program's name.
+	Args []string
+	// Stdin is not read by any command yet.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Environ are the variables as "NAME=value"; the process's own environment is not read beside it.
+	Environ []string
+}
+
+// Execute runs one command and returns the exit code of the process. When ctx ends, the command does.
+func Execute(ctx context.Context, o Options) int {
+	a := &app{Options: o}
+	root := a.rootCommand()
+	if o.Args == nil {
+		o.Args = []string{} // cobra takes nil for os.Args
+	}
+	root.SetArgs(o.Args)
+	root.SetIn(o.Stdin)
+	root.SetOut(o.Stdout)
+	root.SetErr(o.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil && a.stdoutErr != nil {
+		err = unexpected(fmt.Errorf("stdout can't be written: %w", a.stdoutErr))
+	}
+	if err == nil {
+		return int(exitDone)
+	}
+	f := asFailure(ctx, err)
+	if a.json || slices.Contains(o.Args, "--json") { // it may stand after the flag that could not be parsed
+		_ = writeJSON(a.Stderr, f.body())
+	} else {
+		a.tell("starter: %s\n", f.Error())
+	}
+	return int(f.exit)
+}
+
+// app is one run of the CLI.
+type app struct {
+	Options
+
+	// The global flags.
+	json                        bool
+	timeout                     time.Duration
+	address, namespace, profile string
+	url                         string
+
+	// stdoutErr is the first error of a write to stdout.
+	stdoutErr error
+}
+
+const rootLong = `starter is the operator's CLI of Storekeeper.
+
+It sends the same events that webhooks do, through Temporal, and shows what the edge and Temporal know. Every command can
+be repeated without harm.
+
+Temporal is found by the flags, else by the TEMPORAL_* variables and the profiles of temporal.toml, else at 127.0.0.1:7233.
+The edge is found by --url, else by STOREKEEPER_URL; its token comes from the variable SERVER_BYPASS_TOKEN alone, because a
+flag would show in the list of processes.
+
+Exit codes:
+  0    done
+  1    unexpected failure
+  2    usage: a bad flag, argument or id
+  3    Temporal or the edge can't be reached, or answers with a fault of its own
+  4    not found: no such store, or no deletion is pending
+  5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, or because of a wrong token
+  6    the guard of a reconcile run has held back its removals
+  7    accepted for good, but the outcome is not known yet
+  130  interrupted
+
+With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message"}} to stderr.`
+
+const rootExample = `  starter list --state deletion_pending
+  starter status ws-1
+  starter delete ws-1 --grace 1h
+  starter cancel-delete ws-1 --reason "still needed"
+  starter reconcile --wait
+
+  # pause reconciliation, and go on
+  temporal schedule toggle --schedule-id workspace-reconcile --pause --reason "Auth Worker is being moved"
+  temporal schedule toggle --schedule-id workspace-reconcile --unpause --reason "moved"`
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "starter",
+		Short:         "The operator's CLI of Storekeeper",
+		Long:          rootLong,
+		Example:       rootExample,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.timeout <= 0 {
+				return usageError("--timeout must be more than 0")
+			}
+			return nil
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.BoolVar(&a.json, "json", false, "write JSON")
+	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long a request may take; what --wait waits for comes on top")
+	flags.StringVar(&a.address, "address", "", "Temporal's host:port")
+	flags.StringVar(&a.namespace, "namespace", "", "Temporal's namespace")
+	flags.StringVar(&a.profile, "profile", "", "the profile of temporal.toml")
+	flags.StringVar(&a.url, "url", "", "the edge's URL")
+	root.AddCommand(
+		a.provisionCommand(), a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(),
+		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.healthcheckCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// storeID checks the arguments of a command that takes one id and nothing else.
+func storeID(_ *cobra.Command, args []string) error {
+	switch {
+	case len(args) != 1:
+		return usageError(fmt.Sprintf("one store id is needed, not %d arguments", len(args)))
+	case !storemanager.ValidID(args[0]):
+		return usageError(fmt.Sprintf("%.80q can be no store id: 3 to 64 letters, digits, _ and -, the first a letter or digit", args[0]))
+	}
+	return nil
+}
+
+// environ makes Options.Environ an envconfig.EnvLookup.
+type environ []string
+
+// Environ implements envconfig.EnvLookup.
+func (e environ) Environ() []string { return e }
+
+// LookupEnv implements envconfig.EnvLookup.
+func (e environ) LookupEnv(name string) (string, bool) {
+	for _, pair := range e {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}

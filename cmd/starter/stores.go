@@ -1,0 +1,278 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"storekeeper/workflows"
+)
+
+func (a *app) listCommand() *cobra.Command {
+	var limit int
+	var state string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the monitored stores",
+		Long: `List the monitored stores in the order of their ids, as the edge gives them.
+
+With --json the array is left open when the edge fails midway, so that nobody takes a part for the whole.`,
+		Example: `  starter list
+  starter list --state held --json | jq -r '.[].id'
+  temporal workflow list --query "WorkspaceState = 'deletion_pending'"   # the pending deletions, from Temporal`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return usageError("--limit must not be negative")
+			}
+			if state != "" && !slices.Contains(exceptional, state) {
+				return usageError(fmt.Sprintf("--state %.40q is not accepted: want deletion_pending, held or pinned", state))
+			}
+			return a.list(cmd.Context(), limit, state)
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
+	cmd.Flags().StringVar(&state, "state", "", "only those that are deletion_pending, held or pinned")
+	return cmd
+}
+
+// States that a store is listed with.
+const (
+	stateMonitored = "monitored"
+	statePending   = workflows.StateDeletionPending
+	stateHeld      = "held"
+	statePinned    = "pinned"
+)
+
+// exceptional are the states that can be asked for. A store can be held and pinned at once.
+var exceptional = []string{statePending, stateHeld, statePinned}
+
+func (s store) states() []string {
+	var all []string
+	if s.Deletion != nil {
+		all = append(all, statePending)
+	}
+	if s.Hold != nil {
+		all = append(all, stateHeld)
+	}
+	if s.Pinned {
+		all = append(all, statePinned)
+	}
+	return all
+}
+
+func (a *app) list(ctx context.Context, limit int, state string) error {
+	e, err := a.edge()
+	if err != nil {
+		return err
+	}
+	size := pageSize
+	if limit > 0 && state == "" {
+		size = min(limit, pageSize)
+	}
+	shown := 0
+	err = e.stores(ctx, size, func(raw json.RawMessage) (bool, error) {
+		var s store
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return false, e.unreachable("does not answer as Storekeeper does")
+		}
+		if state != "" && !slices.Contains(s.states(), state) {
+			return true, nil
+		}
+		a.listed(s, raw, shown == 0)
+		shown++
+		return shown != limit, nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case a.json && shown == 0:
+		a.printf("[]\n")
+	case a.json:
+		a.printf("]\n")
+	case shown == 0:
+		a.printf("no stores\n")
+	}
+	return nil
+}
+
+// listed prints one store as soon as it is known: there may be a million.
+func (a *app) listed(s store, raw json.RawMessage, first bool) {
+	switch {
+	case a.json && first:
+		a.printf("[%s\n", raw)
+	case a.json:
+		a.printf(",%s\n", raw)
+	default:
+		const row = "%-36s  %-16s  %-14s  %s\n"
+		if first {
+			a.printf(row, "ID", "STATE", "CONNECTION", "WHY")
+		}
+		a.printf(row, s.ID, cmp.Or(strings.Join(s.states(), ","), stateMonitored), s.Status, s.why())
+	}
+}
+
+func (s store) why() string {
+	var all []string
+	if s.Deletion != nil {
+		all = append(all, "stopped at "+moment(s.Deletion.DeleteAt))
+	}
+	if s.Hold != nil {
+		until := "until released"
+		if s.Hold.ExpiresAt != nil {
+			until = "until " + moment(*s.Hold.ExpiresAt)
+		}
+		all = append(all, fmt.Sprintf("held by %s %s: %s", s.Hold.Actor, until, s.Hold.Reason))
+	}
+	if s.Pinned {
+		all = append(all, "pinned by STORE_IDS")
+	}
+	if s.MissingSince != nil {
+		all = append(all, "not listed by the Auth Worker since "+moment(*s.MissingSince))
+	}
+	return strings.Join(all, "; ")
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status ID",
+		Short: "Show what is known of a store, and what is under way for its workspace",
+		Long: `Show what is known of a store (from the edge) and what is under way for its workspace (from Temporal).
+
+What one side knows is shown when the other does not answer; the exit code is then that of the side that failed.`,
+		Example: `  starter status ws-1
+  temporal workflow query --workflow-id workspace/ws-1 --type status   # what is under way, from Temporal alone`,
+		Args: storeID,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.status(cmd.Context(), args[0]) },
+	}
+}
+
+// status asks both sides and shows what it got.
+func (a *app) status(ctx context.Context, id string) error {
+	e, err := a.edge()
+	if err != nil {
+		return err
+	}
+	k := known{id: id}
+	k.raw, k.edgeErr = e.store(ctx, id)
+	if errors.Is(k.edgeErr, errNotFound) {
+		k.raw, k.edgeErr = nil, nil
+	}
+	k.lifecycle, k.temporalErr = a.lifecycle(ctx, id)
+	switch {
+	case ctx.Err() != nil:
+		return interrupted("nothing was changed", "")
+	case k.edgeErr == nil && k.raw == nil && k.temporalErr == nil && k.lifecycle == nil:
+		return &failure{exitNotFound, "not_found", "nothing is known of " + id, "starter list shows what is monitored"}
+	}
+	if k.raw != nil && json.Unmarshal(k.raw, &k.store) != nil {
+		k.raw, k.edgeErr = nil, e.unreachable("does not answer as Storekeeper does")
+	}
+	if k.temporalErr != nil {
+		k.lifecycle = k.store.Lifecycle // the edge may have reached Temporal
+	}
+	if a.json {
+		a.writeJSON(k.fields())
+	} else {
+		a.printKnown(k)
+	}
+	return both(k.edgeErr, k.temporalErr)
+}
+
+// lifecycle is nil without an error when nothing is under way.
+func (a *app) lifecycle(ctx context.Context, id string) (*workflows.LifecycleStatus, error) {
+	c, err := a.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	status, err := c.LifecycleStatus(ctx, id)
+	if err != nil {
+		return nil, c.failure(c.explained(ctx, err))
+	}
+	return status, nil
+}
+
+// known is what both sides know of a store.
+type known struct {
+	id string
+	// raw is the edge's own object, nil when it has none; store is the same, decoded.
+	raw     json.RawMessage
+	store   store
+	edgeErr error
+
+	lifecycle   *workflows.LifecycleStatus
+	temporalErr error
+}
+
+// fields are the edge's, with the lifecycle as Temporal itself knows it.
+func (k known) fields() any {
+	fields := map[string]json.RawMessage{}
+	_ = json.Unmarshal(k.raw, &fields) // it has been decoded before, or there is none
+	set := func(name string, v any) { fields[name], _ = json.Marshal(v) }
+	set("id", k.id)
+	if k.temporalErr == nil {
+		set("lifecycle", k.lifecycle)
+		delete(fields, "lifecycleError")
+	}
+	return fields
+}
+
+func (a *app) printKnown(k known) {
+	a.printf("%s\n", k.id)
+	s := k.store
+	switch {
+	case k.edgeErr != nil:
+		a.printf("  store      not known: the edge did not say\n")
+	case k.raw == nil:
+		a.printf("  store      none\n")
+	default:
+		a.printf("  store      %s, connection %s\n", cmp.Or(s.Orchestrator.Status, "unknown"), cmp.Or(s.Status, "unknown"))
+	}
+	if why := s.why(); why != "" {
+		a.printf("  state      %s\n", why)
+	}
+	if t := s.Orchestrator.FirstMonitoredAt; t != nil {
+		a.printf("  monitored  since %s\n", moment(*t))
+	}
+	if t := s.Orchestrator.LastStoppedAt; t != nil {
+		a.printf("  stopped    %s\n", moment(*t))
+	}
+	if k.temporalErr != nil && k.lifecycle == nil {
+		a.printf("  under way  not known: Temporal did not say\n")
+	} else {
+		a.printf("  under way  %s\n", underWay(k.lifecycle))
+	}
+}
+
+func underWay(l *workflows.LifecycleStatus) string {
+	switch {
+	case l == nil:
+		return "nothing"
+	case l.Deletion != nil:
+		return fmt.Sprintf("a deletion, asked for by %s, due %s", l.Deletion.Source, moment(l.Deletion.DeleteAt))
+	case l.LastEvent != nil:
+		return "the event " + string(l.LastEvent.Type)
+	}
+	return "an event"
+}
+
+// both joins what the two sides failed with: both messages, and the exit code of the first. Nil when neither did.
+func both(edgeErr, temporalErr error) error {
+	var first, second *failure
+	switch {
+	case !errors.As(edgeErr, &first):
+		return temporalErr
+	case !errors.As(temporalErr, &second):
+		return edgeErr
+	}
+	return &failure{first.exit, first.code, first.Error(), second.Error()}
+}

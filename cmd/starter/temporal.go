@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	sdklog "go.temporal.io/sdk/log"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"storekeeper/internal/orchestrator"
+)
+
+const (
+	defaultAddress = "127.0.0.1:7233"
+	// dialTimeout bounds the way to a server that does not answer at all, Temporal or the edge.
+	dialTimeout = 5 * time.Second
+)
+
+// connection is an open connection to Temporal.
+type connection struct {
+	*orchestrator.Client
+	sdk                client.Client
+	address, namespace string
+}
+
+// dial connects to Temporal: flags before variables before the profile.
+func (a *app) dial(ctx context.Context) (*connection, error) {
+	opts, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{
+		ConfigFileProfile: a.profile, EnvLookup: environ(a.Environ),
+	})
+	if err != nil {
+		return nil, &failure{
+			exitUsage, "usage", fmt.Sprintf("Temporal's settings can't be used (%s)", err),
+			"check the TEMPORAL_* variables, temporal.toml and --profile",
+		}
+	}
+	opts.HostPort = firstOf(a.address, opts.HostPort, defaultAddress)
+	opts.Namespace = firstOf(a.namespace, opts.Namespace, client.DefaultNamespace)
+	opts.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)) // errors are reported by the command
+	c := &connection{address: opts.HostPort, namespace: opts.Namespace}
+
+	dialCtx, cancel := context.WithTimeout(ctx, min(dialTimeout, a.timeout))
+	defer cancel()
+	if c.sdk, err = client.DialContext(dialCtx, opts); err != nil {
+		return nil, c.failure(err)
+	}
+	c.Client = orchestrator.New(c.sdk, opts.Namespace)
+	return c, nil
+}
+
+func (c *connection) close() { c.sdk.Close() }
+
+// explained is err, or the reason for it when that is not an outage: a query is answered by a worker, so without one
+// Temporal itself seems to be away.
+func (c *connection) explained(ctx context.Context, err error) error {
+	if errors.Is(err, orchestrator.ErrUnavailable) && errors.Is(c.WorkersPolling(ctx), orchestrator.ErrNoWorker) {
+		return orchestrator.ErrNoWorker
+	}
+	return err
+}
+
+func isUnauthenticated(err error) bool {
+	var s interface{ Status() *status.Status }
+	if errors.As(err, &s) {
+		return s.Status().Code() == codes.Unauthenticated
+	}
+	return status.Code(innermost(err)) == codes.Unauthenticated
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

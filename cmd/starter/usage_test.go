@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestBadArgumentsAreUsageErrorsAndReachNobody(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		args []string
+		says string
+	}{
+		"an unknown command":               {[]string{"provisoin", "ws-1"}, "unknown command"},
+		"an unknown flag":                  {[]string{"list", "--all"}, "unknown flag"},
+		"no id":                            {[]string{"provision"}, "one store id is needed"},
+		"two ids":                          {[]string{"delete", "ws-1", "ws-2"}, "one store id is needed"},
+		"an id that can be no store's":     {[]string{"provision", "../etc"}, "3 to 64 letters"},
+		"an id that is too short":          {[]string{"status", "ab"}, "3 to 64 letters"},
+		"a negative grace period":          {[]string{"delete", "ws-1", "--grace=-1h"}, "--grace"},
+		"a grace period without a unit":    {[]string{"delete", "ws-1", "--grace", "24"}, "--grace"},
+		"a negative wait":                  {[]string{"provision", "ws-1", "--wait=-1s"}, "--wait"},
+		"a hold without a reason":          {[]string{"hold", "ws-1"}, `"reason" not set`},
+		"a hold with an empty reason":      {[]string{"hold", "ws-1", "--reason", " "}, "--reason"},
+		"a cancellation without a reason":  {[]string{"cancel-delete", "ws-1"}, `"reason" not set`},
+		"a hold that has ended":            {[]string{"hold", "ws-1", "--reason", "r", "--for", "0s"}, "--for"},
+		"an actor that is nobody":          {[]string{"hold", "ws-1", "--reason", "r", "--actor", ""}, "--actor"},
+		"an unknown state":                 {[]string{"list", "--state", "gone"}, "deletion_pending, held or pinned"},
+		"a negative limit":                 {[]string{"list", "--limit=-1"}, "--limit"},
+		"an approval that is no hash":      {[]string{"reconcile", "--apply", "yes"}, "16 hexadecimal digits"},
+		"a timeout of nothing":             {[]string{"list", "--timeout", "0s"}, "--timeout"},
+		"a URL that is none":               {[]string{"list", "--url", "127.0.0.1:3003"}, "--url"},
+		"a URL that holds a password":      {[]string{"list", "--url", "http://u:" + testToken + "@127.0.0.1"}, "--url"},
+		"a health check of nothing":        {[]string{"healthcheck"}, "accepts 1 arg"},
+		"a health check of what is no URL": {[]string{"healthcheck", "file:///etc/passwd"}, "no http or https URL"},
+		"a profile that does not exist":    {[]string{"provision", "ws-1", "--profile", "nowhere"}, "--profile"},
+		"arguments where none are taken":   {[]string{"reconcile", "ws-1"}, "unknown command"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := setup(t, "TEMPORAL_ADDRESS="+closedPort(t), "STOREKEEPER_URL=http://"+closedPort(t))
+			out := c.run(t, tc.args...)
+			require.Equal(t, exitUsage, out.exit, out.stderr)
+			require.Empty(t, out.stdout)
+			require.True(t, strings.HasPrefix(out.stderr, "starter: "), out.stderr)
+			require.Contains(t, out.stderr, tc.says)
+
+			out = c.run(t, append(tc.args, "--json")...)
+			require.Equal(t, exitUsage, out.exit)
+			require.Equal(t, "usage", out.errorCode(t))
+		})
+	}
+}
+
+func TestABadSettingIsAUsageErrorThatDoesNotShowASecret(t *testing.T) {
+	t.Parallel()
+	c := setup(t, "SERVER_BYPASS_TOKEN="+testToken+" "+testToken, "STOREKEEPER_URL=nowhere")
+	out := c.run(t, "list")
+	require.Equal(t, exitUsage, out.exit)
+	require.Contains(t, out.stderr, "SERVER_BYPASS_TOKEN")
+	require.Contains(t, out.stderr, "STOREKEEPER_URL")
+}
+
+func TestEveryCommandHelpsWithAnExample(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	for _, name := range []string{
+		"provision", "delete", "cancel-delete", "hold", "release", "status", "list", "reconcile", "healthcheck", "version",
+	} {
+		out := c.run(t, name, "--help")
+		require.Equal(t, exitDone, out.exit)
+		require.Contains(t, out.stdout, "starter "+name, "an example of %s", name)
+	}
+	require.Contains(t, c.run(t, "--help").stdout, "temporal schedule toggle --schedule-id workspace-reconcile --pause")
+	require.Contains(t, c.run(t, "--help").stdout, "Exit codes:")
+	require.Contains(t, c.run(t, "cancel-delete", "--help").stdout, "temporal workflow signal --workflow-id workspace/ws-1 --name cancel-deletion")
+	require.Contains(t, c.run(t, "reconcile", "--help").stdout, "temporal schedule trigger --schedule-id workspace-reconcile")
+}
+
+func TestTemporalOutOfReachIsToldSoon(t *testing.T) {
+	t.Parallel()
+	address := closedPort(t)
+	for name, args := range map[string][]string{
+		"provision":     {"provision", "ws-1"},
+		"delete":        {"delete", "ws-1"},
+		"delete --wait": {"delete", "ws-1", "--wait"},
+		"cancel-delete": {"cancel-delete", "ws-1", "--reason", "r"},
+		"hold":          {"hold", "ws-1", "--reason", "r"},
+		"release":       {"release", "ws-1"},
+		"reconcile":     {"reconcile", "--wait"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := setup(t, "TEMPORAL_API_KEY="+testAPIKey, "TEMPORAL_TLS=false")
+			began := time.Now()
+			out := c.run(t, append(args, "--json", "--address", address)...)
+			require.Equal(t, exitUnreachable, out.exit, out.stderr)
+			require.Equal(t, "unreachable", out.errorCode(t))
+			require.Contains(t, out.stderr, address)
+			require.Contains(t, out.stderr, "TEMPORAL_ADDRESS")
+			require.Less(t, time.Since(began), 8*time.Second)
+		})
+	}
+}
+
+func TestAnInterruptedCommandSaysSo(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	url := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done()
+	})
+	out := setup(t).runContext(ctx, t, "list", "--url", url, "--json")
+	require.Equal(t, exitInterrupted, out.exit)
+	require.Equal(t, "interrupted", out.errorCode(t))
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	require.Contains(t, c.run(t, "version").stdout, "starter ")
+	require.NotEmpty(t, c.run(t, "version", "--json").fields(t)["version"])
+}
