@@ -32,7 +32,7 @@ const (
 	FaultEntryWithoutID
 	// FaultFewerThanClaimed: half of the entries are missing, but counted in the metadata.
 	FaultFewerThanClaimed
-	// FaultPartial: some entries, picked at random but at least one, are missing without a trace.
+	// FaultPartial: half of the entries or more, picked at random each time, are missing without a trace.
 	FaultPartial
 )
 
@@ -121,10 +121,7 @@ func (f Fault) spoil(entries []listing) list {
 		spoiled.Metadata.TotalWorkspaces = max(len(entries), 1)
 		return spoiled
 	case FaultPartial:
-		kept := 0
-		if len(entries) > 0 {
-			kept = rand.IntN(len(entries)) //nolint:gosec // nothing secret
-		}
+		kept := rand.IntN(len(entries)/2 + 1) //nolint:gosec // nothing secret
 		return newList(entries[:kept])
 	default: // the others spoil more than what is listed
 	}

@@ -135,7 +135,7 @@ func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *intercep
 		zap.String(KeyWorkflowID, info.WorkflowExecution.ID), zap.String(KeyRunID, info.WorkflowExecution.RunID),
 		zap.Error(err))
 	if !capturedBelow(err) {
-		i.worker.sentry.Capture(context.Background(), err, op)
+		i.worker.sentry.Capture(context.Background(), err, op) //nolint:forbidigo // a workflow has no context.Context
 	}
 	return result, err
 }
@@ -143,8 +143,7 @@ func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *intercep
 // capturedBelow says whether err is the failure of an activity or child workflow that has captured it already. One that ended
 // otherwise (timed out, terminated, out of attempts) may never have known.
 func capturedBelow(err error) bool {
-	var child *temporal.ChildWorkflowExecutionError
-	if errors.As(err, &child) {
+	if child, ok := errors.AsType[*temporal.ChildWorkflowExecutionError](err); ok {
 		switch child.Unwrap().(type) { //nolint:errorlint // the direct cause is meant: how the child itself ended
 		case *temporal.ApplicationError, *temporal.ActivityError, *temporal.ChildWorkflowExecutionError:
 			return true

@@ -195,7 +195,7 @@ func (c storeCounts) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 func (c storeCounts) Collect(ch chan<- prometheus.Metric) {
 	// A collector gets no context from the scrape.
-	ctx, cancel := context.WithTimeout(context.Background(), storeCountTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), storeCountTimeout) //nolint:forbidigo // as said above
 	defer cancel()
 	counts, err := c.count(ctx)
 	if err != nil {

@@ -176,7 +176,7 @@ type schemaTx struct {
 }
 
 func (s schemaTx) Exec(statement string, args ...any) error {
-	_, err := s.tx.Exec(statement, args...)
+	_, err := s.tx.Exec(statement, args...) //nolint:noctx // the interface gives no context
 	return err
 }
 

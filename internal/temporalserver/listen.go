@@ -1,6 +1,7 @@
 package temporalserver
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -23,14 +24,14 @@ func (a addresses) services() map[primitives.ServiceName]netip.AddrPort {
 }
 
 // reserveAddresses resolves the frontend's address and picks the others, on loopback.
-func reserveAddresses(frontend string) (addresses, error) {
+func reserveAddresses(ctx context.Context, frontend string) (addresses, error) {
 	var a addresses
 	var err error
-	if a.frontend, err = reserve(frontend); err != nil {
+	if a.frontend, err = reserve(ctx, frontend); err != nil {
 		return a, fmt.Errorf("temporal frontend: %w", err)
 	}
 	for _, internal := range []*netip.AddrPort{&a.history, &a.matching, &a.worker} {
-		if *internal, err = reserve("127.0.0.1:0"); err != nil {
+		if *internal, err = reserve(ctx, "127.0.0.1:0"); err != nil {
 			return a, fmt.Errorf("temporal service: %w", err)
 		}
 	}
@@ -40,14 +41,14 @@ func reserveAddresses(frontend string) (addresses, error) {
 // reserve returns the IP address and port that hostPort stands for, or an error when something listens there already.
 // Temporal and its UI insist on listening themselves, and only later. Meanwhile the system gives the port to nobody else
 // who asks for any: a connection to it, closed from its side, stays in the state TIME_WAIT for a minute.
-func reserve(hostPort string) (netip.AddrPort, error) {
+func reserve(ctx context.Context, hostPort string) (netip.AddrPort, error) {
 	var none netip.AddrPort
-	listener, err := net.Listen("tcp", hostPort)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", hostPort)
 	if err != nil {
 		return none, err
 	}
 	defer listener.Close()
-	client, err := net.Dial("tcp", listener.Addr().String())
+	client, err := (&net.Dialer{}).DialContext(ctx, "tcp", listener.Addr().String())
 	if err != nil {
 		return none, err
 	}

@@ -73,7 +73,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %s", startTimeout))
 	defer cancel()
 
-	addrs, err := reserveAddresses(o.Listen)
+	addrs, err := reserveAddresses(ctx, o.Listen)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ func TestAPortTakenInTheLastMomentIsAnError(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = taken.Close() })
-	addrs, err := reserveAddresses("127.0.0.1:0")
+	addrs, err := reserveAddresses(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	addrs.history = netip.MustParseAddrPort(taken.Addr().String())
 

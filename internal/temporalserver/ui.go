@@ -14,7 +14,7 @@ import (
 // it at once, and would wait a second or more before it tries again.
 func startUI(ctx context.Context, listen, frontend, namespace string) (*uiserver.Server, string, error) {
 	// Right before it is used, because the UI ends the process when it can't listen.
-	addr, err := reserve(listen)
+	addr, err := reserve(ctx, listen)
 	if err != nil {
 		return nil, "", fmt.Errorf("temporal web ui: %w", err)
 	}

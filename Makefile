@@ -1,0 +1,57 @@
+# Tools are pinned, each in a module of its own, and built on first use.
+GOLANGCI_LINT = go tool -modfile=tools/golangci-lint/go.mod golangci-lint
+GOFUMPT       = go tool -modfile=tools/gofumpt/go.mod gofumpt
+WORKFLOWCHECK = go tool -modfile=tools/workflowcheck/go.mod workflowcheck
+
+VERSION   ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+TESTFLAGS ?=
+COMPOSE   ?= docker-compose
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Run everything in one process with a demo Auth Worker (the first build takes some minutes)
+	go run ./cmd/standalone --demo
+
+.PHONY: build
+build: ## Build all commands into bin/, static, VERSION= stamped into them
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X storekeeper/internal/telemetry.Version=$(VERSION)' -o bin/ ./cmd/...
+
+.PHONY: test
+test: ## Run all tests with the race detector; TESTFLAGS='-run Name -v' narrows them
+	go test -race -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: ## Check formatting, vet, workflow determinism and .golangci.yml
+	@unformatted=$$($(GOFUMPT) -l .) || exit; \
+	if [ -n "$$unformatted" ]; then printf '%s\n' 'run make fmt, these are not formatted:' "$$unformatted" >&2; exit 1; fi
+	go vet ./...
+	$(WORKFLOWCHECK) ./workflows/...
+	$(GOLANGCI_LINT) run
+
+.PHONY: fmt
+fmt: ## Format all Go files (gofumpt, and imports in their groups)
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: check-compose
+check-compose: ## Check docker-compose.temporal.yml; COMPOSE='docker compose' uses version 2
+	@command -v $(firstword $(COMPOSE)) >/dev/null || \
+		{ echo '$(COMPOSE) is missing: apt-get install docker-compose' >&2; exit 1; }
+	WEBHOOK_SECRET=x SERVER_BYPASS_TOKEN=x AUTH_WORKER_INTERNAL_URL=http://x \
+		$(COMPOSE) -f docker-compose.temporal.yml config --quiet
+
+.PHONY: golden
+golden: ## Record new golden histories for the replay test, after a workflow has changed on purpose
+	go test ./tests/replay -count=1 -run '^TestRecordGoldenHistories$$' -record
+
+.PHONY: ci
+ci: ## Do all that a submission must pass
+	.ci/run
+
+.PHONY: clean
+clean: ## Remove bin/; data/ stays
+	rm -rf bin

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Creates Temporal's two databases and brings their schemas up to date. Each step does nothing where it was done before.
+# Where and who comes from SQL_HOST, SQL_PORT, SQL_PLUGIN, SQL_USER and SQL_PASSWORD, which the tool reads itself.
+set -eu
+
+# set_up DATABASE SCHEMA
+set_up() {
+	temporal-sql-tool --database "$1" create-database
+	temporal-sql-tool --database "$1" setup-schema --version 0.0
+	temporal-sql-tool --database "$1" update-schema --schema-dir "/etc/temporal/schema/postgresql/v12/$2/versioned"
+}
+
+set_up temporal temporal
+set_up temporal_visibility visibility
