@@ -44,6 +44,10 @@ check-compose: ## Check docker-compose.temporal.yml; COMPOSE='docker compose' us
 	WEBHOOK_SECRET=x SERVER_BYPASS_TOKEN=x AUTH_WORKER_INTERNAL_URL=http://x \
 		$(COMPOSE) -f docker-compose.temporal.yml config --quiet
 
+.PHONY: docs
+docs: ## Make docs/settings.md of what internal/config says
+	UPDATE_DOCS=1 go test ./internal/config -count=1 -run '^TestTheSettingsPageIsUpToDate$$'
+
 .PHONY: golden
 golden: ## Record new golden histories for the replay test, after a workflow has changed on purpose
 	go test ./tests/replay -count=1 -run '^TestRecordGoldenHistories$$' -record

@@ -236,5 +236,8 @@ func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
 		run.Outcome = telemetry.OutcomeFailed
 	}
 	r.Metrics.Reconciled(run)
+	activity.GetLogger(ctx).Info("reconcile run ended", telemetry.KeyTrigger, in.Report.Trigger, telemetry.KeyOutcome, run.Outcome,
+		telemetry.KeyDurationMs, in.Report.DurationMs, "drift", in.Report.DriftCount, "added", in.Report.Added,
+		"removed", in.Report.Removed, "guard", in.Report.Guard, telemetry.KeyError, in.Error)
 	return nil
 }

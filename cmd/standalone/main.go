@@ -14,7 +14,6 @@ import (
 )
 
 func main() {
-	fmt.Println("storekeeper: starting")
 	var o standalone.Options
 	var syncListen string
 	var defaulted []string
@@ -33,6 +32,7 @@ func main() {
 			return environ, nil
 		},
 		Run: func(ctx context.Context, p *process.Process) error {
+			fmt.Println("storekeeper: starting")
 			if o.Listen == "" {
 				o.Listen = p.Config.Listen()
 			}

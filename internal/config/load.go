@@ -14,7 +14,7 @@ import (
 )
 
 // Load reads the settings from the environment, as "NAME=value" pairs (os.Environ), and checks that those the role needs are
-// there. The error has one line per bad or missing variable.
+// there. The error has one line per bad value, and one that names all that is missing.
 func Load(environ []string, role Role) (*Config, error) {
 	vars := map[string]string{}
 	for _, pair := range environ {
@@ -32,10 +32,18 @@ func Load(environ []string, role Role) (*Config, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	var missing []string
 	for field, value := range fields(&c) {
-		if p := checkField(field, value, vars[field.Tag.Get("env")], role); p != "" {
+		name := field.Tag.Get("env")
+		if requiredBy(field, role) && vars[name] == "" {
+			missing = append(missing, fmt.Sprintf("%s (%s)", name, field.Tag.Get("accepts")))
+		}
+		if p := checkField(field, value, vars[name]); p != "" && !slices.Contains(problems, p) {
 			problems = append(problems, p)
 		}
+	}
+	if len(missing) > 0 {
+		problems = append(problems, "required and not set: "+strings.Join(missing, ", ")+forATry(role))
 	}
 	if len(problems) > 0 {
 		return nil, errors.New(strings.Join(problems, "\n"))
@@ -76,10 +84,14 @@ func problem(field reflect.StructField, value string) string {
 	return fmt.Sprintf("%s=%s is not accepted: want %s", field.Tag.Get("env"), shown, field.Tag.Get("accepts"))
 }
 
-func checkField(field reflect.StructField, value reflect.Value, given string, role Role) string {
-	if requiredBy(field, role) && given == "" {
-		return fmt.Sprintf("%s is required: %s", field.Tag.Get("env"), field.Tag.Get("accepts"))
+func forATry(role Role) string {
+	if role == RoleStandalone {
+		return "; to try Storekeeper without them, start with --demo"
 	}
+	return ""
+}
+
+func checkField(field reflect.StructField, value reflect.Value, given string) string {
 	if options := field.Tag.Get("oneof"); options != "" && !slices.Contains(strings.Split(options, ","), value.String()) {
 		return problem(field, given)
 	}

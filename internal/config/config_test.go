@@ -1,0 +1,122 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/config"
+)
+
+var complete = []string{"WEBHOOK_SECRET=hook-secret", "SERVER_BYPASS_TOKEN=bypass-token", "AUTH_WORKER_INTERNAL_URL=http://127.0.0.1:8788"}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(complete, config.RoleStandalone)
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:3003", c.Listen())
+	require.Equal(t, 24*time.Hour, c.DeletionGracePeriod)
+	require.Equal(t, 2*time.Second, c.WebhookWait)
+	require.Equal(t, 5*time.Minute, time.Duration(c.ReconcileInterval))
+	require.True(t, c.ReconcileEnabled)
+	require.EqualValues(t, 10, c.MaxDeletePercent)
+	require.EqualValues(t, 50, c.MaxDeletes)
+}
+
+func TestEverySettingIsRead(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(append(complete,
+		"WEBHOOK_SECRET=old-secret, new-secret", "LISTEN=0.0.0.0:9", "STORE_IDS=aaa, b-b_b,", "MANUAL_RECONCILE_MIN_INTERVAL_MS=0",
+		"AUTH_WORKER_INTERNAL_URL=https://auth.example.com/", "DELETION_GRACE_PERIOD=0s", "WORKSPACE_RECONCILE_ENABLED=false",
+	), config.RoleStandalone)
+	require.NoError(t, err)
+	require.Equal(t, config.Secrets{"old-secret", "new-secret"}, c.WebhookSecrets)
+	require.Equal(t, "0.0.0.0:9", c.Listen())
+	require.Equal(t, config.IDs{"aaa", "b-b_b"}, c.StoreIDs)
+	require.Zero(t, c.ManualReconcileLimit)
+	require.Equal(t, config.URL("https://auth.example.com"), c.AuthWorkerURL)
+	require.Zero(t, c.DeletionGracePeriod)
+	require.False(t, c.ReconcileEnabled)
+}
+
+func TestABadValueIsOneLineThatNamesTheVariableTheValueAndWhatIsAccepted(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"PORT=abc":                             `PORT="abc" is not accepted: want 0 to 65535`,
+		"PORT=65536":                           `PORT="65536" is not accepted`,
+		"LISTEN=nowhere":                       `LISTEN="nowhere" is not accepted: want host:port`,
+		"WORKSPACE_RECONCILE_INTERVAL_MS=999":  `WORKSPACE_RECONCILE_INTERVAL_MS="999" is not accepted: want whole milliseconds, at least 1000`,
+		"WORKSPACE_RECONCILE_INTERVAL_MS=5m":   `WORKSPACE_RECONCILE_INTERVAL_MS="5m" is not accepted`,
+		"MANUAL_RECONCILE_MIN_INTERVAL_MS=-1":  `MANUAL_RECONCILE_MIN_INTERVAL_MS="-1" is not accepted`,
+		"WORKSPACE_RECONCILE_ENABLED=yes-sure": `WORKSPACE_RECONCILE_ENABLED="yes-sure" is not accepted: want true or false`,
+		"STORE_IDS=ok-1,../../etc":             `STORE_IDS="ok-1,../../etc" is not accepted: want store ids`,
+		"AUTH_WORKER_INTERNAL_URL=ftp://x":     `AUTH_WORKER_INTERNAL_URL=[redacted] is not accepted: want an http or https URL`,
+		"DELETION_GRACE_PERIOD=-1s":            `DELETION_GRACE_PERIOD="-1s" is not accepted`,
+		"DELETION_GRACE_PERIOD=1 day":          `DELETION_GRACE_PERIOD="1 day" is not accepted`,
+		"RECONCILE_MAX_DELETE_PERCENT=101":     `RECONCILE_MAX_DELETE_PERCENT="101" is not accepted: want 0 to 100`,
+		"RECONCILE_MAX_DELETES=-1":             `RECONCILE_MAX_DELETES="-1" is not accepted`,
+		"LOG_LEVEL=loud":                       `LOG_LEVEL="loud" is not accepted: want debug, info, warn or error`,
+		"STORE_MANAGER_KIND=mainframe":         `STORE_MANAGER_KIND="mainframe" is not accepted`,
+		"SERVER_BYPASS_TOKEN=two words":        `SERVER_BYPASS_TOKEN=[redacted] is not accepted: want a token without white space`,
+		"WEBHOOK_SECRET=one,,two":              `WEBHOOK_SECRET=[redacted] is not accepted`,
+	} {
+		t.Run(given, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Load(append(complete, given), config.RoleStandalone)
+			require.ErrorContains(t, err, want)
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+func TestWhatARoleNeedsIsRequired(t *testing.T) {
+	t.Parallel()
+	for role, missing := range map[config.Role][]string{
+		config.RoleStandalone:   {"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL"},
+		config.RoleWebhook:      {"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL", "STORE_MANAGER_URL"},
+		config.RoleWorker:       {"SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL", "STORE_MANAGER_URL"},
+		config.RoleStoreManager: {"SERVER_BYPASS_TOKEN"},
+		config.RoleStarter:      nil,
+	} {
+		_, err := config.Load([]string{"WEBHOOK_SECRET="}, role)
+		if missing == nil {
+			require.NoError(t, err)
+			continue
+		}
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "\n")
+		require.Equal(t, len(missing), strings.Count(err.Error(), " ("), err.Error())
+		for _, name := range missing {
+			require.Contains(t, err.Error(), name+" (", role)
+		}
+	}
+}
+
+func TestASecretPrintsAsNothing(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(append(complete, "SENTRY_DSN=https://key@sentry.example.com/1"), config.RoleStandalone)
+	require.NoError(t, err)
+	asJSON, err := json.Marshal(c)
+	require.NoError(t, err)
+	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%v %+v %#v", *c, *c, *c), string(asJSON)} {
+		for _, secret := range c.Secrets() {
+			require.NotContains(t, text, secret)
+		}
+	}
+	require.Len(t, c.Secrets(), 3)
+}
+
+func TestTheSettingsPageIsUpToDate(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("UPDATE_DOCS") != "" {
+		require.NoError(t, os.WriteFile("../../docs/settings.md", []byte(config.Markdown()), 0o600))
+	}
+	page, err := os.ReadFile("../../docs/settings.md")
+	require.NoError(t, err)
+	require.Equal(t, config.Markdown(), string(page), "run make docs")
+}

@@ -1,0 +1,105 @@
+package process_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/process"
+)
+
+// TestMain makes the test binary also a process to signal: it says when it runs and when it was told to stop.
+func TestMain(m *testing.M) {
+	mode := os.Getenv("STOREKEEPER_TEST_PROCESS")
+	if mode == "" {
+		os.Exit(m.Run())
+	}
+	process.Main(process.Command(process.Options{Use: "child", Role: config.RoleStarter, Run: func(ctx context.Context, _ *process.Process) error {
+		fmt.Println("running")
+		<-ctx.Done()
+		fmt.Println("stopping")
+		if mode == "stuck" {
+			select {}
+		}
+		return nil
+	}}))
+}
+
+type child struct {
+	*exec.Cmd
+	t     *testing.T
+	lines *bufio.Scanner
+}
+
+func start(t *testing.T, settings ...string) *child {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Args = cmd.Args[:1]
+	cmd.Env = append(os.Environ(), settings...)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	return &child{Cmd: cmd, t: t, lines: bufio.NewScanner(out)}
+}
+
+func (c *child) expect(line string) {
+	c.t.Helper()
+	require.True(c.t, c.lines.Scan())
+	require.Equal(c.t, line, c.lines.Text())
+}
+
+func TestASignalEndsTheProcessWithSuccess(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		c := start(t, "STOREKEEPER_TEST_PROCESS=obedient")
+		c.expect("running")
+		require.NoError(t, c.Process.Signal(sig))
+		c.expect("stopping")
+		require.NoError(t, c.Wait())
+	}
+}
+
+func TestASecondSignalEndsAStuckProcessAtOnce(t *testing.T) {
+	t.Parallel()
+	c := start(t, "STOREKEEPER_TEST_PROCESS=stuck")
+	c.expect("running")
+	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
+	c.expect("stopping")
+	// The handler is off once ctx has ended; until the kernel has been told, a signal may still be swallowed.
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	require.Eventually(t, func() bool {
+		_ = c.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-ended:
+			require.ErrorContains(t, err, "terminated")
+			return true
+		default:
+			return false
+		}
+	}, 5*time.Second, 10*time.Millisecond)
+}
+
+func TestABadSettingIsOneLineAndExitCodeOne(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Args = cmd.Args[:1]
+	cmd.Env = append(os.Environ(), "STOREKEEPER_TEST_PROCESS=obedient", "PORT=abc")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 1, exit.ExitCode())
+	require.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
+	require.Contains(t, stderr.String(), `PORT="abc"`)
+}

@@ -1,0 +1,190 @@
+package e2e_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/config"
+	"storekeeper/internal/demo"
+	"storekeeper/internal/edge"
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/process"
+	"storekeeper/internal/standalone"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	"storekeeper/internal/temporalserver"
+	"storekeeper/internal/worker"
+	"storekeeper/tests/harness"
+)
+
+// split is an installation whose roles are apart, as with the separate binaries: the store manager is asked over HTTP, and
+// Temporal can go away and come back at its address.
+type split struct {
+	*harness.Installation
+	process  *process.Process
+	temporal *temporalserver.Server
+	address  string
+	database string
+	client   client.Client
+	manager  *storemanager.Client
+	auth     *authclient.Client
+}
+
+func startSplit(t *testing.T, settings ...string) *split {
+	t.Helper()
+	s := &split{database: filepath.Join(t.TempDir(), "temporal.db"), address: "127.0.0.1:0"}
+	environ, _ := standalone.DemoEnviron(append(settings, "WORKSPACE_RECONCILE_INTERVAL_MS=86400000", "STORE_MANAGER_URL=http://127.0.0.1"))
+	cfg, err := config.Load(environ, config.RoleWebhook)
+	require.NoError(t, err)
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
+	s.process = &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
+
+	registry, err := storemanager.Open(t.Context(), storemanager.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, registry.Close()) })
+	api := httptest.NewServer(storemanager.Handler(registry, standalone.DemoBypassToken, zap.NewNop()))
+	t.Cleanup(api.Close)
+	s.manager, err = storemanager.NewClient(api.URL, standalone.DemoBypassToken, nil)
+	require.NoError(t, err)
+
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	authWorker, err := demo.StartAuthWorker(t.Context(), demo.AuthWorkerOptions{
+		WebhookURL: "http://" + l.Addr().String() + "/webhooks/workspaces", WebhookSecret: standalone.DemoWebhookSecret,
+		BypassToken: standalone.DemoBypassToken,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = authWorker.Stop(context.Background()) })
+	s.auth, err = authclient.New(authclient.Options{BaseURL: authWorker.URL(), Token: standalone.DemoBypassToken})
+	require.NoError(t, err)
+
+	s.startTemporal(t)
+	s.client, err = client.NewLazyClient(s.process.TemporalOptions(client.Options{HostPort: s.address}))
+	require.NoError(t, err)
+	t.Cleanup(s.client.Close)
+	s.Installation = &harness.Installation{T: t, System: &standalone.System{
+		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Registry: registry, Temporal: s.client,
+	}, Orchestrator: orchestrator.New(s.client, client.DefaultNamespace)}
+	s.run(t, func(ctx context.Context) error {
+		return edge.New(edge.Options{
+			Config: cfg, Orchestrator: s.Orchestrator, Stores: s.manager, AuthWorker: s.auth, Metrics: metrics, Log: zap.NewNop(),
+		}).Run(ctx, l)
+	})
+	return s
+}
+
+// run runs a role until the test ends.
+func (s *split) run(t *testing.T, role func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- role(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+func (s *split) startWorker(t *testing.T) {
+	t.Helper()
+	s.run(t, func(ctx context.Context) error {
+		return worker.Run(ctx, worker.Options{
+			Temporal: s.client, Namespace: client.DefaultNamespace, Manager: s.manager, AuthWorker: s.auth,
+			Config: s.process.Config, Log: zap.NewNop(), Metrics: s.process.Metrics,
+		})
+	})
+}
+
+func (s *split) startTemporal(t *testing.T) {
+	t.Helper()
+	var err error
+	s.temporal, err = temporalserver.Start(t.Context(), temporalserver.Options{
+		Listen: s.address, DatabasePath: s.database, SearchAttributes: orchestrator.SearchAttributes(),
+	})
+	require.NoError(t, err)
+	s.address = s.temporal.Addr()
+	t.Cleanup(s.temporal.Stop)
+}
+
+func TestTheRolesWorkApart(t *testing.T) {
+	t.Parallel()
+	s := startSplit(t, "WEBHOOK_WAIT=30s")
+	require.Equal(t, http.StatusServiceUnavailable, s.Do(http.MethodGet, s.EdgeURL+"/readyz", "").Code, "no worker yet")
+	s.startWorker(t)
+	s.Eventually("ready", func() bool { return s.Do(http.MethodGet, s.EdgeURL+"/readyz", "").Code == http.StatusOK })
+	user := s.SignUp()
+	s.Eventually("monitored", func() bool { return s.Monitored(user.Default) })
+	s.Eventually("healthy", func() bool { return s.Do(http.MethodGet, s.EdgeURL+"/health", "").Code == http.StatusOK })
+}
+
+func TestAnEventIsDurableWhileNoWorkerRuns(t *testing.T) {
+	t.Parallel()
+	s := startSplit(t, "WEBHOOK_WAIT=100ms")
+	id := uuid.NewString()
+	require.Equal(t, http.StatusAccepted, s.Webhook("workspace.created", id, time.Now()).Code)
+	s.startWorker(t)
+	s.Eventually("monitored", func() bool { return s.Monitored(id) })
+}
+
+func TestWhileTemporalIsAwayEventsAreRefusedAndAReconcileFollowsItsReturn(t *testing.T) {
+	t.Parallel()
+	s := startSplit(t, "WEBHOOK_WAIT=500ms")
+	s.startWorker(t)
+	s.Settle()
+	s.temporal.Stop()
+	id := s.SignUpSilently()
+	r := s.Webhook("workspace.created", id, time.Now())
+	require.Equal(t, http.StatusServiceUnavailable, r.Code, r.Body)
+	require.NotEmpty(t, r.Header.Get("Retry-After"))
+	health := s.Do(http.MethodGet, s.EdgeURL+"/health", "")
+	require.Equal(t, http.StatusServiceUnavailable, health.Code)
+	require.Contains(t, health.Body, "Temporal can't be reached")
+	require.Equal(t, http.StatusServiceUnavailable, s.Do(http.MethodGet, s.EdgeURL+"/readyz", "").Code)
+
+	s.startTemporal(t)
+	s.Eventually("the refused workspace is found without anybody asking", func() bool { return s.Monitored(id) })
+}
+
+func TestTheScheduleFollowsTheSettingsAndKeepsAnOperatorsPause(t *testing.T) {
+	t.Parallel()
+	s := startSplit(t)
+	handle := s.client.ScheduleClient().GetHandle(t.Context(), "workspace-reconcile")
+	every := func() time.Duration {
+		d, err := handle.Describe(t.Context())
+		require.NoError(t, err)
+		return d.Schedule.Spec.Intervals[0].Every
+	}
+	paused := func() bool {
+		p, _, err := s.Orchestrator.SchedulePaused(t.Context())
+		require.NoError(t, err)
+		return p
+	}
+	require.True(t, paused(), "there is none yet")
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), time.Hour, true))
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), time.Hour, true), "a second worker starts")
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 2*time.Hour, true), "a worker starts with another interval")
+	require.Equal(t, 2*time.Hour, every())
+	require.False(t, paused())
+
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 2*time.Hour, false))
+	require.True(t, paused(), "disabled")
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 2*time.Hour, true))
+	require.False(t, paused(), "enabled again")
+
+	require.NoError(t, handle.Pause(t.Context(), client.SchedulePauseOptions{Note: "maintenance"}))
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 3*time.Hour, true))
+	require.True(t, paused(), "an operator's pause stays")
+	require.Equal(t, 3*time.Hour, every())
+}
