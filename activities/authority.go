@@ -40,6 +40,8 @@ type AbsenceResult struct {
 // ConfirmAbsent asks the Auth Worker for a complete list, fetched after the call, and whether it lacks the workspace. A list
 // that proves nothing is an error to retry.
 func (a *Authority) ConfirmAbsent(ctx context.Context, in AbsenceInput) (AbsenceResult, error) {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
 	res, err := a.AuthWorker.Absent(ctx, in.InstanceID)
 	if err != nil {
 		return AbsenceResult{}, wrap(err)

@@ -43,6 +43,10 @@ type CompareInput struct {
 	RunStartedAt time.Time `json:"runStartedAt"`
 	// ApprovedPlan is the hash of the plan that may pass the guard; "" is none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
+	// ApprovedLeft is how many removals may pass the guard because they are what is left of the approved plan.
+	ApprovedLeft int `json:"approvedLeft,omitempty"`
+	// Confirm: a second sighting makes an orphan. Without it all stay first sightings.
+	Confirm bool `json:"confirm"`
 }
 
 // Plan is what one comparison of both sides found. Its lists are bounded; the counts are not.
@@ -66,6 +70,8 @@ type Plan struct {
 // CompareLists fetches the authoritative list, compares it with what is monitored, and keeps first sightings. It repairs
 // nothing. A list that is not complete is an error.
 func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, error) {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
 	c := comparison{input: in}
 	if err := c.fetch(ctx, r.AuthWorker); err != nil {
 		return Plan{}, wrap(err)
@@ -77,7 +83,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 		c.plan.Hash = hashIDs(c.orphans)
 	}
 	c.plan.OrphanCount = len(c.orphans)
-	c.plan.Guard = r.Guard.verdict(c.plan, in.ApprovedPlan)
+	c.plan.Guard = r.Guard.verdict(c.plan, in)
 	if c.plan.Guard == "" {
 		c.plan.Orphans = c.orphans[:min(len(c.orphans), maxPlanned)]
 	} else {
@@ -88,12 +94,14 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 
 // verdict is "" when the plan's removals may be carried out, else why not. It counts first sightings too: a list that lacks
 // so much is not to be believed about the little that the list before lacked as well.
-func (g Guard) verdict(p Plan, approved string) string {
+func (g Guard) verdict(p Plan, in CompareInput) string {
 	lacking := p.OrphanCount + p.FirstSightings
 	switch {
 	case p.AuthoritativeCount == 0 && p.MonitoredCount > 0:
 		return "the authoritative list is empty: nothing is removed"
-	case p.OrphanCount == 0, approved != "" && approved == p.Hash, p.MonitoredCount < guardMinMonitored:
+	case p.OrphanCount == 0, p.MonitoredCount < guardMinMonitored:
+		return ""
+	case in.ApprovedPlan != "" && in.ApprovedPlan == p.Hash, p.OrphanCount <= in.ApprovedLeft:
 		return ""
 	case lacking > g.MaxDeletes:
 		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): nothing is removed before plan %s is approved",
@@ -209,7 +217,7 @@ func (c *comparison) unlisted(s storemanager.Store) {
 		c.plan.Skipped.Pinned++
 	case s.Deletion != nil && c.plan.ListAt.Before(s.Deletion.DeleteAt.Add(pendingOverdue)):
 		c.plan.Skipped.Pending++
-	case s.MissingSince != nil && s.MissingSince.Before(c.input.RunStartedAt):
+	case c.input.Confirm && s.MissingSince != nil && s.MissingSince.Before(c.input.RunStartedAt):
 		c.orphans = append(c.orphans, s.ID)
 	default:
 		c.plan.FirstSightings++

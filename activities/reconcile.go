@@ -59,8 +59,10 @@ type ReconcileReport struct {
 
 	Added int `json:"added"`
 	// Removed counts orphans handed to their lifecycle, which stops them after the grace period and a re-check.
-	Removed            int `json:"removed"`
-	FailedAdds         int `json:"failedAdds"`
+	Removed    int `json:"removed"`
+	FailedAdds int `json:"failedAdds"`
+	// Stale stores are listed but were not added, because a deletion at or after the start of the list's fetch is known.
+	Stale              int `json:"stale"`
 	FailedRemovals     int `json:"failedRemovals"`
 	AuthoritativeCount int `json:"authoritativeCount"`
 	MonitoredCount     int `json:"monitoredCount"`
@@ -120,6 +122,8 @@ type ensureProgress struct {
 
 // EnsureMissing ensures the stores in batches. A retry goes on where the attempt before had got to.
 func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (EnsureMissingResult, error) {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
 	var p ensureProgress
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil {
@@ -172,6 +176,8 @@ const requestParallelism = 4
 // RequestDeletions hands each orphan to the lifecycle of its workspace. One that fails stops none of the others: the next
 // run finds it again.
 func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
 	failed := make([]bool, len(in.IDs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(requestParallelism)
@@ -200,6 +206,21 @@ func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInp
 		}
 	}
 	return out, nil
+}
+
+// untilStop ends ctx when the worker stops too: the attempt then fails while Temporal can still be told, and another worker
+// goes on at once instead of after a heartbeat that does not come.
+func untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stopping := activity.GetWorkerStopChannel(ctx)
+	go func() {
+		select {
+		case <-stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // RecordInput is a finished run.

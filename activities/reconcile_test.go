@@ -114,7 +114,7 @@ func (b *bundle) compare(listed []string, approved string) activities.Plan {
 func (b *bundle) tryCompare(listed []string, approved string) (activities.Plan, error) {
 	b.now = b.now.Add(time.Minute)
 	b.lister.ids, b.lister.at = listed, b.now
-	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedPlan: approved})
+	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedPlan: approved, Confirm: true})
 	if err != nil {
 		return activities.Plan{}, err
 	}
@@ -159,12 +159,45 @@ func TestASightingDoesNotConfirmItselfWithinTheSameRun(t *testing.T) {
 	for range 2 {
 		b.now = b.now.Add(time.Minute)
 		b.lister.ids, b.lister.at = ids(1, 20), b.now
-		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: started})
+		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: started, Confirm: true})
 		require.NoError(t, err)
 		var plan activities.Plan
 		require.NoError(t, v.Get(&plan))
 		require.Zero(t, plan.OrphanCount)
 		require.Equal(t, 1, plan.FirstSightings)
+	}
+}
+
+func TestARunThatDoesNotConfirmOnlyTakesNote(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	for range 3 {
+		b.now = b.now.Add(time.Minute)
+		b.lister.ids, b.lister.at = ids(1, 20), b.now
+		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now})
+		require.NoError(t, err)
+		var plan activities.Plan
+		require.NoError(t, v.Get(&plan))
+		require.Zero(t, plan.OrphanCount)
+		require.Equal(t, 1, plan.FirstSightings)
+	}
+	require.Equal(t, 1, b.compare(ids(1, 20), "").OrphanCount)
+}
+
+func TestTheRestOfAnApprovedPlanPassesInLaterRounds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.compare(ids(10, 20), "")
+	for left, passes := range map[int]bool{9: false, 10: true} {
+		b.now = b.now.Add(time.Minute)
+		b.lister.at = b.now
+		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedLeft: left, Confirm: true})
+		require.NoError(t, err)
+		var plan activities.Plan
+		require.NoError(t, v.Get(&plan))
+		require.Equal(t, passes, plan.Guard == "")
 	}
 }
 

@@ -199,6 +199,11 @@ type ReconcileInput struct {
 	Trigger string `json:"trigger"`
 	// ApprovedPlan is the hash of a plan whose removals an operator has approved; "" approves none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
+	// Confirm: orphans may be confirmed by this run. The runs that the edge asks for at its start only add and take note, for
+	// several edges may start within seconds.
+	Confirm bool `json:"confirm"`
+	// ApprovedLeft is how many removals of the approved plan are left for the run's later rounds.
+	ApprovedLeft int `json:"approvedLeft,omitempty"`
 	// Carried is nil but after continue-as-new.
 	Carried *ReconcileReport `json:"carried,omitempty"`
 }

@@ -26,9 +26,7 @@ func (l *lifecycle) startDeletion(ctx workflow.Context, p PendingDeletion, waiti
 	dctx, cancel := workflow.WithCancel(ctx)
 	d := &deletion{PendingDeletion: p, waiting: waiting, cancel: cancel}
 	l.deletion = d
-	if waiting == nil {
-		l.show(ctx)
-	}
+	l.show(ctx)
 	workflow.Go(dctx, func(ctx workflow.Context) {
 		d.result = l.carryOut(ctx, d)
 		d.done = true
@@ -43,25 +41,42 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) Result {
 			return l.interrupted(ctx, "the grace period", err)
 		}
 	}
+	for {
+		result, err := l.recheckAndStop(ctx, d)
+		if err == nil {
+			return result
+		}
+		if final(err) {
+			return l.interrupted(ctx, "the re-check or the stop", err)
+		}
+		// The store manager is away, and what the Auth Worker said is too old by now to stop a store by.
+		if err := workflow.Sleep(ctx, recheckPause); err != nil {
+			return l.interrupted(ctx, "the wait for the store manager", err)
+		}
+	}
+}
+
+// recheckAndStop asks the Auth Worker and, if the workspace is gone, stops the store while that answer is fresh.
+func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (Result, error) {
 	absence, err := confirmAbsent(ctx, activities.AbsenceInput{InstanceID: l.id, ByEvent: d.Source != SourceReconcile})
 	if err != nil {
-		return l.interrupted(ctx, "the re-check", err)
+		return Result{}, err
 	}
 	in := activities.StoreInput{InstanceID: l.id, Owner: l.owner}
 	if !absence.Absent {
 		if _, err := cancelStoreDeletion(ctx, in); err != nil {
-			return l.interrupted(ctx, "the re-check", err)
+			return Result{}, err
 		}
-		return Result{Status: StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}
+		return Result{Status: StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}, nil
 	}
 	store, err := stopStore(ctx, in)
 	switch {
 	case err != nil:
-		return l.interrupted(ctx, "the stop", err)
+		return Result{}, err
 	case store.Monitored:
-		return Result{Status: StatusDeletionCancelled, Detail: "the store manager no longer has this deletion as pending"}
+		return Result{Status: StatusDeletionCancelled, Detail: "the store manager no longer has this deletion as pending"}, nil
 	}
-	return Result{Status: StatusMonitoringStopped}
+	return Result{Status: StatusMonitoringStopped}, nil
 }
 
 // interrupted is the end of a deletion that did not reach the stop. Who cancelled it puts the reason in (endDeletion); an
@@ -76,11 +91,10 @@ func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) 
 // abandon ends a workflow that an operator cancels: its deletion is no longer pending, and nobody should be told it is.
 func (l *lifecycle) abandon(ctx workflow.Context, cause error) error {
 	if l.deletion != nil {
-		ctx, cancel := workflow.NewDisconnectedContext(ctx)
-		defer cancel()
 		if _, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id}); err != nil {
 			return err
 		}
+		l.endDeletion(ctx, "the workflow was cancelled")
 	}
 	return cause
 }
@@ -112,7 +126,6 @@ func (l *lifecycle) finishDeletion(ctx workflow.Context) {
 	l.last = d.result
 	if d.waiting != nil {
 		d.waiting.settle(d.result, nil)
-		return // it was never shown: without a grace period there is nothing to look at
 	}
 	l.show(ctx)
 }

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -88,22 +89,25 @@ func (l *lifecycle) run(ctx workflow.Context) error {
 	if err := l.awaitFirstEvent(ctx); err != nil {
 		return err
 	}
+	// An event that was answered 2xx takes effect even if an operator cancels the workflow: that ends a pending deletion only.
+	events, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
 	for {
 		l.drainSignals(ctx)
 		switch {
 		case len(l.inbox) > 0:
 			next := l.inbox[0]
 			l.inbox = l.inbox[1:]
-			l.apply(ctx, next)
+			l.apply(events, next)
 		case l.deletion != nil && l.deletion.done:
-			l.finishDeletion(ctx)
+			l.finishDeletion(events)
 		case l.deletion == nil && workflow.AllHandlersFinished(ctx):
 			return nil
 		case l.shouldContinueAsNew(ctx):
 			return l.continueAsNew(ctx)
 		default:
 			if err := workflow.Await(ctx, func() bool { return l.hasWork(ctx) }); err != nil {
-				return l.abandon(ctx, err)
+				return l.abandon(events, err)
 			}
 		}
 	}
@@ -299,7 +303,11 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.
 			l.startDeletion(ctx, *p, nil)
 			p = &l.deletion.PendingDeletion
 		}
-		return Result{Status: StatusDeletionAlreadyScheduled, DeleteAt: &p.DeleteAt}
+		result := Result{Status: StatusDeletionAlreadyScheduled, DeleteAt: &p.DeleteAt}
+		if g := d.event.GracePeriod; g != nil && workflow.Now(ctx).Add(*g).Sub(p.DeleteAt).Abs() > time.Minute {
+			result.Detail = "the pending deletion keeps its grace period; cancel it first to choose another"
+		}
+		return result
 	}
 	p := PendingDeletion{EventAt: d.event.Timestamp, DeleteAt: res.DeleteAt, Source: d.event.Source}
 	if res.Immediate {
@@ -312,14 +320,14 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.
 
 func (l *lifecycle) hold(ctx workflow.Context, ev Event) (Result, error) {
 	expires := workflow.Now(ctx).Add(DefaultHold)
-	if ev.Hold.ExpiresAt != nil {
-		expires = *ev.Hold.ExpiresAt
+	if at := ev.Hold.ExpiresAt; at != nil && at.After(workflow.Now(ctx)) { // else: it came late, or from another time zone
+		expires = *at
 	}
 	kept, err := holdStore(ctx, activities.HoldInput{
 		InstanceID: l.id, Reason: ev.Hold.Reason, Actor: ev.Hold.Actor, ExpiresAt: expires,
 	})
 	if err != nil {
-		return Result{}, err
+		return Result{}, errors.Join(err, l.keepWithoutHold(ctx))
 	}
 	if !kept.Monitored {
 		l.endDeletion(ctx, "the store is already stopped")
@@ -330,6 +338,17 @@ func (l *lifecycle) hold(ctx workflow.Context, ev Event) (Result, error) {
 		return l.endDeletion(ctx, detail), nil
 	}
 	return Result{Status: StatusHeld, Detail: detail}, nil
+}
+
+// keepWithoutHold cancels a pending deletion although the hold could not be placed: whoever asks for a hold wants the store to
+// stay.
+func (l *lifecycle) keepWithoutHold(ctx workflow.Context) error {
+	if l.deletion == nil {
+		return nil
+	}
+	_, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id})
+	l.endDeletion(ctx, "cancelled, but the hold could not be placed")
+	return err
 }
 
 func (l *lifecycle) release(ctx workflow.Context) (Result, error) {

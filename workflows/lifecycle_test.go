@@ -64,6 +64,15 @@ func (k *flakyKeeper) Ensure(ctx context.Context, r storemanager.EnsureRequest) 
 	return k.Registry.Ensure(ctx, r)
 }
 
+func (k *flakyKeeper) Stop(ctx context.Context, r storemanager.StopRequest) (storemanager.StopResult, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.down {
+		return storemanager.StopResult{}, errors.New("connection refused")
+	}
+	return k.Registry.Stop(ctx, r)
+}
+
 func (k *flakyKeeper) setDown(down bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -396,6 +405,73 @@ func TestACreationWaitsForAStoreManagerThatIsAway(t *testing.T) {
 	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 30*time.Second) // the test environment allows ten attempts
 	b.run()
 	require.Equal(t, workflows.StatusMonitoringStarted, created.Status)
+}
+
+func TestAStopThatWasDelayedAsksTheAuthWorkerAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.RegisterDelayedCallback(func() { b.store.setDown(true) }, 23*time.Hour)
+	b.RegisterDelayedCallback(func() {
+		require.Equal(t, 1, b.auth.asked)
+		b.auth.set(func(f *fakeAuthWorker) { f.listed[storeID] = true })
+		b.store.setDown(false)
+	}, 24*time.Hour+2*time.Minute)
+	result := b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Equal(t, 2, b.auth.asked)
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
+func TestADelayedStopHappensWhenTheStoreManagerIsBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.RegisterDelayedCallback(func() { b.store.setDown(true) }, 23*time.Hour)
+	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 30*time.Hour)
+	require.Equal(t, workflows.StatusMonitoringStopped, b.run().Last.Status)
+	require.Equal(t, storemanager.StateStopped, b.get().State)
+}
+
+func TestACancellationWhoseHoldIsOverAlreadyKeepsTheStoreAllTheSame(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	past := b.start.Add(30 * time.Minute)
+	b.RegisterDelayedCallback(func() {
+		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "keep it", Actor: "ann", ExpiresAt: &past})
+	}, time.Hour)
+	require.Equal(t, workflows.StatusDeletionCancelled, b.run().Last.Status)
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+	require.NotNil(t, b.get().Hold)
+}
+
+func TestCancellingTheWorkflowDropsNoEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.store.setDown(true)
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceCreated, "d1", 0)) }, 0)
+	b.RegisterDelayedCallback(b.CancelWorkflow, 5*time.Second)
+	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 20*time.Second)
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	require.True(t, b.IsWorkflowCompleted())
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
+func TestAPendingDeletionKeepsItsGracePeriodAndSaysSo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	ev := b.event(workflows.WorkspaceDeleted, "d2", 0)
+	ev.GracePeriod = new(time.Duration)
+	again := b.send(time.Hour, ev)
+	b.run()
+	require.Equal(t, workflows.StatusDeletionAlreadyScheduled, again.Status)
+	require.Contains(t, again.Detail, "cancel it first")
 }
 
 func TestEventsThatMakeNoSenseAreRefused(t *testing.T) {

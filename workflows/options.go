@@ -48,6 +48,16 @@ var recheckOptions = workflow.ActivityOptions{
 	Summary: "ask the Auth Worker again",
 }
 
+// stopOptions are for stopping a store. The bound is what makes a stop follow a re-check that is fresh: after it the Auth
+// Worker is asked again, and so on without an end (recheckPause apart).
+var stopOptions = workflow.ActivityOptions{
+	ScheduleToCloseTimeout: time.Minute,
+	StartToCloseTimeout:    45 * time.Second,
+	RetryPolicy:            storeOptions.RetryPolicy,
+}
+
+const recheckPause = 4 * time.Minute
+
 func ensureStore(ctx workflow.Context, in activities.EnsureInput) (activities.EnsureResult, error) {
 	return quickly[activities.EnsureResult](ctx, stores.EnsureStore, in)
 }
@@ -69,7 +79,7 @@ func cancelStoreDeletion(ctx workflow.Context, in activities.StoreInput) (activi
 }
 
 func stopStore(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
-	return execute[activities.Kept](workflow.WithActivityOptions(ctx, storeOptions), stores.StopStore, in)
+	return execute[activities.Kept](workflow.WithActivityOptions(ctx, stopOptions), stores.StopStore, in)
 }
 
 func confirmAbsent(ctx workflow.Context, in activities.AbsenceInput) (activities.AbsenceResult, error) {
@@ -81,11 +91,16 @@ func confirmAbsent(ctx workflow.Context, in activities.AbsenceInput) (activities
 func quickly[T any](ctx workflow.Context, activity, in any) (T, error) {
 	var out T
 	err := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, quickStoreOptions), activity, in).Get(ctx, &out)
-	var app *temporal.ApplicationError
-	if err == nil || temporal.IsCanceledError(err) || errors.As(err, &app) && app.NonRetryable() {
+	if err == nil || final(err) {
 		return out, err
 	}
 	return execute[T](workflow.WithActivityOptions(ctx, storeOptions), activity, in)
+}
+
+// final says whether another attempt can't help: the call was cancelled, or can never succeed.
+func final(err error) bool {
+	var app *temporal.ApplicationError
+	return temporal.IsCanceledError(err) || errors.As(err, &app) && app.NonRetryable()
 }
 
 func execute[T any](ctx workflow.Context, activity, in any) (T, error) {

@@ -49,7 +49,9 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 
 // round compares, repairs what the bounded plan holds, and says whether another round is worth it.
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
-	plan, err := compareLists(ctx, activities.CompareInput{RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan})
+	plan, err := compareLists(ctx, activities.CompareInput{
+		RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan, ApprovedLeft: r.in.ApprovedLeft, Confirm: r.in.Confirm,
+	})
 	if err != nil {
 		return false, err
 	}
@@ -64,6 +66,7 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		}
 		r.report.Added += res.Added
 		r.report.FailedAdds += res.Failed
+		r.report.Stale += res.Stale
 		r.report.MonitoredCount += res.Added
 		progress += res.Added
 	}
@@ -75,6 +78,10 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.Removed += res.Requested
 		r.report.FailedRemovals += res.Failed
 		progress += res.Requested
+		if r.in.ApprovedPlan == plan.Hash {
+			// The rest of this very plan, which the next round finds under another hash.
+			r.in.ApprovedLeft = plan.OrphanCount - len(plan.Orphans)
+		}
 	}
 	left := plan.MissingCount > len(plan.Missing) || plan.Guard == "" && plan.OrphanCount > len(plan.Orphans)
 	return left && progress > 0 && r.report.Rounds < maxRounds, nil
@@ -88,8 +95,8 @@ func (r *reconcileRun) take(plan activities.Plan) {
 	rep.QuarantinedCount, rep.Quarantined = plan.QuarantinedCount, plan.Quarantined
 	rep.Skipped = plan.Skipped
 	if rep.Rounds > 1 {
-		if rep.Guard == "" {
-			rep.Guard = plan.Guard
+		if rep.Guard == "" && plan.Guard != "" {
+			rep.PlanHash, rep.Guard = plan.Hash, plan.Guard
 		}
 		return
 	}
@@ -136,7 +143,7 @@ func ScheduledReconcile(ctx workflow.Context) error {
 		// A run that has begun is finished even if somebody terminates this workflow.
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
 	})
-	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, ReconcileInput{Trigger: TriggerSchedule}).Get(ctx, nil)
+	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, ReconcileInput{Trigger: TriggerSchedule, Confirm: true}).Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		workflow.GetLogger(ctx).Info("a reconcile run is under way already")
 		return nil

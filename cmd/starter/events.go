@@ -252,6 +252,12 @@ func (c *connection) refusal(ctx context.Context, asked workflows.EventType, res
 			todo = "no worker works for Temporal at " + c.address + ": start cmd/worker"
 		}
 		return notYet("the event is stored and will be worked off", todo)
+	case res.Status == workflows.StatusDeletionAlreadyScheduled && res.Detail != "": // another grace period was asked for
+		return &failure{
+			exitRefused, "deletion_already_scheduled",
+			fmt.Sprintf("a deletion of %s is pending already, due %s: %s", id, moment(*res.DeleteAt), res.Detail),
+			"starter cancel-delete " + id + ", starter release " + id + ", then delete again",
+		}
 	case res.Status == workflows.StatusStaleIgnored:
 		return &failure{
 			exitRefused, "stale_ignored", fmt.Sprintf("nothing was changed for %s: %s", id, res.Detail),

@@ -50,7 +50,7 @@ Without this CLI:
 			if approved != "" && !planHash.MatchString(approved) {
 				return usageError(fmt.Sprintf("--apply %.40q is no plan hash: 16 hexadecimal digits, as the report of a run names it", approved))
 			}
-			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, ApprovedPlan: approved}
+			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true, ApprovedPlan: approved}
 			return a.reconcile(cmd.Context(), in, wait, cmd.Flags().Changed("timeout"))
 		},
 	}
@@ -123,6 +123,7 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 		what  string
 	}{
 		{r.Added, "added"},
+		{r.Stale, "listed but not added, for a newer deletion is known"},
 		{r.Removed, "to be removed after the grace period"},
 		{r.FirstSightings, "not listed for the first time; a second list decides"},
 		{r.FailedAdds, "failed to be added"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -118,10 +119,18 @@ func (a *app) listed(s store, raw json.RawMessage, first bool) {
 	}
 }
 
+// due says when the store is to be stopped. Past that time the re-check has not come to an end.
+func due(deleteAt time.Time) string {
+	if deleteAt.Before(time.Now()) {
+		return "to be stopped since " + moment(deleteAt) + ", waiting for the Auth Worker or the store manager"
+	}
+	return "to be stopped at " + moment(deleteAt)
+}
+
 func (s store) why() string {
 	var all []string
 	if s.Deletion != nil {
-		all = append(all, "stopped at "+moment(s.Deletion.DeleteAt))
+		all = append(all, due(s.Deletion.DeleteAt))
 	}
 	if s.Hold != nil {
 		until := "until released"

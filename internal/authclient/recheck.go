@@ -12,7 +12,7 @@ import (
 type Absence struct {
 	// Absent is true when the complete list did not hold the id.
 	Absent bool
-	// ListEntries is the length of that list. Of an empty one the caller may think what it likes.
+	// ListEntries counts that list's entries whose id can be a store's. Of an empty one the caller may think what it likes.
 	ListEntries int
 	// FetchedAt is the moment before that list was asked for. It is after the call of Absent began.
 	FetchedAt time.Time
@@ -31,7 +31,7 @@ func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 		if r.err != nil {
 			return Absence{}, r.err
 		}
-		return Absence{Absent: !r.listed[id], ListEntries: r.summary.Entries, FetchedAt: r.summary.FetchStartedAt}, nil
+		return Absence{Absent: !r.listed[id], ListEntries: r.summary.Entries - r.summary.InvalidEntries, FetchedAt: r.summary.FetchStartedAt}, nil
 	case <-ctx.Done():
 		c.leave(r)
 		return Absence{}, fmt.Errorf("waiting for the workspace list: %w", context.Cause(ctx))

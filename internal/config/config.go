@@ -15,19 +15,19 @@ import (
 
 // Config is every setting. The tags are the documentation: docs/settings.md is made of them.
 type Config struct {
-	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating" doc:"The Auth Worker's secret: webhooks must bring one of these in X-Webhook-Secret."`
+	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating, none of them empty or with white space" doc:"The Auth Worker's secret: webhooks must bring one of these in X-Webhook-Secret."`
 	BypassToken    Secret  `env:"SERVER_BYPASS_TOKEN" roles:"webhook,worker,storemanager,standalone" accepts:"a token without white space" doc:"The token of the internal side: towards the Auth Worker and the store manager, and for everything at the edge that shows ids or acts."`
-	AuthWorkerURL  URL     `env:"AUTH_WORKER_INTERNAL_URL" roles:"webhook,worker,standalone" accepts:"an http or https URL" doc:"Where the Auth Worker answers GET /internal/workspaces."`
+	AuthWorkerURL  URL     `env:"AUTH_WORKER_INTERNAL_URL" roles:"webhook,worker,standalone" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the Auth Worker answers GET /internal/workspaces."`
 
 	ListenAddr         HostPort `env:"LISTEN" accepts:"host:port" doc:"Where the edge listens. Empty means 127.0.0.1 and PORT."`
 	Port               Port     `env:"PORT" envDefault:"3003" accepts:"0 to 65535 (0 picks one)" doc:"The edge's port, unless LISTEN says more."`
 	StoreManagerListen HostPort `env:"STORE_MANAGER_LISTEN" envDefault:"127.0.0.1:3005" accepts:"host:port" doc:"Where cmd/storemanager listens."`
 	MetricsListen      HostPort `env:"METRICS_LISTEN" accepts:"host:port" doc:"Where cmd/worker serves /metrics, /livez and /readyz. Empty means nowhere."`
 
-	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL" doc:"Where the store manager answers. cmd/standalone has its own."`
+	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the store manager answers. cmd/standalone has its own."`
 	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper" oneof:"storekeeper" doc:"The kind of store manager behind STORE_MANAGER_URL."`
 	StoreDataPath    string `env:"STORE_DATA_PATH" envDefault:"./data" accepts:"a directory" doc:"Where the registry lies. cmd/standalone has --data-dir instead."`
-	StoreIDs         IDs    `env:"STORE_IDS" accepts:"store ids separated by commas" doc:"Stores that are always monitored: ensured at the store manager's start and pinned against every deletion; taking one out of the list releases it."`
+	StoreIDs         IDs    `env:"STORE_IDS" accepts:"store ids (3 to 64 letters, digits, _ and -, the first a letter or digit) separated by commas" doc:"Stores that are always monitored: ensured at the store manager's start and pinned against every deletion; taking one out of the list releases it."`
 
 	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"2s" min:"0s" accepts:"a duration such as 2s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202."`
 	DeletionGracePeriod time.Duration `env:"DELETION_GRACE_PERIOD" envDefault:"24h" min:"0s" accepts:"a duration such as 24h, at least 0s (0s deletes at once)" doc:"How long a deleted workspace's store is kept. The worker's value counts."`
@@ -40,11 +40,11 @@ type Config struct {
 
 	SentryDSN         Secret `env:"SENTRY_DSN" accepts:"a DSN" doc:"Where failures are reported. Empty means nowhere."`
 	SentryEnvironment string `env:"SENTRY_ENVIRONMENT" envDefault:"production" accepts:"a name" doc:"The environment that Sentry shows."`
-	IncidentDashboard URL    `env:"ORCHESTRATION_INCIDENT_DASHBOARD_URL" accepts:"an http or https URL" doc:"A link for operators, given in the answers of POST /admin/reconcile."`
+	IncidentDashboard Link   `env:"ORCHESTRATION_INCIDENT_DASHBOARD_URL" accepts:"an http or https URL" doc:"A link for operators, given in the answers of POST /admin/reconcile."`
 	LogLevel          string `env:"LOG_LEVEL" envDefault:"info" accepts:"debug, info, warn or error" oneof:"debug,info,warn,error" doc:"What is logged."`
 	LogFormat         string `env:"LOG_FORMAT" envDefault:"auto" accepts:"json, console or auto (console on a terminal)" oneof:"json,console,auto" doc:"How it is logged."`
 
-	StorekeeperURL URL `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL" doc:"Where cmd/starter reads stores: the edge."`
+	StorekeeperURL URL `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
 }
 
 // Role is a process that needs some of the settings.
@@ -143,7 +143,20 @@ func (ids *IDs) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// URL is an http or https URL without a trailing slash.
+// Link is an http or https URL for people.
+type Link string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *Link) UnmarshalText(text []byte) error {
+	parsed, err := url.Parse(string(text))
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
+		return fmt.Errorf("it is no http or https URL")
+	}
+	*l = Link(text)
+	return nil
+}
+
+// URL is the base of an API: http or https, without a trailing slash.
 type URL string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -154,8 +167,8 @@ func (u *URL) UnmarshalText(text []byte) error {
 		return fmt.Errorf("it can't be parsed")
 	case parsed.Scheme != "http" && parsed.Scheme != "https", parsed.Host == "":
 		return fmt.Errorf("it is no http or https URL")
-	case parsed.User != nil:
-		return fmt.Errorf("it holds credentials")
+	case parsed.User != nil, parsed.RawQuery != "", parsed.Fragment != "":
+		return fmt.Errorf("it holds credentials, a query or a fragment")
 	}
 	*u = URL(strings.TrimRight(string(text), "/"))
 	return nil

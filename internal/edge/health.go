@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -121,6 +122,9 @@ func warnings(st state) []string {
 	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" {
 		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
 	}
+	if last := lastResult(st.reconciliation); last != nil && last.Stale > 0 {
+		found = append(found, fmt.Sprintf("reconciliation: %d listed stores were not added, for newer deletions are known", last.Stale))
+	}
 	return found
 }
 
@@ -146,6 +150,10 @@ func (s *Server) checkWay(ctx context.Context, c *healthChecks) {
 	wg.Go(func() { c.Workers = s.checks.workers.get(ctx, checkAge) })
 	wg.Go(func() { c.StoreManager = s.checks.storeManager.get(ctx, checkAge) })
 	wg.Wait()
+	if c.Temporal.OK && s.refused.Load() > 0 {
+		// It answers, but takes nothing: its disk may be full.
+		c.Temporal.OK, c.Temporal.Error = false, "Temporal takes no events"
+	}
 }
 
 // ready answers 200 when a webhook would be taken and worked off.

@@ -65,7 +65,14 @@ func (s *Server) repair(ctx context.Context) error {
 	if err := s.orchestrator.Reachable(reach); err != nil {
 		return err
 	}
-	if s.config.ReconcileEnabled {
+	paused, note, err := s.orchestrator.SchedulePaused(reach)
+	switch {
+	case err != nil:
+		return err
+	case paused:
+		// Whoever paused reconciliation has a reason, which a restart of the edge does not know.
+		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, note))
+	case s.config.ReconcileEnabled:
 		if err := s.orchestrator.RequestReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerEdge}); err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time
 			return none, false
 		}
 	}
-	run, err := s.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual})
+	run, err := s.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true})
 	switch {
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
 		writeError(w, http.StatusConflict, "A reconcile run is under way")

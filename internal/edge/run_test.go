@@ -54,6 +54,20 @@ func TestRunStartsWhileTemporalIsAway(t *testing.T) {
 	edgeRequest(t, f)
 }
 
+func TestRunLeavesAnOperatorsPauseAlone(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.temporal.paused = true })
+	f.outagePoll = time.Millisecond
+	_, stop := f.run(t)
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = true })
+	require.Equal(t, 503, f.send(t, event("workspace.created")).status)
+	require.Contains(t, f.do(t, http.MethodGet, "/health", "").body, "Temporal")
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = false })
+	require.Eventually(t, func() bool { return f.refused.Load() == 0 }, 30*time.Second, time.Millisecond)
+	stop()
+	require.Empty(t, f.temporal.requested)
+}
+
 func TestRunRequestsNoReconcileWhenItIsDisabled(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.config.ReconcileEnabled = false })

@@ -55,7 +55,8 @@ func NewDeliveryID() string { return uuid.NewString() }
 func (c *Client) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
 	waitCtx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	for waitCtx.Err() == nil {
+	const firstPause, longestPause = 20 * time.Millisecond, 500 * time.Millisecond
+	for pause := firstPause; waitCtx.Err() == nil; pause = min(2*pause, longestPause) {
 		result, err := c.update(waitCtx, ev)
 		if err == nil || errors.Is(err, ErrInvalid) {
 			return result, err
@@ -64,7 +65,7 @@ func (c *Client) Apply(ctx context.Context, ev workflows.Event, wait time.Durati
 		// gently; if it lasts, the signal below is what fails.
 		select {
 		case <-waitCtx.Done():
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 	if err := c.Signal(ctx, ev); err != nil {

@@ -47,8 +47,10 @@ func (c *Client) RequestReconcile(ctx context.Context, in workflows.ReconcileInp
 		}
 		// How that run ends does not matter, only that it does.
 		_ = c.temporal.GetWorkflow(ctx, workflows.ReconcileID, "").Get(ctx, nil)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		case <-time.After(50 * time.Millisecond): // its end may show here before a new run may start
 		}
 	}
 }
@@ -106,7 +108,7 @@ func (c *Client) EnsureSchedule(ctx context.Context, interval time.Duration, ena
 	return handle.Update(ctx, client.ScheduleUpdateOptions{
 		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
 			state := in.Description.Schedule.State
-			if byOperator := state.Paused && state.Note != noteDisabled; !byOperator || !enabled {
+			if byOperator := state.Paused && state.Note != noteDisabled; !byOperator {
 				state.Paused, state.Note = want.State.Paused, want.State.Note
 			}
 			want.State = state
@@ -140,14 +142,14 @@ func schedule(interval time.Duration, enabled bool) client.Schedule {
 	return s
 }
 
-// SchedulePaused says whether the reconcile schedule is paused, and the note of who paused it. A schedule that does not
-// exist yet counts as paused.
+// SchedulePaused says whether the reconcile schedule is paused, and the note of who paused it. A schedule that no worker
+// has created yet is not paused.
 func (c *Client) SchedulePaused(ctx context.Context) (paused bool, note string, err error) {
 	desc, err := c.temporal.ScheduleClient().GetHandle(ctx, workflows.ReconcileScheduleID).Describe(ctx)
 	var notFound *serviceerror.NotFound
 	switch {
 	case errors.As(err, &notFound):
-		return true, "the schedule does not exist; a worker creates it at its start", nil
+		return false, "", nil
 	case err != nil:
 		return false, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -35,8 +35,8 @@ Try it, in another terminal:
   # 2. create a workspace
   curl -s %[1]s/workspaces -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{"name":"first"}'
 
-  # 3. see it monitored
-  curl -s %[2]s/stores -H "Authorization: Bearer %[3]s"
+  # 3. see it monitored (its webhook takes a moment)
+  sleep 1; curl -s %[2]s/stores -H "Authorization: Bearer %[3]s"
 
 `, sys.AuthURL, sys.EdgeURL, token)
 	return b.String()

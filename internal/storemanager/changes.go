@@ -38,7 +38,7 @@ func (r *Registry) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]Ensur
 }
 
 func (tx *changes) ensure(ctx context.Context, q EnsureRequest) (res EnsureResult, err error) {
-	q.At = precise(q.At)
+	q.At = known(q.At, tx.now)
 	err = tx.apply(ctx, q.StoreID, func(s *record) error {
 		res = s.ensure(q, tx.now)
 		return nil
@@ -51,8 +51,9 @@ func (r *Registry) BeginDeletion(ctx context.Context, q DeletionRequest) (Deleti
 	if err := q.check(); err != nil {
 		return DeletionResult{}, err
 	}
-	q.At, q.DeleteAt = precise(q.At), precise(q.DeleteAt)
+	q.DeleteAt = precise(q.DeleteAt)
 	return change(ctx, r, func(tx *changes) (res DeletionResult, err error) {
+		q.At = known(q.At, tx.now)
 		err = tx.apply(ctx, q.StoreID, func(s *record) error {
 			res = s.beginDeletion(q, tx.now)
 			return nil

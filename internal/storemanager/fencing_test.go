@@ -138,6 +138,12 @@ func TestFencing(t *testing.T) {
 			require.Equal(t, DeletionStale, b.begin(t, 4, "another run"))
 			require.Equal(t, DeletionScheduled, b.begin(t, 6, "run"))
 		},
+		"knowledge from the far future counts as five minutes ahead": func(t *testing.T, b *bundle) {
+			require.Equal(t, DeletionAlreadyStopped, b.begin(t, 80000, "run"))
+			require.Equal(t, t0.Add(5*time.Minute), b.get(t).EventAt)
+			b.clock.Set(at(301))
+			require.Equal(t, EnsureCreated, b.ensure(t, 301))
+		},
 		"cancelling nothing changes nothing": func(t *testing.T, b *bundle) {
 			b.ensure(t, 1)
 			before := b.get(t)

@@ -34,7 +34,7 @@ type model struct {
 var (
 	someIDs    = rapid.SampledFrom([]string{"store-a", "store-b", "store-c"})
 	someOwners = rapid.SampledFrom([]string{"run-1", "run-2"})
-	someTimes  = rapid.Custom(func(t *rapid.T) time.Time { return at(rapid.IntRange(-3, 12).Draw(t, "minutes")) })
+	someTimes  = rapid.Custom(func(t *rapid.T) time.Time { return at(rapid.IntRange(-3, 12).Draw(t, "seconds")) })
 )
 
 func (m *model) store(t *rapid.T) (string, *modelStore) {
@@ -157,7 +157,7 @@ func (m *model) CancelDeletion(t *rapid.T) {
 }
 
 func (m *model) Hold(t *rapid.T) {
-	until := m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "minutes")) * time.Minute)
+	until := m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds")) * time.Second)
 	m.onMonitored(t, func(id string) error {
 		_, err := m.registry.Hold(context.Background(), id, Hold{Reason: "r", Actor: "a", ExpiresAt: &until})
 		return err
@@ -193,7 +193,7 @@ func (m *model) SetPins(t *rapid.T) {
 }
 
 func (m *model) PassTime(t *rapid.T) {
-	m.clock.Set(m.clock.Now().Add(time.Duration(rapid.IntRange(1, 4).Draw(t, "minutes")) * time.Minute))
+	m.clock.Set(m.clock.Now().Add(time.Duration(rapid.IntRange(1, 4).Draw(t, "seconds")) * time.Second))
 }
 
 // Check is run after each request: it compares the monitored stores.
@@ -255,7 +255,7 @@ func TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	type event struct {
-		Minute  int
+		Second  int
 		Deleted bool
 	}
 	rapid.Check(t, func(t *rapid.T) {
@@ -264,13 +264,13 @@ func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, r.Close()) }()
 
-		minutes := rapid.SliceOfNDistinct(rapid.IntRange(0, 20), 1, 6, rapid.ID).Draw(t, "minutes")
+		seconds := rapid.SliceOfNDistinct(rapid.IntRange(0, 20), 1, 6, rapid.ID).Draw(t, "seconds")
 		var newest event
 		var events []event
-		for _, minute := range minutes {
-			e := event{minute, rapid.Bool().Draw(t, "deleted")}
+		for _, second := range seconds {
+			e := event{second, rapid.Bool().Draw(t, "deleted")}
 			events = append(events, e)
-			if len(events) == 1 || e.Minute > newest.Minute {
+			if len(events) == 1 || e.Second > newest.Second {
 				newest = e
 			}
 		}
@@ -278,11 +278,11 @@ func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 		for i, e := range deliveries {
 			owner := fmt.Sprint("run-", i)
 			if !e.Deleted {
-				_, err := r.Ensure(context.Background(), EnsureRequest{StoreID: id, At: at(e.Minute)})
+				_, err := r.Ensure(context.Background(), EnsureRequest{StoreID: id, At: at(e.Second)})
 				require.NoError(t, err)
 				continue
 			}
-			_, err := r.BeginDeletion(context.Background(), DeletionRequest{StoreID: id, At: at(e.Minute), DeleteAt: t0, Owner: owner})
+			_, err := r.BeginDeletion(context.Background(), DeletionRequest{StoreID: id, At: at(e.Second), DeleteAt: t0, Owner: owner})
 			require.NoError(t, err)
 			if rapid.Bool().Draw(t, "stop now") {
 				_, err := r.Stop(context.Background(), StopRequest{StoreID: id, Owner: owner})

@@ -147,6 +147,18 @@ func (s *record) store() Store {
 	return out
 }
 
+// maxClockLead is how far ahead of ours the clock of an event's origin may be.
+const maxClockLead = 5 * time.Minute
+
+// known is the moment of some knowledge, as far as we believe it: an event from the future would make all that comes after it
+// stale until that time has come.
+func known(at, now time.Time) time.Time {
+	if latest := now.Add(maxClockLead); at.After(latest) {
+		at = latest
+	}
+	return precise(at)
+}
+
 // precise is t as it comes back from the database: UTC, in microseconds.
 func precise(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 

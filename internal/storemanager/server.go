@@ -197,7 +197,7 @@ func answerBody[Q any](s *server, call func(*http.Request, Q) (any, error)) http
 				return nil, fmt.Errorf("%w: %w", ErrInvalid, tooLarge)
 			}
 			if err != nil { // its text has addresses of the network
-				return nil, fmt.Errorf("%w: the body could not be read", ErrInvalid)
+				return nil, errors.New("the body could not be read") // worth a retry, unlike what is invalid
 			}
 			if err := json.Unmarshal(body, &q); err != nil {
 				return nil, fmt.Errorf("%w: body: %w", ErrInvalid, err)

@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 // t0 is the first moment of every test.
 var t0 = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// at is the moment that many minutes after t0.
-func at(minutes int) time.Time { return t0.Add(time.Duration(minutes) * time.Minute) }
+// at is the moment that many seconds after t0.
+func at(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
 
 // clock stands still until it is set.
 type clock struct {
@@ -100,17 +100,17 @@ const id = "workspace-1"
 
 // These steps fail the test on an error; what they return is the outcome.
 
-func (b *bundle) ensure(t *testing.T, minutes int) EnsureOutcome {
+func (b *bundle) ensure(t *testing.T, seconds int) EnsureOutcome {
 	t.Helper()
-	res, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(minutes)})
+	res, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(seconds)})
 	require.NoError(t, err)
 	require.Equal(t, id, res.StoreID)
 	return res.Outcome
 }
 
-func (b *bundle) begin(t *testing.T, minutes int, owner string) DeletionOutcome {
+func (b *bundle) begin(t *testing.T, seconds int, owner string) DeletionOutcome {
 	t.Helper()
-	res, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(minutes), DeleteAt: at(100), Owner: owner})
+	res, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(seconds), DeleteAt: at(100), Owner: owner})
 	require.NoError(t, err)
 	return res.Outcome
 }

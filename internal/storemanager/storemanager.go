@@ -125,7 +125,8 @@ type Hold struct {
 // EnsureRequest asks for a store to be monitored.
 type EnsureRequest struct {
 	StoreID string `json:"storeId"`
-	// At is the moment at which the workspace was known to exist: an event's timestamp, or the start of a list's fetch.
+	// At is the moment at which the workspace was known to exist: an event's timestamp, or the start of a list's fetch. More
+	// than 5 min in the future counts as 5 min.
 	At time.Time `json:"at"`
 	// RequestID makes the answer repeatable: the request that created a store hears EnsureCreated each time. "": not repeatable.
 	RequestID string `json:"requestId,omitempty"`
@@ -156,7 +157,7 @@ type EnsureResult struct {
 // DeletionRequest asks for a deletion to become pending.
 type DeletionRequest struct {
 	StoreID string `json:"storeId"`
-	// At is the moment at which the workspace was known to be gone.
+	// At is the moment at which the workspace was known to be gone, bounded like EnsureRequest.At.
 	At time.Time `json:"at"`
 	// DeleteAt is the end of the grace period.
 	DeleteAt time.Time `json:"deleteAt"`

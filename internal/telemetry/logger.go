@@ -66,7 +66,15 @@ type sdkLogger struct{ zap *zap.Logger }
 func (l sdkLogger) Debug(msg string, keyvals ...any) { l.zap.Debug(msg, fields(keyvals)...) }
 func (l sdkLogger) Info(msg string, keyvals ...any)  { l.zap.Info(msg, fields(keyvals)...) }
 func (l sdkLogger) Warn(msg string, keyvals ...any)  { l.zap.Warn(msg, fields(keyvals)...) }
-func (l sdkLogger) Error(msg string, keyvals ...any) { l.zap.Error(msg, fields(keyvals)...) }
+func (l sdkLogger) Error(msg string, keyvals ...any) {
+	if msg == activityError {
+		return
+	}
+	l.zap.Error(msg, fields(keyvals)...)
+}
+
+// activityError is what the SDK says of each failed attempt of an activity. Our interceptor says the same with more.
+const activityError = "Activity error."
 
 // With returns a logger that adds keyvals to every entry.
 func (l sdkLogger) With(keyvals ...any) log.Logger {

@@ -55,16 +55,23 @@ func TestNewLogger(t *testing.T) {
 func TestSDKLogger(t *testing.T) {
 	t.Parallel()
 
+	t.Run("what the interceptor says better is left out", func(t *testing.T) {
+		t.Parallel()
+		l, out := newLogger(t)
+		telemetry.SDKLogger(l).Error("Activity error.")
+		require.Empty(t, out.String())
+	})
+
 	t.Run("the SDK's keys become ours", func(t *testing.T) {
 		t.Parallel()
 		l, out := newLogger(t)
 		sdk := log.With(telemetry.SDKLogger(l), "Namespace", "default", "TaskQueue", "q", "WorkerID", "w")
-		sdk.Error("Activity error.", "WorkflowID", "workspace/1", "RunID", "r", "ActivityID", "7", "Attempt", 3,
+		sdk.Error("Workflow panic", "WorkflowID", "workspace/1", "RunID", "r", "ActivityID", "7", "Attempt", 3,
 			"Error", errors.New("boom"), telemetry.KeyStoreID, "abc", "odd")
 
 		entry := out.entries(t)[0]
 		for key, want := range map[string]any{
-			"level": "error", "msg": "Activity error.", "namespace": "default", "taskQueue": "q", "workerId": "w",
+			"level": "error", "msg": "Workflow panic", "namespace": "default", "taskQueue": "q", "workerId": "w",
 			"workflowId": "workspace/1", "runId": "r", "activityId": "7", "attempt": 3.0, "error": "boom", "storeId": "abc",
 			"keyWithoutValue": "odd",
 		} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"go.temporal.io/server/common/log"
 	"go.uber.org/zap"
@@ -43,7 +44,10 @@ func (l *logControl) wrap(logger *zap.Logger) log.Logger {
 	always := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(io.Discard), zap.FatalLevel)
 	return log.NewZapLogger(logger.Named("temporal").WithOptions(
 		zap.WithFatalHook(l),
-		zap.WrapCore(func(core zapcore.Core) zapcore.Core { return zapcore.NewTee(core, always) }),
+		zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			// A full disk or a lost lock makes the same few messages come hundreds of times a second.
+			return zapcore.NewTee(zapcore.NewSamplerWithOptions(core, 10*time.Second, 10, 0), always)
+		}),
 		zap.IncreaseLevel(l.level),
 	))
 }

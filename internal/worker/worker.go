@@ -94,8 +94,8 @@ func options(o Options, fatal chan<- error) worker.Options {
 		ActivityTaskPollerBehavior: pollers,
 		// Re-checks wait for a shared list and may be many at a time; they cost nothing while they wait.
 		MaxConcurrentActivityExecutionSize: 2000,
-		// The default of 0 abandons activities at a shutdown; this leaves the process 3 s of its 10 for the rest.
-		WorkerStopTimeout: 7 * time.Second,
+		// The default of 0 abandons activities at a shutdown. The long ones end by themselves when the worker stops.
+		WorkerStopTimeout: 4 * time.Second,
 		Interceptors:      []interceptor.WorkerInterceptor{telemetry.NewWorkerInterceptor(o.Log, o.Sentry, o.Metrics)},
 		OnFatalError: func(err error) {
 			select {

@@ -8,7 +8,7 @@ import (
 	"storekeeper/workflows"
 )
 
-var reconcileInput = workflows.ReconcileInput{Trigger: workflows.TriggerManual}
+var reconcileInput = workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true}
 
 // TestMain makes the test binary also the program that the crash tests kill: with this variable set it is cmd/standalone.
 func TestMain(m *testing.M) {

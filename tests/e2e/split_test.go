@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -93,7 +94,9 @@ func (s *split) run(t *testing.T, role func(context.Context) error) {
 	go func() { done <- role(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("a role ended with: %v", err)
+		}
 	})
 }
 
@@ -171,7 +174,7 @@ func TestTheScheduleFollowsTheSettingsAndKeepsAnOperatorsPause(t *testing.T) {
 		require.NoError(t, err)
 		return p
 	}
-	require.True(t, paused(), "there is none yet")
+	require.False(t, paused(), "there is none yet")
 	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), time.Hour, true))
 	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), time.Hour, true), "a second worker starts")
 	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 2*time.Hour, true), "a worker starts with another interval")
@@ -187,4 +190,7 @@ func TestTheScheduleFollowsTheSettingsAndKeepsAnOperatorsPause(t *testing.T) {
 	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 3*time.Hour, true))
 	require.True(t, paused(), "an operator's pause stays")
 	require.Equal(t, 3*time.Hour, every())
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 3*time.Hour, false))
+	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), 3*time.Hour, true))
+	require.True(t, paused(), "and outlives a time of being disabled")
 }
