@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 
@@ -86,23 +88,25 @@ func startSplit(t *testing.T, settings ...string) *split {
 	return s
 }
 
-// run runs a role until the test ends.
-func (s *split) run(t *testing.T, role func(context.Context) error) {
+// run runs a role until stop is called, or the test ends.
+func (s *split) run(t *testing.T, role func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- role(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("a role ended with: %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
-func (s *split) startWorker(t *testing.T) {
+func (s *split) startWorker(t *testing.T) (stop func()) {
 	t.Helper()
-	s.run(t, func(ctx context.Context) error {
+	return s.run(t, func(ctx context.Context) error {
 		return worker.Run(ctx, worker.Options{
 			Temporal: s.client, Namespace: client.DefaultNamespace, Manager: s.manager, AuthWorker: s.auth,
 			Config: s.process.Config, Log: zap.NewNop(), Metrics: s.process.Metrics,
@@ -158,6 +162,30 @@ func TestWhileTemporalIsAwayEventsAreRefusedAndAReconcileFollowsItsReturn(t *tes
 
 	s.startTemporal(t)
 	s.Eventually("the refused workspace is found without anybody asking", func() bool { return s.Monitored(id) })
+}
+
+func TestAWorkerThatStopsHandsItsReconcileOver(t *testing.T) {
+	t.Parallel()
+	s := startSplit(t)
+	stop := s.startWorker(t)
+	s.Settle()
+	s.Auth.SetFault(demo.FaultSlow)
+	run, err := s.Orchestrator.StartReconcile(t.Context(), reconcileInput)
+	require.NoError(t, err)
+	s.Eventually("the list is being fetched", func() bool {
+		d, err := s.client.DescribeWorkflowExecution(t.Context(), "reconcile", run.ID())
+		return err == nil && len(d.PendingActivities) == 1 && d.PendingActivities[0].State == enums.PENDING_ACTIVITY_STATE_STARTED
+	})
+	stop()
+	d, err := s.client.DescribeWorkflowExecution(t.Context(), "reconcile", run.ID())
+	require.NoError(t, err)
+	require.Len(t, d.PendingActivities, 1)
+	require.Equal(t, enums.PENDING_ACTIVITY_STATE_SCHEDULED, d.PendingActivities[0].State, "nobody waits for a heartbeat of the stopped worker")
+
+	s.Auth.SetFault(demo.FaultNone)
+	s.startWorker(t)
+	_, err = run.Wait(t.Context())
+	require.NoError(t, err)
 }
 
 func TestTheScheduleFollowsTheSettingsAndKeepsAnOperatorsPause(t *testing.T) {
