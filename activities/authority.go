@@ -2,6 +2,9 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -16,7 +19,17 @@ type AbsenceChecker interface {
 // Authority are the activities that ask the Auth Worker about one workspace.
 type Authority struct {
 	AuthWorker AbsenceChecker
+
+	waiting atomic.Int32
 }
+
+const (
+	// maxWaiting bounds the re-checks that wait for a list at the same time to half of what a worker runs, so that an Auth
+	// Worker that hangs while thousands of deletions are due leaves room for everything else.
+	maxWaiting = 1000
+	// turnedAway is when a re-check that found no room comes again.
+	turnedAway = 15 * time.Second
+)
 
 // AbsenceInput asks whether a workspace is gone.
 type AbsenceInput struct {
@@ -40,6 +53,10 @@ type AbsenceResult struct {
 // ConfirmAbsent asks the Auth Worker for a complete list, fetched after the call, and whether it lacks the workspace. A list
 // that proves nothing is an error to retry.
 func (a *Authority) ConfirmAbsent(ctx context.Context, in AbsenceInput) (AbsenceResult, error) {
+	defer a.waiting.Add(-1)
+	if a.waiting.Add(1) > maxWaiting {
+		return AbsenceResult{}, retryAfter(errors.New("too many re-checks wait for the auth worker"), ErrTypeUnavailable, turnedAway)
+	}
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	res, err := a.AuthWorker.Absent(ctx, in.InstanceID)

@@ -86,7 +86,7 @@ func (l *lifecycle) setup(ctx workflow.Context, in LifecycleInput) error {
 
 // run applies events until none is left and no deletion is pending.
 func (l *lifecycle) run(ctx workflow.Context) error {
-	if err := l.awaitFirstEvent(ctx); err != nil {
+	if err := l.awaitFirstEvent(ctx); err != nil && !l.hasEvent() {
 		return err
 	}
 	// An event that was answered 2xx takes effect even if an operator cancels the workflow: that ends a pending deletion only.
@@ -300,7 +300,7 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.
 			// From now on even an empty list agrees; a re-check that waits for another one must not go on waiting.
 			p.Source = d.event.Source
 			l.deletion.cancel()
-			l.startDeletion(ctx, *p, nil)
+			l.startDeletion(ctx, *p, l.deletion.waiting)
 			p = &l.deletion.PendingDeletion
 		}
 		result := Result{Status: StatusDeletionAlreadyScheduled, DeleteAt: &p.DeleteAt}

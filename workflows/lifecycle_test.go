@@ -461,6 +461,18 @@ func TestCancellingTheWorkflowDropsNoEvent(t *testing.T) {
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
 
+func TestCancellingTheWorkflowAtItsStartDropsNoEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.RegisterDelayedCallback(func() {
+		b.CancelWorkflow()
+		b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceCreated, "d1", 0))
+	}, 0)
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	require.True(t, b.IsWorkflowCompleted())
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
 func TestAPendingDeletionKeepsItsGracePeriodAndSaysSo(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

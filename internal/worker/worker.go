@@ -92,7 +92,8 @@ func options(o Options, fatal chan<- error) worker.Options {
 	return worker.Options{
 		WorkflowTaskPollerBehavior: pollers,
 		ActivityTaskPollerBehavior: pollers,
-		// Re-checks wait for a shared list and may be many at a time; they cost nothing while they wait.
+		// Re-checks wait for a shared list and may be many at a time (activities bounds them to half); they cost nothing while
+		// they wait.
 		MaxConcurrentActivityExecutionSize: 2000,
 		// The default of 0 abandons activities at a shutdown. The long ones end by themselves when the worker stops.
 		WorkerStopTimeout: 4 * time.Second,
