@@ -1,0 +1,259 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/zap"
+)
+
+// SyncDialect is the version of the sync protocol in whose words errors are told; all else is the same in both.
+type SyncDialect int
+
+// The dialects.
+const (
+	// SyncDev22 is @livestore/sync-cf 0.4.0-dev.22, which wraps errors.
+	SyncDev22 SyncDialect = iota
+	// SyncV040 is @livestore/sync-cf 0.4.0.
+	SyncV040
+)
+
+// SyncBackendOptions configures a demo sync backend. The zero value is a useful one.
+type SyncBackendOptions struct {
+	// Listen is a host:port; port 0 picks a free one. Empty means 127.0.0.1:0.
+	Listen string
+	// DatabasePath is the SQLite file of events, created when missing. Empty keeps them in memory only. What was touched
+	// since the start is in memory in either case.
+	DatabasePath string
+	// Token must be the serverBypass of a client's payload, or its handshake is answered with status 400. Empty accepts all.
+	Token string
+	// Dialect of the errors.
+	Dialect SyncDialect
+	// Logger may be nil.
+	Logger *zap.Logger
+}
+
+// SyncBackend is a running demo sync backend: LiveStore's sync protocol over WebSockets, as @livestore/sync-cf speaks it on
+// Cloudflare. Any path is its endpoint. It is made for ten thousand connections: an idle one has one goroutine.
+type SyncBackend struct {
+	token   string
+	dialect SyncDialect
+	log     *zap.Logger
+	db      *syncDatabase // nil in memory
+	server  *http.Server
+	url     string
+	served  chan struct{} // closed when the server's goroutine has ended
+	working sync.WaitGroup
+
+	fault atomic.Int64 // a SyncFault
+
+	mu       sync.Mutex
+	stopping bool
+	stores   map[string]*syncStore
+	conns    map[*syncConn]struct{}
+}
+
+// StartSyncBackend opens the database and starts serving; it answers when it returns. ctx bounds the start only.
+func StartSyncBackend(ctx context.Context, o SyncBackendOptions) (*SyncBackend, error) {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	b := &SyncBackend{
+		token: o.Token, dialect: o.Dialect, log: o.Logger, served: make(chan struct{}),
+		stores: map[string]*syncStore{}, conns: map[*syncConn]struct{}{},
+	}
+	if o.DatabasePath != "" {
+		var err error
+		if b.db, err = openSyncDatabase(ctx, o.DatabasePath); err != nil {
+			return nil, fmt.Errorf("opening the demo sync backend's database: %w", err)
+		}
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the demo sync backend: %w", err), b.db.close())
+	}
+	b.url = "ws://" + listener.Addr().String()
+	b.server = &http.Server{
+		Handler:           http.HandlerFunc(b.serve),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          zap.NewStdLog(o.Logger),
+	}
+	go func() {
+		defer close(b.served)
+		if err := b.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			b.log.Error("demo sync backend stopped serving", zap.Error(err))
+		}
+	}()
+	return b, nil
+}
+
+// URL is where it answers, with the scheme ws and without a trailing slash.
+func (b *SyncBackend) URL() string { return b.url }
+
+// Stop drops all connections, waits until what they had begun is over or ctx ends, and closes the database. It must be called
+// once.
+func (b *SyncBackend) Stop(ctx context.Context) error {
+	b.mu.Lock()
+	b.stopping = true
+	b.mu.Unlock()
+	err := b.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, b.server.Close())
+	}
+	<-b.served
+	b.DropConnections()
+	idle := make(chan struct{})
+	go func() {
+		defer close(idle)
+		b.working.Wait()
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	}
+	return errors.Join(err, b.db.close())
+}
+
+// DropConnections drops all connections without a word.
+func (b *SyncBackend) DropConnections() {
+	b.mu.Lock()
+	all := make([]*syncConn, 0, len(b.conns))
+	for c := range b.conns {
+		all = append(all, c)
+	}
+	b.mu.Unlock()
+	for _, c := range all {
+		c.drop()
+	}
+}
+
+// Connections is the number of connections.
+func (b *SyncBackend) Connections() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.conns)
+}
+
+// Pulls is the number of live pulls of a store.
+func (b *SyncBackend) Pulls(storeID string) int {
+	b.mu.Lock()
+	s := b.stores[storeID]
+	b.mu.Unlock()
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pulls)
+}
+
+// ResetStore removes a store's events and gives it another backend id. Pulls go on and bring the events of the new one.
+func (b *SyncBackend) ResetStore(ctx context.Context, storeID string) error {
+	s, err := b.store(ctx, storeID)
+	if err != nil {
+		return err
+	}
+	return s.reset(ctx, b.db)
+}
+
+// serve is the handshake. What follows it has a goroutine of its own, or the server's buffers and its deep stack would stay
+// as long as the connection does.
+func (b *SyncBackend) serve(w http.ResponseWriter, r *http.Request) {
+	if b.currentFault() == SyncFaultRefuse {
+		http.Error(w, "Service unavailable", http.StatusServiceUnavailable)
+		return
+	}
+	query := r.URL.Query()
+	storeID := query.Get("storeId")
+	if storeID == "" || query.Get("transport") != "ws" {
+		http.Error(w, "Info: Sync backend endpoint for LiveStore.", http.StatusBadRequest)
+		return
+	}
+	if !b.admits(query.Get("payload")) {
+		http.Error(w, "Invalid payload", http.StatusBadRequest)
+		return
+	}
+	store, err := b.store(r.Context(), storeID)
+	if err != nil {
+		b.log.Error("demo sync backend failed to open a store", zap.Error(err))
+		http.Error(w, "Error", http.StatusInternalServerError)
+		return
+	}
+	taker := &connTaker{ResponseWriter: w}
+	ws, err := websocket.Accept(taker, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // there are no cookies to steal
+	if err != nil {
+		return // it has answered
+	}
+	ws.SetReadLimit(maxSyncMessage)
+	c := &syncConn{backend: b, store: store, ws: ws, raw: taker.conn, ctx: context.WithoutCancel(r.Context())}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopping {
+		_ = ws.CloseNow()
+		return
+	}
+	b.conns[c] = struct{}{}
+	b.working.Go(c.run)
+}
+
+// admits checks the token in the payload, which is encoded once more than the query is.
+func (b *SyncBackend) admits(encoded string) bool {
+	if b.token == "" {
+		return true
+	}
+	text, err := url.QueryUnescape(encoded)
+	if err != nil {
+		return false
+	}
+	var payload struct {
+		ServerBypass string `json:"serverBypass"`
+	}
+	return json.Unmarshal([]byte(text), &payload) == nil &&
+		subtle.ConstantTimeCompare([]byte(payload.ServerBypass), []byte(b.token)) == 1
+}
+
+// store returns the store of the id; all ids exist.
+func (b *SyncBackend) store(ctx context.Context, id string) (*syncStore, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.stores[id]; s != nil {
+		return s, nil
+	}
+	s := &syncStore{id: id, pulls: map[*syncPull]struct{}{}}
+	if b.db == nil {
+		s.backendID = newBackendID()
+	} else if err := b.db.load(ctx, s); err != nil {
+		return nil, err
+	}
+	b.stores[id] = s
+	return s, nil
+}
+
+// connTaker remembers the connection under a WebSocket.
+type connTaker struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+// Hijack implements http.Hijacker.
+func (t *connTaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	t.conn = conn
+	return conn, buffers, err
+}

@@ -1,0 +1,313 @@
+package livestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// Conn is a connection to the sync backend for one store. A Pull and any number of Pushes may run on it at the same time.
+//
+// There may be ten thousand of them, so an idle one owns little: two buffers of 4 KiB for its socket, one goroutine that
+// reads, and one timer.
+type Conn struct {
+	ws      *websocket.Conn
+	storeID string
+	payload secret
+	ping    time.Duration
+	silence time.Duration
+
+	// ctx never ends: a frame that is cut off in the middle would ruin the connection.
+	ctx     context.Context
+	start   time.Time
+	heard   atomic.Int64 // when the backend was last heard, in nanoseconds after start
+	handing atomic.Bool  // the reader waits for the pull to take a page, and hears nothing meanwhile
+	pinging atomic.Bool  // a ping is being written
+	ignored atomic.Int64
+	done    chan struct{} // closed when the connection is over
+	ended   chan struct{} // closed when the reader has returned
+
+	mu       sync.Mutex
+	err      error // why done is closed
+	timer    *time.Timer
+	requests []*request // those without an answer
+	lastID   int
+}
+
+// request is a request to the backend that waits for answers.
+type request struct {
+	id      string
+	pull    bool
+	answers chan answer // a pull's has no buffer: the reader stands still while the pull is busy; a push's holds the one answer
+}
+
+// answer is a Chunk's pages, or the end of the request.
+type answer struct {
+	pages []Page
+	err   error // of the end; nil for success
+	ended bool
+}
+
+func newConn(ctx context.Context, ws *websocket.Conn, o Options, payload secret) *Conn {
+	c := &Conn{
+		ws: ws, storeID: o.StoreID, payload: payload, ping: o.PingInterval, silence: o.SilenceTimeout,
+		ctx: ctx, start: time.Now(), done: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if c.ping <= 0 {
+		c.ping = DefaultPingInterval
+	}
+	if c.silence <= 0 {
+		c.silence = DefaultSilenceTimeout
+	}
+	c.mu.Lock()
+	c.timer = time.AfterFunc(c.ping, c.keepAlive)
+	c.mu.Unlock()
+	go c.read()
+	return c
+}
+
+// Close drops the connection without a closing handshake, which backends are slow to answer, and returns when it holds no
+// goroutine any more. A Pull or Push under way returns ErrClosed. It may be called often; it always returns nil.
+func (c *Conn) Close() error {
+	_ = c.drop(ErrClosed)
+	<-c.ended
+	return nil
+}
+
+// Ignored is the number of frames that were of an unknown kind, or for no request of ours.
+func (c *Conn) Ignored() int64 { return c.ignored.Load() }
+
+// drop ends the connection for a reason and returns the reason, which is that of the first call.
+func (c *Conn) drop(reason error) error {
+	c.mu.Lock()
+	first := c.err == nil
+	if first {
+		c.err = reason
+		close(c.done)
+		c.timer.Stop()
+	}
+	reason = c.err
+	c.mu.Unlock()
+	if first {
+		_ = c.ws.CloseNow() // there is nothing left to lose
+	}
+	return reason
+}
+
+// keepAlive pings when the connection was quiet and drops it when it was silent. It runs from a timer, as a goroutine for
+// each connection would cost more than all the rest of it.
+func (c *Conn) keepAlive() {
+	next := c.ping
+	handing := c.handing.Load() // before the clock: the reader sets the clock first
+	quiet := time.Since(c.start) - time.Duration(c.heard.Load())
+	switch {
+	case handing: // a slow handler is no silence
+	case quiet >= c.silence:
+		_ = c.drop(ErrSilence)
+		return
+	case quiet < c.ping:
+		next -= quiet
+	default:
+		next = min(next, c.silence-quiet)
+	}
+	c.mu.Lock()
+	if c.err == nil {
+		c.timer.Reset(next)
+	}
+	c.mu.Unlock()
+
+	// A ping that cannot be written, for the backend does not read, stays alone, and ends with the connection.
+	if (handing || quiet >= c.ping) && c.pinging.CompareAndSwap(false, true) {
+		if err := c.write(c.ctx, pingFrame); err != nil {
+			_ = c.drop(err)
+		}
+		c.pinging.Store(false)
+	}
+}
+
+var pingFrame = []byte(`{"_tag":"` + tagPing + `"}`)
+
+// write sends a frame. The end of ctx drops the connection when it comes in the middle.
+func (c *Conn) write(ctx context.Context, text []byte) error {
+	if err := c.ws.Write(ctx, websocket.MessageText, text); err != nil {
+		return c.lost(ctx, err)
+	}
+	return nil
+}
+
+// lost returns the reason why reading or writing failed.
+func (c *Conn) lost(ctx context.Context, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var closed websocket.CloseError
+	switch {
+	case c.err != nil:
+		return c.err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return ErrTooLarge
+	case errors.As(err, &closed):
+		return fmt.Errorf("%w: closed with status %d: %s", ErrDisconnected, closed.Code, c.payload.scrub(closed.Reason))
+	}
+	return fmt.Errorf("%w: %s", ErrDisconnected, c.payload.scrub(err.Error()))
+}
+
+// read is the connection's reader.
+func (c *Conn) read() {
+	defer close(c.ended)
+	for {
+		f, err := c.readFrame()
+		if err == nil {
+			err = c.dispatch(&f)
+		}
+		if err != nil {
+			_ = c.drop(err)
+			return
+		}
+	}
+}
+
+// buffers hold frames while they are read, so that no connection needs a buffer of its own between frames.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (c *Conn) readFrame() (frame, error) {
+	_, r, err := c.ws.Reader(c.ctx)
+	if err != nil {
+		return frame{}, c.lost(c.ctx, err)
+	}
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
+	buf.Reset()
+	if _, err := buf.ReadFrom(&hearing{c, r}); err != nil {
+		return frame{}, c.lost(c.ctx, err)
+	}
+	return decodeFrame(buf.Bytes())
+}
+
+// hearing notes each part of a frame as a sign of life: a large frame may take long to arrive.
+type hearing struct {
+	c *Conn
+	r io.Reader
+}
+
+func (h *hearing) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.c.hear()
+	return n, err
+}
+
+func (c *Conn) hear() { c.heard.Store(int64(time.Since(c.start))) }
+
+// dispatch hands a frame to the request that it answers. An error ends the connection.
+func (c *Conn) dispatch(f *frame) error {
+	switch f.Tag {
+	case tagPong:
+	case tagChunk:
+		r := c.find(f.RequestID)
+		if r == nil || !r.pull {
+			c.ignored.Add(1)
+			return nil
+		}
+		pages, err := f.pages()
+		if err != nil {
+			return err
+		}
+		c.hand(r, answer{pages: pages})
+	case tagExit:
+		r := c.forget(f.RequestID)
+		if r == nil {
+			c.ignored.Add(1)
+			return nil
+		}
+		success, err := f.outcome(c.payload)
+		if success && r.pull {
+			err = &RemoteError{Kind: "Success", Message: "a live pull ended"}
+		}
+		c.hand(r, answer{err: err, ended: true})
+	case tagDefect:
+		return &RemoteError{Kind: tagDefect, Message: c.payload.scrub(explain(f.Defect, 0))}
+	default:
+		c.ignored.Add(1)
+	}
+	return nil
+}
+
+// hand gives an answer to a request and waits until it is taken, which is the back-pressure on the backend.
+func (c *Conn) hand(r *request, a answer) {
+	c.handing.Store(true)
+	select {
+	case r.answers <- a:
+	case <-c.done:
+	}
+	c.hear() // first: see keepAlive
+	c.handing.Store(false)
+}
+
+// ask sends a request. The caller must forget it when it waits no longer.
+func (c *Conn) ask(ctx context.Context, name string, payload any, pull bool) (*request, error) {
+	r := &request{pull: pull, answers: make(chan answer, 1)}
+	if pull {
+		r.answers = make(chan answer)
+	}
+	c.mu.Lock()
+	if c.err != nil {
+		defer c.mu.Unlock()
+		return nil, c.err
+	}
+	r.id = strconv.Itoa(c.lastID)
+	c.lastID++
+	c.requests = append(c.requests, r)
+	c.mu.Unlock()
+
+	text, err := json.Marshal(struct {
+		Tag     string   `json:"_tag"`
+		ID      string   `json:"id"`
+		Name    string   `json:"tag"`
+		Payload any      `json:"payload"`
+		Headers []string `json:"headers"`
+	}{tagRequest, r.id, name, payload, []string{}})
+	if err != nil {
+		c.forget(r.id)
+		return nil, errors.New("a request cannot be encoded as JSON") // the cause may quote it
+	}
+	if err := c.write(ctx, text); err != nil {
+		c.forget(r.id)
+		return nil, c.drop(err)
+	}
+	return r, nil
+}
+
+func (c *Conn) find(id string) *request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.requests {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// forget removes a request and returns it, nil when there is none of that id any more.
+func (c *Conn) forget(id string) *request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, r := range c.requests {
+		if r.id == id {
+			c.requests = slices.Delete(c.requests, i, i+1)
+			return r
+		}
+	}
+	return nil
+}

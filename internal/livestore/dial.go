@@ -1,0 +1,96 @@
+package livestore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// handshakeTimeout bounds the way from DNS to the backend's answer. A sleeping backend needs seconds to answer.
+	handshakeTimeout   = 15 * time.Second
+	switchingProtocols = http.StatusSwitchingProtocols
+)
+
+// ownClient is for all who bring no HTTP client. The connections that it makes become WebSockets, so it keeps none idle.
+var ownClient = &http.Client{Transport: &http.Transport{
+	Proxy:               http.ProxyFromEnvironment,
+	DialContext:         (&net.Dialer{Timeout: handshakeTimeout}).DialContext,
+	TLSHandshakeTimeout: handshakeTimeout,
+	DisableKeepAlives:   true,
+}}
+
+// Dial connects to the backend within 15 s. ctx bounds the handshake only. A failure is a *DialError, or a plain error when
+// the options make no sense. The caller must end the connection: by Close, or by a Pull, which ends it when it returns.
+func Dial(ctx context.Context, o Options) (*Conn, error) {
+	var payload secret
+	if o.Payload != nil {
+		text, err := json.Marshal(o.Payload)
+		if err != nil {
+			return nil, errors.New("the sync payload cannot be encoded as JSON") // the cause may quote it
+		}
+		payload = text
+	}
+	address, err := o.address(payload)
+	if err != nil {
+		return nil, err
+	}
+	client := ownClient
+	if o.HTTPClient != nil {
+		client = o.HTTPClient
+	}
+	staying := *client
+	staying.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+	handshake, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	ws, resp, err := websocket.Dial(handshake, address, &websocket.DialOptions{HTTPClient: &staying}) //nolint:bodyclose // nobody has to
+	if err != nil {
+		status := 0
+		if resp != nil {
+			status = resp.StatusCode
+		}
+		return nil, payload.dialError(status, err)
+	}
+	if o.MaxFrame <= 0 {
+		o.MaxFrame = DefaultMaxFrame
+	}
+	ws.SetReadLimit(o.MaxFrame)
+	return newConn(context.WithoutCancel(ctx), ws, o, payload), nil
+}
+
+// address returns the URL to dial. Its errors don't quote Options.URL, which may hold a password.
+func (o Options) address(payload secret) (string, error) {
+	if o.StoreID == "" {
+		return "", errors.New("dialing a sync backend needs a store id")
+	}
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return "", errors.New("the sync backend's URL cannot be parsed")
+	}
+	switch u.Scheme {
+	case "ws", "wss", "http", "https":
+	default:
+		return "", fmt.Errorf("the sync backend's URL begins with %q, not with ws, wss, http or https", printable(u.Scheme))
+	}
+	if u.Host == "" {
+		return "", errors.New("the sync backend's URL has no host")
+	}
+	query := u.Query()
+	query.Set("storeId", o.StoreID)
+	query.Set("transport", "ws")
+	if len(payload) > 0 {
+		// The first of two encodings; the second is the query's.
+		query.Set("payload", strings.ReplaceAll(url.QueryEscape(string(payload)), "+", "%20"))
+	}
+	u.RawQuery, u.Fragment = query.Encode(), ""
+	return u.String(), nil
+}

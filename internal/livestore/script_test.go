@@ -1,0 +1,292 @@
+package livestore_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/livestore"
+)
+
+// script is a backend that says what a test tells it to.
+type script struct {
+	t        *testing.T
+	options  livestore.Options
+	requests chan *http.Request
+	received chan string // the frames of the client
+	ws       *websocket.Conn
+	ready    chan struct{}
+}
+
+func newScript(t *testing.T) *script {
+	t.Helper()
+	s := &script{t: t, requests: make(chan *http.Request, 10), received: make(chan string, 100), ready: make(chan struct{})}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests <- r
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = ws.CloseNow() }()
+		s.ws = ws
+		close(s.ready)
+		for {
+			_, text, err := ws.Read(context.WithoutCancel(r.Context()))
+			if err != nil {
+				return
+			}
+			s.received <- string(text)
+		}
+	}))
+	t.Cleanup(server.Close)
+	s.options = livestore.Options{URL: server.URL, StoreID: "store-1", Payload: payload()}
+	return s
+}
+
+// dial connects the one client of the script.
+func (s *script) dial() *livestore.Conn {
+	s.t.Helper()
+	c, err := livestore.Dial(s.t.Context(), s.options)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { require.NoError(s.t, c.Close()) })
+	<-s.ready
+	return c
+}
+
+func (s *script) say(frames ...string) {
+	s.t.Helper()
+	for _, text := range frames {
+		require.NoError(s.t, s.ws.Write(s.t.Context(), websocket.MessageText, []byte(text)))
+	}
+}
+
+// hear returns the client's next frame that is no ping.
+func (s *script) hear() string {
+	s.t.Helper()
+	for {
+		select {
+		case text := <-s.received:
+			if !strings.Contains(text, `"Ping"`) {
+				return text
+			}
+		case <-time.After(patience):
+			require.Fail(s.t, "the client said nothing")
+		}
+	}
+}
+
+// chunk is a frame with events from first to last.
+func chunk(requestID string, first, last int64, pageInfo string) string {
+	var batch []string
+	for _, e := range events(first-1, int(last-first+1)) {
+		text, _ := json.Marshal(e)
+		batch = append(batch, `{"eventEncoded":`+string(text)+`,"metadata":{"_tag":"None"}}`)
+	}
+	return `{"_tag":"Chunk","requestId":"` + requestID + `","values":[{"batch":[` + strings.Join(batch, ",") +
+		`],"pageInfo":` + pageInfo + `,"backendId":"B"}]}`
+}
+
+const noMore = `{"_tag":"NoMore"}`
+
+func TestPullAgainstScript(t *testing.T) {
+	t.Parallel()
+
+	const pullFrame = `{"_tag":"Request","id":"0","tag":"SyncWsRpc.Pull","payload":{"storeId":"store-1",` +
+		`"payload":{"instanceId":"store-1","serverBypass":"` + token + `"},"live":true,"cursor":%s},"headers":[]}`
+
+	t.Run("the frames are those of the contract", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+		require.JSONEq(t, fmt.Sprintf(pullFrame, `{"_tag":"None"}`), s.hear())
+		s.say(chunk("0", 1, 0, noMore))
+		require.JSONEq(t, `{"_tag":"Ack","requestId":"0"}`, s.hear())
+		p.page()
+	})
+
+	t.Run("a cursor is sent as the contract has it", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		pullOn(t, s.dial(), livestore.Cursor{BackendID: "B", Seq: 7}, nil)
+		require.JSONEq(t, fmt.Sprintf(pullFrame, `{"_tag":"Some","value":{"backendId":"B","eventSequenceNumber":7}}`), s.hear())
+	})
+
+	t.Run("chunks of other requests are ignored, whatever is in them", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+		s.hear()
+		s.say(chunk("9", 1, 1, noMore), `{"_tag":"Chunk","requestId":"9","values":17}`, `{"_tag":"Exit","requestId":"9"}`,
+			`{"_tag":"Pong"}`, chunk("0", 1, 2, noMore))
+		inOrder(t, p.page().Events, 1, 2)
+		require.EqualValues(t, 3, p.conn.Ignored())
+	})
+
+	t.Run("a chunk of several values is several pages and one acknowledgement", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+		s.hear()
+		s.say(`{"_tag":"Chunk","requestId":"0","values":[` +
+			`{"batch":[],"pageInfo":{"_tag":"MoreUnknown"},"backendId":"B"},{"batch":[],"pageInfo":{"_tag":"NoMore"},"backendId":"B"}]}`)
+		require.EqualValues(t, -1, p.page().Remaining)
+		require.EqualValues(t, 0, p.page().Remaining)
+		require.JSONEq(t, `{"_tag":"Ack","requestId":"0"}`, s.hear())
+		s.say(chunk("0", 1, 1, noMore))
+		require.JSONEq(t, `{"_tag":"Ack","requestId":"0"}`, s.hear())
+	})
+
+	t.Run("the acknowledgement goes after the handler has returned", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		release := make(chan struct{})
+		p := pullOn(t, s.dial(), livestore.Cursor{}, func() { <-release })
+		s.hear()
+		s.say(chunk("0", 1, 1, noMore))
+		p.page()
+		require.Never(t, func() bool { return len(s.received) > 0 }, 100*time.Millisecond, 10*time.Millisecond)
+		close(release)
+		require.JSONEq(t, `{"_tag":"Ack","requestId":"0"}`, s.hear())
+	})
+
+	t.Run("a busy handler makes the backend wait, for nothing piles up here", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		release := make(chan struct{})
+		pullOn(t, s.dial(), livestore.Cursor{}, func() { <-release })
+		defer close(release)
+		s.hear()
+		megabyte := strings.Replace(chunk("0", 1, 0, noMore), `{`, `{"padding":"`+strings.Repeat("x", 1<<20)+`",`, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		written := 0
+		for ; written < 200; written++ {
+			if s.ws.Write(ctx, websocket.MessageText, []byte(megabyte)) != nil {
+				break
+			}
+		}
+		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
+		require.Less(t, written, 100, "more than sockets hold")
+	})
+
+	t.Run("a page that was announced and does not come is silence, though pongs come", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		s.options.SilenceTimeout = 300 * time.Millisecond
+		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+		s.hear()
+		s.say(chunk("0", 1, 1, `{"_tag":"MoreKnown","remaining":250}`))
+		require.EqualValues(t, 250, p.page().Remaining)
+		stopPongs := make(chan struct{})
+		defer close(stopPongs)
+		go func() {
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stopPongs:
+					return
+				case <-tick.C:
+					_ = s.ws.Write(context.Background(), 1, []byte(`{"_tag":"Pong"}`))
+				}
+			}
+		}()
+		require.ErrorIs(t, p.end(), livestore.ErrSilence)
+	})
+
+	t.Run("live events that ran ahead and never come again are told", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		s.options.SilenceTimeout = 200 * time.Millisecond
+		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+		s.hear()
+		s.say(chunk("0", 1, 1, `{"_tag":"MoreKnown","remaining":1}`), chunk("0", 4, 5, noMore), chunk("0", 2, 2, noMore))
+		var broken *livestore.SequenceError
+		require.ErrorAs(t, p.end(), &broken)
+		require.Equal(t, livestore.SequenceError{Head: 2, Seq: 5, Parent: 4}, *broken)
+	})
+
+	t.Run("an event that the cursor has passed already is told", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{BackendID: "B", Seq: 5}, nil)
+		s.hear()
+		s.say(chunk("0", 4, 5, noMore))
+		var broken *livestore.SequenceError
+		require.ErrorAs(t, p.end(), &broken)
+	})
+
+	t.Run("an overlapping chunk brings what is new in it", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+		s.hear()
+		s.say(chunk("0", 1, 3, noMore), chunk("0", 2, 5, noMore))
+		inOrder(t, p.until(5), 1, 5)
+	})
+
+	remote := func(kind, message string) func(*testing.T, error) {
+		return func(t *testing.T, err error) {
+			var e *livestore.RemoteError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, livestore.RemoteError{Kind: kind, Message: message}, *e)
+		}
+	}
+	is := func(target error) func(*testing.T, error) {
+		return func(t *testing.T, err error) { require.ErrorIs(t, err, target) }
+	}
+	for name, test := range map[string]struct {
+		frame string
+		check func(*testing.T, error)
+	}{
+		"an interrupt": {`{"_tag":"Exit","requestId":"0","exit":{"_tag":"Failure","cause":{"_tag":"Interrupt","fiberId":1}}}`, remote("Interrupt", "")},
+		"a die":        {`{"_tag":"Exit","requestId":"0","exit":{"_tag":"Failure","cause":{"_tag":"Die","defect":"boom"}}}`, remote("Die", "boom")},
+		"a success":    {`{"_tag":"Exit","requestId":"0","exit":{"_tag":"Success"}}`, remote("Success", "a live pull ended")},
+		"the first of several causes": {`{"_tag":"Exit","requestId":"0","exit":{"_tag":"Failure","cause":{"_tag":"Sequential","left":{"_tag":"Empty"},` +
+			`"right":{"_tag":"Parallel","left":{"_tag":"Fail","error":{"_tag":"BackendIdMismatchError"}},"right":{"_tag":"Empty"}}}}}`, is(livestore.ErrBackendIDMismatch)},
+		"a mismatch in the words of the contract": {`{"_tag":"Exit","requestId":"0","exit":{"_tag":"Failure","cause":{"_tag":"Fail","error":{"cause":{` +
+			`"name":"BackendIdMismatchError","message":"…"},"_tag":"InvalidPullError"}}}}`, is(livestore.ErrBackendIDMismatch)},
+		"an error of a kind of its own": {`{"_tag":"Exit","requestId":"0","exit":{"_tag":"Failure","cause":{"_tag":"Fail","error":{"_tag":"Odd","message":"it\nis"}}}}`, remote("Odd", "it is")},
+		"a defect that quotes the payload": {
+			`{"_tag":"Defect","defect":{"message":"bad ` + token + ` in bypass-token%2Fwith%2Bsigns and bypass-token%252Fwith%252Bsigns"}}`,
+			remote("Defect", "bad [payload] in [payload] and [payload]"),
+		},
+		"no JSON":                       {`{"_tag":"Chu`, is(livestore.ErrProtocol)},
+		"no object":                     {`[1]`, is(livestore.ErrProtocol)},
+		"an exit without a result":      {`{"_tag":"Exit","requestId":"0"}`, is(livestore.ErrProtocol)},
+		"a chunk without values":        {`{"_tag":"Chunk","requestId":"0"}`, is(livestore.ErrProtocol)},
+		"a page without a backend id":   {`{"_tag":"Chunk","requestId":"0","values":[{"batch":[],"pageInfo":{"_tag":"NoMore"}}]}`, is(livestore.ErrProtocol)},
+		"a page without its info":       {`{"_tag":"Chunk","requestId":"0","values":[{"batch":[],"backendId":"B"}]}`, is(livestore.ErrProtocol)},
+		"an entry without its event":    {`{"_tag":"Chunk","requestId":"0","values":[{"batch":[{}],"pageInfo":{"_tag":"NoMore"},"backendId":"B"}]}`, is(livestore.ErrProtocol)},
+		"an event with a wrong seqNum":  {`{"_tag":"Chunk","requestId":"0","values":[{"batch":[{"eventEncoded":{"name":"x","seqNum":"1"}}],"pageInfo":{"_tag":"NoMore"},"backendId":"B"}]}`, is(livestore.ErrProtocol)},
+		"an event that follows nothing": {chunk("0", 0, 0, noMore), func(t *testing.T, err error) { require.ErrorAs(t, err, new(*livestore.SequenceError)) }},
+	} {
+		t.Run("the pull ends at "+name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t)
+			p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+			s.hear()
+			s.say(test.frame)
+			test.check(t, p.end())
+		})
+	}
+
+	t.Run("a close frame's reason is told without secrets", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
+		s.hear()
+		go func() { _ = s.ws.Close(4001, "no "+token) }()
+		err := p.end()
+		require.ErrorIs(t, err, livestore.ErrDisconnected)
+		require.ErrorContains(t, err, "status 4001: no [payload]")
+	})
+}
