@@ -25,6 +25,11 @@ build: ## Build all commands into bin/, static, VERSION= stamped into them
 test: ## Run all tests with the race detector; TESTFLAGS='-run Name -v' narrows them
 	go test -race -timeout 10m $(TESTFLAGS) ./...
 
+.PHONY: test-interop
+test-interop: ## Test the sync client against the genuine @livestore/sync-cf (Node.js 20.11, npm; installs 390 MB)
+	for d in . dev22 v040; do npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --prefix tests/interop/$$d || exit; done
+	INTEROP=1 go test -race ./tests/interop -count=1 -timeout 5m
+
 .PHONY: lint
 lint: ## Check formatting, vet, workflow determinism and .golangci.yml
 	@unformatted=$$($(GOFUMPT) -l .) || exit; \
