@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net"
 
-	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/edge"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
-	"storekeeper/internal/storemanager"
 )
 
 func main() {
@@ -25,25 +23,17 @@ func main() {
 }
 
 func run(ctx context.Context, p *process.Process) error {
-	temporal, namespace, err := p.DialTemporal()
+	clients, err := p.Clients()
 	if err != nil {
 		return err
 	}
-	defer temporal.Close()
-	manager, err := storemanager.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil)
-	if err != nil {
-		return fmt.Errorf("STORE_MANAGER_URL: %w", err)
-	}
-	auth, err := authclient.New(authclient.Options{BaseURL: string(p.Config.AuthWorkerURL), Token: string(p.Config.BypassToken)})
-	if err != nil {
-		return fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
-	}
+	defer clients.Temporal.Close()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.Config.Listen())
 	if err != nil {
 		return fmt.Errorf("the edge can't listen (set LISTEN or PORT): %w", err)
 	}
 	return edge.New(edge.Options{
-		Config: p.Config, Orchestrator: orchestrator.New(temporal, namespace), Stores: manager, AuthWorker: auth,
-		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
+		Stores: clients.Manager, AuthWorker: clients.AuthWorker, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	}).Run(ctx, l)
 }

@@ -10,11 +10,9 @@ import (
 	"github.com/go-chi/chi/v5"
 	"golang.org/x/sync/errgroup"
 
-	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/worker"
 )
 
@@ -29,30 +27,24 @@ func main() {
 }
 
 func run(ctx context.Context, p *process.Process) error {
-	temporal, namespace, err := p.DialTemporal()
+	clients, err := p.Clients()
 	if err != nil {
 		return err
 	}
-	defer temporal.Close()
-	manager, err := storemanager.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil)
-	if err != nil {
-		return fmt.Errorf("STORE_MANAGER_URL: %w", err)
-	}
-	auth, err := authclient.New(authclient.Options{BaseURL: string(p.Config.AuthWorkerURL), Token: string(p.Config.BypassToken)})
-	if err != nil {
-		return fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
-	}
+	defer clients.Temporal.Close()
 	g, ctx := errgroup.WithContext(ctx)
 	if p.Config.MetricsListen != "" {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.MetricsListen))
 		if err != nil {
 			return fmt.Errorf("METRICS_LISTEN: %w", err)
 		}
-		g.Go(func() error { return process.Serve(ctx, l, probes(p, orchestrator.New(temporal, namespace))) })
+		g.Go(func() error {
+			return process.Serve(ctx, l, probes(p, orchestrator.New(clients.Temporal, clients.Namespace)))
+		})
 	}
 	g.Go(func() error {
 		return worker.Run(ctx, worker.Options{
-			Temporal: temporal, Namespace: namespace, Manager: manager, AuthWorker: auth,
+			Temporal: clients.Temporal, Namespace: clients.Namespace, Manager: clients.Manager, AuthWorker: clients.AuthWorker,
 			Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics,
 		})
 	})

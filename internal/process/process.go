@@ -123,9 +123,9 @@ func (p *Process) close() {
 	_ = p.Log.Sync() // fails on a terminal, where there is nothing to sync
 }
 
-// DialTemporal returns a client for the SDK's own settings (TEMPORAL_* and its TOML profiles) and the namespace. It connects
+// dialTemporal returns a client for the SDK's own settings (TEMPORAL_* and its TOML profiles) and the namespace. It connects
 // at the first use, so that a process starts while Temporal is away.
-func (p *Process) DialTemporal() (client.Client, string, error) {
+func (p *Process) dialTemporal() (client.Client, string, error) {
 	opts, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
 		return nil, "", fmt.Errorf("temporal settings: %w", err)
