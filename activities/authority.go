@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -23,13 +22,9 @@ type Authority struct {
 	waiting atomic.Int32
 }
 
-const (
-	// maxWaiting bounds the re-checks that wait for a list at the same time to half of what a worker runs, so that an Auth
-	// Worker that hangs while thousands of deletions are due leaves room for everything else.
-	maxWaiting = 1000
-	// turnedAway is when a re-check that found no room comes again.
-	turnedAway = 15 * time.Second
-)
+// maxWaiting bounds the re-checks that wait for a list at the same time to half of what a worker runs, so that an Auth
+// Worker that hangs while thousands of deletions are due leaves room for everything else. The rest back off like any failure.
+const maxWaiting = 1000
 
 // AbsenceInput asks whether a workspace is gone.
 type AbsenceInput struct {
@@ -55,7 +50,7 @@ type AbsenceResult struct {
 func (a *Authority) ConfirmAbsent(ctx context.Context, in AbsenceInput) (AbsenceResult, error) {
 	defer a.waiting.Add(-1)
 	if a.waiting.Add(1) > maxWaiting {
-		return AbsenceResult{}, retryAfter(errors.New("too many re-checks wait for the auth worker"), ErrTypeUnavailable, turnedAway)
+		return AbsenceResult{}, wrap(errors.New("too many re-checks wait for the auth worker"))
 	}
 	ctx, cancel := untilStop(ctx)
 	defer cancel()

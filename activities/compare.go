@@ -43,8 +43,9 @@ type CompareInput struct {
 	RunStartedAt time.Time `json:"runStartedAt"`
 	// ApprovedPlan is the hash of the plan that may pass the guard; "" is none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
-	// ApprovedLeft is how many removals may pass the guard because they are what is left of the approved plan.
-	ApprovedLeft int `json:"approvedLeft,omitempty"`
+	// ApprovedOrphans is the size of the plan that an earlier round has found approved. Only orphans that had been sighted before
+	// the run are confirmed by it, so no more than these can be left.
+	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
 	// Confirm: a second sighting makes an orphan. Without it all stay first sightings.
 	Confirm bool `json:"confirm"`
 }
@@ -101,7 +102,7 @@ func (g Guard) verdict(p Plan, in CompareInput) string {
 		return "the authoritative list is empty: nothing is removed"
 	case p.OrphanCount == 0, p.MonitoredCount < guardMinMonitored:
 		return ""
-	case in.ApprovedPlan != "" && in.ApprovedPlan == p.Hash, p.OrphanCount <= in.ApprovedLeft:
+	case in.ApprovedPlan != "" && in.ApprovedPlan == p.Hash, p.OrphanCount <= in.ApprovedOrphans:
 		return ""
 	case lacking > g.MaxDeletes:
 		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): nothing is removed before plan %s is approved",

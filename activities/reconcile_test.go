@@ -193,7 +193,7 @@ func TestTheRestOfAnApprovedPlanPassesInLaterRounds(t *testing.T) {
 	for left, passes := range map[int]bool{9: false, 10: true} {
 		b.now = b.now.Add(time.Minute)
 		b.lister.at = b.now
-		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedLeft: left, Confirm: true})
+		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedOrphans: left, Confirm: true})
 		require.NoError(t, err)
 		var plan activities.Plan
 		require.NoError(t, v.Get(&plan))

@@ -202,8 +202,8 @@ type ReconcileInput struct {
 	// Confirm: orphans may be confirmed by this run. The runs that the edge asks for at its start only add and take note, for
 	// several edges may start within seconds.
 	Confirm bool `json:"confirm"`
-	// ApprovedLeft is how many removals of the approved plan are left for the run's later rounds.
-	ApprovedLeft int `json:"approvedLeft,omitempty"`
+	// ApprovedOrphans is the size of the approved plan once a round has found it: what is left of it may pass later rounds.
+	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
 	// Carried is nil but after continue-as-new.
 	Carried *ReconcileReport `json:"carried,omitempty"`
 }

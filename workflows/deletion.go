@@ -88,15 +88,14 @@ func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) 
 	return Result{Status: StatusDeletionCancelled, Detail: "interrupted during " + during}
 }
 
-// abandon ends a workflow that an operator cancels: its deletion is no longer pending, and nobody should be told it is.
-func (l *lifecycle) abandon(ctx workflow.Context, cause error) error {
-	if l.deletion != nil {
-		if _, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id}); err != nil {
-			return err
-		}
-		l.endDeletion(ctx, "the workflow was cancelled")
+// abandon ends the deletion of a workflow that an operator cancels: nobody should be told that it is pending. Whatever event
+// comes meanwhile is applied after it.
+func (l *lifecycle) abandon(ctx workflow.Context) error {
+	if _, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id}); err != nil {
+		return err
 	}
-	return cause
+	l.endDeletion(ctx, "the workflow was cancelled")
+	return nil
 }
 
 // endDeletion cancels a pending deletion, if there is one, and says how it ended: StatusDeletionCancelled because of why,

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -33,7 +32,10 @@ func WorkspaceLifecycle(ctx workflow.Context, in LifecycleInput) (LifecycleResul
 type lifecycle struct {
 	id string
 	// owner stands for this workflow at the store manager: the run id of the first of its runs.
-	owner   string
+	owner string
+	// events is the context of all work on events and deletions: an event that was answered 2xx takes effect even if an
+	// operator cancels the workflow, which ends a pending deletion and nothing else.
+	events  workflow.Context
 	signals workflow.ReceiveChannel
 	cancels workflow.ReceiveChannel
 
@@ -66,6 +68,7 @@ func (l *lifecycle) setup(ctx workflow.Context, in LifecycleInput) error {
 	if in.InstanceID == "" {
 		return temporal.NewNonRetryableApplicationError("instanceId is required", ErrTypeInvalid, nil)
 	}
+	l.events, _ = workflow.NewDisconnectedContext(ctx)
 	l.owner = workflow.GetInfo(ctx).WorkflowExecution.RunID
 	l.signals = workflow.GetSignalChannel(ctx, ApplyEvent)
 	l.cancels = workflow.GetSignalChannel(ctx, CancelDeletion)
@@ -78,7 +81,7 @@ func (l *lifecycle) setup(ctx workflow.Context, in LifecycleInput) error {
 			l.deliveries[d.DeliveryID] = &delivery{event: Event{DeliveryID: d.DeliveryID}, done: true, result: d.Result}
 			l.delivered = append(l.delivered, l.deliveries[d.DeliveryID])
 		}
-		l.startDeletion(ctx, in.Carried.Deletion, nil)
+		l.startDeletion(l.events, in.Carried.Deletion, nil)
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, ApplyEvent, l.handleEvent,
 		workflow.UpdateHandlerOptions{Validator: l.validateEvent, Description: "Apply an event of the workspace and answer its outcome."})
@@ -89,25 +92,27 @@ func (l *lifecycle) run(ctx workflow.Context) error {
 	if err := l.awaitFirstEvent(ctx); err != nil && !l.hasEvent() {
 		return err
 	}
-	// An event that was answered 2xx takes effect even if an operator cancels the workflow: that ends a pending deletion only.
-	events, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
 	for {
 		l.drainSignals(ctx)
 		switch {
 		case len(l.inbox) > 0:
 			next := l.inbox[0]
 			l.inbox = l.inbox[1:]
-			l.apply(events, next)
+			l.apply(l.events, next)
 		case l.deletion != nil && l.deletion.done:
-			l.finishDeletion(events)
+			l.finishDeletion(l.events)
 		case l.deletion == nil && workflow.AllHandlersFinished(ctx):
-			return nil
+			return ctx.Err() // nil unless an operator cancelled the workflow
 		case l.shouldContinueAsNew(ctx):
 			return l.continueAsNew(ctx)
 		default:
 			if err := workflow.Await(ctx, func() bool { return l.hasWork(ctx) }); err != nil {
-				return l.abandon(events, err)
+				if l.deletion == nil {
+					return err
+				}
+				if err := l.abandon(l.events); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -291,6 +296,10 @@ func (l *lifecycle) deleted(ctx workflow.Context, d *delivery) (Result, error) {
 }
 
 func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.DeletionResult) Result {
+	if l.deletion != nil && l.deletion.DeleteAt.Before(res.DeleteAt) {
+		// The store manager has cleared the mark of the one before, which is about to end, and has set a new one.
+		l.endDeletion(ctx, "a newer deletion took its place")
+	}
 	if l.deletion != nil {
 		p := &l.deletion.PendingDeletion
 		if d.event.Timestamp.After(p.EventAt) {
@@ -327,7 +336,10 @@ func (l *lifecycle) hold(ctx workflow.Context, ev Event) (Result, error) {
 		InstanceID: l.id, Reason: ev.Hold.Reason, Actor: ev.Hold.Actor, ExpiresAt: expires,
 	})
 	if err != nil {
-		return Result{}, errors.Join(err, l.keepWithoutHold(ctx))
+		if keepErr := l.keepWithoutHold(ctx); keepErr != nil {
+			workflow.GetLogger(ctx).Error("pending deletion not cancelled", "error", keepErr)
+		}
+		return Result{}, err
 	}
 	if !kept.Monitored {
 		l.endDeletion(ctx, "the store is already stopped")

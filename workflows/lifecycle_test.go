@@ -73,6 +73,15 @@ func (k *flakyKeeper) Stop(ctx context.Context, r storemanager.StopRequest) (sto
 	return k.Registry.Stop(ctx, r)
 }
 
+func (k *flakyKeeper) CancelDeletion(ctx context.Context, id string) (storemanager.Store, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.down {
+		return storemanager.Store{}, errors.New("connection refused")
+	}
+	return k.Registry.CancelDeletion(ctx, id)
+}
+
 func (k *flakyKeeper) setDown(down bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -559,4 +568,37 @@ func TestTheWorkflowContinuesAsNewWhenTemporalSuggestsIt(t *testing.T) {
 	require.ErrorAs(t, b.GetWorkflowError(), &next)
 	require.Contains(t, next.Error(), "continue as new")
 	require.NotNil(t, b.get().Deletion, "the deletion stays pending for the next run")
+}
+
+func TestAnEventThatComesWhileACancelledWorkflowEndsIsApplied(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	hold := b.event(workflows.StoreHold, "h", 0)
+	hold.Hold = &workflows.Cancellation{Reason: "audit", Actor: "ann"}
+	b.RegisterDelayedCallback(func() { b.store.setDown(true); b.CancelWorkflow() }, time.Hour)
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, hold) }, time.Hour+5*time.Second)
+	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, time.Hour+20*time.Second)
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	require.True(t, temporal.IsCanceledError(b.GetWorkflowError()))
+	require.NotNil(t, b.get().Hold)
+	require.Nil(t, b.get().Deletion)
+}
+
+func TestAHoldThatCanNeverBePlacedIsRefusedAsSuch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	hold := b.event(workflows.StoreHold, "h", 0)
+	soon := b.start.Add(time.Hour + time.Nanosecond) // over by the time the registry sees it: it keeps microseconds
+	hold.Hold = &workflows.Cancellation{Reason: "audit", Actor: "ann", ExpiresAt: &soon}
+	refused := b.send(time.Hour, hold)
+	result := b.run()
+	var app *temporal.ApplicationError
+	require.ErrorAs(t, refused.err, &app)
+	require.Equal(t, workflows.ErrTypeInvalid, app.Type())
+	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status, "who asks for a hold wants the store to stay")
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }

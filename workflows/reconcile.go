@@ -50,7 +50,7 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 // round compares, repairs what the bounded plan holds, and says whether another round is worth it.
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	plan, err := compareLists(ctx, activities.CompareInput{
-		RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan, ApprovedLeft: r.in.ApprovedLeft, Confirm: r.in.Confirm,
+		RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan, ApprovedOrphans: r.in.ApprovedOrphans, Confirm: r.in.Confirm,
 	})
 	if err != nil {
 		return false, err
@@ -79,8 +79,9 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.FailedRemovals += res.Failed
 		progress += res.Requested
 		if r.in.ApprovedPlan == plan.Hash {
-			// The rest of this very plan, which the next round finds under another hash.
-			r.in.ApprovedLeft = plan.OrphanCount - len(plan.Orphans)
+			// The next round finds the rest of this very plan under another hash, and may find some of this round's again: a
+			// requested deletion takes a moment to become pending.
+			r.in.ApprovedOrphans = plan.OrphanCount
 		}
 	}
 	left := plan.MissingCount > len(plan.Missing) || plan.Guard == "" && plan.OrphanCount > len(plan.Orphans)

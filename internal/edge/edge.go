@@ -96,7 +96,9 @@ type Server struct {
 
 	// refused counts the events that the outage under way has cost, 0: there is none. outage wakes Run when one begins.
 	refused atomic.Int64
-	outage  chan struct{}
+	// refusedAt is when the newest event was refused, in Unix nanoseconds; 0 once another has been taken.
+	refusedAt atomic.Int64
+	outage    chan struct{}
 	// draining is closed when the shutdown begins.
 	draining chan struct{}
 

@@ -150,7 +150,7 @@ func (s *Server) checkWay(ctx context.Context, c *healthChecks) {
 	wg.Go(func() { c.Workers = s.checks.workers.get(ctx, checkAge) })
 	wg.Go(func() { c.StoreManager = s.checks.storeManager.get(ctx, checkAge) })
 	wg.Wait()
-	if c.Temporal.OK && s.refused.Load() > 0 {
+	if c.Temporal.OK && s.refusing() {
 		// It answers, but takes nothing: its disk may be full.
 		c.Temporal.OK, c.Temporal.Error = false, "Temporal takes no events"
 	}

@@ -17,6 +17,7 @@ var errStillRefusing = errors.New("events were refused after the run was request
 // noteOutage remembers that an event had to be refused. It reports the first of an outage alone: the rest are in the
 // metrics.
 func (s *Server) noteOutage(ctx context.Context, err error) {
+	s.refusedAt.Store(time.Now().UnixNano())
 	if s.refused.Add(1) > 1 {
 		return
 	}
@@ -65,23 +66,42 @@ func (s *Server) repair(ctx context.Context) error {
 	if err := s.orchestrator.Reachable(reach); err != nil {
 		return err
 	}
-	paused, note, err := s.orchestrator.SchedulePaused(reach)
-	switch {
-	case err != nil:
+	requested, err := s.requestReconcile(ctx, reach)
+	if err != nil {
 		return err
-	case paused:
-		// Whoever paused reconciliation has a reason, which a restart of the edge does not know.
-		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, note))
-	case s.config.ReconcileEnabled:
-		if err := s.orchestrator.RequestReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerEdge}); err != nil {
-			return err
-		}
 	}
-	if !s.refused.CompareAndSwap(refused, 0) {
+	if !requested && s.refusing() || !s.refused.CompareAndSwap(refused, 0) {
 		return errStillRefusing
 	}
 	if refused > 0 {
-		s.log.Info("temporal is back, webhooks are taken again", zap.Int64("refused", refused))
+		s.log.Info("temporal is back", zap.Int64("refused", refused))
 	}
 	return nil
+}
+
+// requestReconcile says whether it did: not when reconciliation is disabled or paused. Whoever paused it has a reason, which a
+// restart of the edge does not know.
+func (s *Server) requestReconcile(ctx, reach context.Context) (bool, error) {
+	if !s.config.ReconcileEnabled {
+		return false, nil
+	}
+	paused, note, err := s.orchestrator.SchedulePaused(reach)
+	switch {
+	case err != nil:
+		return false, err
+	case paused:
+		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, note))
+		return false, nil
+	}
+	return true, s.orchestrator.RequestReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerEdge})
+}
+
+// refusalMemory is how long a refused event speaks against readiness when no other has been taken since: an edge that is not
+// ready gets none that could prove the contrary.
+const refusalMemory = 10 * time.Second
+
+// refusing says whether the newest event was refused, and lately.
+func (s *Server) refusing() bool {
+	at := s.refusedAt.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < refusalMemory
 }

@@ -136,6 +136,7 @@ func (s *Server) apply(ctx context.Context, ev workflows.Event) (workflows.Resul
 		s.noteOutage(ctx, err)
 		return workflows.Result{}, unavailable
 	}
+	s.refusedAt.Store(0)
 	return result, nil
 }
 
