@@ -78,6 +78,7 @@ func TestRunRequestsNoReconcileWhenItIsDisabled(t *testing.T) {
 	f.temporal.set(func(o *fakeOrchestrator) { o.down = true })
 	require.Equal(t, 503, f.send(t, event("workspace.created")).status)
 	f.temporal.set(func(o *fakeOrchestrator) { o.down = false })
+	require.Equal(t, 200, f.send(t, event("workspace.created")).status)
 	require.Eventually(t, func() bool { return f.refused.Load() == 0 }, 30*time.Second, time.Millisecond, "the outage is over all the same")
 	stop()
 	require.Empty(t, f.temporal.requested)
