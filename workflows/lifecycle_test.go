@@ -602,3 +602,46 @@ func TestAHoldThatCanNeverBePlacedIsRefusedAsSuch(t *testing.T) {
 	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status, "who asks for a hold wants the store to stay")
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
+
+func TestCancellingAWorkflowThatContinuedAsNewLeavesNoMarkBehind(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	_, err := b.store.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: storeID, At: b.start, DeleteAt: b.start.Add(2 * time.Hour), Owner: "first-run",
+	})
+	require.NoError(t, err)
+	b.RegisterDelayedCallback(func() {
+		b.store.setDown(true)
+		b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceCreated, "older", -time.Minute))
+	}, time.Minute)
+	b.RegisterDelayedCallback(b.CancelWorkflow, time.Minute+10*time.Second)
+	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, time.Minute+20*time.Second)
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID, Carried: &workflows.CarriedForward{
+		Owner:    "first-run",
+		Deletion: workflows.PendingDeletion{EventAt: b.start, DeleteAt: b.start.Add(2 * time.Hour), Source: workflows.SourceWebhook},
+	}})
+	require.True(t, temporal.IsCanceledError(b.GetWorkflowError()))
+	require.Nil(t, b.get().Deletion)
+}
+
+func TestANewerDeletionThatMeetsTheEndOfAnOlderOneIsCarriedOut(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.auth.listed[storeID] = true
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	// The re-check finds the workspace listed; the mark is cleared, but the workflow does not hear of it yet.
+	b.RegisterDelayedCallback(func() { b.store.setDown(true) }, 23*time.Hour)
+	b.RegisterDelayedCallback(func() {
+		_, err := b.store.Registry.CancelDeletion(t.Context(), storeID)
+		require.NoError(t, err)
+		b.auth.set(func(f *fakeAuthWorker) { delete(f.listed, storeID) })
+	}, 24*time.Hour+5*time.Second)
+	again := b.send(24*time.Hour+10*time.Second, b.event(workflows.WorkspaceDeleted, "d2", 24*time.Hour))
+	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 24*time.Hour+30*time.Second)
+	result := b.run()
+	require.Equal(t, workflows.StatusDeletionScheduled, again.Status)
+	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Equal(t, storemanager.StateStopped, b.get().State)
+}

@@ -125,3 +125,20 @@ func TestDrainingIsNotReady(t *testing.T) {
 	require.JSONEq(t, `{"status":"not ready","reasons":["shutting down"]}`, resp.body)
 	require.Equal(t, 200, f.do(t, http.MethodGet, "/livez", "").status)
 }
+
+func TestAnEdgeThatTakesEventsIsReadyWhileItsRepairWaitsForALongRun(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.temporal.requested = make(chan workflows.ReconcileInput) })
+	f.outagePoll = time.Millisecond
+	_, stop := f.run(t)
+	edgeRequest(t, f)
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = true })
+	require.Equal(t, 503, f.send(t, event("workspace.created")).status)
+	require.Equal(t, 503, f.do(t, http.MethodGet, "/readyz", "").status)
+	f.temporal.set(func(o *fakeOrchestrator) { o.down = false })
+	require.Equal(t, 200, f.send(t, event("workspace.created")).status)
+	require.Eventually(t, func() bool { return f.do(t, http.MethodGet, "/readyz", "").status == 200 }, 30*time.Second, 10*time.Millisecond)
+	require.Positive(t, f.refused.Load(), "the repair is still owed")
+	edgeRequest(t, f)
+	stop()
+}
