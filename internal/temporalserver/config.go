@@ -75,15 +75,14 @@ func serverOptions(addrs addresses, db *config.SQL, logger log.Logger) []tempora
 // Task priorities need nothing: they are on by default (matching.useNewMatcher).
 func dynamicConfig() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
-		// At the default of 20 polls a second, each hand-over of a task within the server waits up to 50 ms. With these a
-		// workflow with one activity takes 20 ms instead of 100. A poll happens only when there is something to do, so an
-		// idle server pays nothing.
+		// At the default of 20 polls a second, each hand-over of a task within the server waits up to 50 ms. A poll
+		// happens only when there is something to do, so an idle server pays nothing.
 		dynamicconfig.TransferProcessorMaxPollRPS.Key():   2000,
 		dynamicconfig.TimerProcessorMaxPollRPS.Key():      2000,
 		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 2000,
 
 		// Partitions spread a task queue over matching nodes. On one node a task and the worker that waits for it land
-		// on different ones of the default four and are brought together late: tails of 100 ms alone and 2 s under load.
+		// on different ones of the default four and are brought together late.
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
 

@@ -129,7 +129,7 @@ func TestGoldenHistoriesReplay(t *testing.T) {
 	}
 }
 
-// TestRecordGoldenHistories records what is missing; with -record it records all anew.
+// TestRecordGoldenHistories records all of them anew, and only with -record.
 func TestRecordGoldenHistories(t *testing.T) { //nolint:paralleltest // it writes what the other test reads
 	if !*record {
 		t.Skip("records only with -record (make golden)")
