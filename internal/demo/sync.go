@@ -56,7 +56,8 @@ type SyncBackend struct {
 	served  chan struct{} // closed when the server's goroutine has ended
 	working sync.WaitGroup
 
-	fault atomic.Int64 // a SyncFault
+	fault      atomic.Int64 // a SyncFault
+	handshakes handshakes
 
 	mu       sync.Mutex
 	stopping bool
@@ -91,6 +92,7 @@ func StartSyncBackend(ctx context.Context, o SyncBackendOptions) (*SyncBackend, 
 		Handler:           http.HandlerFunc(b.serve),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
+		ConnState:         b.handshakes.follow,
 		ErrorLog:          zap.NewStdLog(o.Logger),
 	}
 	go func() {
@@ -150,6 +152,10 @@ func (b *SyncBackend) Connections() int {
 	return len(b.conns)
 }
 
+// PeakHandshakes is the greatest number of handshakes that were under way at the same time since the last call: of connections
+// that were neither closed nor answered with a WebSocket yet.
+func (b *SyncBackend) PeakHandshakes() int { return b.handshakes.takePeak() }
+
 // Pulls is the number of live pulls of a store.
 func (b *SyncBackend) Pulls(storeID string) int {
 	b.mu.Lock()
@@ -195,7 +201,7 @@ func (b *SyncBackend) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Error", http.StatusInternalServerError)
 		return
 	}
-	taker := &connTaker{ResponseWriter: w}
+	taker := &connTaker{ResponseWriter: w, handshakes: &b.handshakes}
 	ws, err := websocket.Accept(taker, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // there are no cookies to steal
 	if err != nil {
 		return // it has answered
@@ -245,15 +251,53 @@ func (b *SyncBackend) store(ctx context.Context, id string) (*syncStore, error) 
 	return s, nil
 }
 
-// connTaker remembers the connection under a WebSocket.
-type connTaker struct {
-	http.ResponseWriter
-	conn net.Conn
+// handshakes counts the connections that are not yet WebSockets.
+type handshakes struct {
+	mu        sync.Mutex
+	now, peak int
 }
 
-// Hijack implements http.Hijacker.
+func (h *handshakes) add(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now += n
+	h.peak = max(h.peak, h.now)
+}
+
+// follow is the server's ConnState. The end of a handshake that succeeds would come too late here: the client has its answer
+// by then, and may have begun the next one.
+func (h *handshakes) follow(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		h.add(+1)
+	case http.StateClosed:
+		h.add(-1)
+	default: // nothing begins or ends
+	}
+}
+
+func (h *handshakes) takePeak() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	peak := h.peak
+	h.peak = h.now
+	return peak
+}
+
+// connTaker ends a handshake, and remembers the connection under the WebSocket.
+type connTaker struct {
+	http.ResponseWriter
+	handshakes *handshakes
+	conn       net.Conn
+}
+
+// Hijack implements http.Hijacker. It is what sends the answer.
 func (t *connTaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	t.handshakes.add(-1)
 	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	if err != nil {
+		t.handshakes.add(+1) // it goes on, until the server closes the connection
+	}
 	t.conn = conn
 	return conn, buffers, err
 }

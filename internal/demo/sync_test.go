@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -285,6 +286,29 @@ func TestSyncBackend(t *testing.T) {
 				strings.Repeat("x", 500_000), n+1, n))
 			require.Contains(t, pusher.next(), pushed[1:10])
 		}
+	})
+
+	t.Run("handshakes count until they are over", func(t *testing.T) {
+		t.Parallel()
+		b := setupSync(t, demo.SyncBackendOptions{})
+		var silent []net.Conn
+		for n := range 3 {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(b.URL(), "ws://"))
+			require.NoError(t, err)
+			silent = append(silent, conn)
+			require.Eventually(t, func() bool { return b.PeakHandshakes() == n+1 }, 10*time.Second, time.Millisecond)
+		}
+		b.connect()
+		require.Equal(t, 4, b.PeakHandshakes(), "that one and the silent ones")
+		require.Equal(t, 3, b.PeakHandshakes(), "the silent ones go on")
+		for _, conn := range silent {
+			require.NoError(t, conn.Close())
+		}
+		require.Eventually(t, func() bool { return b.PeakHandshakes() == 0 }, 10*time.Second, time.Millisecond)
+		b.connect()
+		require.Equal(t, 1, b.PeakHandshakes())
+		require.Zero(t, b.PeakHandshakes())
+		require.Equal(t, 2, b.Connections())
 	})
 
 	t.Run("a connection that is dropped leaves nothing", func(t *testing.T) {
