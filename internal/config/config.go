@@ -25,9 +25,17 @@ type Config struct {
 	MetricsListen      HostPort `env:"METRICS_LISTEN" accepts:"host:port" doc:"Where cmd/worker serves /metrics, /livez and /readyz. Empty means nowhere."`
 
 	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the store manager answers. cmd/standalone has its own."`
-	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper" oneof:"storekeeper" doc:"The kind of store manager behind STORE_MANAGER_URL."`
+	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper or node" oneof:"storekeeper,node" doc:"Who monitors the stores: cmd/storemanager itself (and cmd/standalone), or an existing Node multi-store server that it drives."`
+	NodeServerURL    URL    `env:"NODE_SERVER_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where that Node server answers. Required with STORE_MANAGER_KIND=node."`
+	NodeServerSecret Secret `env:"NODE_SERVER_WEBHOOK_SECRET" accepts:"a secret without white space" doc:"What that Node server wants in X-Webhook-Secret. Required with STORE_MANAGER_KIND=node."`
 	StoreDataPath    string `env:"STORE_DATA_PATH" envDefault:"./data" accepts:"a directory" doc:"Where the registry lies. cmd/standalone has --data-dir instead."`
 	StoreIDs         IDs    `env:"STORE_IDS" accepts:"store ids (3 to 64 letters, digits, _ and -, the first a letter or digit) separated by commas" doc:"Stores that are always monitored: ensured at the store manager's start and pinned against every deletion; taking one out of the list releases it."`
+
+	SyncURL         SyncURL  `env:"LIVESTORE_SYNC_URL" accepts:"a ws, wss, http or https URL without credentials and fragment" doc:"The sync backend that stores are monitored at. Empty: stores are registered and not monitored, unless they have a URL of their own."`
+	SyncURLs        SyncURLs `env:"STORE_<ID>_SYNC_URL" accepts:"a ws, wss, http or https URL without credentials and fragment" doc:"The sync backend of one store. <ID> is the store's id, as it is or in capitals with _ for -."`
+	SyncMaxDials    Positive `env:"LIVESTORE_SYNC_MAX_DIALS" envDefault:"64" accepts:"a whole number, at least 1" doc:"How many connections to one sync backend are made at the same time."`
+	EventSinkURL    URL      `env:"EVENT_SINK_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the events of all stores are posted, in batches, signed as Standard Webhooks are. Empty: they are only logged."`
+	EventSinkSecret Secret   `env:"EVENT_SINK_SECRET" accepts:"whsec_ and 24 to 64 bytes in base64" doc:"What the batches are signed with. Required with EVENT_SINK_URL."`
 
 	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"2s" min:"0s" accepts:"a duration such as 2s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202."`
 	DeletionGracePeriod time.Duration `env:"DELETION_GRACE_PERIOD" envDefault:"24h" min:"0s" accepts:"a duration such as 24h, at least 0s (0s deletes at once)" doc:"How long a deleted workspace's store is kept. The worker's value counts."`
@@ -70,7 +78,7 @@ func (c *Config) Listen() string {
 
 // Secrets are all values that must never be shown, for the redaction of logs and of Sentry.
 func (c *Config) Secrets() []string {
-	all := []string{string(c.BypassToken), string(c.SentryDSN)}
+	all := []string{string(c.BypassToken), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret)}
 	for _, s := range c.WebhookSecrets {
 		all = append(all, string(s))
 	}

@@ -65,6 +65,13 @@ func TestABadValueIsOneLineThatNamesTheVariableTheValueAndWhatIsAccepted(t *test
 		"STORE_MANAGER_KIND=mainframe":          `STORE_MANAGER_KIND="mainframe" is not accepted`,
 		"SERVER_BYPASS_TOKEN=two words":         `SERVER_BYPASS_TOKEN=[redacted] is not accepted: want a token without white space`,
 		"WEBHOOK_SECRET=one,,two":               `WEBHOOK_SECRET=[redacted] is not accepted`,
+		"LIVESTORE_SYNC_URL=//host":             `LIVESTORE_SYNC_URL=[redacted] is not accepted: want a ws, wss, http or https URL`,
+		"LIVESTORE_SYNC_URL=ws://me:pw@host":    `LIVESTORE_SYNC_URL=[redacted] is not accepted`,
+		"LIVESTORE_SYNC_MAX_DIALS=0":            `LIVESTORE_SYNC_MAX_DIALS="0" is not accepted: want a whole number, at least 1`,
+		"STORE_ws-1_SYNC_URL=ftp://host":        `STORE_ws-1_SYNC_URL=[redacted] is not accepted: want a ws, wss`,
+		"STORE_a b c_SYNC_URL=ws://host":        `STORE_a b c_SYNC_URL=[redacted] is not accepted`,
+		"EVENT_SINK_URL=https://sink":           `EVENT_SINK_URL and EVENT_SINK_SECRET need each other`,
+		"STORE_MANAGER_KIND=node":               `STORE_MANAGER_KIND=node needs NODE_SERVER_URL and NODE_SERVER_WEBHOOK_SECRET`,
 	} {
 		t.Run(given, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +79,48 @@ func TestABadValueIsOneLineThatNamesTheVariableTheValueAndWhatIsAccepted(t *test
 			require.ErrorContains(t, err, want)
 			require.NotContains(t, err.Error(), "\n")
 		})
+	}
+}
+
+func TestTheSinksSecretMustBeAStandardWebhooksKey(t *testing.T) {
+	t.Parallel()
+	sink := append(complete, "EVENT_SINK_URL=https://sink.example.com/events")
+	_, err := config.Load(append(sink, "EVENT_SINK_SECRET=whsec_"+strings.Repeat("QUJD", 8)), config.RoleStoreManager)
+	require.NoError(t, err)
+	for _, bad := range []string{"plain-secret", "whsec_QUJD", "whsec_not/base64!" + strings.Repeat("A", 40)} {
+		_, err := config.Load(append(sink, "EVENT_SINK_SECRET="+bad), config.RoleStoreManager)
+		require.ErrorContains(t, err, "EVENT_SINK_SECRET=[redacted] is not accepted: want whsec_ and 24 to 64 bytes in base64")
+		require.NotContains(t, err.Error(), bad)
+	}
+}
+
+func TestAStoreMayHaveASyncBackendOfItsOwn(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(append(complete,
+		"LIVESTORE_SYNC_URL=wss://sync.example.com/path?x=1", "STORE_ws-1_SYNC_URL=ws://one", "STORE_MY_STORE_SYNC_URL=ws://two",
+		"STORE_IDS=ws-3", "STORE__SYNC_URL=not about a store",
+	), config.RoleStandalone)
+	require.NoError(t, err)
+	for id, want := range map[string]string{
+		"ws-1": "ws://one", "my-store": "ws://two", "My_Store": "ws://two", "MY_STORE": "ws://two", "WS-1": "wss://sync.example.com/path?x=1",
+	} {
+		require.Equal(t, want, c.StoreSyncURL(id), id)
+	}
+	c, err = config.Load(complete, config.RoleStandalone)
+	require.NoError(t, err)
+	require.Empty(t, c.StoreSyncURL("ws-1"))
+}
+
+func TestANodeServerIsDrivenByTheStoreManagerAlone(t *testing.T) {
+	t.Parallel()
+	node := append(complete, "STORE_MANAGER_KIND=node", "NODE_SERVER_URL=http://node:3003", "NODE_SERVER_WEBHOOK_SECRET=secret", "STORE_MANAGER_URL=http://sm")
+	for _, role := range []config.Role{config.RoleStoreManager, config.RoleStandalone} {
+		_, err := config.Load(node, role)
+		require.NoError(t, err)
+	}
+	for _, role := range []config.Role{config.RoleWebhook, config.RoleWorker} {
+		_, err := config.Load(node, role)
+		require.ErrorContains(t, err, "STORE_MANAGER_KIND=node is not accepted here: set it for cmd/storemanager")
 	}
 }
 

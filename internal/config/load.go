@@ -32,6 +32,8 @@ func Load(environ []string, role Role) (*Config, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	problems = append(problems, c.readSyncURLs(vars)...)
+	problems = append(problems, c.conflicts(role)...)
 	var missing []string
 	for field, value := range fields(&c) {
 		name := field.Tag.Get("env")
@@ -78,7 +80,8 @@ func problem(field reflect.StructField, value string) string {
 		shown = shown[:80] + "…"
 	}
 	switch field.Type {
-	case reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](), reflect.TypeFor[URL](): // a URL may hold a password
+	case reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](),
+		reflect.TypeFor[URL](), reflect.TypeFor[SyncURL](), reflect.TypeFor[SyncURLs](): // a URL may hold a password
 		shown = redacted
 	}
 	return fmt.Sprintf("%s=%s is not accepted: want %s", field.Tag.Get("env"), shown, field.Tag.Get("accepts"))
@@ -151,6 +154,19 @@ func (c *Count) UnmarshalText(text []byte) error {
 		return fmt.Errorf("no count")
 	}
 	*c = Count(n)
+	return nil
+}
+
+// Positive is a number that is at least 1.
+type Positive int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Positive) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 {
+		return fmt.Errorf("no positive number")
+	}
+	*p = Positive(n)
 	return nil
 }
 
