@@ -132,28 +132,53 @@ func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (E
 	}
 	for p.Next < len(in.IDs) {
 		batch := in.IDs[p.Next:min(p.Next+ensureBatch, len(in.IDs))]
-		requests := make([]storemanager.EnsureRequest, len(batch))
-		for i, id := range batch {
-			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: "reconcile/" + in.RunID}
-		}
-		results, err := r.Manager.EnsureBatch(ctx, requests)
+		result, err := r.ensure(ctx, in, batch, p)
 		if err != nil {
 			return EnsureMissingResult{}, wrap(err)
 		}
-		for _, res := range results {
-			switch res.Outcome {
-			case storemanager.EnsureCreated, storemanager.EnsureExists:
-				p.Result.Added++
-			case storemanager.EnsureStale:
-				p.Result.Stale++
-			case storemanager.EnsureInvalid:
-				p.Result.Failed++
-			}
-		}
+		p.Result.Added += result.Added
+		p.Result.Stale += result.Stale
+		p.Result.Failed += result.Failed
 		p.Next += len(batch)
 		activity.RecordHeartbeat(ctx, p)
 	}
 	return p.Result, nil
+}
+
+// ensure ensures the stores of one batch. A store manager that is slow does a part at a time: those that it says to ask for again
+// are asked for again, as long as others get done.
+func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []string, p ensureProgress) (EnsureMissingResult, error) {
+	var done EnsureMissingResult
+	for len(ids) > 0 {
+		requests := make([]storemanager.EnsureRequest, len(ids))
+		for i, id := range ids {
+			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: "reconcile/" + in.RunID}
+		}
+		results, err := r.Manager.EnsureBatch(ctx, requests)
+		if err != nil {
+			return done, err
+		}
+		var again []string
+		for i, res := range results {
+			switch res.Outcome {
+			case storemanager.EnsureCreated, storemanager.EnsureExists:
+				done.Added++
+			case storemanager.EnsureStale:
+				done.Stale++
+			case storemanager.EnsureInvalid:
+				done.Failed++
+			case storemanager.EnsureFailed:
+				again = append(again, ids[i])
+			}
+		}
+		if len(again) == len(ids) {
+			done.Failed += len(again)
+			return done, nil
+		}
+		ids = again
+		activity.RecordHeartbeat(ctx, p)
+	}
+	return done, nil
 }
 
 // RequestDeletionsInput names confirmed orphans.

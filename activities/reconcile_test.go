@@ -357,6 +357,37 @@ func TestADeletionKnownSinceTheListWasFetchedWins(t *testing.T) {
 	require.Equal(t, activities.EnsureMissingResult{Added: 1, Stale: 1}, res)
 }
 
+// slowManager ensures at most some stores of each batch, and those whose turn never comes not at all.
+type slowManager struct {
+	activities.ReconcileKeeper
+	atOnce int
+	never  string
+}
+
+func (m slowManager) EnsureBatch(_ context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
+	results := make([]storemanager.EnsureResult, len(rs))
+	done := 0
+	for i, r := range rs {
+		results[i] = storemanager.EnsureResult{StoreID: r.StoreID, Outcome: storemanager.EnsureFailed}
+		if done < m.atOnce && r.StoreID != m.never {
+			results[i].Outcome = storemanager.EnsureCreated
+			done++
+		}
+	}
+	return results, nil
+}
+
+func TestASlowStoreManagerIsAskedAgainAsLongAsItGetsOn(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.act.Manager = slowManager{b.act.Manager, 3, ids(7, 8)[0]}
+	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(0, 250), ListAt: b.now, RunID: "r"})
+	require.NoError(t, err)
+	var res activities.EnsureMissingResult
+	require.NoError(t, v.Get(&res))
+	require.Equal(t, activities.EnsureMissingResult{Added: 249, Failed: 1}, res)
+}
+
 func TestOneOrphanThatFailsStopsNoneOfTheOthers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -59,6 +59,8 @@ type EnsureResult struct {
 	// Created: the store was not monitored before. Existing: it was. Neither: a newer deletion is known.
 	Created  bool `json:"created,omitempty"`
 	Existing bool `json:"existing,omitempty"`
+	// Connection is the state of the store's live subscription right after the call; "" when the store is not monitored.
+	Connection string `json:"connection,omitempty"`
 }
 
 // EnsureStore makes the store monitored unless a newer deletion is known.
@@ -72,7 +74,7 @@ func (s *Stores) EnsureStore(ctx context.Context, in EnsureInput) (EnsureResult,
 	}
 	return EnsureResult{
 		Created:  res.Outcome == storemanager.EnsureCreated,
-		Existing: res.Outcome == storemanager.EnsureExists,
+		Existing: res.Outcome == storemanager.EnsureExists, Connection: string(res.Connection),
 	}, nil
 }
 

@@ -130,6 +130,9 @@ type Result struct {
 	DeleteAt *time.Time `json:"deleteAt,omitempty"`
 	// Detail is a sentence for people; "" where Status says it all.
 	Detail string `json:"detail,omitempty"`
+	// Connection is the state of the store's live subscription at that moment, in the words of the store manager; "" but after
+	// an ensure. Nobody waits for the sync backend, so a new store is still "connecting".
+	Connection string `json:"connection,omitempty"`
 }
 
 // States of a LifecycleStatus.

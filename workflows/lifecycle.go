@@ -264,9 +264,9 @@ func (l *lifecycle) created(ctx workflow.Context, ev Event) (Result, error) {
 		}
 	}
 	if res.Created {
-		return Result{Status: StatusMonitoringStarted}, nil
+		return Result{Status: StatusMonitoringStarted, Connection: res.Connection}, nil
 	}
-	return Result{Status: StatusAlreadyMonitored}, nil
+	return Result{Status: StatusAlreadyMonitored, Connection: res.Connection}, nil
 }
 
 // deleted makes a deletion pending. The zero Result means that the delivery is settled when the deletion ends.

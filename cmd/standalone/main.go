@@ -15,12 +15,11 @@ import (
 
 func main() {
 	var o standalone.Options
-	var syncListen string
 	var defaulted []string
 	cmd := process.Command(process.Options{
 		Use:   "standalone",
 		Short: "Storekeeper in one process",
-		Long: "Runs the edge, the worker, the store manager and an embedded Temporal server in one process. --demo adds a demo Auth Worker.\n\n" +
+		Long: "Runs the edge, the worker, the store manager and an embedded Temporal server in one process. --demo adds a demo Auth Worker and,\nunless LIVESTORE_SYNC_URL is set, a demo sync backend.\n\n" +
 			"Everything is kept under --data-dir and found again after a restart.",
 		Role: config.RoleStandalone,
 		Environ: func() ([]string, error) {
@@ -46,13 +45,13 @@ func main() {
 		},
 	})
 	f := cmd.Flags()
-	f.BoolVar(&o.Demo, "demo", false, "start a demo Auth Worker, and default the secrets to published ones")
+	f.BoolVar(&o.Demo, "demo", false, "start a demo Auth Worker and a demo sync backend, and default the secrets to published ones")
 	f.StringVar(&o.DataDir, "data-dir", "./data", "where everything is kept")
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "keep everything in memory and nothing on disk")
 	f.StringVar(&o.Listen, "listen", "", "where the edge listens (default 127.0.0.1:$PORT, or $LISTEN)")
 	f.StringVar(&o.TemporalListen, "temporal-listen", "127.0.0.1:7233", "where Temporal listens")
 	f.StringVar(&o.UIListen, "ui-listen", "127.0.0.1:8233", "where the Temporal Web UI listens; empty: none")
 	f.StringVar(&o.AuthListen, "auth-listen", "127.0.0.1:8788", "where the demo Auth Worker listens")
-	f.StringVar(&syncListen, "sync-listen", "127.0.0.1:8787", "where the demo sync backend will listen; nothing does before live monitoring is there")
+	f.StringVar(&o.SyncListen, "sync-listen", "127.0.0.1:8787", "where the demo sync backend listens")
 	process.Main(cmd)
 }

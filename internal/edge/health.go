@@ -29,14 +29,16 @@ type healthAnswer struct {
 }
 
 type healthChecks struct {
-	Temporal       check          `json:"temporal"`
-	Workers        check          `json:"workers"`
-	StoreManager   check          `json:"storeManager"`
-	AuthWorker     check          `json:"authWorker"`
-	Reconciliation reconcileCheck `json:"reconciliation"`
+	Temporal       check        `json:"temporal"`
+	Workers        check        `json:"workers"`
+	StoreManager   check        `json:"storeManager"`
+	AuthWorker     check        `json:"authWorker"`
+	Connections    derivedCheck `json:"connections"`
+	Reconciliation derivedCheck `json:"reconciliation"`
 }
 
-type reconcileCheck struct {
+// derivedCheck is one that asks nobody, but looks at what the store manager said.
+type derivedCheck struct {
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`
 }
@@ -60,6 +62,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	wg.Wait()
 
 	now := time.Now()
+	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
 		Status: "healthy", Reasons: c.reasons(), Warnings: warnings(st),
@@ -83,6 +86,7 @@ func (c healthChecks) reasons() []string {
 		{"workers", c.Workers.Error},
 		{"storeManager", c.StoreManager.Error},
 		{"authWorker", c.AuthWorker.Error},
+		{"connections", c.Connections.Error},
 		{"reconciliation", c.Reconciliation.Error},
 	} {
 		if part.problem != "" {
@@ -92,14 +96,36 @@ func (c healthChecks) reasons() []string {
 	return reasons
 }
 
+// checkConnections wants at least one store to be connected, or about to be, if there are any to connect: that none is speaks
+// of the sync backend and not of a store. Fewer are a warning.
+func checkConnections(st state) derivedCheck {
+	if st.overview == nil {
+		return derivedCheck{Error: "unknown, the store manager can't be asked"}
+	}
+	up, down := 0, 0
+	for connection, n := range st.overview.Connections {
+		switch connection {
+		case storemanager.ConnectionConnected, storemanager.ConnectionConnecting, storemanager.ConnectionStuck:
+			up += n
+		case storemanager.ConnectionDisconnected, storemanager.ConnectionError:
+			down += n
+		default: // nobody tries to connect the others
+		}
+	}
+	if down > 0 && up == 0 {
+		return derivedCheck{Error: "no store is connected to its sync backend"}
+	}
+	return derivedCheck{OK: true}
+}
+
 // checkReconciliation wants a success within two intervals, the first within two of the edge's start. A schedule that an
 // operator has paused for longer fails it too.
-func (s *Server) checkReconciliation(st state, now time.Time) reconcileCheck {
+func (s *Server) checkReconciliation(st state, now time.Time) derivedCheck {
 	if !s.config.ReconcileEnabled {
-		return reconcileCheck{OK: true}
+		return derivedCheck{OK: true}
 	}
 	if st.reconciliation == nil {
-		return reconcileCheck{Error: "unknown, the store manager can't be asked"}
+		return derivedCheck{Error: "unknown, the store manager can't be asked"}
 	}
 	since := s.started
 	if last := st.reconciliation.LastSuccessAt; last != nil {
@@ -107,15 +133,24 @@ func (s *Server) checkReconciliation(st state, now time.Time) reconcileCheck {
 	}
 	switch {
 	case now.Sub(since) <= 2*time.Duration(s.config.ReconcileInterval):
-		return reconcileCheck{OK: true}
+		return derivedCheck{OK: true}
 	case st.paused != nil && *st.paused:
-		return reconcileCheck{Error: "no successful run for two intervals, the schedule is paused"}
+		return derivedCheck{Error: "no successful run for two intervals, the schedule is paused"}
 	}
-	return reconcileCheck{Error: "no successful run for two intervals"}
+	return derivedCheck{Error: "no successful run for two intervals"}
 }
 
 func warnings(st state) []string {
 	found := []string{}
+	if st.overview != nil {
+		for _, c := range []storemanager.ConnectionState{
+			storemanager.ConnectionDisconnected, storemanager.ConnectionError, storemanager.ConnectionStuck,
+		} {
+			if n := st.overview.Connections[c]; n > 0 {
+				found = append(found, fmt.Sprintf("connections: %d of %d monitored stores: %s", n, st.overview.Monitored, c))
+			}
+		}
+	}
 	if st.paused != nil && *st.paused {
 		found = append(found, "reconciliation: the schedule is paused")
 	}

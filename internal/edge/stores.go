@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -30,18 +32,27 @@ type storesAnswer struct {
 	ManualReconcile manualReconcileView `json:"manualReconcile"`
 }
 
-// storeView is a store as the contract shows it. Nothing of the connection is made up: while no store has one, its fields say
-// that there never was any.
+// storeView is a store as the contract shows it, and more of its monitor.
 type storeView struct {
-	ID                 string                 `json:"id"`
-	Status             string                 `json:"status"`
+	ID     string                       `json:"id"`
+	Status storemanager.ConnectionState `json:"status"`
+	// StatusSince and StatusReason explain Status.
+	StatusSince  *time.Time `json:"statusSince,omitempty"`
+	StatusReason string     `json:"statusReason,omitempty"`
+	// Head and Processed are the sequence numbers of the newest event received, and of the newest one processed.
+	Head               int64                  `json:"head"`
+	Processed          int64                  `json:"processed"`
 	ConnectedAt        *time.Time             `json:"connectedAt"`
 	LastConnectedAt    *time.Time             `json:"lastConnectedAt"`
 	LastDisconnectedAt *time.Time             `json:"lastDisconnectedAt"`
 	StatusHistory      []statusChange         `json:"statusHistory"`
 	LastActivity       *time.Time             `json:"lastActivity"`
-	ErrorCount         int                    `json:"errorCount"`
-	ReconnectAttempts  int                    `json:"reconnectAttempts"`
+	ErrorCount         int64                  `json:"errorCount"`
+	LastError          string                 `json:"lastError,omitempty"`
+	ReconnectAttempts  int64                  `json:"reconnectAttempts"`
+	NextAttemptAt      *time.Time             `json:"nextAttemptAt,omitempty"`
+	ResetCount         int64                  `json:"resetCount"`
+	OfflineMs          int64                  `json:"offlineMs"`
 	NetworkStatus      networkStatus          `json:"networkStatus"`
 	Orchestrator       orchestratedStore      `json:"orchestrator"`
 	Deletion           *storemanager.Deletion `json:"deletion,omitempty"`
@@ -51,8 +62,9 @@ type storeView struct {
 }
 
 type statusChange struct {
-	Status    string    `json:"status"`
-	Timestamp time.Time `json:"timestamp"`
+	Status    storemanager.ConnectionState `json:"status"`
+	Timestamp time.Time                    `json:"timestamp"`
+	Reason    string                       `json:"reason,omitempty"`
 }
 
 type networkStatus struct {
@@ -60,10 +72,24 @@ type networkStatus struct {
 }
 
 func viewStore(st storemanager.Store) storeView {
-	return storeView{
+	v := storeView{
 		ID: st.ID, Status: st.Connection, StatusHistory: []statusChange{}, Orchestrator: viewOrchestrated(st),
 		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, MissingSince: st.MissingSince,
 	}
+	m := st.Monitor
+	if m == nil {
+		return v
+	}
+	v.StatusSince, v.Head, v.Processed = &m.Since, m.Head, m.Processed
+	v.ConnectedAt, v.LastConnectedAt, v.LastDisconnectedAt = m.ConnectedAt, m.LastConnectedAt, m.LastDisconnectedAt
+	v.LastActivity, v.NextAttemptAt, v.OfflineMs = m.LastActivityAt, m.NextAttemptAt, m.OfflineMs
+	v.ErrorCount, v.LastError, v.ReconnectAttempts, v.ResetCount = m.Errors, m.LastError, m.Reconnects, m.Resets
+	v.NetworkStatus.IsConnected = m.ConnectedAt != nil
+	for _, c := range m.History {
+		v.StatusHistory = append(v.StatusHistory, statusChange{c.Connection, c.At, c.Reason})
+		v.StatusReason = c.Reason
+	}
+	return v
 }
 
 func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
@@ -75,6 +101,14 @@ func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		q.Limit = n
+	}
+	if states := r.URL.Query().Get("state"); states != "" {
+		q.States = strings.Split(states, ",")
+		known := storemanager.ListStates()
+		if slices.ContainsFunc(q.States, func(state string) bool { return !slices.Contains(known, state) }) {
+			writeError(w, http.StatusBadRequest, "state must be one or several, separated by commas, of: "+strings.Join(known, ", "))
+			return
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()

@@ -19,6 +19,8 @@ type orchestratorView struct {
 	LastDeprovisionedAt *time.Time `json:"lastDeprovisionedAt"`
 	TotalProvisioned    int64      `json:"totalProvisioned"`
 	TotalDeprovisioned  int64      `json:"totalDeprovisioned"`
+	// Connections counts the monitored stores by their status.
+	Connections map[storemanager.ConnectionState]int `json:"connections"`
 
 	*shownStoresView
 }
@@ -55,7 +57,7 @@ func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *orches
 	v := &orchestratorView{
 		MonitoredCount: o.Monitored, DeletionPending: o.DeletionPending, Held: o.Held, Pinned: o.Pinned,
 		LastProvisionedAt: o.LastProvisionedAt, LastDeprovisionedAt: o.LastStoppedAt,
-		TotalProvisioned: o.TotalProvisioned, TotalDeprovisioned: o.TotalStopped,
+		TotalProvisioned: o.TotalProvisioned, TotalDeprovisioned: o.TotalStopped, Connections: o.Connections,
 	}
 	if page == nil {
 		return v

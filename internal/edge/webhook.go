@@ -46,6 +46,8 @@ type webhookAnswer struct {
 	ReceivedAt time.Time        `json:"receivedAt"`
 	DeleteAt   *time.Time       `json:"deleteAt,omitempty"`
 	Detail     string           `json:"detail,omitempty"`
+	// Connection is that of workflows.Result.
+	Connection string `json:"connection,omitempty"`
 }
 
 // webhook answers 2xx only once the event is durable: 200 with its outcome, or 202 when that is not known in time.
@@ -67,7 +69,10 @@ func (s *Server) webhook(w http.ResponseWriter, r *http.Request) {
 		if result.Status == workflows.StatusAccepted {
 			status = http.StatusAccepted
 		}
-		writeJSON(w, status, webhookAnswer{result.Status, receivedAt.UTC().Truncate(time.Millisecond), result.DeleteAt, result.Detail})
+		writeJSON(w, status, webhookAnswer{
+			Status: result.Status, ReceivedAt: receivedAt.UTC().Truncate(time.Millisecond),
+			DeleteAt: result.DeleteAt, Detail: result.Detail, Connection: result.Connection,
+		})
 	}
 }
 

@@ -22,7 +22,6 @@ import (
 	"storekeeper/internal/edge"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/internal/worker"
 )
@@ -46,8 +45,8 @@ type Options struct {
 	TemporalListen string
 	// UIListen "" means no Temporal Web UI.
 	UIListen string
-	// AuthListen is where the demo Auth Worker listens.
-	AuthListen string
+	// AuthListen is where the demo Auth Worker listens, SyncListen where the demo sync backend does.
+	AuthListen, SyncListen string
 	// Ready is told where everything is, once a webhook would be taken and worked off. Nil is fine.
 	Ready func(*System)
 }
@@ -61,8 +60,10 @@ type System struct {
 	// AuthURL is where the Auth Worker answers, the demo's or the configured one.
 	AuthURL string
 	// Auth is nil without a demo.
-	Auth     *demo.AuthWorker
-	Registry *storemanager.Registry
+	Auth *demo.AuthWorker
+	// Sync is nil without a demo, and with a LIVESTORE_SYNC_URL.
+	Sync     *demo.SyncBackend
+	Stores   process.Stores
 	Temporal client.Client
 }
 
@@ -82,9 +83,14 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	if sys.Registry, err = openRegistry(ctx, p, o, &s); err != nil {
+	if err := startSyncBackend(ctx, p, o, sys, &s); err != nil {
 		return err
 	}
+	var closeStores func()
+	if sys.Stores, closeStores, err = p.OpenStores(ctx, o.path("stores.db")); err != nil {
+		return err
+	}
+	s.push(closeStores)
 	if err := startAuthWorker(ctx, p, o, sys, &s); err != nil {
 		return err
 	}
@@ -105,13 +111,13 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 	polling := make(chan struct{})
 	g.Go(func() error {
 		return worker.Run(ctx, worker.Options{
-			Temporal: sys.Temporal, Namespace: client.DefaultNamespace, Manager: sys.Registry, AuthWorker: auth,
+			Temporal: sys.Temporal, Namespace: client.DefaultNamespace, Manager: sys.Stores, AuthWorker: auth,
 			Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics, Ready: func() { close(polling) },
 		})
 	})
 	orch := orchestrator.New(sys.Temporal, client.DefaultNamespace)
 	server := edge.New(edge.Options{
-		Config: p.Config, Orchestrator: orch, Stores: sys.Registry, AuthWorker: auth,
+		Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
 		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	g.Go(func() error { return server.Run(ctx, l) })
@@ -147,21 +153,31 @@ func awaitWorkers(ctx context.Context, orch *orchestrator.Client) error {
 	return nil
 }
 
-func openRegistry(ctx context.Context, p *process.Process, o Options, s *stack) (*storemanager.Registry, error) {
-	registry, err := storemanager.Open(ctx, storemanager.Options{Path: o.path("stores.db"), Logger: p.Log})
-	if err != nil {
-		return nil, fmt.Errorf("registry: %w", err)
+// startSyncBackend starts the demo's, unless the settings name another one.
+func startSyncBackend(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
+	if !o.Demo || p.Config.SyncURL != "" {
+		return nil
 	}
-	s.push(func() {
-		if err := registry.Close(); err != nil {
-			p.Log.Error("registry not closed cleanly", zap.Error(err))
-		}
+	backend, err := demo.StartSyncBackend(ctx, demo.SyncBackendOptions{
+		Listen: o.SyncListen, DatabasePath: o.path("sync.db"), Token: string(p.Config.BypassToken), Logger: p.Log,
 	})
-	if err := registry.SetPins(ctx, p.Config.StoreIDs); err != nil {
-		return nil, fmt.Errorf("STORE_IDS: %w", err)
+	if err != nil {
+		return fmt.Errorf("demo sync backend: %w", err)
 	}
-	p.Metrics.RegisterStoreCounts(storemanager.Counts(registry))
-	return registry, nil
+	s.push(stopping(ctx, p, "demo sync backend not stopped cleanly", backend.Stop))
+	sys.Sync, p.Config.SyncURL = backend, config.SyncURL(backend.URL())
+	return nil
+}
+
+// stopping makes a closer of a stop that may take a second.
+func stopping(ctx context.Context, p *process.Process, complaint string, stop func(context.Context) error) func() {
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := stop(ctx); err != nil {
+			p.Log.Warn(complaint, zap.Error(err))
+		}
+	}
 }
 
 func startAuthWorker(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
@@ -176,13 +192,7 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, sys *Sy
 	if err != nil {
 		return fmt.Errorf("demo auth worker: %w", err)
 	}
-	s.push(func() {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if err := auth.Stop(stop); err != nil {
-			p.Log.Warn("demo auth worker not stopped cleanly", zap.Error(err))
-		}
-	})
+	s.push(stopping(ctx, p, "demo auth worker not stopped cleanly", auth.Stop))
 	sys.Auth, sys.AuthURL = auth, auth.URL()
 	return nil
 }

@@ -1,6 +1,7 @@
 package storemanager
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,6 +21,7 @@ const (
 	maxResponseBody = 16 << 20 // the largest page or reconciliation is about a quarter of it
 	clientTimeout   = 30 * time.Second
 	dialTimeout     = 5 * time.Second
+	streamSilence   = 3 * streamHeartbeat
 	idleConns       = 64 // calls come tens at a time; by default all but two connections would be thrown away after each wave
 )
 
@@ -26,15 +29,20 @@ const (
 //
 // An error that is none of the package's own is worth a retry, which is safe: the call may or may not have been carried out.
 type Client struct {
-	base  *url.URL
-	token string
-	http  *http.Client
+	base    *url.URL
+	token   string
+	http    *http.Client
+	silence time.Duration
 }
 
-var _ Manager = (*Client)(nil)
+var (
+	_ Manager = (*Client)(nil)
+	_ Watcher = (*Client)(nil)
+)
 
 // NewClient asks the store manager at baseURL, http or https, with or without a path, and sends it the token. A nil hc means
-// a client of its own: 30 s for each call, and connections for tens of calls at a time. Redirects are not followed.
+// a client of its own: 30 s for each call, and connections for tens of calls at a time. Redirects are not followed. Watch
+// leaves the time-out of the client aside.
 func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
 	base, err := url.Parse(baseURL)
 	switch {
@@ -60,7 +68,7 @@ func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
 	}
 	own := *hc
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{base: base, token: token, http: &own}, nil
+	return &Client{base: base, token: token, http: &own, silence: streamSilence}, nil
 }
 
 // CloseIdleConnections lets go of connections that no call is using.
@@ -122,7 +130,17 @@ func (c *Client) Get(ctx context.Context, id string) (Store, error) {
 // List implements Manager.
 func (c *Client) List(ctx context.Context, q ListRequest) (Page, error) {
 	u := c.base.JoinPath("v1", "stores")
-	u.RawQuery = url.Values{"cursor": {q.Cursor}, "limit": {strconv.Itoa(q.Limit)}}.Encode()
+	query := url.Values{}
+	if q.Cursor != "" {
+		query.Set("cursor", q.Cursor)
+	}
+	if q.Limit != 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if len(q.States) > 0 {
+		query.Set("state", strings.Join(q.States, ","))
+	}
+	u.RawQuery = query.Encode()
 	return ask[Page](ctx, c, http.MethodGet, u, nil)
 }
 
@@ -150,6 +168,94 @@ func (c *Client) RecordReconcile(ctx context.Context, run ReconcileRun) error {
 // Reconciliation implements Manager.
 func (c *Client) Reconciliation(ctx context.Context) (Reconciliation, error) {
 	return ask[Reconciliation](ctx, c, http.MethodGet, c.base.JoinPath("v1", "reconciliation"), nil)
+}
+
+// Watch implements Watcher. It takes as long as there is something to watch, but gives up when nothing, not even a heartbeat,
+// has come for 45 s. It does not reconnect: that is up to the caller, with the id of the last change and a pause in between.
+// ErrUnauthorized is the only error that no retry mends.
+func (c *Client) Watch(ctx context.Context, after string, fn func(Change) error) error {
+	watching, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(c.silence, func() {
+		cancel(fmt.Errorf("watch store manager: it was silent for %s", c.silence))
+	})
+	defer timer.Stop()
+
+	err := c.stream(watching, after, fn, timer)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case watching.Err() != nil:
+		return context.Cause(watching)
+	}
+	return err
+}
+
+// stream reads the changes; timer runs while it waits for the server, and not while fn takes its time.
+func (c *Client) stream(ctx context.Context, after string, fn func(Change) error, timer *time.Timer) error {
+	u := c.base.JoinPath("v1", "changes")
+	if after != "" {
+		u.RawQuery = url.Values{"after": {after}}.Encode()
+	}
+	req, err := c.request(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", eventStreamType)
+	endless := *c.http
+	endless.Timeout = 0
+	resp, err := endless.Do(req)
+	if err != nil {
+		return fmt.Errorf("watch store manager: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody))
+		if err != nil {
+			return fmt.Errorf("read answer of store manager: %w", err)
+		}
+		return failure(resp, answer)
+	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != eventStreamType {
+		return errors.New("watch store manager: the answer is no event stream")
+	}
+	return readEvents(&timedReader{resp.Body, timer, c.silence}, fn)
+}
+
+// readEvents calls fn with the data of each event. What ends without an error was ended by the server.
+func readEvents(r io.Reader, fn func(Change) error) error {
+	lines := bufio.NewScanner(r) // of up to 64 KiB
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data:")
+		if !ok { // a comment, the end of an event, or a field that data has too
+			continue
+		}
+		var change Change
+		if err := json.Unmarshal([]byte(data), &change); err != nil {
+			return fmt.Errorf("read change of store manager: %w", err)
+		}
+		if err := fn(change); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("watch store manager: %w", err)
+	}
+	return ErrShutdown
+}
+
+// timedReader lets timer run while a read waits.
+type timedReader struct {
+	io.Reader
+	timer *time.Timer
+	limit time.Duration
+}
+
+// Read implements io.Reader.
+func (r *timedReader) Read(p []byte) (int, error) {
+	r.timer.Reset(r.limit)
+	defer r.timer.Stop()
+	return r.Reader.Read(p)
 }
 
 // askStore calls /v1/stores/{id}/{part}. The id is checked here: "" or ".." would be another path.

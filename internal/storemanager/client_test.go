@@ -2,6 +2,7 @@ package storemanager
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -94,12 +95,25 @@ func TestClientTakesNothingElseForAnAnswer(t *testing.T) {
 			c := answering(t, test.handler)
 			_, err := c.Get(t.Context(), id)
 			require.ErrorContains(t, err, test.want)
-			for _, typed := range []error{ErrNotFound, ErrInvalid, ErrTooEarly, ErrUnauthorized} {
+			for _, typed := range []error{ErrNotFound, ErrInvalid, ErrTooEarly, ErrUnauthorized, ErrShutdown} {
 				require.NotErrorIs(t, err, typed)
 			}
 			require.NotContains(t, err.Error(), testToken)
 		})
 	}
+}
+
+// ending is a Manager that no longer does anything.
+type ending struct{ Manager }
+
+func (ending) Ensure(context.Context, EnsureRequest) (EnsureResult, error) {
+	return EnsureResult{}, fmt.Errorf("ensure: %w", ErrShutdown)
+}
+
+func TestClientHearsOfAShutdown(t *testing.T) {
+	t.Parallel()
+	_, err := serve(t, ending{}).Ensure(t.Context(), EnsureRequest{StoreID: id, At: t0})
+	require.ErrorIs(t, err, ErrShutdown)
 }
 
 func TestClientWantsAResultForEachStore(t *testing.T) {

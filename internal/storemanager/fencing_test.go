@@ -72,7 +72,7 @@ func TestFencing(t *testing.T) {
 			s := b.get(t)
 			require.Equal(t, StateStopped, s.State)
 			require.Nil(t, s.LastStoppedAt, "it never ran")
-			require.Equal(t, Overview{Tombstones: 1}, b.overview(t))
+			require.Equal(t, Overview{Connections: map[ConnectionState]int{}, Tombstones: 1}, b.overview(t))
 		},
 		"a tombstone keeps the newest deletion": func(t *testing.T, b *bundle) {
 			b.begin(t, 5, "run")
@@ -162,11 +162,12 @@ func TestFencing(t *testing.T) {
 			b.clock.Set(at(100))
 			require.Equal(t, StopStopped, b.stop(t, "run"))
 			require.Equal(t, Store{
-				ID: id, State: StateStopped, Connection: ConnectionNotConfigured, EventAt: at(2),
+				ID: id, State: StateStopped, Connection: ConnectionStopped, EventAt: at(2),
 				FirstMonitoredAt: new(t0), LastEnsuredAt: new(t0), LastStoppedAt: new(at(100)),
 			}, b.get(t))
 			require.Equal(t, Overview{
-				Tombstones: 1, TotalProvisioned: 1, TotalStopped: 1, LastProvisionedAt: new(t0), LastStoppedAt: new(at(100)),
+				Connections: map[ConnectionState]int{},
+				Tombstones:  1, TotalProvisioned: 1, TotalStopped: 1, LastProvisionedAt: new(t0), LastStoppedAt: new(at(100)),
 			}, b.overview(t))
 		},
 		"a store is stopped by the owner of its deletion only": func(t *testing.T, b *bundle) {

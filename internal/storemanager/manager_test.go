@@ -78,6 +78,99 @@ func TestList(t *testing.T) {
 	})
 }
 
+func TestListByState(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		_, err := b.EnsureBatch(t.Context(), batch(0, 4, t0))
+		require.NoError(t, err)
+		page, err := b.List(t.Context(), ListRequest{})
+		require.NoError(t, err)
+		ids := map[string]string{}
+		for i, name := range []string{"plain", "pending", "held", "pinned"} {
+			ids[page.Stores[i].ID] = name
+			switch name {
+			case "pending":
+				_, err = b.BeginDeletion(t.Context(), DeletionRequest{StoreID: page.Stores[i].ID, At: at(1), DeleteAt: at(9), Owner: "run"})
+			case "held":
+				_, err = b.Hold(t.Context(), page.Stores[i].ID, someHold)
+			case "pinned":
+				b.pin(t, page.Stores[i].ID)
+			}
+			require.NoError(t, err)
+		}
+		for _, test := range []struct {
+			states, want []string
+		}{
+			{nil, []string{"plain", "pending", "held", "pinned"}},
+			{[]string{StoreDeletionPending}, []string{"pending"}},
+			{[]string{StoreHeld}, []string{"held"}},
+			{[]string{StorePinned}, []string{"pinned"}},
+			{[]string{StorePinned, StoreHeld, StoreHeld}, []string{"held", "pinned"}},
+			{[]string{string(ConnectionNotConfigured)}, []string{"plain", "pending", "held", "pinned"}},
+			{[]string{string(ConnectionConnected), StoreHeld}, []string{"held"}},
+			{[]string{string(ConnectionConnected)}, nil},
+		} {
+			for limit := range 5 {
+				var got []string
+				for q := (ListRequest{Limit: limit, States: test.states}); ; {
+					page, err := b.List(t.Context(), q)
+					require.NoError(t, err)
+					for _, s := range page.Stores {
+						got = append(got, ids[s.ID])
+					}
+					if q.Cursor = page.NextCursor; q.Cursor == "" {
+						break
+					}
+				}
+				require.Equal(t, test.want, got, "%v, limit %d", test.states, limit)
+			}
+		}
+		_, err = b.List(t.Context(), ListRequest{States: []string{StoreHeld, "on fire"}})
+		require.ErrorContains(t, err, `"on fire" is no state to list, these are: deletion_pending, held, pinned, not_configured, connecting`)
+	})
+}
+
+func TestListFiltersWhatIsShown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.EnsureBatch(t.Context(), batch(0, 3, t0))
+	require.NoError(t, err)
+	n := 0
+	page, err := b.registry.list(t.Context(), ListRequest{States: []string{string(ConnectionStuck)}}, func(s *Store) {
+		if n++; n == 2 {
+			s.Connection, s.Monitor = ConnectionStuck, &MonitorStatus{Head: 7}
+		}
+	})
+	require.NoError(t, err)
+	require.Len(t, page.Stores, 1)
+	require.EqualValues(t, 7, page.Stores[0].Monitor.Head)
+}
+
+func TestListLooksAtABoundedNumberOfStores(t *testing.T) {
+	t.Parallel()
+	r := open(t, Options{})
+	_, err := r.write.ExecContext(t.Context(), `
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		INSERT INTO stores (id, event_at, created_by, pinned, deletion_owner, stopped_by, hold_reason, hold_actor)
+			SELECT printf('store-%06d', i), 1, '', 0, '', '', '', '' FROM n`, maxScanned+2)
+	require.NoError(t, err)
+	q := ListRequest{States: []string{StorePinned}}
+	page, err := r.List(t.Context(), q)
+	require.NoError(t, err)
+	require.Empty(t, page.Stores)
+	require.NotEmpty(t, page.NextCursor)
+
+	rest, err := r.List(t.Context(), ListRequest{Cursor: page.NextCursor})
+	require.NoError(t, err)
+	require.Len(t, rest.Stores, 2)
+	require.NoError(t, r.SetPins(t.Context(), []string{rest.Stores[1].ID}))
+	q.Cursor = page.NextCursor
+	page, err = r.List(t.Context(), q)
+	require.NoError(t, err)
+	require.Len(t, page.Stores, 1)
+	require.Empty(t, page.NextCursor)
+}
+
 func TestEnsureBatch(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, b *bundle) {
@@ -96,7 +189,10 @@ func TestEnsureBatch(t *testing.T) {
 			{StoreID: "store-b", Outcome: EnsureExists, Connection: ConnectionNotConfigured},
 			{StoreID: "store-c", Outcome: EnsureInvalid},
 		}, res)
-		require.Equal(t, Overview{Monitored: 2, TotalProvisioned: 2, LastProvisionedAt: new(t0)}, b.overview(t))
+		require.Equal(t, Overview{
+			Connections: map[ConnectionState]int{ConnectionNotConfigured: 2}, Monitored: 2,
+			TotalProvisioned: 2, LastProvisionedAt: new(t0),
+		}, b.overview(t))
 
 		res, err = b.EnsureBatch(t.Context(), nil)
 		require.NoError(t, err)
@@ -226,6 +322,8 @@ func TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 	}
 	for name, q := range map[string]ListRequest{
 		"list below the limits": {Limit: -1}, "list above the limits": {Limit: MaxBatch + 1}, "list from no cursor": {Cursor: "%"},
+		"list by no state": {States: []string{""}}, "list by a long state": {States: []string{long}},
+		"list by a state of none": {States: []string{StoreHeld, string(ConnectionStopped)}},
 	} {
 		calls[name] = func(ctx context.Context, m Manager) error { _, err := m.List(ctx, q); return err }
 	}

@@ -26,6 +26,9 @@ type problem struct {
 // errNoRoute has a code of its own: "not found" is about stores, and a wrong URL may not look like it.
 var errNoRoute = errors.New("the store manager has no such route")
 
+// errNotSupported: the Manager that is served is no Watcher.
+var errNotSupported = errors.New("this store manager does not tell of changes")
+
 // problems is both ways of the mapping: errors to codes in the server, codes to errors in the client.
 var problems = []struct {
 	err    error
@@ -36,7 +39,9 @@ var problems = []struct {
 	{ErrInvalid, "invalid", http.StatusBadRequest},
 	{ErrTooEarly, "too_early", http.StatusConflict},
 	{ErrUnauthorized, "unauthorized", http.StatusUnauthorized},
+	{ErrShutdown, "shutting_down", http.StatusServiceUnavailable},
 	{errNoRoute, "no_route", http.StatusNotFound},
+	{errNotSupported, "not_supported", http.StatusNotImplemented},
 }
 
 // problemOf shows the text of errors that are the caller's business, and of no others.

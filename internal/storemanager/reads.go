@@ -1,10 +1,13 @@
 package storemanager
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 const defaultLimit = 100
@@ -24,41 +27,95 @@ func (r *Registry) Get(ctx context.Context, id string) (Store, error) {
 	return s.store(), nil
 }
 
-// List implements Manager. Ids are sorted by their bytes. A cursor is the last id of the page before, so a page is right
-// whatever came or went since.
-func (r *Registry) List(ctx context.Context, q ListRequest) (Page, error) {
-	if q.Cursor != "" && !ValidID(q.Cursor) {
-		return Page{}, fmt.Errorf("%w: %.80q is no cursor", ErrInvalid, q.Cursor)
+// maxScanned bounds the work of one filtered List, in stores: some 0.1 s. A rare state is found over several pages.
+const maxScanned = 10_000
+
+// ListStates are what ListRequest.States may hold.
+func ListStates() []string {
+	states := []string{StoreDeletionPending, StoreHeld, StorePinned}
+	for _, connection := range ConnectionStates() {
+		states = append(states, string(connection))
 	}
-	if q.Limit < 0 || q.Limit > MaxBatch {
-		return Page{}, fmt.Errorf("%w: limit %d is not within 1 and %d", ErrInvalid, q.Limit, MaxBatch)
+	return states
+}
+
+// List implements Manager. Ids are sorted by their bytes. A cursor is the id of the last store that was looked at, so a page
+// is right whatever came or went since.
+func (r *Registry) List(ctx context.Context, q ListRequest) (Page, error) { return r.list(ctx, q, nil) }
+
+// list is List for a Manager that knows more of a store than the registry does: show adds that before the filter looks at the
+// store. A nil show adds nothing. It is called while the registry is being read, so it must not use the registry.
+func (r *Registry) list(ctx context.Context, q ListRequest, show func(*Store)) (Page, error) {
+	if err := q.check(); err != nil {
+		return Page{}, err
 	}
-	if q.Limit == 0 {
-		q.Limit = defaultLimit
+	limit := cmp.Or(q.Limit, defaultLimit)
+	most := limit
+	if len(q.States) > 0 {
+		most = maxScanned
 	}
 	now := r.clock()
-	// One more than asked for tells whether there is a next page.
-	rows, err := r.list.QueryContext(ctx, q.Cursor, q.Limit+1)
+	// One more than wanted tells whether there is a next page.
+	rows, err := r.rows.QueryContext(ctx, q.Cursor, most+1)
 	if err != nil {
 		return Page{}, fmt.Errorf("read registry: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
 	page := Page{Stores: []Store{}}
-	for rows.Next() {
+	last := ""
+	for scanned := 0; rows.Next(); scanned++ {
+		if scanned == most || len(page.Stores) == limit {
+			page.NextCursor = last
+			return page, nil
+		}
 		s, err := scanRecord(rows, now)
 		if err != nil {
 			return Page{}, fmt.Errorf("read registry: %w", err)
 		}
-		page.Stores = append(page.Stores, s.store())
+		last = s.id
+		store := s.store()
+		if show != nil {
+			show(&store)
+		}
+		if q.wants(store) {
+			page.Stores = append(page.Stores, store)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return Page{}, fmt.Errorf("read registry: %w", err)
 	}
-	if len(page.Stores) > q.Limit {
-		page.Stores = page.Stores[:q.Limit]
-		page.NextCursor = page.Stores[q.Limit-1].ID
-	}
 	return page, nil
+}
+
+func (q ListRequest) check() error {
+	if q.Cursor != "" && !ValidID(q.Cursor) {
+		return fmt.Errorf("%w: %.80q is no cursor", ErrInvalid, q.Cursor)
+	}
+	if q.Limit < 0 || q.Limit > MaxBatch {
+		return fmt.Errorf("%w: limit %d is not within 1 and %d", ErrInvalid, q.Limit, MaxBatch)
+	}
+	known := ListStates()
+	for _, state := range q.States {
+		if !slices.Contains(known, state) {
+			return fmt.Errorf("%w: %.40q is no state to list, these are: %s", ErrInvalid, state, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+func (q ListRequest) wants(s Store) bool {
+	return len(q.States) == 0 || slices.ContainsFunc(q.States, func(state string) bool {
+		switch state {
+		case StoreDeletionPending:
+			return s.Deletion != nil
+		case StoreHeld:
+			return s.Hold != nil
+		case StorePinned:
+			return s.Pinned
+		default:
+			return state == string(s.Connection)
+		}
+	})
 }
 
 // selectOverview reads the totals and counts over partial indexes only; see the schema.
@@ -71,7 +128,7 @@ const selectOverview = `
 		provisioned, stopped, last_provisioned_at, last_stopped_at
 	FROM totals`
 
-// Overview implements Manager.
+// Overview implements Manager. A registry alone connects to nothing.
 func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 	var (
 		o                    Overview
@@ -83,5 +140,9 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		return Overview{}, fmt.Errorf("read registry: %w", err)
 	}
 	o.LastProvisionedAt, o.LastStoppedAt = provisioned.optional(), stopped.optional()
+	o.Connections = map[ConnectionState]int{}
+	if o.Monitored > 0 {
+		o.Connections[ConnectionNotConfigured] = o.Monitored
+	}
 	return o, nil
 }

@@ -136,7 +136,7 @@ func (s *record) store() Store {
 		LastStoppedAt: optional(s.lastStoppedAt), MissingSince: optional(s.missingSince),
 	}
 	if !s.monitored() {
-		out.State = StateStopped
+		out.State, out.Connection = StateStopped, ConnectionStopped
 	}
 	if s.pending() {
 		out.Deletion = &s.deletion

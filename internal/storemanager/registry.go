@@ -42,7 +42,7 @@ type Registry struct {
 	load      *sql.Stmt // of write
 	save      *sql.Stmt // of write
 	get       *sql.Stmt // of read
-	list      *sql.Stmt // of read
+	rows      *sql.Stmt // of read; the monitored ones, by id
 	lock      *os.File  // nil in memory
 	now       func() time.Time
 	retention time.Duration
@@ -121,7 +121,7 @@ func (r *Registry) prepare(ctx context.Context) error {
 		db        *sql.DB
 		query     string
 	}{
-		{&r.load, r.write, selectRecord}, {&r.save, r.write, saveRecord}, {&r.get, r.read, selectRecord}, {&r.list, r.read, listRecords},
+		{&r.load, r.write, selectRecord}, {&r.save, r.write, saveRecord}, {&r.get, r.read, selectRecord}, {&r.rows, r.read, listRecords},
 	} {
 		var err error
 		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database

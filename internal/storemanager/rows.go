@@ -50,6 +50,27 @@ func scanRecord(row interface{ Scan(dest ...any) error }, now time.Time) (record
 	return s, err
 }
 
+// monitoredIDs are those of all monitored stores.
+func (r *Registry) monitoredIDs(ctx context.Context) ([]string, error) {
+	rows, err := r.read.QueryContext(ctx, `SELECT id FROM stores WHERE tombstone_at IS NULL ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("read registry: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("read registry: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read registry: %w", err)
+	}
+	return ids, nil
+}
+
 // column is a time as a column has it: microseconds since 1970, NULL for the zero time.
 type column time.Time
 
@@ -159,9 +180,14 @@ func (tx *changes) finish(ctx context.Context) error {
 }
 
 func (tx *changes) prune(ctx context.Context) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM stores WHERE tombstone_at < ?`,
-		column(tx.now.Add(-tx.retention))); err != nil {
-		return fmt.Errorf("prune registry: %w", err)
+	oldest := column(tx.now.Add(-tx.retention))
+	for _, statement := range []string{
+		`DELETE FROM cursors WHERE store_id IN (SELECT id FROM stores WHERE tombstone_at < ?)`,
+		`DELETE FROM stores WHERE tombstone_at < ?`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement, oldest); err != nil {
+			return fmt.Errorf("prune registry: %w", err)
+		}
 	}
 	return nil
 }

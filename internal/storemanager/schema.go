@@ -66,6 +66,13 @@ CREATE TABLE reconcile_runs (
 	error        TEXT NOT NULL,
 	report       TEXT NOT NULL -- JSON, or empty
 ) STRICT, WITHOUT ROWID;
+`, `
+-- How far the events of a store are processed. A tombstone keeps its cursor: a store that comes back goes on from there.
+CREATE TABLE cursors (
+	store_id   TEXT PRIMARY KEY,
+	backend_id TEXT NOT NULL,
+	seq        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change.

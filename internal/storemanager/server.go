@@ -1,9 +1,11 @@
 package storemanager
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	_ "embed" // openapi.json
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -24,12 +27,16 @@ const (
 	readyTimeout     = 2 * time.Second
 	requestIDHeader  = "X-Request-Id"
 	maxRequestIDSize = 128
+
+	eventStreamType    = "text/event-stream"
+	streamHeartbeat    = 15 * time.Second
+	streamWriteTimeout = 10 * time.Second // of one event; who can't take it by then reads no more
 )
 
 // The bodies that are no types of Manager: objects, so that they can grow.
 type (
 	batchRequest struct {
-		Stores []EnsureRequest `json:"stores"`
+		Stores []EnsureRequest `json:"stores,omitempty"`
 	}
 	batchResponse struct {
 		Results []EnsureResult `json:"results"`
@@ -37,18 +44,24 @@ type (
 	nothing struct{} // the answer of a method that returns but an error
 )
 
+// openAPI describes all that Handler serves; the tests hold both against each other.
+//
+//go:embed openapi.json
+var openAPI []byte
+
 type server struct {
 	manager   Manager
 	tokenHash [sha256.Size]byte
 	noToken   bool
 	log       *zap.Logger
+	heartbeat time.Duration
 }
 
 // Handler serves m over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
 //
 //	PUT    /v1/stores/{id}                   Ensure
 //	POST   /v1/stores                        EnsureBatch
-//	GET    /v1/stores?cursor=&limit=         List
+//	GET    /v1/stores?cursor=&limit=&state=  List; states are separated by commas
 //	GET    /v1/stores/{id}                   Get
 //	PUT    /v1/stores/{id}/deletion          BeginDeletion
 //	DELETE /v1/stores/{id}/deletion          CancelDeletion
@@ -59,25 +72,43 @@ type server struct {
 //	POST   /v1/missing                       MarkMissing
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
+//	GET    /v1/changes?after=                Watch, as server-sent events; 501 unless m is a Watcher
 //	GET    /livez, /readyz                   no token; the process answers, m answers
+//	GET    /openapi.json                     no token; the description of all this
 //
 // Bodies are the types of Manager, ids are those of the path, and fields that are not known are ignored. An outcome is an
-// answer, so 200; errors are RFC 9457 problems with a code (see problem). The server that it runs in sets the time-outs.
+// answer, so 200; errors are RFC 9457 problems with a code (see problem). The server that it runs in sets the time-outs,
+// for all but the stream of changes, which sets its own. That ends with the Watcher (ErrShutdown), not with the server's
+// Shutdown, which waits for it.
 func Handler(m Manager, token string, log *zap.Logger) http.Handler {
+	return newServer(m, token, log).routes()
+}
+
+func newServer(m Manager, token string, log *zap.Logger) *server {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	s := &server{manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log}
+	return &server{
+		manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat,
+	}
+}
 
+func (s *server) routes() http.Handler {
+	m := s.manager
 	r := chi.NewRouter()
 	r.Use(identify)
 	r.NotFound(s.noRoute)
 	r.MethodNotAllowed(s.noRoute)
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{"ok"}) })
 	r.Get("/readyz", s.ready)
+	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openAPI) // the caller is gone
+	})
 	r.Route("/v1", func(r chi.Router) {
 		r.Use(s.authorize)
 		s.storeRoutes(r)
+		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(func(r *http.Request) (any, error) { return m.Overview(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks MissingMarks) (any, error) {
 			return nothing{}, m.MarkMissing(r.Context(), marks)
@@ -123,8 +154,12 @@ func (s *server) storeRoutes(r chi.Router) {
 }
 
 func (s *server) list(r *http.Request) (any, error) {
-	q := ListRequest{Cursor: r.URL.Query().Get("cursor")}
-	if limit := r.URL.Query().Get("limit"); limit != "" {
+	query := r.URL.Query()
+	q := ListRequest{Cursor: query.Get("cursor")}
+	for _, states := range query["state"] {
+		q.States = append(q.States, strings.Split(states, ",")...)
+	}
+	if limit := query.Get("limit"); limit != "" {
 		n, err := strconv.Atoi(limit)
 		if err != nil {
 			return nil, fmt.Errorf("%w: limit %.20q is no number", ErrInvalid, limit)
@@ -132,6 +167,99 @@ func (s *server) list(r *http.Request) (any, error) {
 		q.Limit = n
 	}
 	return s.manager.List(r.Context(), q)
+}
+
+// changes streams what Watch tells as server-sent events, until the Watcher ends or the caller goes.
+func (s *server) changes(w http.ResponseWriter, r *http.Request) {
+	watcher, ok := s.manager.(Watcher)
+	if !ok {
+		s.fail(w, r, errNotSupported)
+		return
+	}
+	// A browser that reconnects asks for the same URL again, and tells by the header what it has had since.
+	after := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"))
+	out := &eventStream{w: w, control: http.NewResponseController(w)}
+	ctx, cancel := context.WithCancel(r.Context())
+	var beating sync.WaitGroup
+	defer func() {
+		cancel()
+		beating.Wait()
+	}()
+	err := out.open()
+	if err == nil {
+		beating.Go(func() {
+			defer cancel()
+			out.beat(ctx, s.heartbeat)
+		})
+		err = watcher.Watch(ctx, after, out.change)
+	}
+	// Only an end that was meant may look like one: all others break the connection off.
+	if !errors.Is(err, ErrShutdown) {
+		if r.Context().Err() == nil {
+			s.log.Info("stream of changes broke off", zap.Error(err))
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// eventStream writes server-sent events. Each is on its way when the call returns.
+type eventStream struct {
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// open tells the caller at once that it is connected.
+func (e *eventStream) open() error {
+	h := e.w.Header()
+	h.Set("Content-Type", eventStreamType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // some proxies would hold events back
+	return e.send(":\n\n")
+}
+
+func (e *eventStream) change(c Change) error {
+	name := "change"
+	if c.Lost {
+		name = "lost"
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return e.send("id: " + c.ID + "\nevent: " + name + "\ndata: " + string(data) + "\n\n")
+}
+
+// beat sends comments until ctx ends or one can't be sent: a silent stream can't be told from a dead one.
+func (e *eventStream) beat(ctx context.Context, every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if e.send(":\n\n") != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// send gives each write its own time, in place of what the server gives all of a response.
+func (e *eventStream) send(text string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.control.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(e.w, text); err != nil {
+		return err
+	}
+	if err := e.control.Flush(); err != nil {
+		return err
+	}
+	return e.control.SetWriteDeadline(time.Time{}) // or the end of the stream could come too late
 }
 
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {

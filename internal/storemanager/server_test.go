@@ -31,15 +31,18 @@ type response struct {
 	body   string
 }
 
-// send sends a request straight to the handler; authorization "" sends none.
+// send sends a request straight to the handler, and holds both against openapi.json; authorization "" sends none.
 func send(t *testing.T, h http.Handler, method, target, authorization, body string) response {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
 	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
+	documented(t, h).ServeHTTP(w, r)
 	content, err := io.ReadAll(w.Body)
 	require.NoError(t, err)
 	return response{w.Code, w.Header(), string(content)}

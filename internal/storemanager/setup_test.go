@@ -70,10 +70,10 @@ func open(t *testing.T, o Options) *Registry {
 	return r
 }
 
-// serve puts a client in front of m.
+// serve puts a client in front of m. All that they say to each other must be as openapi.json describes it.
 func serve(t *testing.T, m Manager) *Client {
 	t.Helper()
-	srv := httptest.NewServer(Handler(m, testToken, nil))
+	srv := httptest.NewServer(documented(t, Handler(m, testToken, nil)))
 	t.Cleanup(srv.Close)
 	c, err := NewClient(srv.URL, testToken, nil)
 	require.NoError(t, err)

@@ -30,6 +30,8 @@ var (
 	ErrTooEarly = errors.New("the grace period has not ended")
 	// ErrUnauthorized: the token was refused.
 	ErrUnauthorized = errors.New("the store manager refused the token")
+	// ErrShutdown: the store manager is ending. Retry: another process may take its place.
+	ErrShutdown = errors.New("the store manager is shutting down")
 )
 
 // Manager is what the rest of the system may ask of a store manager. Registry answers in process, Client over HTTP.
@@ -37,8 +39,8 @@ var (
 type Manager interface {
 	// Ensure makes the store monitored, unless a newer deletion is known.
 	Ensure(ctx context.Context, r EnsureRequest) (EnsureResult, error)
-	// EnsureBatch ensures up to MaxBatch stores in one transaction; results come in the order of the requests and an item
-	// that fails (Outcome EnsureInvalid) does not stop the others.
+	// EnsureBatch ensures up to MaxBatch stores; results come in the order of the requests, and an item that fails (Outcome
+	// EnsureInvalid, EnsureFailed) does not stop the others. An error says that none was ensured.
 	EnsureBatch(ctx context.Context, rs []EnsureRequest) ([]EnsureResult, error)
 	// BeginDeletion marks the store as pending deletion until DeleteAt, or says why not.
 	BeginDeletion(ctx context.Context, r DeletionRequest) (DeletionResult, error)
@@ -80,15 +82,14 @@ const (
 	StateStopped State = "stopped"
 )
 
-// ConnectionNotConfigured is the connection state of every store while the process has no sync backend to monitor it at.
-const ConnectionNotConfigured = "not_configured"
-
 // Store is one row of the registry. Times are UTC with microsecond precision; nil or zero means never.
 type Store struct {
 	ID    string `json:"id"`
 	State State  `json:"state"`
-	// Connection is the state of the live subscription; ConnectionNotConfigured while there is none.
-	Connection string `json:"connection"`
+	// Connection is the state of the live subscription.
+	Connection ConnectionState `json:"connection"`
+	// Monitor says more of the subscription; nil for a store without a monitor.
+	Monitor *MonitorStatus `json:"monitor,omitempty"`
 	// EventAt is the moment of the newest knowledge about the workspace, by the clock of the one who knew it (the
 	// timestamp of an event, the start of a list's fetch). Older knowledge changes nothing.
 	EventAt          time.Time  `json:"eventAt"`
@@ -142,6 +143,8 @@ const (
 	EnsureStale EnsureOutcome = "stale"
 	// EnsureInvalid: the id can be no store's (batches only; Ensure itself answers ErrInvalid).
 	EnsureInvalid EnsureOutcome = "invalid"
+	// EnsureFailed: the store manager could not carry it out now; worth a retry (batches only; Ensure itself answers an error).
+	EnsureFailed EnsureOutcome = "failed"
 )
 
 // EnsureResult answers an EnsureRequest.
@@ -150,8 +153,9 @@ type EnsureResult struct {
 	Outcome EnsureOutcome `json:"outcome"`
 	// DeletionCancelled: the store was pending deletion by an older event, and no longer is.
 	DeletionCancelled bool `json:"deletionCancelled,omitempty"`
-	// Connection of the store after the call.
-	Connection string `json:"connection,omitempty"`
+	// Connection of the store after the call; "" when it is not monitored. It does not wait for the sync backend, so a store
+	// that was just created is ConnectionConnecting.
+	Connection ConnectionState `json:"connection,omitempty"`
 }
 
 // DeletionRequest asks for a deletion to become pending.
@@ -216,7 +220,18 @@ type ListRequest struct {
 	Cursor string
 	// Limit is 1 to MaxBatch; 0 means 100.
 	Limit int
+	// States keeps the stores to which at least one of these applies: StoreDeletionPending, StoreHeld, StorePinned, or a
+	// ConnectionState. Empty keeps all. A page may then be short, even empty, and not be the last: go on while it has a
+	// NextCursor.
+	States []string
 }
+
+// What a store can be, beside its ConnectionState; of ListRequest.States, and of metrics.
+const (
+	StoreDeletionPending = "deletion_pending"
+	StoreHeld            = "held"
+	StorePinned          = "pinned"
+)
 
 // Page is a page of stores sorted by id.
 type Page struct {
@@ -227,27 +242,30 @@ type Page struct {
 
 // Overview counts the registry. Monitored includes the pending, held and pinned ones.
 type Overview struct {
-	Monitored         int        `json:"monitored"`
-	DeletionPending   int        `json:"deletionPending"`
-	Held              int        `json:"held"`
-	Pinned            int        `json:"pinned"`
-	Tombstones        int        `json:"tombstones"`
-	TotalProvisioned  int64      `json:"totalProvisioned"`
-	TotalStopped      int64      `json:"totalStopped"`
-	LastProvisionedAt *time.Time `json:"lastProvisionedAt,omitempty"`
-	LastStoppedAt     *time.Time `json:"lastStoppedAt,omitempty"`
+	// Connections counts the monitored stores by the state of their connection; a state that no store is in is left out.
+	Connections       map[ConnectionState]int `json:"connections"`
+	Monitored         int                     `json:"monitored"`
+	DeletionPending   int                     `json:"deletionPending"`
+	Held              int                     `json:"held"`
+	Pinned            int                     `json:"pinned"`
+	Tombstones        int                     `json:"tombstones"`
+	TotalProvisioned  int64                   `json:"totalProvisioned"`
+	TotalStopped      int64                   `json:"totalStopped"`
+	LastProvisionedAt *time.Time              `json:"lastProvisionedAt,omitempty"`
+	LastStoppedAt     *time.Time              `json:"lastStoppedAt,omitempty"`
+	// Monitors is nil without monitors.
+	Monitors *MonitorTotals `json:"monitors,omitempty"`
 }
 
-// Counts asks m for the number of stores by state, the way metrics want it. The states overlap: a held store is also
-// monitored.
-func Counts(m Manager) func(context.Context) (map[string]int, error) {
-	return func(ctx context.Context) (map[string]int, error) {
-		o, err := m.Overview(ctx)
-		return map[string]int{
-			"monitored": o.Monitored, "deletion_pending": o.DeletionPending, "held": o.Held, "pinned": o.Pinned,
-			"tombstone": o.Tombstones,
-		}, err
-	}
+// MonitorTotals are what the monitors did, all together, since the process began.
+type MonitorTotals struct {
+	// Events counts those that the EventProcessor took; the others are the sums of MonitorStatus.
+	Events     int64 `json:"events"`
+	Errors     int64 `json:"errors"`
+	Reconnects int64 `json:"reconnects"`
+	Resets     int64 `json:"resets"`
+	// Dialing is how many connections are being made now.
+	Dialing int64 `json:"dialing"`
 }
 
 // MissingMarks is what one complete authoritative list says of first sightings.

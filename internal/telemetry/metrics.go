@@ -16,8 +16,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// storeCountTimeout bounds the one question a scrape asks. Prometheus gives up after 10 s by default.
-const storeCountTimeout = 2 * time.Second
+// storeTimeout bounds the one question a scrape asks. Prometheus gives up after 10 s by default.
+const storeTimeout = 2 * time.Second
 
 // Buckets in seconds. Provisioning is measured from the event's own time stamp: milliseconds when the webhook works, up to two
 // reconcile intervals (10 min) when it was lost.
@@ -176,35 +176,67 @@ func (m *Metrics) Reconciled(run ReconcileRun) {
 	m.reconcileGuard.WithLabelValues().Set(tripped)
 }
 
-// RegisterStoreCounts makes each scrape ask count for the number of stores per state. count gets a context that ends after
-// 2 s; it should report zeros too, or a state vanishes from the graphs with its last store. When it fails, that scrape shows
-// no counts. Registering twice panics.
-func (m *Metrics) RegisterStoreCounts(count func(context.Context) (map[string]int, error)) {
-	m.registry.MustRegister(storeCounts{
-		count: count,
-		desc:  prometheus.NewDesc("storekeeper_stores", "Stores in the registry, by state.", []string{"state"}, nil),
+// Stores are the figures of a store manager.
+type Stores struct {
+	// States counts stores by what the registry knows of them; a store can be in several. Connections counts the monitored ones
+	// by the state of their subscription. Both should hold zeros too, or a state vanishes from the graphs with its last store.
+	States, Connections map[string]int
+	// These count since the process began.
+	Events, Errors, Reconnects, Resets int64
+	// Dialing is how many connections to sync backends are being made.
+	Dialing int64
+}
+
+// RegisterStores makes each scrape ask for the figures of the process's store manager. ask gets a context that ends after 2 s;
+// when it fails, that scrape shows none of them. Registering twice panics.
+func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("storekeeper_"+name, help, labels, nil)
+	}
+	m.registry.MustRegister(storeCollector{
+		ask:         ask,
+		states:      desc("stores", "Stores in the registry, by state.", "state"),
+		connections: desc("store_connections", "Monitored stores, by the state of their subscription.", "connection"),
+		events:      desc("store_events_total", "Events that the processor took."),
+		errors:      desc("store_errors_total", "Failed attempts to subscribe, lost subscriptions and failures of the processor."),
+		reconnects:  desc("store_reconnects_total", "Subscriptions but the first of each store."),
+		resets:      desc("store_resets_total", "Stores found to be reset at the sync backend."),
+		dialing:     desc("store_dials", "Connections to sync backends that are being made."),
 	})
 }
 
-type storeCounts struct {
-	count func(context.Context) (map[string]int, error)
-	desc  *prometheus.Desc
+type storeCollector struct {
+	ask                                                              func(context.Context) (Stores, error)
+	states, connections, events, errors, reconnects, resets, dialing *prometheus.Desc
 }
 
-func (c storeCounts) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+// Describe implements prometheus.Collector.
+func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing} {
+		ch <- d
+	}
+}
 
-func (c storeCounts) Collect(ch chan<- prometheus.Metric) {
+// Collect implements prometheus.Collector.
+func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 	// A collector gets no context from the scrape.
-	ctx, cancel := context.WithTimeout(context.Background(), storeCountTimeout) //nolint:forbidigo // as said above
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) //nolint:forbidigo // as said above
 	defer cancel()
-	counts, err := c.count(ctx)
+	s, err := c.ask(ctx)
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(c.desc, err)
+		ch <- prometheus.NewInvalidMetric(c.states, err)
 		return
 	}
-	for state, n := range counts {
-		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), state)
+	for state, n := range s.States {
+		ch <- prometheus.MustNewConstMetric(c.states, prometheus.GaugeValue, float64(n), state)
 	}
+	for connection, n := range s.Connections {
+		ch <- prometheus.MustNewConstMetric(c.connections, prometheus.GaugeValue, float64(n), connection)
+	}
+	for desc, n := range map[*prometheus.Desc]int64{c.events: s.Events, c.errors: s.Errors, c.reconnects: s.Reconnects, c.resets: s.Resets} {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n))
+	}
+	ch <- prometheus.MustNewConstMetric(c.dialing, prometheus.GaugeValue, float64(s.Dialing))
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {

@@ -37,10 +37,13 @@ func TestMetricsBeforeAnythingHappened(t *testing.T) {
 func TestMetricsOfOurs(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(t)
-	m.RegisterStoreCounts(func(ctx context.Context) (map[string]int, error) {
+	m.RegisterStores(func(ctx context.Context) (telemetry.Stores, error) {
 		_, bounded := ctx.Deadline()
 		require.True(t, bounded)
-		return map[string]int{"monitored": 7, "held": 0}, nil
+		return telemetry.Stores{
+			States: map[string]int{"monitored": 7, "held": 0}, Connections: map[string]int{"connected": 6, "stuck": 1},
+			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2,
+		}, nil
 	})
 	m.Webhook("workspace.created", "monitoring_started", 30*time.Millisecond)
 	m.Webhook("workspace.exploded", "invalid", time.Millisecond)
@@ -58,6 +61,13 @@ func TestMetricsOfOurs(t *testing.T) {
 	for _, want := range []string{
 		`storekeeper_stores{state="monitored"} 7`,
 		`storekeeper_stores{state="held"} 0`,
+		`storekeeper_store_connections{connection="connected"} 6`,
+		`storekeeper_store_connections{connection="stuck"} 1`,
+		`storekeeper_store_events_total 100`,
+		`storekeeper_store_errors_total 5`,
+		`storekeeper_store_reconnects_total 4`,
+		`storekeeper_store_resets_total 1`,
+		`storekeeper_store_dials 2`,
 		`storekeeper_webhook_events_total{event="workspace.created",outcome="monitoring_started"} 1`,
 		`storekeeper_webhook_events_total{event="other",outcome="invalid"} 1`,
 		`storekeeper_webhook_events_total{event="other",outcome="unauthorized"} 1`,
@@ -87,7 +97,9 @@ func TestAScrapeSurvivesAFailingRegistry(t *testing.T) {
 	log, out := newLogger(t)
 	m, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	m.RegisterStoreCounts(func(context.Context) (map[string]int, error) { return nil, errors.New("database is locked") })
+	m.RegisterStores(func(context.Context) (telemetry.Stores, error) {
+		return telemetry.Stores{}, errors.New("database is locked")
+	})
 	m.Provisioned(time.Second)
 
 	body := scrape(t, m)

@@ -115,7 +115,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	sentry, fake := newSentry(t, secrets...)
 	metrics, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	metrics.RegisterStoreCounts(func(context.Context) (map[string]int, error) { return nil, errors.New("s3cr3t") })
+	metrics.RegisterStores(func(context.Context) (telemetry.Stores, error) { return telemetry.Stores{}, errors.New("s3cr3t") })
 
 	body := ""
 	for _, secret := range secrets[1:] {

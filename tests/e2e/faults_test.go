@@ -23,7 +23,7 @@ func TestNoFaultyListRemovesAnything(t *testing.T) {
 	second := in.SignUp()
 	ids = append(ids, second.Default)
 	in.Eventually("all are monitored", func() bool {
-		o, err := in.Registry.Overview(t.Context())
+		o, err := in.Stores.Overview(t.Context())
 		return err == nil && o.Monitored == len(ids)
 	})
 	for name, tc := range map[string]struct { //nolint:paralleltest // one installation, one fault at a time
@@ -52,7 +52,7 @@ func TestNoFaultyListRemovesAnything(t *testing.T) {
 					require.EqualValues(t, 0, r.JSON("result.removed"), r.Body)
 				}
 			}
-			o, err := in.Registry.Overview(t.Context())
+			o, err := in.Stores.Overview(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, len(ids), o.Monitored)
 			require.Zero(t, o.DeletionPending)

@@ -23,8 +23,9 @@ func TestACreatedWorkspaceIsMonitored(t *testing.T) {
 	in.Eventually("the default workspace is monitored", func() bool { return in.Monitored(user.Default) })
 	in.Eventually("the new workspace is monitored", func() bool { return in.Monitored(id) })
 
-	r := in.Edge(http.MethodGet, "/stores/"+id)
-	require.Equal(t, "not_configured", r.JSON("status"), "no sync backend is configured, so nothing is connected")
+	in.Eventually("and connected to the sync backend", func() bool {
+		return in.Edge(http.MethodGet, "/stores/"+id).JSON("status") == "connected"
+	})
 }
 
 func TestALostWebhookIsRepairedByReconciliation(t *testing.T) {
@@ -166,7 +167,7 @@ func TestPinnedStoresAreEnsuredAndSurviveReconciliation(t *testing.T) {
 	}
 	require.True(t, in.Monitored("pinned-one"))
 
-	require.NoError(t, in.Registry.SetPins(t.Context(), []string{"pinned-two"}), "what a restart with a shorter list does")
+	require.NoError(t, in.Stores.SetPins(t.Context(), []string{"pinned-two"}), "what a restart with a shorter list does")
 	in.Reconcile()
 	in.Reconcile()
 	in.Eventually("the released store is pending deletion", func() bool {

@@ -57,7 +57,10 @@ func startSplit(t *testing.T, settings ...string) *split {
 	registry, err := storemanager.Open(t.Context(), storemanager.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
-	api := httptest.NewServer(storemanager.Handler(registry, standalone.DemoBypassToken, zap.NewNop()))
+	stores, err := storemanager.Supervise(t.Context(), registry, storemanager.MonitorOptions{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, stores.Close()) })
+	api := httptest.NewServer(storemanager.Handler(stores, standalone.DemoBypassToken, zap.NewNop()))
 	t.Cleanup(api.Close)
 	s.manager, err = storemanager.NewClient(api.URL, standalone.DemoBypassToken, nil)
 	require.NoError(t, err)
@@ -78,7 +81,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	t.Cleanup(s.client.Close)
 	s.Installation = &harness.Installation{T: t, System: &standalone.System{
-		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Registry: registry, Temporal: s.client,
+		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: stores, Temporal: s.client,
 	}, Orchestrator: orchestrator.New(s.client, client.DefaultNamespace)}
 	s.run(t, func(ctx context.Context) error {
 		return edge.New(edge.Options{

@@ -64,7 +64,7 @@ func StartWith(t *testing.T, o standalone.Options, settings ...string) *Installa
 	in := &Installation{T: t, Logs: logs}
 	ready := make(chan struct{})
 	o.Demo = true
-	o.Listen, o.TemporalListen, o.AuthListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	o.Listen, o.TemporalListen, o.AuthListen, o.SyncListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	o.Ready = func(sys *standalone.System) { in.System = sys; close(ready) }
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -104,7 +104,7 @@ func (in *Installation) Stop() { in.stop() }
 func (in *Installation) Settle() {
 	in.T.Helper()
 	in.Eventually("the first reconcile run is recorded", func() bool {
-		known, err := in.Registry.Reconciliation(in.T.Context())
+		known, err := in.Stores.Reconciliation(in.T.Context())
 		return err == nil && known.Runs > 0
 	})
 	// Recorded is not yet closed.

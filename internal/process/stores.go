@@ -1,0 +1,90 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+// Stores are a store manager in this process: a *storemanager.Supervisor, or a *storemanager.Node that drives a Node server.
+type Stores interface {
+	storemanager.Manager
+	// Ping returns nil if the registry can be read.
+	Ping(ctx context.Context) error
+	// SetPins makes ids the pinned stores, and no others.
+	SetPins(ctx context.Context, ids []string) error
+	// Close ends the monitoring.
+	Close() error
+}
+
+// OpenStores opens the registry at path ("" keeps it in memory) and monitors its stores as the settings say, until ctx ends or
+// the returned function is called, which must be done.
+func (p *Process) OpenStores(ctx context.Context, path string) (Stores, func(), error) {
+	registry, err := storemanager.Open(ctx, storemanager.Options{Path: path, Logger: p.Log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("registry: %w", err)
+	}
+	stores, err := p.monitor(ctx, registry)
+	if err != nil {
+		return nil, nil, errors.Join(err, registry.Close())
+	}
+	if err := stores.SetPins(ctx, p.Config.StoreIDs); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), stores.Close(), registry.Close())
+	}
+	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.Stores, error) { return figures(ctx, stores) })
+	return stores, func() {
+		if err := errors.Join(stores.Close(), registry.Close()); err != nil {
+			p.Log.Error("store manager not closed cleanly", zap.Error(err))
+		}
+	}, nil
+}
+
+func (p *Process) monitor(ctx context.Context, registry *storemanager.Registry) (Stores, error) {
+	c := p.Config
+	if c.StoreManagerKind == config.KindNode {
+		return storemanager.DriveNode(ctx, registry, storemanager.NodeOptions{
+			URL: string(c.NodeServerURL), WebhookSecret: string(c.NodeServerSecret), Logger: p.Log,
+		})
+	}
+	var processor storemanager.EventProcessor = storemanager.NewLogProcessor(p.Log)
+	if c.EventSinkURL != "" {
+		var err error
+		processor, err = storemanager.NewSinkProcessor(storemanager.SinkOptions{
+			URL: string(c.EventSinkURL), Secret: string(c.EventSinkSecret),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("EVENT_SINK_URL: %w", err)
+		}
+	}
+	return storemanager.Supervise(ctx, registry, storemanager.MonitorOptions{
+		SyncURL: c.StoreSyncURL, Token: string(c.BypassToken), Processor: processor, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
+	})
+}
+
+// figures are what metrics show of the stores.
+func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
+	o, err := stores.Overview(ctx)
+	if err != nil {
+		return telemetry.Stores{}, err
+	}
+	f := telemetry.Stores{
+		States: map[string]int{
+			"monitored": o.Monitored, storemanager.StoreDeletionPending: o.DeletionPending, storemanager.StoreHeld: o.Held,
+			storemanager.StorePinned: o.Pinned, "tombstone": o.Tombstones,
+		},
+		Connections: map[string]int{},
+	}
+	for _, state := range storemanager.ConnectionStates() {
+		f.Connections[string(state)] = o.Connections[state]
+	}
+	if m := o.Monitors; m != nil {
+		f.Events, f.Errors, f.Reconnects, f.Resets, f.Dialing = m.Events, m.Errors, m.Reconnects, m.Resets, m.Dialing
+	}
+	return f, nil
+}

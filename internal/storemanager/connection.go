@@ -1,0 +1,71 @@
+package storemanager
+
+import "time"
+
+// ConnectionState is the state of a store's live subscription at the sync backend.
+type ConnectionState string
+
+const (
+	// ConnectionNotConfigured: this process has no sync backend to monitor the store at.
+	ConnectionNotConfigured ConnectionState = "not_configured"
+	// ConnectionConnecting: the first attempt is under way, or waits for its turn; none has failed yet.
+	ConnectionConnecting ConnectionState = "connecting"
+	// ConnectionConnected: the backend has answered the pull, which alone proves that it serves this store.
+	ConnectionConnected ConnectionState = "connected"
+	// ConnectionDisconnected: the backend can't be reached, fell silent, or was lost. It is tried again, with backoff.
+	ConnectionDisconnected ConnectionState = "disconnected"
+	// ConnectionError: the backend answers, but with a refusal, or with what can't be right. It is tried again, with backoff.
+	ConnectionError ConnectionState = "error"
+	// ConnectionStuck: there are events, and they don't move on: the processor has not taken one for long, or the backend has
+	// failed several times in a row at the same one. It is tried again, with backoff.
+	ConnectionStuck ConnectionState = "stuck"
+	// ConnectionStopped: the store is not monitored.
+	ConnectionStopped ConnectionState = "stopped"
+)
+
+// ConnectionStates are those that a monitored store can have.
+func ConnectionStates() []ConnectionState {
+	return []ConnectionState{
+		ConnectionNotConfigured, ConnectionConnecting, ConnectionConnected, ConnectionDisconnected, ConnectionError, ConnectionStuck,
+	}
+}
+
+// MonitorStatus is what is known of a store's live subscription. All but Head and Processed is forgotten with the process.
+type MonitorStatus struct {
+	// Since is when Store.Connection became what it is.
+	Since time.Time `json:"since"`
+	// Head is the sequence number of the newest event received, Processed that of the newest one that the EventProcessor took;
+	// 0 before the first. Both begin anew when the store is reset at the backend.
+	Head      int64 `json:"head"`
+	Processed int64 `json:"processed"`
+	// LastActivityAt is when the backend last sent something about the store; nil: never.
+	LastActivityAt *time.Time `json:"lastActivityAt,omitempty"`
+	// ConnectedAt is when the present subscription began; nil while there is none.
+	ConnectedAt        *time.Time `json:"connectedAt,omitempty"`
+	LastConnectedAt    *time.Time `json:"lastConnectedAt,omitempty"`
+	LastDisconnectedAt *time.Time `json:"lastDisconnectedAt,omitempty"`
+	// OfflineMs is how long there was no subscription, in all, in milliseconds; the present outage counts.
+	OfflineMs int64 `json:"offlineMs"`
+	// Errors counts failed attempts, lost subscriptions and failures of the processor; Reconnects the subscriptions but the
+	// first; Resets how often the store turned out to be reset at the backend.
+	Errors     int64 `json:"errors"`
+	Reconnects int64 `json:"reconnects"`
+	Resets     int64 `json:"resets"`
+	// LastError is the newest of Errors, safe to show; "" without one.
+	LastError string `json:"lastError,omitempty"`
+	// NextAttemptAt is when the backend is tried next; nil unless the monitor waits for that.
+	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
+	// History is the newest KeptConnectionChanges changes of Store.Connection, oldest first.
+	History []ConnectionChange `json:"history"`
+}
+
+// KeptConnectionChanges is how many changes of a store's connection are kept.
+const KeptConnectionChanges = 20
+
+// ConnectionChange is a change of Store.Connection.
+type ConnectionChange struct {
+	Connection ConnectionState `json:"connection"`
+	At         time.Time       `json:"at"`
+	// Reason is safe to show; "" where there is nothing to explain.
+	Reason string `json:"reason,omitempty"`
+}

@@ -1,0 +1,199 @@
+package storemanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/livestore"
+)
+
+// timing is how patient monitors are.
+type timing struct {
+	// minBackoff and maxBackoff bound the wait before an attempt that follows a failed one.
+	minBackoff, maxBackoff time.Duration
+	// stable is how long a subscription must have lasted for its loss to count as the first failure again.
+	stable time.Duration
+	// stuck is how long the processor may take for a batch, all attempts counted.
+	stuck time.Duration
+	// ping and silence are those of the livestore client.
+	ping, silence time.Duration
+}
+
+var defaultTiming = timing{
+	minBackoff: time.Second, maxBackoff: 30 * time.Second, stable: 30 * time.Second, stuck: time.Minute,
+	ping: livestore.DefaultPingInterval, silence: livestore.DefaultSilenceTimeout,
+}
+
+// stuckAttempts is how often in a row the backend must fail at the same event to be stuck there.
+const stuckAttempts = 3
+
+// monitor keeps one live subscription to the events of one store, from its cursor on, for as long as it lives. Its events go
+// through queue to the processor.
+type monitor struct {
+	s      *Supervisor
+	id     string
+	url    string
+	status status
+	queue  queue
+
+	ctx  context.Context // ends with stop
+	stop context.CancelFunc
+	done chan struct{} // closed when nothing of it is left
+
+	// Of the goroutine of run alone:
+	position livestore.Cursor // where the next pull goes on: after the newest event received
+	failures int              // attempts in a row that failed
+	failedAt int64            // the position of those that the backend answered
+	sameSpot int              // and how many of them there are
+}
+
+// run monitors until ctx ends. old is the monitor that the store had before, and that is ending; nil if there was none.
+func (m *monitor) run(old *monitor) {
+	ctx := m.ctx
+	defer close(m.done)
+	defer m.status.end()
+	if old != nil {
+		<-old.done
+	}
+	if !m.begin(ctx) {
+		return
+	}
+	for ctx.Err() == nil {
+		m.status.attempting()
+		began := time.Now()
+		err := m.subscribe(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		m.failed(ctx, err, time.Since(began))
+	}
+	m.queue.wait()
+	m.s.processor.Stop(m.id)
+}
+
+// begin loads the cursor and starts the processor; false when ctx ended first.
+func (m *monitor) begin(ctx context.Context) bool {
+	for attempt := 0; ; attempt++ {
+		cursor, err := m.s.cursors.get(ctx, m.id)
+		if err == nil {
+			m.position = cursor
+			m.status.resume(cursor.Seq)
+			err = m.s.processor.Start(ctx, m.id)
+		}
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		wait := m.backoff(attempt)
+		m.s.log.Warn("store not monitored yet", zap.String("storeId", m.id), zap.Duration("retryIn", wait), zap.Error(err))
+		m.status.disconnected(ConnectionError, err.Error(), wait)
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+}
+
+// subscribe dials the backend and pulls until that ends; it never returns nil.
+func (m *monitor) subscribe(ctx context.Context) error {
+	conn, err := m.s.dials.dial(ctx, m.s.options(m.id, m.url))
+	if err != nil {
+		return err
+	}
+	defer m.s.dials.hangUp()
+	first := true
+	return conn.Pull(ctx, m.position, func(p livestore.Page) error {
+		if first {
+			first = false
+			if m.status.connected() {
+				m.s.totals.reconnects.Add(1)
+			}
+		}
+		return m.receive(ctx, p)
+	})
+}
+
+// receive queues the events of a page and waits for room first: the backend sends no more than we can take.
+func (m *monitor) receive(ctx context.Context, p livestore.Page) error {
+	if len(p.Events) == 0 {
+		m.status.heard(0)
+		return nil
+	}
+	last := p.Events[len(p.Events)-1].Seq
+	m.status.heard(last)
+	if err := m.queue.put(ctx, Batch{m.id, p.BackendID, p.Events}); err != nil {
+		return err
+	}
+	m.position = livestore.Cursor{BackendID: p.BackendID, Seq: last}
+	return nil
+}
+
+// failed shows why the attempt failed, and waits for the next.
+func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
+	if lasted >= m.s.timing.stable {
+		m.failures = 0
+	}
+	link, reason := m.judge(err)
+	wait := m.backoff(m.failures)
+	m.failures++
+	m.s.totals.errors.Add(1)
+	if m.status.disconnected(link, reason, wait) {
+		m.s.log.Info("store not connected", zap.String("storeId", m.id), zap.String("connection", string(link)),
+			zap.Duration("retryIn", wait), zap.String("reason", reason))
+	}
+	pause(ctx, wait)
+}
+
+// judge says what the end of an attempt means. The texts of all these errors may be shown (see livestore).
+func (m *monitor) judge(err error) (ConnectionState, string) {
+	if errors.Is(err, livestore.ErrBackendIDMismatch) {
+		m.position, m.sameSpot = livestore.Cursor{}, 0
+		m.status.reset()
+		m.s.totals.resets.Add(1)
+		m.s.log.Warn("store was reset at the sync backend, reading its events from the beginning", zap.String("storeId", m.id))
+		return ConnectionConnecting, err.Error()
+	}
+	dialing, isDial := errors.AsType[*livestore.DialError](err)
+	switch {
+	case isDial && dialing.Status >= 400 && dialing.Status < 500 && dialing.Status != http.StatusTooManyRequests:
+		return ConnectionError, err.Error()
+	case isDial, errors.Is(err, livestore.ErrDisconnected), errors.Is(err, livestore.ErrSilence):
+		return ConnectionDisconnected, err.Error()
+	case errors.Is(err, errTooManyFiles):
+		return ConnectionError, err.Error()
+	}
+	if m.sameSpot == 0 || m.failedAt != m.position.Seq {
+		m.failedAt, m.sameSpot = m.position.Seq, 0
+	}
+	m.sameSpot++
+	if m.sameSpot < stuckAttempts {
+		return ConnectionError, err.Error()
+	}
+	return ConnectionStuck, fmt.Sprintf("no way past event %d: %s", m.position.Seq, err.Error())
+}
+
+// backoff is how long to wait after the given number of failures before this one: twice as long each time, and a random part
+// of up to half of it, so that those who failed together don't come back together.
+func (m *monitor) backoff(failures int) time.Duration {
+	window := min(m.s.timing.minBackoff<<min(failures+1, 16), m.s.timing.maxBackoff)
+	return window - rand.N(window/2+1) //nolint:gosec // it spreads attempts and guards nothing
+}
+
+// pause returns false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

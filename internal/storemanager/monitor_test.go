@@ -1,0 +1,370 @@
+package storemanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/demo"
+)
+
+func TestAStoreIsConnectedOnceTheBackendHasAnsweredItsPull(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	m.backend.SetFault(demo.SyncFaultMute)
+	require.Equal(t, EnsureResult{StoreID: id, Outcome: EnsureCreated, Connection: ConnectionConnecting}, m.ensure(id))
+
+	s := m.until(id, ConnectionDisconnected)
+	require.Equal(t, "the sync backend fell silent", s.Monitor.LastError)
+	require.Nil(t, s.Monitor.ConnectedAt)
+	require.Nil(t, s.Monitor.LastConnectedAt)
+	for _, c := range s.Monitor.History {
+		require.NotEqual(t, ConnectionConnected, c.Connection)
+	}
+
+	m.backend.SetFault(demo.SyncFaultNone)
+	s = m.until(id, ConnectionConnected)
+	require.NotNil(t, s.Monitor.ConnectedAt)
+	require.NotNil(t, s.Monitor.LastActivityAt)
+	require.Nil(t, s.Monitor.NextAttemptAt)
+	require.Zero(t, s.Monitor.Reconnects)
+	require.Positive(t, s.Monitor.OfflineMs)
+	require.Equal(t, EnsureResult{StoreID: id, Outcome: EnsureExists, Connection: ConnectionConnected}, m.ensure(id))
+}
+
+func TestAFaultShowsAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		fault demo.SyncFault
+		want  ConnectionState // "": the fault is harmless
+		says  string
+	}{
+		"the backend refuses":                    {demo.SyncFaultRefuse, ConnectionDisconnected, "refused the connection with status 503"},
+		"the backend accepts and says nothing":   {demo.SyncFaultMute, ConnectionDisconnected, "fell silent"},
+		"the backend fails each pull":            {demo.SyncFaultFailing, ConnectionStuck, "UnknownError"},
+		"the backend sends a Defect":             {demo.SyncFaultDefect, ConnectionStuck, "Defect"},
+		"the backend sends half a frame":         {demo.SyncFaultHalfFrame, ConnectionDisconnected, "fell silent"},
+		"the backend sends a frame of 2 MB":      {demo.SyncFaultHugeFrame, ConnectionStuck, "over the size limit"},
+		"the backend sends broken JSON":          {demo.SyncFaultBrokenJSON, ConnectionStuck, "broken frame"},
+		"the backend sends events out of order":  {demo.SyncFaultOutOfOrder, ConnectionStuck, "does not follow"},
+		"the backend leaves a gap":               {demo.SyncFaultGap, ConnectionStuck, "does not follow"},
+		"the backend sends everything twice":     {demo.SyncFaultDuplicate, "", ""},
+		"the backend sends frames of a new kind": {demo.SyncFaultUnknownTag, "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := supervise(t)
+			m.push(id, 30)
+			m.ensure(id)
+			m.arrives(id)
+			m.backend.SetFault(tt.fault)
+			m.backend.DropConnections()
+			if tt.want != "" {
+				if tt.fault == demo.SyncFaultOutOfOrder || tt.fault == demo.SyncFaultGap {
+					m.push(id, 2) // these show in events alone
+				}
+				var s Store
+				require.Eventually(t, func() bool { // a lost connection comes first
+					s = m.store(id)
+					return s.Connection == tt.want && strings.Contains(s.Monitor.LastError, tt.says)
+				}, patience, time.Millisecond)
+				require.Nil(t, s.Monitor.ConnectedAt)
+				require.NotNil(t, s.Monitor.LastDisconnectedAt)
+				require.Positive(t, s.Monitor.Errors)
+			}
+			m.backend.SetFault(demo.SyncFaultNone)
+			m.push(id, 250)
+			m.arrives(id)
+			m.until(id, ConnectionConnected)
+			require.Equal(t, upTo(m.heads[id]), m.events.seqs(id), "in order, each once, none lost")
+		})
+	}
+}
+
+func TestARefusedTokenIsAnErrorThatDoesNotShowIt(t *testing.T) {
+	t.Parallel()
+	m := supervise(t, func(o *MonitorOptions) { o.Token = "a-wrong-token" })
+	m.ensure(id)
+	s := m.until(id, ConnectionError)
+	require.Equal(t, "the sync backend refused the connection with status 400", s.Monitor.LastError)
+	require.NotNil(t, s.Monitor.NextAttemptAt)
+	require.NotContains(t, fmt.Sprintf("%+v", s), "a-wrong-token")
+}
+
+func TestABackendThatCannotBeFoundLeavesTheStoreProvisioned(t *testing.T) {
+	t.Parallel()
+	m := supervise(t, func(o *MonitorOptions) {
+		known := o.SyncURL
+		o.SyncURL = func(storeID string) string {
+			if storeID == id {
+				return "ws://no-such-host.invalid:1234/sync"
+			}
+			return known(storeID)
+		}
+	})
+	require.Equal(t, EnsureCreated, m.ensure(id).Outcome)
+	m.ensure("other-store")
+	s := m.until(id, ConnectionDisconnected)
+	require.Equal(t, StateMonitored, s.State)
+	require.Contains(t, s.Monitor.LastError, "no-such-host.invalid")
+	m.until("other-store", ConnectionConnected)
+}
+
+func TestAStoreThatWasResetIsReadFromTheBeginning(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	m.ensure(id)
+	m.push(id, 5)
+	m.arrives(id)
+
+	require.NoError(t, m.backend.ResetStore(t.Context(), id))
+	m.backend.DropConnections()
+	m.heads[id] = 0
+	m.push(id, 3)
+	require.Eventually(t, func() bool { return len(m.events.seqs(id)) == 8 }, patience, time.Millisecond)
+	require.Equal(t, []int64{1, 2, 3, 4, 5, 1, 2, 3}, m.events.seqs(id))
+	s := m.until(id, ConnectionConnected)
+	require.EqualValues(t, 1, s.Monitor.Resets)
+	require.EqualValues(t, 3, s.Monitor.Head)
+	require.EqualValues(t, 3, s.Monitor.Processed)
+	var reasons []string
+	for _, c := range s.Monitor.History {
+		reasons = append(reasons, c.Reason)
+	}
+	require.Contains(t, reasons, "the store was reset at the sync backend: its backend id is another one")
+}
+
+func TestTheMonitorCountsAndRemembers(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	m.ensure(id)
+	for range KeptConnectionChanges {
+		m.until(id, ConnectionConnected)
+		m.backend.DropConnections()
+		require.Eventually(t, func() bool { return m.store(id).Connection != ConnectionConnected }, patience, 100*time.Microsecond)
+	}
+	s := m.until(id, ConnectionConnected)
+	require.Len(t, s.Monitor.History, KeptConnectionChanges)
+	require.Equal(t, ConnectionConnected, s.Monitor.History[KeptConnectionChanges-1].Connection)
+	require.GreaterOrEqual(t, s.Monitor.Reconnects, int64(KeptConnectionChanges))
+	require.GreaterOrEqual(t, s.Monitor.Errors, s.Monitor.Reconnects)
+	o, err := m.Overview(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[ConnectionState]int{ConnectionConnected: 1}, o.Connections)
+	require.GreaterOrEqual(t, o.Monitors.Reconnects, s.Monitor.Reconnects)
+}
+
+func TestBackoffGrowsFromOneSecondToThirtyAndIsNotTheSameForAll(t *testing.T) {
+	t.Parallel()
+	m := &monitor{s: &Supervisor{timing: defaultTiming}}
+	for failures, seconds := range map[int]int{0: 2, 1: 4, 2: 8, 3: 16, 4: 30, 5: 30, 100: 30} {
+		want := time.Duration(seconds) * time.Second
+		seen := map[time.Duration]bool{}
+		for range 200 {
+			wait := m.backoff(failures)
+			require.LessOrEqual(t, wait, want)
+			require.GreaterOrEqual(t, wait, want/2)
+			seen[wait] = true
+		}
+		require.Greater(t, len(seen), 100)
+	}
+}
+
+func TestOneHungBackendDoesNotDelayStoresOfAnother(t *testing.T) {
+	t.Parallel()
+	hung, err := net.Listen("tcp", "127.0.0.1:0") // it accepts, in the kernel, and never answers
+	require.NoError(t, err)
+	defer hung.Close()
+	m := supervise(t, func(o *MonitorOptions) {
+		known := o.SyncURL
+		o.MaxDials = 2
+		o.SyncURL = func(storeID string) string {
+			if storeID == "good-store" {
+				return known(storeID)
+			}
+			return "ws://" + hung.Addr().String()
+		}
+	})
+	for i := range 10 {
+		m.ensure(fmt.Sprintf("hung-%d", i))
+	}
+	require.Eventually(t, func() bool { return m.dials.dialing.Load() == 2 }, patience, time.Millisecond, "no more than the limit")
+	m.ensure("good-store")
+	m.until("good-store", ConnectionConnected)
+	require.EqualValues(t, 2, m.dials.dialing.Load())
+	require.Equal(t, ConnectionConnecting, m.store("hung-9").Connection)
+}
+
+func TestABackendThatComesBackIsNotStampeded(t *testing.T) {
+	t.Parallel()
+	m := supervise(t, func(o *MonitorOptions) { o.MaxDials = 3 })
+	const stores = 200
+	for i := range stores {
+		m.ensure(fmt.Sprintf("store-%03d", i))
+	}
+	allConnected := func() bool {
+		o, err := m.Overview(t.Context())
+		require.NoError(t, err)
+		return o.Connections[ConnectionConnected] == stores && m.backend.Connections() == stores
+	}
+	require.Eventually(t, allConnected, patience, time.Millisecond)
+	m.backend.DropConnections()
+	require.Eventually(t, allConnected, patience, time.Millisecond)
+	require.LessOrEqual(t, m.backend.PeakHandshakes(), 3)
+}
+
+func TestAStoreWithoutASyncBackendIsNotConfigured(t *testing.T) {
+	t.Parallel()
+	m := supervise(t, func(o *MonitorOptions) { o.SyncURL = nil })
+	require.Equal(t, ConnectionNotConfigured, m.ensure(id).Connection)
+	require.Equal(t, ConnectionNotConfigured, m.store(id).Connection)
+	o, err := m.Overview(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[ConnectionState]int{ConnectionNotConfigured: 1}, o.Connections)
+	m.remove(id)
+	require.Equal(t, ConnectionStopped, m.store(id).Connection)
+}
+
+func TestTooFewFilesAreAnErrorOfThoseStoresAlone(t *testing.T) {
+	t.Parallel()
+	m := supervise(t, func(o *MonitorOptions) { o.maxConns = 1 })
+	m.ensure("first-store")
+	m.until("first-store", ConnectionConnected)
+	m.ensure("second-store")
+	s := m.until("second-store", ConnectionError)
+	require.Contains(t, s.Monitor.LastError, "raise the limit")
+	m.remove("first-store")
+	m.until("second-store", ConnectionConnected)
+}
+
+func TestTheLimitOfOpenFilesLeavesRoomForTheRest(t *testing.T) {
+	t.Parallel()
+	n, err := maxConnections()
+	require.NoError(t, err)
+	require.Positive(t, n)
+}
+
+func TestStartAndStopOfAStoreReachTheProcessor(t *testing.T) {
+	t.Parallel()
+	var failures int
+	r := newRecorder()
+	r.failStart = func() error {
+		failures++
+		if failures <= 2 {
+			return errors.New("no room for another projection")
+		}
+		return nil
+	}
+	m := supervise(t, func(o *MonitorOptions) { o.Processor = r })
+	m.ensure(id)
+	m.until(id, ConnectionConnected)
+	require.Equal(t, "no room for another projection", m.store(id).Monitor.LastError)
+	m.remove(id)
+	require.Equal(t, []string{"start " + id, "stop " + id}, r.startsAndStops())
+	m.ensure(id)
+	m.until(id, ConnectionConnected)
+	require.NoError(t, m.Close())
+	require.Equal(t, []string{"start " + id, "stop " + id, "start " + id, "stop " + id}, r.startsAndStops())
+}
+
+func TestHoweverEnsuresAndStopsOverlapThereIsOneSubscriptionOrNone(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]demo.SyncFault{"connected": demo.SyncFaultNone, "while connecting": demo.SyncFaultMute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := supervise(t)
+			m.backend.SetFault(fault)
+			for round := range 20 {
+				m.ensure(id)
+				var all sync.WaitGroup
+				for range 10 {
+					all.Go(func() { m.ensure(id) })
+				}
+				all.Go(func() {
+					ctx, now := context.Background(), time.Now()
+					_, _ = m.BeginDeletion(ctx, DeletionRequest{StoreID: id, At: now, DeleteAt: now.Add(-time.Second), Owner: "test"})
+					_, _ = m.Stop(ctx, StopRequest{StoreID: id, Owner: "test"})
+				})
+				all.Wait()
+				want := 0
+				if m.store(id).State == StateMonitored {
+					want = 1
+				}
+				require.Eventually(t, func() bool {
+					return m.backend.Connections() == want && (fault == demo.SyncFaultMute || m.backend.Pulls(id) == want)
+				}, patience, time.Millisecond, "round %d: want %d, there are %d", round, want, m.backend.Connections())
+				require.LessOrEqual(t, m.backend.Pulls(id), 1)
+			}
+			m.ensure(id)
+			m.backend.SetFault(demo.SyncFaultNone)
+			m.until(id, ConnectionConnected)
+			require.Equal(t, 1, m.backend.Pulls(id))
+			m.remove(id)
+			require.Eventually(t, func() bool { return m.backend.Connections() == 0 }, patience, time.Millisecond)
+		})
+	}
+}
+
+func TestEveryRegisteredStoreIsMonitoredAgainAfterARestart(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	ids := []string{"store-a", "store-b", "store-c"}
+	for i, id := range ids {
+		m.ensure(id)
+		m.push(id, 10+i)
+		m.arrives(id)
+	}
+	m.ensure("gone-store")
+	m.remove("gone-store")
+	m.restart()
+	for i, id := range ids {
+		m.push(id, 5)
+		m.arrives(id)
+		require.Equal(t, upTo(int64(15+i)), m.events.seqs(id), "it goes on from its cursor")
+		require.Equal(t, ConnectionConnected, m.store(id).Connection)
+	}
+	require.Zero(t, m.backend.Pulls("gone-store"))
+}
+
+func TestWatchTellsEachChange(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := make(chan Change, 100)
+	done := make(chan error, 1)
+	go func() {
+		done <- m.Watch(ctx, "", func(c Change) error { seen <- c; return nil })
+	}()
+	next := func() Change {
+		for {
+			select {
+			case c := <-seen:
+				if !c.Lost {
+					return c
+				}
+			case <-time.After(patience):
+				t.Fatal("no change")
+			}
+		}
+	}
+	<-seen // it begins with a Lost: from here on it is told of everything
+	m.ensure(id)
+	for _, want := range [][2]ConnectionState{{ConnectionStopped, ConnectionConnecting}, {ConnectionConnecting, ConnectionConnected}} {
+		c := next()
+		require.Equal(t, id, c.StoreID)
+		require.Equal(t, want, [2]ConnectionState{c.Previous, c.Connection})
+	}
+	m.remove(id)
+	c := next()
+	require.Equal(t, [2]ConnectionState{ConnectionConnected, ConnectionStopped}, [2]ConnectionState{c.Previous, c.Connection})
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+}

@@ -1,0 +1,320 @@
+package storemanager
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// nodeBatchTime bounds an EnsureBatch: it must be over before Client gives up (clientTimeout), or all of it was for nothing.
+	nodeBatchTime = 20 * time.Second
+	// nodeListingAge is how old the list behind Get and Overview may be.
+	nodeListingAge = time.Second
+)
+
+// NodeOptions say how a Node multi-store server is driven.
+type NodeOptions struct {
+	// URL of the server, http or https, with or without a path.
+	URL string
+	// WebhookSecret is sent as X-Webhook-Secret.
+	WebhookSecret string
+	// HTTPClient carries the requests; its time-out and its rule for redirects (none is followed) are replaced. Nil: one of our own.
+	HTTPClient *http.Client
+	// Logger nil: silent.
+	Logger *zap.Logger
+	// Parallelism is how many requests the server gets at the same time, whatever they are; 0 means 2. Adding stores gets
+	// slower the more are added at once.
+	Parallelism int
+	// Timeout bounds one request; 0 means 60 s.
+	Timeout time.Duration
+
+	restoreEvery time.Duration // 0 means a minute
+	batchTime    time.Duration // 0 means nodeBatchTime
+}
+
+// Node is the Manager of an existing Node multi-store server (contracts/multi-store-server.md), from DriveNode to Close. The
+// Registry decides, and remembers what the server does not: tombstones, holds, pins, pending deletions. The server is told
+// after the registry was changed, and a call succeeds once it has done its part.
+//
+// The requests about one store go one after the other, and each says what the registry says at that moment, so that the last
+// one leaves the server as the registry is. A request that was sent is not broken off when its caller gives up, for the server
+// would go on, and meet the caller's next attempt.
+type Node struct {
+	*Registry
+	client       *nodeClient
+	log          *zap.Logger
+	parallelism  int
+	timeout      time.Duration
+	restoreEvery time.Duration
+	batchTime    time.Duration
+
+	ctx    context.Context // of the requests that change the server
+	cancel context.CancelFunc
+	turns  turns
+	kept   sync.WaitGroup // keep
+	wake   chan struct{}  // of keep; holds one token
+
+	posts  atomic.Int64  // ended requests that may have changed what the server lists
+	asking chan struct{} // held to use recent
+	recent recentListing
+}
+
+// recentListing is a list that several callers share.
+type recentListing struct {
+	listing *nodeListing
+	at      time.Time
+	posts   int64 // Node.posts before it was asked for
+}
+
+var _ Manager = (*Node)(nil)
+
+// DriveNode makes the server monitor what r has as monitored, now and from then on, and returns without waiting for it. It
+// ends with ctx or Close; Close must be called, before the registry is closed. Nothing else may drive the server.
+func DriveNode(ctx context.Context, r *Registry, o NodeOptions) (*Node, error) {
+	o.Parallelism = cmp.Or(o.Parallelism, 2)
+	o.Timeout = cmp.Or(o.Timeout, time.Minute)
+	o.restoreEvery = cmp.Or(o.restoreEvery, time.Minute)
+	o.batchTime = cmp.Or(o.batchTime, nodeBatchTime)
+	if o.Parallelism < 0 || o.Timeout < 0 {
+		return nil, errors.New("node server: parallelism and time-out must not be negative")
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	client, err := newNodeClient(o)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		Registry: r, client: client, log: o.Logger, parallelism: o.Parallelism, timeout: o.Timeout, restoreEvery: o.restoreEvery,
+		batchTime: o.batchTime, wake: make(chan struct{}, 1), asking: make(chan struct{}, 1),
+	}
+	n.ctx, n.cancel = context.WithCancel(ctx)
+	n.kept.Go(n.keep)
+	return n, nil
+}
+
+// Close breaks off what is under way and waits for its end. The Registry stays open. It may be called again.
+func (n *Node) Close() error {
+	n.cancel()
+	n.kept.Wait()
+	n.turns.wait()
+	n.client.http.CloseIdleConnections()
+	return nil
+}
+
+// Ping returns nil if the server answers and takes the secret; ErrUnauthorized if it refuses it.
+func (n *Node) Ping(ctx context.Context) error { return n.client.ping(ctx) }
+
+// Ensure implements Manager. The Connection of a monitored store is always ConnectionConnecting: the server's answer does not
+// tell.
+func (n *Node) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error) {
+	res, err := n.Registry.Ensure(ctx, q)
+	if err != nil {
+		return EnsureResult{}, err
+	}
+	return n.ensured(ctx, res)
+}
+
+// EnsureBatch implements Manager. The registry takes all stores at once, the server one after the other; those that it has not
+// taken within 20 s are EnsureFailed.
+func (n *Node) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
+	results, err := n.Registry.EnsureBatch(ctx, qs)
+	if err != nil {
+		return nil, err
+	}
+	within, cancel := context.WithTimeout(ctx, timeForBatch(ctx, n.batchTime))
+	defer cancel()
+	errs := make([]error, len(results))
+	n.each(len(results), func(i int) {
+		var res EnsureResult
+		if res, errs[i] = n.ensured(within, results[i]); errs[i] != nil {
+			res = EnsureResult{StoreID: results[i].StoreID, Outcome: EnsureFailed}
+		}
+		results[i] = res
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	n.logFailures("the Node server did not take all stores of a batch", errs)
+	return results, nil
+}
+
+// timeForBatch is what a batch may take: most, but no more than leaves its caller a tenth of the time to answer in.
+func timeForBatch(ctx context.Context, most time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return min(most, time.Until(deadline)*9/10)
+	}
+	return most
+}
+
+// ensured makes the server monitor a store that the registry has ensured, unless it was stopped again meanwhile.
+func (n *Node) ensured(ctx context.Context, res EnsureResult) (EnsureResult, error) {
+	if res.Connection == "" { // not monitored
+		return res, nil
+	}
+	res.Connection = ConnectionConnecting
+	err := n.tell(ctx, res.StoreID, func(s record) (string, error) {
+		if !s.monitored() {
+			res = EnsureResult{StoreID: res.StoreID, Outcome: EnsureStale}
+			return "", nil
+		}
+		return nodeCreated, nil
+	})
+	return res, err
+}
+
+// Stop implements Manager. A repeat goes on until the server has stopped the store.
+func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
+	res, err := n.Registry.Stop(ctx, q)
+	if err != nil || res.Outcome != StopStopped {
+		return res, err
+	}
+	err = n.tell(ctx, q.StoreID, func(record) (event string, err error) {
+		// Asked again, in turn: the store may be wanted again since. Nothing but this answer may stop a store.
+		if res, err = n.Registry.Stop(ctx, q); err == nil && res.Outcome == StopStopped {
+			event = nodeDeleted
+		}
+		return event, err
+	})
+	if err != nil {
+		return StopResult{}, err
+	}
+	return res, nil
+}
+
+// tell tells the server the event that decide finds by what the registry has of the store; decide is called once nobody else
+// can tell the server of this store, and "" tells it nothing. When ctx ends, tell returns, but what was sent goes on.
+func (n *Node) tell(ctx context.Context, id string, decide func(record) (event string, err error)) error {
+	release, err := n.turns.take(ctx, n.ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := n.client.slots.Acquire(ctx, 1); err != nil {
+		release()
+		return fmt.Errorf("wait for node server: %w", err)
+	}
+	free := func() {
+		n.client.slots.Release(1)
+		release()
+	}
+	s, err := n.record(ctx, id)
+	event := ""
+	if err == nil {
+		event, err = decide(s)
+	}
+	if err != nil || event == "" {
+		free()
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer free()
+		sent, cancel := context.WithTimeout(n.ctx, n.timeout)
+		defer cancel()
+		err := n.client.post(sent, event, id, s.eventAt)
+		n.posts.Add(1)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the node server has not answered yet: %w", ctx.Err())
+	}
+}
+
+// each calls fn for 0 to count-1, as many at a time as the server is asked.
+func (n *Node) each(count int, fn func(i int)) {
+	var g errgroup.Group
+	g.SetLimit(n.parallelism)
+	for i := range count {
+		g.Go(func() error {
+			fn(i)
+			return nil
+		})
+	}
+	_ = g.Wait() // always nil
+}
+
+func (n *Node) logFailures(message string, errs []error) {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) > 0 {
+		n.log.Warn(message, zap.Int("stores", len(errs)), zap.NamedError("first", errs[0]))
+	}
+}
+
+// SetPins is that of the Registry; the server is told soon.
+func (n *Node) SetPins(ctx context.Context, ids []string) error {
+	if err := n.Registry.SetPins(ctx, ids); err != nil {
+		return err
+	}
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// keep restores until Close: a server that restarts has lost what it was told, and those stores that are in no list of the Auth
+// Worker, which are the pinned, held and pending ones, nobody else would ensure again.
+func (n *Node) keep() {
+	for {
+		if err := n.restore(n.ctx); err != nil && n.ctx.Err() == nil {
+			n.log.Warn("the Node server was not compared with the registry", zap.Error(err))
+		}
+		select {
+		case <-n.wake:
+		case <-time.After(n.restoreEvery):
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// restore makes the server monitor the stores that the registry has and the server has not.
+func (n *Node) restore(ctx context.Context) error {
+	ids, err := n.monitoredIDs(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := n.listing(ctx)
+	if err != nil {
+		return err
+	}
+	lost := slices.DeleteFunc(ids, func(id string) bool {
+		_, ok := l.stores[id]
+		return ok
+	})
+	errs := make([]error, len(lost))
+	n.each(len(lost), func(i int) {
+		_, errs[i] = n.ensured(ctx, EnsureResult{StoreID: lost[i], Connection: ConnectionConnecting})
+	})
+	if ctx.Err() == nil {
+		n.logFailures("the Node server did not take all stores of the registry", errs)
+	}
+	return nil
+}
+
+// record is what the registry has of the store; one that is neither monitored nor a tombstone is unknown.
+func (n *Node) record(ctx context.Context, id string) (record, error) {
+	s, err := scanRecord(n.get.QueryRowContext(ctx, id), n.clock())
+	if errors.Is(err, sql.ErrNoRows) {
+		return record{id: id}, nil
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read registry: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,759 @@
+package storemanager
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// nodeBundle is a bundle whose Manager drives the fake.
+type nodeBundle struct {
+	*bundle
+	node *Node
+	fake *fakeNode
+	logs *observer.ObservedLogs
+}
+
+// setupNode changes the options that it is given. The server is not restored by itself.
+func setupNode(t *testing.T, changes ...func(*NodeOptions)) *nodeBundle {
+	t.Helper()
+	b := &nodeBundle{bundle: setup(t), fake: startFakeNode(t)}
+	core, logs := observer.New(zapcore.InfoLevel)
+	b.logs = logs
+	o := NodeOptions{
+		URL: b.fake.url, WebhookSecret: fakeNodeSecret, Logger: zap.New(core), Timeout: 30 * time.Second, restoreEvery: time.Hour,
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	b.drive(t, o)
+	if o.URL == b.fake.url { // the restore at the start has read the registry, and so will tell nothing
+		require.Eventually(t, func() bool { return b.fake.listed() > 0 }, 10*time.Second, time.Millisecond)
+	}
+	return b
+}
+
+// overview is not that of bundle, which knows what the connections of a bare registry are.
+func (b *nodeBundle) overview(t *testing.T) Overview {
+	t.Helper()
+	o, err := b.Overview(t.Context())
+	require.NoError(t, err)
+	return o
+}
+
+func (b *nodeBundle) drive(t *testing.T, o NodeOptions) {
+	t.Helper()
+	n, err := DriveNode(t.Context(), b.registry, o)
+	require.NoError(t, err)
+	b.node, b.Manager = n, n
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+}
+
+func (b *nodeBundle) list(t *testing.T) []Store {
+	t.Helper()
+	page, err := b.List(t.Context(), ListRequest{})
+	require.NoError(t, err)
+	require.Empty(t, page.NextCursor)
+	return page.Stores
+}
+
+// refuseAll makes the server answer 500 to such events.
+func (b *nodeBundle) refuseAll(event string) {
+	b.fake.set(func() {
+		b.fake.refuse = func(e, _ string) int {
+			if e == event {
+				return http.StatusInternalServerError
+			}
+			return 0
+		}
+	})
+}
+
+func (b *nodeBundle) heal() {
+	b.fake.set(func() { b.fake.refuse, b.fake.hang, b.fake.answer = nil, nil, nil })
+}
+
+// hangOn makes the server hang on such events; reached tells of each that has come, release lets all go.
+func (b *nodeBundle) hangOn(t *testing.T, event string) (reached <-chan string, release func()) {
+	t.Helper()
+	came, held := make(chan string, 100), make(chan struct{})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	b.fake.set(func() {
+		b.fake.hang = func(e, id string) <-chan struct{} {
+			if e != event {
+				return nil
+			}
+			came <- id
+			return held
+		}
+	})
+	return came, release
+}
+
+func (b *nodeBundle) tryEnsure(ctx context.Context, seconds int) (EnsureResult, error) {
+	return b.Ensure(ctx, EnsureRequest{StoreID: id, At: at(seconds), RequestID: fmt.Sprint("delivery-", seconds)})
+}
+
+func TestNode(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]func(t *testing.T, b *nodeBundle){
+		"what is ensured is monitored there, and listed with its state": func(t *testing.T, b *nodeBundle) {
+			res, err := b.tryEnsure(t.Context(), 1)
+			require.NoError(t, err)
+			require.Equal(t, EnsureResult{StoreID: id, Outcome: EnsureCreated, Connection: ConnectionConnecting}, res)
+			require.Equal(t, []string{id}, b.fake.ids())
+			want := Store{
+				ID: id, State: StateMonitored, Connection: ConnectionConnected, EventAt: at(1),
+				FirstMonitoredAt: new(t0), LastEnsuredAt: new(t0),
+				Monitor: &MonitorStatus{
+					Since: at(-20), ConnectedAt: new(at(-20)), LastConnectedAt: new(at(-20)), LastActivityAt: new(at(-10)),
+					Errors: 3, Reconnects: 2,
+					History: []ConnectionChange{
+						{Connection: ConnectionConnecting, At: at(-30)}, {Connection: ConnectionConnected, At: at(-20)},
+					},
+				},
+			}
+			require.Equal(t, []Store{want}, b.list(t))
+			require.Equal(t, want, b.get(t))
+			require.Equal(t, map[ConnectionState]int{ConnectionConnected: 1}, b.overview(t).Connections)
+		},
+		"an ensure that failed there succeeds when it is repeated, and still hears created": func(t *testing.T, b *nodeBundle) {
+			b.refuseAll("created")
+			for range 2 {
+				_, err := b.tryEnsure(t.Context(), 1)
+				require.ErrorContains(t, err, "500")
+				require.NotErrorIs(t, err, ErrInvalid)
+				require.NotContains(t, err.Error(), fakeNodeSecret)
+			}
+			b.heal()
+			res, err := b.tryEnsure(t.Context(), 1)
+			require.NoError(t, err)
+			require.Equal(t, EnsureCreated, res.Outcome)
+			require.EqualValues(t, 1, b.overview(t).TotalProvisioned)
+			require.Equal(t, []string{"created " + id}, b.fake.events())
+		},
+		"what the registry refuses is not told": func(t *testing.T, b *nodeBundle) {
+			require.Equal(t, DeletionAlreadyStopped, b.begin(t, 5, "run"))
+			require.Equal(t, EnsureStale, b.ensure(t, 4))
+			_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: "../x", At: at(1)})
+			require.ErrorIs(t, err, ErrInvalid)
+			require.Empty(t, b.fake.events())
+		},
+		"a stop is told when it is due, and not before": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			require.Equal(t, DeletionScheduled, b.begin(t, 2, "run"))
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			require.ErrorIs(t, err, ErrTooEarly)
+			b.clock.Set(at(100))
+			require.Equal(t, StopNotPending, b.stop(t, "another run"))
+			require.Equal(t, []string{id}, b.fake.ids())
+			require.Equal(t, StopStopped, b.stop(t, "run"))
+			require.Empty(t, b.fake.ids())
+			require.Equal(t, StopStopped, b.stop(t, "run"), "a repeat")
+			require.Equal(t, StopAlreadyStopped, b.stop(t, "another run"))
+			require.Empty(t, b.list(t))
+			require.Equal(t, StateStopped, b.get(t).State)
+		},
+		"a held or pinned store is never stopped there": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.hold(t, someHold)
+			b.clock.Set(at(100))
+			require.Equal(t, StopNotPending, b.stop(t, "run"))
+			require.Equal(t, DeletionHeld, b.begin(t, 3, "run"))
+			_, err := b.Release(t.Context(), id)
+			require.NoError(t, err)
+			b.begin(t, 4, "run")
+			require.NoError(t, b.node.SetPins(t.Context(), []string{id}))
+			require.Equal(t, StopNotPending, b.stop(t, "run"))
+			require.Equal(t, []string{"created " + id}, b.fake.events())
+		},
+		"a stop that failed there is pending still, and its repeat goes on": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(100))
+			b.refuseAll("deleted")
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			require.ErrorContains(t, err, "500")
+			listed := b.list(t)
+			require.Len(t, listed, 1)
+			require.Equal(t, StateMonitored, listed[0].State)
+			require.Equal(t, &Deletion{EventAt: at(2), DeleteAt: at(100), Owner: "run"}, listed[0].Deletion)
+			b.heal()
+			require.Equal(t, StopStopped, b.stop(t, "run"))
+			require.Empty(t, b.fake.ids())
+		},
+		"a store that is wanted again after a stop that failed there stays": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(100))
+			b.refuseAll("deleted")
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			require.Error(t, err)
+			require.Equal(t, EnsureCreated, b.ensure(t, 3))
+			b.heal()
+			require.Equal(t, StopNotPending, b.stop(t, "run"))
+			require.Equal(t, []string{"created " + id}, b.fake.events())
+		},
+		"the deletion of a store that only the server knows has its grace period": func(t *testing.T, b *nodeBundle) {
+			b.fake.boot(id)
+			require.Equal(t, DeletionScheduled, b.begin(t, 2, "run"))
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			require.ErrorIs(t, err, ErrTooEarly)
+			b.clock.Set(at(100))
+			require.Equal(t, StopStopped, b.stop(t, "run"))
+			require.Empty(t, b.fake.ids())
+		},
+		"so has that of a store which a tombstone hides, even by an older event": func(t *testing.T, b *nodeBundle) {
+			require.Equal(t, DeletionAlreadyStopped, b.begin(t, 5, "first"))
+			b.fake.boot(id)
+			require.Equal(t, DeletionScheduled, b.begin(t, 4, "second"))
+			require.Equal(t, &Deletion{EventAt: at(5), DeleteAt: at(100), Owner: "second"}, b.get(t).Deletion)
+			require.Equal(t, EnsureStale, b.ensure(t, 5))
+		},
+		"a deletion waits while the server can't be asked": func(t *testing.T, b *nodeBundle) {
+			b.fake.boot(id)
+			b.fake.set(func() {
+				b.fake.answer = func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusBadGateway); return true }
+			})
+			_, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(1), DeleteAt: at(100), Owner: "run"})
+			require.ErrorContains(t, err, "502")
+			b.heal()
+			require.Equal(t, DeletionScheduled, b.begin(t, 1, "run"))
+		},
+		"a store that the server has lost is missing until it is ensured": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.fake.boot("boot-store")
+			b.fake.restart()
+			listed := b.list(t)
+			require.Len(t, listed, 1)
+			require.Equal(t, "boot-store", listed[0].ID)
+			require.Eventually(t, func() bool { return b.get(t).Connection == ConnectionDisconnected }, 5*time.Second, 10*time.Millisecond)
+			require.Equal(t, StateMonitored, b.get(t).State)
+			o := b.overview(t)
+			require.Equal(t, map[ConnectionState]int{ConnectionConnected: 1, ConnectionDisconnected: 1}, o.Connections)
+			require.Equal(t, 2, o.Monitored)
+			require.Equal(t, EnsureExists, b.ensure(t, 2))
+			require.Equal(t, []string{"boot-store", id}, b.fake.ids())
+		},
+		"what was told shows at once, whatever was known a moment ago": func(t *testing.T, b *nodeBundle) {
+			require.Zero(t, b.overview(t).Monitored)
+			b.ensure(t, 1)
+			require.Equal(t, ConnectionConnected, b.get(t).Connection)
+		},
+		"what the server had before is taken over, as old as it is": func(t *testing.T, b *nodeBundle) {
+			b.fake.boot(id)
+			listed := b.list(t)
+			require.Len(t, listed, 1)
+			require.Equal(t, time.UnixMicro(0).UTC(), listed[0].EventAt)
+			require.Nil(t, listed[0].LastEnsuredAt)
+			require.Equal(t, 1, b.overview(t).Monitored)
+			b.hold(t, someHold)
+			require.NotNil(t, b.list(t)[0].Hold)
+		},
+		"an orphan that only the server knows can be marked": func(t *testing.T, b *nodeBundle) {
+			require.Equal(t, DeletionAlreadyStopped, b.begin(t, 1, "run"))
+			b.fake.boot(id, "unknown-store")
+			require.Len(t, b.list(t), 2)
+			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(2), Missing: []string{id, "unknown-store", "nowhere"}}))
+			for _, s := range b.list(t) {
+				require.Equal(t, new(at(2)), s.MissingSince, s.ID)
+			}
+			_, err := b.Get(t.Context(), "nowhere")
+			require.ErrorIs(t, err, ErrNotFound)
+		},
+		"a connection that the server calls connected without a network is not": func(t *testing.T, b *nodeBundle) {
+			b.fake.set(func() {
+				b.fake.answer = func(w http.ResponseWriter) bool {
+					_, _ = io.WriteString(w, `{"stores":[{"id":"store-a","status":"connected","networkStatus":{"isConnected":false}},
+						{"id":"store-b","status":"who knows"}]}`)
+					return true
+				}
+			})
+			listed := b.list(t)
+			require.Equal(t, ConnectionDisconnected, listed[0].Connection)
+			require.Equal(t, ConnectionError, listed[1].Connection)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, setupNode(t))
+		})
+	}
+}
+
+func TestNodeRestoresWhatItsServerHasLost(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t, func(o *NodeOptions) { o.restoreEvery = 10 * time.Millisecond })
+	b.ensure(t, 1)
+	b.begin(t, 2, "run")
+	require.NoError(t, b.node.SetPins(t.Context(), []string{"pinned-store"}))
+	restored := func() bool { return len(b.fake.ids()) == 2 }
+	require.Eventually(t, restored, 10*time.Second, 5*time.Millisecond)
+	b.fake.restart()
+	require.Eventually(t, restored, 10*time.Second, 5*time.Millisecond, "a pending store stays monitored")
+	b.clock.Set(at(100))
+	require.Equal(t, StopStopped, b.stop(t, "run"))
+	require.Equal(t, []string{"pinned-store"}, b.fake.ids())
+}
+
+func TestNodeResumesAtTheStart(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t, func(o *NodeOptions) { o.Parallelism = 3 })
+	b.ensure(t, 1)
+	require.NoError(t, b.node.Close())
+	b.fake.restart()
+	b.drive(t, NodeOptions{URL: b.fake.url, WebhookSecret: fakeNodeSecret})
+	require.Eventually(t, func() bool { return len(b.fake.ids()) == 1 }, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestNodeBatch(t *testing.T) {
+	t.Parallel()
+	requests := func(count int) (qs []EnsureRequest) {
+		for i := range count {
+			qs = append(qs, EnsureRequest{StoreID: fmt.Sprintf("store-%03d", i), At: at(1)})
+		}
+		return qs
+	}
+	for name, test := range map[string]func(t *testing.T, b *nodeBundle){
+		"one that fails stops none of the others": func(t *testing.T, b *nodeBundle) {
+			b.fake.set(func() {
+				b.fake.refuse = func(_, id string) int {
+					if id == "store-001" {
+						return http.StatusInternalServerError
+					}
+					return 0
+				}
+			})
+			qs := requests(4)
+			qs[2].StoreID = "no id"
+			res, err := b.EnsureBatch(t.Context(), qs)
+			require.NoError(t, err)
+			require.Equal(t, []EnsureResult{
+				{StoreID: "store-000", Outcome: EnsureCreated, Connection: ConnectionConnecting},
+				{StoreID: "store-001", Outcome: EnsureFailed},
+				{StoreID: "no id", Outcome: EnsureInvalid},
+				{StoreID: "store-003", Outcome: EnsureCreated, Connection: ConnectionConnecting},
+			}, res)
+			require.Equal(t, []string{"store-000", "store-003"}, b.fake.ids())
+			require.Equal(t, 1, b.logs.FilterMessage("the Node server did not take all stores of a batch").Len())
+		},
+		"the server is never asked more than two things at a time": func(t *testing.T, b *nodeBundle) {
+			b.fake.set(func() { b.fake.delay = 3 * time.Millisecond })
+			var wg sync.WaitGroup
+			for i := range 4 {
+				wg.Go(func() {
+					qs := requests(80)[i*20 : (i+1)*20]
+					if res, err := b.EnsureBatch(t.Context(), qs); err != nil || res[0].Outcome != EnsureCreated {
+						t.Error(res, err)
+					}
+				})
+				wg.Go(func() {
+					if _, err := b.List(t.Context(), ListRequest{}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			require.Len(t, b.fake.ids(), 80)
+			require.Equal(t, 2, b.fake.most)
+		},
+		"a server that hangs fails the batch in time, and it is taken up later": func(t *testing.T, b *nodeBundle) {
+			b.node.batchTime = time.Second
+			reached, release := b.hangOn(t, "created")
+			res, err := b.EnsureBatch(t.Context(), requests(10))
+			require.NoError(t, err)
+			for i, r := range res {
+				require.Equal(t, EnsureResult{StoreID: requests(10)[i].StoreID, Outcome: EnsureFailed}, r)
+			}
+			require.Len(t, reached, 2)
+			release()
+			b.node.batchTime = nodeBatchTime
+			res, err = b.EnsureBatch(t.Context(), requests(10))
+			require.NoError(t, err)
+			require.Equal(t, EnsureExists, res[9].Outcome)
+			require.Len(t, b.fake.ids(), 10)
+		},
+		"a slow server has taken a part": func(t *testing.T, b *nodeBundle) {
+			b.node.batchTime = time.Second
+			b.fake.set(func() { b.fake.delay = 300 * time.Millisecond })
+			res, err := b.EnsureBatch(t.Context(), requests(20))
+			require.NoError(t, err)
+			require.Equal(t, EnsureCreated, res[0].Outcome)
+			require.Equal(t, EnsureFailed, res[19].Outcome)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, setupNode(t))
+		})
+	}
+}
+
+func TestABatchLeavesItsCallerTimeToAnswer(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.LessOrEqual(t, timeForBatch(ctx, nodeBatchTime), 9*time.Second)
+	require.Equal(t, time.Second, timeForBatch(ctx, time.Second))
+	require.Equal(t, nodeBatchTime, timeForBatch(t.Context(), nodeBatchTime))
+}
+
+func TestNodeInTurn(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]func(t *testing.T, b *nodeBundle){
+		"ten ensures in parallel open one subscription": func(t *testing.T, b *nodeBundle) {
+			b.fake.set(func() { b.fake.delay = 20 * time.Millisecond })
+			var wg sync.WaitGroup
+			for i := range 10 {
+				wg.Go(func() {
+					if _, err := b.tryEnsure(t.Context(), i+1); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			require.Equal(t, map[string]int{id: 1}, b.fake.subscriptions)
+		},
+		"an ensure whose caller gave up goes on, and the repeat waits for it": func(t *testing.T, b *nodeBundle) {
+			reached, release := b.hangOn(t, "created")
+			ctx, cancel := context.WithCancel(t.Context())
+			first := make(chan error, 1)
+			go func() {
+				_, err := b.tryEnsure(ctx, 1)
+				first <- err
+			}()
+			<-reached
+			cancel()
+			require.ErrorIs(t, <-first, context.Canceled)
+			second := make(chan error, 1)
+			go func() {
+				_, err := b.tryEnsure(t.Context(), 1)
+				second <- err
+			}()
+			b.waiting(t)
+			release()
+			require.NoError(t, <-second)
+			require.Equal(t, map[string]int{id: 1}, b.fake.subscriptions)
+		},
+		"an ensure that comes while a stop is under way is told after it": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(100))
+			reached, release := b.hangOn(t, "deleted")
+			stopped, ensured := make(chan error, 1), make(chan error, 1)
+			go func() {
+				_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+				stopped <- err
+			}()
+			<-reached
+			go func() {
+				_, err := b.tryEnsure(t.Context(), 3)
+				ensured <- err
+			}()
+			b.waiting(t)
+			release()
+			require.NoError(t, <-stopped)
+			require.NoError(t, <-ensured)
+			require.Equal(t, []string{"created " + id, "deleted " + id, "created " + id}, b.fake.events())
+		},
+		"a stop that waited while its store became wanted again is not told": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(100))
+			release, err := b.node.turns.take(t.Context(), t.Context(), id)
+			require.NoError(t, err)
+			stopped := make(chan StopOutcome, 1)
+			go func() {
+				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+				if err != nil {
+					t.Error(err)
+				}
+				stopped <- res.Outcome
+			}()
+			b.waiting(t)
+			res, err := b.registry.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(3)})
+			require.NoError(t, err)
+			require.Equal(t, EnsureCreated, res.Outcome)
+			release()
+			require.Equal(t, StopNotPending, <-stopped)
+			require.Equal(t, []string{id}, b.fake.ids())
+		},
+		"an ensure that waited while its store was stopped is not told": func(t *testing.T, b *nodeBundle) {
+			release, err := b.node.turns.take(t.Context(), t.Context(), id)
+			require.NoError(t, err)
+			ensured := make(chan EnsureResult, 1)
+			go func() {
+				res, err := b.tryEnsure(t.Context(), 1)
+				if err != nil {
+					t.Error(err)
+				}
+				ensured <- res
+			}()
+			b.waiting(t)
+			_, err = b.registry.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(2), DeleteAt: t0, Owner: "run"})
+			require.NoError(t, err)
+			res, err := b.registry.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			require.NoError(t, err)
+			require.Equal(t, StopStopped, res.Outcome)
+			release()
+			require.Equal(t, EnsureResult{StoreID: id, Outcome: EnsureStale}, <-ensured)
+			require.Empty(t, b.fake.events())
+		},
+		"close breaks off what hangs": func(t *testing.T, b *nodeBundle) {
+			reached, release := b.hangOn(t, "created")
+			failed := make(chan error, 1)
+			go func() {
+				_, err := b.tryEnsure(t.Context(), 1)
+				failed <- err
+			}()
+			<-reached
+			require.NoError(t, b.node.Close())
+			require.Error(t, <-failed)
+			_, err := b.tryEnsure(t.Context(), 1)
+			require.ErrorIs(t, err, ErrShutdown)
+			release()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, setupNode(t))
+		})
+	}
+}
+
+// waiting returns once one has the turn of the store and another one wants it.
+func (b *nodeBundle) waiting(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		b.node.turns.mu.Lock()
+		defer b.node.turns.mu.Unlock()
+		return b.node.turns.of[id] != nil && b.node.turns.of[id].users == 2
+	}, 10*time.Second, time.Millisecond)
+}
+
+func TestNodeEndsAsTheRegistryIs(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t)
+	var failures int
+	var mu sync.Mutex
+	b.fake.set(func() {
+		b.fake.delay = time.Millisecond
+		b.fake.refuse = func(string, string) int { // one in five
+			mu.Lock()
+			defer mu.Unlock()
+			if failures++; failures%5 == 0 {
+				return http.StatusInternalServerError
+			}
+			return 0
+		}
+	})
+	b.clock.Set(at(1000)) // every grace period has ended
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(worker)))
+			for step := range 25 {
+				store, owner := fmt.Sprint("store-", random.IntN(3)), fmt.Sprint("run-", worker, "-", step)
+				retry := func(call func() error) {
+					for call() != nil && t.Context().Err() == nil { //nolint:revive // the call is what is done
+					}
+				}
+				if random.IntN(2) == 0 {
+					retry(func() error {
+						_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: store, At: at(step)})
+						return err
+					})
+					continue
+				}
+				retry(func() error {
+					_, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: store, At: at(step), DeleteAt: at(1), Owner: owner})
+					return err
+				})
+				retry(func() error {
+					_, err := b.Stop(t.Context(), StopRequest{StoreID: store, Owner: owner})
+					return err
+				})
+			}
+		})
+	}
+	wg.Wait()
+	want := []string{}
+	ids, err := b.registry.monitoredIDs(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, append(want, ids...), b.fake.ids())
+	require.LessOrEqual(t, b.fake.most, 2)
+}
+
+func TestNodeList(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"no JSON":           `<html>`,
+		"cut off":           `{"stores":[{"id":"store-a","status":"connected"},{"id":"sto`,
+		"no stores":         `{"reconciliation":{"enabled":false}}`,
+		"null stores":       `{"stores":null}`,
+		"stores no list":    `{"stores":{"store-a":{}}}`,
+		"more than one":     `{"stores":[]}{"stores":[]}`,
+		"nothing":           ``,
+		"another's answer":  `{"error":"not found"}`,
+		"longer than taken": `{"stores":[` + strings.Repeat(" ", maxNodeListing) + `]}`,
+	} {
+		t.Run("an answer that is not whole is an error: "+name, func(t *testing.T) {
+			t.Parallel()
+			b := setupNode(t)
+			b.fake.set(func() {
+				b.fake.answer = func(w http.ResponseWriter) bool { _, _ = io.WriteString(w, body); return true }
+			})
+			_, err := b.List(t.Context(), ListRequest{})
+			require.Error(t, err)
+			_, err = b.Overview(t.Context())
+			require.Error(t, err)
+			_, err = b.Get(t.Context(), id)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, ErrNotFound)
+		})
+	}
+	t.Run("an answer that ends early is an error", func(t *testing.T) {
+		t.Parallel()
+		b := setupNode(t)
+		b.fake.set(func() {
+			b.fake.answer = func(w http.ResponseWriter) bool {
+				w.Header().Set("Content-Length", "1000")
+				_, _ = io.WriteString(w, `{"stores":[]}`)
+				return true
+			}
+		})
+		_, err := b.List(t.Context(), ListRequest{})
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	})
+	t.Run("a bad entry is left out, a bad field is not", func(t *testing.T) {
+		t.Parallel()
+		b := setupNode(t)
+		b.fake.set(func() {
+			b.fake.answer = func(w http.ResponseWriter) bool {
+				_, _ = io.WriteString(w, `{"stores":[{},null,7,{"id":"../x"},{"id":5},{"id":"store-b","errorCount":"many","connectedAt":"soon"},
+					{"id":"store-a","orchestrator":{"status":"stopped"}},{"id":"store-c","statusHistory":7,"status":"connected"}],"reconciliation":7}`)
+				return true
+			}
+		})
+		for range 3 {
+			listed := b.list(t)
+			require.Len(t, listed, 2)
+			require.Equal(t, "store-b", listed[0].ID)
+			require.Equal(t, ConnectionConnected, listed[1].Connection)
+		}
+		require.Equal(t, 1, b.logs.FilterMessageSnippet("can't be a store").Len())
+	})
+	t.Run("pages are sorted by id and filtered", func(t *testing.T) {
+		t.Parallel()
+		b := setupNode(t)
+		want := []string{"0aa", "Zaa", "a-a", "a0a", "aAa", "a_a", "aaa"}
+		b.fake.boot(want...)
+		_, err := b.Hold(t.Context(), "a_a", someHold)
+		require.ErrorIs(t, err, ErrNotFound, "before it was ever listed")
+		for limit := range len(want) + 2 {
+			var got []string
+			for cursor, more := "", true; more; {
+				page, err := b.List(t.Context(), ListRequest{Cursor: cursor, Limit: limit})
+				require.NoError(t, err)
+				for _, s := range page.Stores {
+					got = append(got, s.ID)
+				}
+				cursor, more = page.NextCursor, page.NextCursor != ""
+			}
+			require.Equal(t, want, got, "limit %d", limit)
+		}
+		_, err = b.Hold(t.Context(), "a_a", someHold)
+		require.NoError(t, err)
+		page, err := b.List(t.Context(), ListRequest{States: []string{StoreHeld}})
+		require.NoError(t, err)
+		require.Len(t, page.Stores, 1)
+		_, err = b.List(t.Context(), ListRequest{States: []string{"no state"}})
+		require.ErrorIs(t, err, ErrInvalid)
+		_, err = b.List(t.Context(), ListRequest{Cursor: "no cursor"})
+		require.ErrorIs(t, err, ErrInvalid)
+	})
+	t.Run("health checks share a list", func(t *testing.T) {
+		t.Parallel()
+		b := setupNode(t)
+		b.ensure(t, 1)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if _, err := b.Overview(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		// One for the restore at the start, one for each second.
+		require.LessOrEqual(t, b.fake.listed(), 2+int(time.Since(began)/nodeListingAge))
+	})
+	t.Run("a server that reconciles by itself is named once", func(t *testing.T) {
+		t.Parallel()
+		b := setupNode(t)
+		b.fake.set(func() { b.fake.reconciles = true })
+		b.list(t)
+		b.list(t)
+		require.Equal(t, 1, b.logs.FilterMessageSnippet("WORKSPACE_RECONCILE_ENABLED=false").Len())
+	})
+}
+
+func TestNodePing(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t)
+	require.NoError(t, b.node.Ping(t.Context()))
+	require.Empty(t, b.fake.events())
+
+	wrong := setupNode(t, func(o *NodeOptions) { o.WebhookSecret = "another-secret" })
+	err := wrong.node.Ping(t.Context())
+	require.ErrorIs(t, err, ErrUnauthorized)
+	require.NotContains(t, err.Error(), "another-secret")
+	_, err = wrong.tryEnsure(t.Context(), 1)
+	require.ErrorIs(t, err, ErrUnauthorized)
+
+	elsewhere := httptest.NewServer(http.RedirectHandler(b.fake.url+"/webhooks/workspaces", http.StatusTemporaryRedirect))
+	t.Cleanup(elsewhere.Close)
+	moved := setupNode(t, func(o *NodeOptions) { o.URL = elsewhere.URL })
+	require.ErrorContains(t, moved.node.Ping(t.Context()), "307")
+	_, err = moved.tryEnsure(t.Context(), 1)
+	require.ErrorContains(t, err, "307")
+	require.Empty(t, b.fake.events(), "the secret goes nowhere else")
+
+	gone := setupNode(t, func(o *NodeOptions) { o.URL = "http://127.0.0.1:1" })
+	require.Error(t, gone.node.Ping(t.Context()))
+}
+
+func TestDriveNodeRefusesBadOptions(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]NodeOptions{
+		"no URL":             {WebhookSecret: "s"},
+		"no http":            {URL: "ftp://host", WebhookSecret: "s"},
+		"a password":         {URL: "http://u:hunter2@host", WebhookSecret: "s"},
+		"not parsable":       {URL: "http://u:hunter2@ho st", WebhookSecret: "s"},
+		"no secret":          {URL: "http://host"},
+		"negative time-out":  {URL: "http://host", WebhookSecret: "s", Timeout: -1},
+		"negative at a time": {URL: "http://host", WebhookSecret: "s", Parallelism: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := DriveNode(t.Context(), nil, o)
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "hunter2")
+		})
+	}
+}

@@ -1,0 +1,238 @@
+package storemanager
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// BeginDeletion implements Manager. What the server monitors and the registry has not gets its grace period too.
+func (n *Node) BeginDeletion(ctx context.Context, q DeletionRequest) (DeletionResult, error) {
+	if err := q.check(); err != nil {
+		return DeletionResult{}, err
+	}
+	gone, err := n.adopt(ctx, q.StoreID)
+	if err != nil {
+		return DeletionResult{}, err
+	}
+	q.At = later(q.At, gone)
+	return n.Registry.BeginDeletion(ctx, q)
+}
+
+// MarkMissing implements Manager.
+func (n *Node) MarkMissing(ctx context.Context, m MissingMarks) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	for _, id := range m.Missing {
+		if _, err := n.adopt(ctx, id); err != nil {
+			return err
+		}
+	}
+	return n.Registry.MarkMissing(ctx, m)
+}
+
+// adopt takes a store into the registry that only the server has. If the registry had a tombstone of it, gone is when the
+// workspace was known to be gone; zero otherwise.
+func (n *Node) adopt(ctx context.Context, id string) (gone time.Time, err error) {
+	if s, err := n.record(ctx, id); err != nil || s.monitored() {
+		return time.Time{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.ctx, cancel)()     // Close waits for turns
+	release, err := n.turns.take(ctx, n.ctx, id) // or a stop that is under way would be taken for one that never came
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer release()
+	l, err := n.client.list(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	on, ok := l.stores[id]
+	if !ok {
+		return time.Time{}, nil
+	}
+	return change(ctx, n.Registry, func(tx *changes) (gone time.Time, err error) {
+		err = tx.apply(ctx, id, func(s *record) error {
+			if !s.monitored() {
+				gone = s.eventAt
+				s.adopt(on, tx.now)
+			}
+			return nil
+		})
+		return gone, err
+	})
+}
+
+// adopt makes the record that of a store which the server has had all along. Whatever is known of its workspace is newer.
+func (s *record) adopt(on nodeStore, now time.Time) {
+	*s = record{id: s.id, eventAt: later(s.eventAt, time.UnixMicro(0).UTC()), firstMonitoredAt: now}
+	if o := on.Orchestrator; o != nil { // else it is old: the server has had it since its start
+		s.lastEnsuredAt = earlier(o.LastEnsuredAt.Time, now)
+		if first := o.FirstMonitoredAt.Time; !first.IsZero() {
+			s.firstMonitoredAt = earlier(first, now)
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// listing asks what the server monitors, and adopts what the registry has never heard of: without a row no mark, hold or pin
+// could be kept for it. A tombstone is left alone here, for its stop may be under way.
+func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
+	l, err := n.client.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var unknown []string
+	for _, id := range l.ids {
+		s, err := n.record(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if s.unknown() {
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) == 0 {
+		return l, nil
+	}
+	_, err = change(ctx, n.Registry, func(tx *changes) (struct{}, error) {
+		for _, id := range unknown {
+			if err := tx.apply(ctx, id, func(s *record) error {
+				if s.unknown() {
+					s.adopt(l.stores[id], tx.now)
+				}
+				return nil
+			}); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.log.Info("stores of the Node server taken into the registry", zap.Int("stores", len(unknown)))
+	return l, nil
+}
+
+func (s *record) unknown() bool { return s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
+
+// latest is listing, shared for a second and for as long as nothing was changed.
+func (n *Node) latest(ctx context.Context) (*nodeListing, error) {
+	select {
+	case n.asking <- struct{}{}:
+		defer func() { <-n.asking }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the list of the node server: %w", ctx.Err())
+	}
+	posts := n.posts.Load()
+	if n.recent.listing != nil && n.recent.posts == posts && time.Since(n.recent.at) < nodeListingAge {
+		return n.recent.listing, nil
+	}
+	l, err := n.listing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.recent = recentListing{listing: l, at: time.Now(), posts: posts}
+	return l, nil
+}
+
+// List implements Manager. It returns what the server monitors, with what the registry knows of it: a store that the server has
+// lost is missing, and a tombstone whose stop has not reached the server is a store whose deletion is pending and overdue.
+func (n *Node) List(ctx context.Context, q ListRequest) (Page, error) {
+	if err := q.check(); err != nil {
+		return Page{}, err
+	}
+	l, err := n.listing(ctx)
+	if err != nil {
+		return Page{}, err
+	}
+	limit := cmp.Or(q.Limit, defaultLimit)
+	start, found := slices.BinarySearch(l.ids, q.Cursor)
+	if found {
+		start++
+	}
+	page := Page{Stores: []Store{}}
+	for i, id := range l.ids[start:] {
+		if len(page.Stores) == limit {
+			page.NextCursor = l.ids[start+i-1]
+			break
+		}
+		s, err := n.record(ctx, id)
+		if err != nil {
+			return Page{}, err
+		}
+		if st := l.store(s); q.wants(st) {
+			page.Stores = append(page.Stores, st)
+		}
+	}
+	return page, nil
+}
+
+// Get implements Manager. A store that the server has lost is ConnectionDisconnected.
+func (n *Node) Get(ctx context.Context, id string) (Store, error) {
+	if err := checkID(id); err != nil {
+		return Store{}, err
+	}
+	l, err := n.latest(ctx)
+	if err != nil {
+		return Store{}, err
+	}
+	s, err := n.record(ctx, id)
+	if err != nil {
+		return Store{}, err
+	}
+	if s.unknown() {
+		return Store{}, fmt.Errorf("%w: %q is unknown", ErrNotFound, id)
+	}
+	return l.store(s), nil
+}
+
+// Overview implements Manager.
+func (n *Node) Overview(ctx context.Context) (Overview, error) {
+	l, err := n.latest(ctx)
+	if err != nil {
+		return Overview{}, err
+	}
+	o, err := n.Registry.Overview(ctx)
+	if err != nil {
+		return Overview{}, err
+	}
+	o.Connections = map[ConnectionState]int{}
+	for _, on := range l.stores {
+		o.Connections[on.connection()]++
+	}
+	if lost := o.Monitored - len(l.stores); lost > 0 { // but for tombstones whose stop has not reached the server
+		o.Connections[ConnectionDisconnected] += lost
+	}
+	return o, nil
+}
+
+// store is what the registry has of a store, and the server.
+func (l *nodeListing) store(s record) Store {
+	st := s.store()
+	on, listed := l.stores[s.id]
+	switch {
+	case listed:
+		st.State, st.Connection, st.Monitor = StateMonitored, on.connection(), on.monitor()
+		if !s.monitored() && !s.lastStoppedAt.IsZero() {
+			st.Deletion = &Deletion{EventAt: s.eventAt, DeleteAt: s.lastStoppedAt, Owner: s.stoppedBy}
+		}
+	case s.monitored():
+		st.Connection = ConnectionDisconnected
+	}
+	return st
+}

@@ -1,0 +1,177 @@
+package storemanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/livestore"
+)
+
+// What a queue holds at the most, beside the page that comes last and the batch that is being processed. While the processor
+// fails, it holds no more than one page: thousands of stores may wait for the same sink.
+const (
+	maxQueuedEvents = 500
+	maxQueuedBytes  = 256 << 10
+)
+
+// queue is between the subscription of a store, which must not stand still for each call of the processor, and the processor,
+// which takes what has come meanwhile as one batch. It is bounded: put waits. It has a goroutine only while it has events.
+type queue struct {
+	m    *monitor
+	room chan struct{} // holds one token when there may be room again
+
+	mu      sync.Mutex
+	batches []Batch // at most maxQueuedEvents each, but for a page that is larger
+	events  int     // in batches
+	bytes   int     // of their arguments
+	busy    bool    // there is a worker
+	failing bool    // its batch has failed before
+	turn    int     // counts the batches processed
+	workers sync.WaitGroup
+}
+
+// put queues a page, when there is room for it; its only error is that of ctx.
+func (q *queue) put(ctx context.Context, page Batch) error {
+	for !q.tryPut(ctx, page) {
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (q *queue) tryPut(ctx context.Context, page Batch) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.batches) > 0 && (q.failing || q.events >= maxQueuedEvents || q.bytes >= maxQueuedBytes) {
+		return false
+	}
+	q.events += len(page.Events)
+	q.bytes += size(page)
+	last := len(q.batches) - 1
+	if last >= 0 && q.batches[last].BackendID == page.BackendID && len(q.batches[last].Events)+len(page.Events) <= maxQueuedEvents {
+		q.batches[last].Events = append(q.batches[last].Events, page.Events...)
+	} else {
+		q.batches = append(q.batches, page)
+	}
+	if !q.busy {
+		q.busy = true
+		q.workers.Go(func() { q.work(ctx) })
+	}
+	return true
+}
+
+func size(b Batch) int {
+	n := 0
+	for i := range b.Events {
+		n += len(b.Events[i].Args)
+	}
+	return n
+}
+
+// wait returns when there is no worker. Nothing may be put any more.
+func (q *queue) wait() { q.workers.Wait() }
+
+// work processes until the queue is empty or ctx ends. What is left then comes again: the cursor is before it.
+func (q *queue) work(ctx context.Context) {
+	for {
+		b, ok := q.take()
+		if !ok || !q.process(ctx, b) {
+			return
+		}
+	}
+}
+
+func (q *queue) take() (Batch, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.batches) == 0 {
+		q.batches = nil // an idle store keeps no memory for events
+		q.busy = false
+		return Batch{}, false
+	}
+	b := q.batches[0]
+	q.batches[0] = Batch{}
+	q.batches = q.batches[1:]
+	q.events -= len(b.Events)
+	q.bytes -= size(b)
+	q.wake()
+	return b, true
+}
+
+func (q *queue) wake() {
+	select {
+	case q.room <- struct{}{}:
+	default:
+	}
+}
+
+// process offers the batch until the processor takes it; false when ctx ended first.
+func (q *queue) process(ctx context.Context, b Batch) bool {
+	m := q.m
+	q.mu.Lock()
+	turn := q.turn
+	q.mu.Unlock()
+	stalled := time.AfterFunc(m.s.timing.stuck, func() { q.stalled(turn, b) })
+	defer stalled.Stop()
+	for attempt := 0; ; attempt++ {
+		err := m.s.processor.Process(ctx, b)
+		if err == nil {
+			q.processed(b)
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if attempt == 0 {
+			m.s.log.Warn("events not processed, trying again", zap.String("storeId", m.id), zap.Error(err))
+		}
+		m.s.totals.errors.Add(1)
+		m.status.failed("the event processor: " + err.Error())
+		q.setFailing(true)
+		wait := m.backoff(attempt)
+		if later, ok := errors.AsType[*RetryAfterError](err); ok {
+			wait = max(wait, time.Until(later.At))
+		}
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+}
+
+func (q *queue) setFailing(failing bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failing = failing
+}
+
+// processed moves the cursor.
+func (q *queue) processed(b Batch) {
+	last := b.Events[len(b.Events)-1].Seq
+	q.m.s.cursors.set(q.m.id, livestore.Cursor{BackendID: b.BackendID, Seq: last})
+	q.m.s.totals.events.Add(int64(len(b.Events)))
+	q.mu.Lock()
+	q.turn++
+	q.failing = false
+	q.wake()
+	q.mu.Unlock()
+	q.m.status.moved(last)
+}
+
+// stalled shows that the batch of that turn takes long, unless it has just been processed.
+func (q *queue) stalled(turn int, b Batch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.turn != turn {
+		return
+	}
+	q.m.status.block(fmt.Sprintf("the event processor has not taken event %d for %s: %s",
+		b.Events[0].Seq, q.m.s.timing.stuck, q.m.status.lastError()))
+}

@@ -1,0 +1,190 @@
+package storemanager
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// status is what a monitor shows of itself. What it shows as ConnectionState comes from two sides: the subscription (link), and
+// the processing of its events (blocked).
+type status struct {
+	storeID string
+	now     func() time.Time
+	// changed is told of each change of the state shown, in their order.
+	changed func(Change)
+
+	mu           sync.Mutex
+	link         ConnectionState
+	linkReason   string
+	blocked      string // why events don't move on; "" while they do
+	shown        MonitorStatus
+	shownState   ConnectionState
+	offlineSince time.Time // zero while there is a subscription
+	offline      time.Duration
+	history      []ConnectionChange
+}
+
+// begin shows the first state.
+func (s *status) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offlineSince = s.now()
+	s.link = ConnectionConnecting
+	s.show(ConnectionStopped)
+}
+
+// end tells that the monitor is no more.
+func (s *status) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed(Change{StoreID: s.storeID, Connection: ConnectionStopped, Previous: s.shownState, At: s.now()})
+}
+
+// connected notes that the backend has answered the pull. It returns whether that was so before.
+func (s *status) connected() (again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if again = s.shown.LastConnectedAt != nil; again {
+		s.shown.Reconnects++
+	}
+	s.shown.ConnectedAt, s.shown.LastConnectedAt, s.shown.NextAttemptAt = &now, &now, nil
+	s.offline += now.Sub(s.offlineSince)
+	s.offlineSince = time.Time{}
+	s.link, s.linkReason = ConnectionConnected, ""
+	s.refresh()
+	return again
+}
+
+// disconnected notes that an attempt failed, or that the subscription was lost, and when the next attempt is due. It returns
+// whether the state has changed.
+func (s *status) disconnected(link ConnectionState, reason string, wait time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if s.offlineSince.IsZero() {
+		s.offlineSince = now
+		s.shown.ConnectedAt, s.shown.LastDisconnectedAt = nil, &now
+	}
+	s.fail(reason)
+	next := now.Add(wait)
+	s.shown.NextAttemptAt = &next
+	s.link, s.linkReason = link, reason
+	return s.refresh()
+}
+
+// attempting notes that the wait for the next attempt is over.
+func (s *status) attempting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shown.NextAttemptAt = nil
+}
+
+// heard notes that the backend sent something, with events up to head; 0: without any.
+func (s *status) heard(head int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	s.shown.LastActivityAt = &now
+	if head > 0 {
+		s.shown.Head = head
+	}
+}
+
+// moved notes that the processor took the events up to processed.
+func (s *status) moved(processed int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shown.Processed = processed
+	s.blocked = ""
+	s.refresh()
+}
+
+// block notes that events have not moved on for long.
+func (s *status) block(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blocked = reason
+	s.refresh()
+}
+
+// failed counts an error that changes no state by itself.
+func (s *status) failed(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail(reason)
+}
+
+func (s *status) fail(reason string) {
+	s.shown.Errors++
+	s.shown.LastError = reason
+}
+
+// resume shows the cursor that the monitor goes on from.
+func (s *status) resume(processed int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shown.Head, s.shown.Processed = processed, processed
+}
+
+// reset notes that the store begins anew at the backend.
+func (s *status) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shown.Resets++
+	s.shown.Head, s.shown.Processed = 0, 0
+}
+
+// refresh shows the state if it has changed, and returns whether it has.
+func (s *status) refresh() bool {
+	if s.state() == s.shownState {
+		return false
+	}
+	s.show(s.shownState)
+	return true
+}
+
+// state is what is to be shown: a processor that takes no events hides that the subscription is there, but not that it is not.
+func (s *status) state() ConnectionState {
+	if s.link == ConnectionConnected && s.blocked != "" {
+		return ConnectionStuck
+	}
+	return s.link
+}
+
+func (s *status) show(previous ConnectionState) {
+	reason := s.linkReason
+	if s.link == ConnectionConnected {
+		reason = s.blocked
+	}
+	c := ConnectionChange{Connection: s.state(), At: s.now(), Reason: reason}
+	s.shownState, s.shown.Since = c.Connection, c.At
+	if len(s.history) == KeptConnectionChanges {
+		s.history = slices.Delete(s.history, 0, 1)
+	}
+	s.history = append(s.history, c)
+	s.changed(Change{StoreID: s.storeID, Connection: c.Connection, Previous: previous, At: c.At, Reason: reason})
+}
+
+// get returns the state and a copy of the rest.
+func (s *status) get() (ConnectionState, *MonitorStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shown := s.shown
+	shown.History = slices.Clone(s.history)
+	offline := s.offline
+	if !s.offlineSince.IsZero() {
+		offline += s.now().Sub(s.offlineSince)
+	}
+	shown.OfflineMs = offline.Milliseconds()
+	return s.shownState, &shown
+}
+
+// lastError is MonitorStatus.LastError, or what stands for none.
+func (s *status) lastError() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.shown.LastError, "it does not return")
+}

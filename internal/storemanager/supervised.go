@@ -1,0 +1,149 @@
+package storemanager
+
+import "context"
+
+// Ensure implements Manager.
+func (s *Supervisor) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error) {
+	res, err := s.Registry.Ensure(ctx, q)
+	if err != nil {
+		return EnsureResult{}, err
+	}
+	results := []EnsureResult{res}
+	if err := s.ensured(ctx, results); err != nil {
+		return EnsureResult{}, err
+	}
+	return results[0], nil
+}
+
+// EnsureBatch implements Manager.
+func (s *Supervisor) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
+	results, err := s.Registry.EnsureBatch(ctx, qs)
+	if err != nil {
+		return nil, err
+	}
+	return results, s.ensured(ctx, results)
+}
+
+// ensured starts the monitors that are missing and completes the results. A store with a monitor that is not ending needs no
+// look at the registry: whoever stops it meanwhile will look.
+func (s *Supervisor) ensured(ctx context.Context, results []EnsureResult) error {
+	var missing []string
+	for _, res := range results {
+		if m := s.monitor(res.StoreID); res.Connection != "" && (m == nil || m.ctx.Err() != nil) {
+			missing = append(missing, res.StoreID)
+		}
+	}
+	if err := s.follow(ctx, missing...); err != nil {
+		return err
+	}
+	for i := range results {
+		if results[i].Connection != "" {
+			results[i].Connection, _ = s.connection(results[i].StoreID)
+		}
+	}
+	return nil
+}
+
+// Stop implements Manager. It returns when the subscription is over, or ctx.
+func (s *Supervisor) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
+	res, err := s.Registry.Stop(ctx, q)
+	if err != nil {
+		return StopResult{}, err
+	}
+	m := s.monitor(q.StoreID)
+	if err := s.follow(ctx, q.StoreID); err != nil {
+		return StopResult{}, err
+	}
+	if m != nil && m.ctx.Err() != nil {
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			return StopResult{}, ctx.Err()
+		}
+	}
+	return res, nil
+}
+
+// SetPins is that of the Registry, and monitors the pinned stores.
+func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
+	if err := s.Registry.SetPins(ctx, ids); err != nil {
+		return err
+	}
+	return s.follow(ctx, ids...)
+}
+
+// CancelDeletion implements Manager.
+func (s *Supervisor) CancelDeletion(ctx context.Context, id string) (Store, error) {
+	return s.shown(s.Registry.CancelDeletion(ctx, id))
+}
+
+// Hold implements Manager.
+func (s *Supervisor) Hold(ctx context.Context, id string, h Hold) (Store, error) {
+	return s.shown(s.Registry.Hold(ctx, id, h))
+}
+
+// Release implements Manager.
+func (s *Supervisor) Release(ctx context.Context, id string) (Store, error) {
+	return s.shown(s.Registry.Release(ctx, id))
+}
+
+// Get implements Manager.
+func (s *Supervisor) Get(ctx context.Context, id string) (Store, error) {
+	return s.shown(s.Registry.Get(ctx, id))
+}
+
+// List implements Manager.
+func (s *Supervisor) List(ctx context.Context, q ListRequest) (Page, error) {
+	return s.list(ctx, q, s.show)
+}
+
+// Overview implements Manager.
+func (s *Supervisor) Overview(ctx context.Context) (Overview, error) {
+	o, err := s.Registry.Overview(ctx)
+	if err != nil {
+		return Overview{}, err
+	}
+	o.Connections = map[ConnectionState]int{}
+	without := o.Monitored
+	s.mu.Lock()
+	for state, n := range s.counts {
+		if state != ConnectionStopped {
+			o.Connections[state] = n
+			without -= n
+		}
+	}
+	s.mu.Unlock()
+	if without > 0 { // but for those that come and go right now
+		o.Connections[ConnectionNotConfigured] = without
+	}
+	o.Monitors = &MonitorTotals{
+		Events: s.totals.events.Load(), Errors: s.totals.errors.Load(), Reconnects: s.totals.reconnects.Load(),
+		Resets: s.totals.resets.Load(), Dialing: s.dials.dialing.Load(),
+	}
+	return o, nil
+}
+
+func (s *Supervisor) shown(st Store, err error) (Store, error) {
+	if err == nil {
+		s.show(&st)
+	}
+	return st, err
+}
+
+// show completes what the registry knows of a store.
+func (s *Supervisor) show(st *Store) {
+	if st.State == StateMonitored {
+		st.Connection, st.Monitor = s.connection(st.ID)
+	}
+}
+
+// connection is that of a store that the registry has as monitored.
+func (s *Supervisor) connection(id string) (ConnectionState, *MonitorStatus) {
+	if m := s.monitor(id); m != nil {
+		return m.status.get()
+	}
+	if s.syncURL(id) == "" {
+		return ConnectionNotConfigured, nil
+	}
+	return ConnectionConnecting, nil // its monitor is about to start, or the process is about to end
+}

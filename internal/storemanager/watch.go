@@ -1,0 +1,139 @@
+package storemanager
+
+import (
+	"context"
+	"crypto/rand"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Watcher tells of changes of connections as they happen. Supervisor and Client are Watchers.
+type Watcher interface {
+	// Watch calls fn with the changes after the one with the id after, in their order, and goes on with new ones until ctx ends,
+	// fn returns an error, or the store manager shuts down (ErrShutdown); it returns that error. An empty after means from now
+	// on. Only the newest changes are kept, and none outlasts the process: where changes are missing, and so at the beginning
+	// with an empty after, fn is called with Change.Lost and then with what is newer. To list the stores at each of these calls
+	// is therefore enough to know all of them at any time.
+	Watch(ctx context.Context, after string, fn func(Change) error) error
+}
+
+// Change is a change of the connection of one store.
+type Change struct {
+	// ID is the place in the order of changes, to go on from.
+	ID string `json:"id"`
+	// Lost: changes before this point are unknown, so list the stores. All other fields but ID are empty then.
+	Lost bool `json:"lost,omitempty"`
+
+	StoreID string `json:"storeId,omitempty"`
+	// Connection is the new state, Previous the one before; ConnectionStopped stands for a store without a monitor.
+	Connection ConnectionState `json:"connection,omitempty"`
+	Previous   ConnectionState `json:"previous,omitempty"`
+	At         time.Time       `json:"at,omitzero"`
+	// Reason is safe to show; "" where there is nothing to explain.
+	Reason string `json:"reason,omitempty"`
+}
+
+// keptChanges is how many changes are there to go on from: about 0.5 MiB.
+const keptChanges = 4096
+
+// changeLog keeps the newest changes for those who watch. Each reads at its own pace, and nobody waits for a reader.
+type changeLog struct {
+	// epoch makes ids of another process recognisable: this one numbers its changes from 1 on.
+	epoch string
+
+	mu     sync.Mutex
+	kept   []Change // change n is at n % keptChanges; its ID is made for readers only
+	newest uint64   // 0 before the first
+	closed bool
+	// news is closed when there are any, or when the log closes; nil while nobody waits.
+	news chan struct{}
+}
+
+func newChangeLog() *changeLog { return &changeLog{epoch: rand.Text()[:10]} }
+
+// append adds a change, whose ID it ignores. It never waits for readers.
+func (l *changeLog) append(c Change) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kept == nil {
+		l.kept = make([]Change, keptChanges)
+	}
+	l.newest++
+	l.kept[l.newest%keptChanges] = c
+	l.wake()
+}
+
+// close ends all present and later watching with ErrShutdown.
+func (l *changeLog) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.wake()
+}
+
+func (l *changeLog) wake() {
+	if l.news != nil {
+		close(l.news)
+		l.news = nil
+	}
+}
+
+// watch is Watcher.Watch.
+func (l *changeLog) watch(ctx context.Context, after string, fn func(Change) error) error {
+	last, known := l.parse(after)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c, news, err := l.next(&last, known)
+		if err != nil {
+			return err
+		}
+		if news == nil {
+			known = true
+			if err := fn(c); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// next returns the change after the last one that the reader has, and moves last on; or what to wait for. A reader that knows
+// nothing, or was overtaken, is moved to the newest change and not to the oldest kept: there it would soon be overtaken again,
+// and the list of stores that it gets now is newer than all that is kept.
+func (l *changeLog) next(last *uint64, known bool) (Change, <-chan struct{}, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return Change{}, nil, ErrShutdown
+	case !known, *last > l.newest, l.newest-*last > keptChanges:
+		*last = l.newest
+		return Change{ID: l.id(*last), Lost: true}, nil, nil
+	case *last == l.newest:
+		if l.news == nil {
+			l.news = make(chan struct{})
+		}
+		return Change{}, l.news, nil
+	}
+	*last++
+	c := l.kept[*last%keptChanges]
+	c.ID = l.id(*last)
+	return c, nil, nil
+}
+
+func (l *changeLog) id(n uint64) string { return l.epoch + "-" + strconv.FormatUint(n, 10) }
+
+// parse is the reverse of id; false for an id that is none of this log.
+func (l *changeLog) parse(id string) (uint64, bool) {
+	digits, ok := strings.CutPrefix(id, l.epoch+"-")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, ok && err == nil
+}

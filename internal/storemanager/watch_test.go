@@ -1,0 +1,431 @@
+package storemanager
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// watchable is a Manager that tells of the changes of a log.
+type watchable struct {
+	Manager
+	log *changeLog
+}
+
+func (w watchable) Watch(ctx context.Context, after string, fn func(Change) error) error {
+	return w.log.watch(ctx, after, fn)
+}
+
+// onEachWatcher runs a test against both forms of the Watcher.
+func onEachWatcher(t *testing.T, test func(t *testing.T, log *changeLog, w Watcher)) {
+	t.Helper()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		log := newChangeLog()
+		test(t, log, watchable{log: log})
+	})
+	t.Run("over HTTP", func(t *testing.T) {
+		t.Parallel()
+		log := newChangeLog()
+		c := serve(t, watchable{log: log})
+		t.Cleanup(log.close) // before the server waits for its streams
+		test(t, log, c)
+	})
+}
+
+func someChange(i int) Change {
+	return Change{
+		StoreID: fmt.Sprintf("store-%06d", i), Previous: ConnectionConnecting, Connection: ConnectionConnected, At: at(i),
+		Reason: "line\nbreak",
+	}
+}
+
+// watch passes on what w tells until the test ends; the second channel has how it ended.
+func watch(t *testing.T, w Watcher, after string) (<-chan Change, <-chan error) {
+	t.Helper()
+	told, ended := make(chan Change), make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		ended <- w.Watch(ctx, after, func(c Change) error {
+			select {
+			case told <- c:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	t.Cleanup(func() {
+		cancel()
+		done.Wait()
+	})
+	return told, ended
+}
+
+func next[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "nothing comes")
+		panic("unreachable")
+	}
+}
+
+func TestWatchBeginsNowAndGoesOn(t *testing.T) {
+	t.Parallel()
+	onEachWatcher(t, func(t *testing.T, log *changeLog, w Watcher) {
+		log.append(someChange(1))
+		told, _ := watch(t, w, "")
+		begin := next(t, told)
+		require.Equal(t, Change{ID: begin.ID, Lost: true}, begin)
+		for i := 2; i < 10; i++ {
+			log.append(someChange(i))
+			got, want := next(t, told), someChange(i)
+			want.ID = got.ID
+			require.Equal(t, want, got)
+		}
+
+		// Another one that knows the beginning hears the same without a gap.
+		again, _ := watch(t, w, begin.ID)
+		for i := 2; i < 10; i++ {
+			require.Equal(t, someChange(i).StoreID, next(t, again).StoreID)
+		}
+		log.append(someChange(10))
+		require.Equal(t, next(t, told), next(t, again))
+	})
+}
+
+func TestWatchFromAPlaceThatIsNotKnownBeginsWithLost(t *testing.T) {
+	t.Parallel()
+	other := newChangeLog()
+	other.append(someChange(1))
+	for name, after := range map[string]string{
+		"of another process": other.id(1), "no id": "xyz", "not yet given": "-9", "not a number": "-x", "negative": "--1",
+		"beyond all numbers": "-99999999999999999999", "a header of its own": "\r\nX: y",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onEachWatcher(t, func(t *testing.T, log *changeLog, w Watcher) {
+				log.append(someChange(1))
+				from := after
+				if strings.HasPrefix(after, "-") {
+					from = log.epoch + after
+				}
+				told, _ := watch(t, w, from)
+				require.Equal(t, Change{ID: log.id(1), Lost: true}, next(t, told))
+				log.append(someChange(2))
+				require.Equal(t, log.id(2), next(t, told).ID)
+			})
+		})
+	}
+}
+
+func TestWatchTellsASlowReaderThatItLostSome(t *testing.T) {
+	t.Parallel()
+	log := newChangeLog()
+	log.append(someChange(1))
+	var told []Change
+	errEnough := errors.New("enough")
+	require.ErrorIs(t, log.watch(t.Context(), log.id(0), func(c Change) error {
+		told = append(told, Change{ID: c.ID, Lost: c.Lost})
+		switch len(told) {
+		case 1:
+			for i := range 10_000 { // all stores at once
+				log.append(someChange(i))
+			}
+		case 2:
+			log.append(someChange(1))
+		case 3:
+			for i := range keptChanges { // as many as can be waiting
+				log.append(someChange(i))
+			}
+		case 4:
+			for range 2 { // and one more
+				log.append(someChange(1))
+			}
+		case 5:
+			return errEnough
+		}
+		return nil
+	}), errEnough)
+	require.Equal(t, []Change{
+		{ID: log.id(1)},
+		{ID: log.id(10_001), Lost: true},
+		{ID: log.id(10_002)},
+		{ID: log.id(10_003)},
+		{ID: log.id(10_004 + keptChanges), Lost: true},
+	}, told)
+}
+
+func TestManyWatchersMissNothingSilently(t *testing.T) {
+	t.Parallel()
+	const changes = 20_000
+	log := newChangeLog()
+	var readers, writers sync.WaitGroup
+	errDone := errors.New("done")
+	for range 8 {
+		readers.Go(func() {
+			last := uint64(0)
+			err := log.watch(t.Context(), log.id(0), func(c Change) error {
+				n, ok := log.parse(c.ID)
+				if !ok || (n != last+1 && !c.Lost) || n <= last {
+					return fmt.Errorf("%v after %d", c, last)
+				}
+				if last = n; last == changes {
+					return errDone
+				}
+				return nil
+			})
+			if !errors.Is(err, errDone) {
+				t.Error(err)
+			}
+		})
+	}
+	for range 4 {
+		writers.Go(func() {
+			for i := range changes / 4 {
+				log.append(someChange(i))
+			}
+		})
+	}
+	writers.Wait()
+	readers.Wait()
+}
+
+func TestWatchEnds(t *testing.T) {
+	t.Parallel()
+	onEachWatcher(t, func(t *testing.T, log *changeLog, w Watcher) {
+		mine := errors.New("enough")
+		require.ErrorIs(t, w.Watch(t.Context(), "", func(Change) error { return mine }), mine)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		require.ErrorIs(t, w.Watch(ctx, "", func(Change) error {
+			cancel()
+			return nil
+		}), context.Canceled)
+
+		told, ended := watch(t, w, "")
+		next(t, told)
+		log.close()
+		require.ErrorIs(t, next(t, ended), ErrShutdown)
+		require.ErrorIs(t, w.Watch(t.Context(), "", func(Change) error { return nil }), ErrShutdown)
+		log.append(someChange(1)) // does no harm
+		log.close()
+	})
+}
+
+// listen serves s with time-outs that are much shorter than a stream.
+func listen(t *testing.T, s *server) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(documented(t, s.routes()))
+	srv.Config.ReadTimeout, srv.Config.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func stream(t *testing.T, url string, header http.Header) *bufio.Reader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	require.NoError(t, err)
+	req.Header = header
+	req.Header.Set("Authorization", bearer)
+	transport := &http.Transport{}
+	resp, err := transport.RoundTrip(req)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		cancel()
+		_ = resp.Body.Close()
+		transport.CloseIdleConnections()
+	})
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
+	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+	return bufio.NewReader(resp.Body)
+}
+
+func requireLines(t *testing.T, r *bufio.Reader, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		got, err := r.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, w+"\n", got)
+	}
+}
+
+func TestTheWireFormOfAStreamIsPlain(t *testing.T) {
+	t.Parallel()
+	log := newChangeLog()
+	srv := listen(t, newServer(watchable{log: log}, testToken, nil))
+	t.Cleanup(log.close)
+	e := log.epoch
+	r := stream(t, srv.URL+"/v1/changes?after=other", http.Header{"Last-Event-Id": {e + "-0"}})
+	requireLines(t, r, ":", "")
+	log.append(Change{StoreID: id, Connection: ConnectionError, Previous: ConnectionConnected, At: t0, Reason: "a\nb"})
+	requireLines(t, r, "id: "+e+"-1", "event: change",
+		`data: {"id":"`+e+`-1","storeId":"workspace-1","connection":"error","previous":"connected","at":"2026-11-23T12:00:00Z","reason":"a\nb"}`, "")
+
+	r = stream(t, srv.URL+"/v1/changes?after=other", http.Header{})
+	requireLines(t, r, ":", "", "id: "+e+"-1", "event: lost", `data: {"id":"`+e+`-1","lost":true}`, "")
+	log.close()
+	_, err := r.ReadString('\n')
+	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestAStreamOutlivesTheTimeoutsOfItsServer(t *testing.T) {
+	t.Parallel()
+	log := newChangeLog()
+	s := newServer(watchable{log: log}, testToken, nil)
+	s.heartbeat = 10 * time.Millisecond
+	srv := listen(t, s)
+	t.Cleanup(log.close)
+	c, err := NewClient(srv.URL, testToken, &http.Client{Timeout: 50 * time.Millisecond, Transport: &http.Transport{}})
+	require.NoError(t, err)
+	t.Cleanup(c.CloseIdleConnections)
+	told, ended := watch(t, c, log.id(0))
+
+	r := stream(t, srv.URL+"/v1/changes?after="+log.id(0), http.Header{})
+	for range 30 { // heartbeats: 0.3 s
+		requireLines(t, r, ":", "")
+	}
+	log.append(someChange(1))
+	require.Equal(t, log.id(1), next(t, told).ID)
+	log.close()
+	require.ErrorIs(t, next(t, ended), ErrShutdown)
+}
+
+// failing is a Watcher that can't go on.
+type failing struct{ Manager }
+
+func (failing) Watch(context.Context, string, func(Change) error) error { return errSecret }
+
+func TestAStreamThatFailsDoesNotLookLikeAnEnd(t *testing.T) {
+	t.Parallel()
+	err := serve(t, failing{}).Watch(t.Context(), "", nil)
+	require.ErrorContains(t, err, "EOF")
+	require.NotErrorIs(t, err, ErrShutdown)
+}
+
+func TestAStreamEndsWhenItsCallerGoes(t *testing.T) {
+	t.Parallel()
+	log := newChangeLog()
+	s := newServer(watchable{log: log}, testToken, nil)
+	ended := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		s.routes().ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(log.close)
+	c, err := NewClient(srv.URL, testToken, nil)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	require.ErrorIs(t, c.Watch(ctx, "", func(Change) error {
+		cancel()
+		return nil
+	}), context.Canceled)
+	next(t, ended)
+}
+
+func TestChangesNeedAWatcherAndAToken(t *testing.T) {
+	t.Parallel()
+	h := Handler(open(t, Options{}), testToken, nil)
+	requireProblem(t, send(t, h, http.MethodGet, "/v1/changes", bearer, ""), http.StatusNotImplemented, "not_supported")
+	requireProblem(t, send(t, h, http.MethodGet, "/v1/changes", "", ""), http.StatusUnauthorized, "unauthorized")
+
+	c := serve(t, open(t, Options{}))
+	err := c.Watch(t.Context(), "", nil)
+	require.ErrorContains(t, err, "does not tell of changes")
+	require.NotErrorIs(t, err, ErrShutdown)
+	c.token = "wrong"
+	require.ErrorIs(t, c.Watch(t.Context(), "", nil), ErrUnauthorized)
+}
+
+func TestClientTellsAnEndFromABreak(t *testing.T) {
+	t.Parallel()
+	events := func(then func(w http.ResponseWriter, r *http.Request), content ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+			for _, text := range content {
+				_, _ = io.WriteString(w, text)
+				_ = http.NewResponseController(w).Flush()
+			}
+			then(w, r)
+		}
+	}
+	end := func(http.ResponseWriter, *http.Request) {}
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	cut := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	const event = ": hello\n\nid: e-1\nevent: lost\nretry: 5\ndata: {\"id\":\"e-1\",\"lost\":true}\n\n"
+	for name, test := range map[string]struct {
+		handler http.HandlerFunc
+		told    int
+		want    string
+	}{
+		"ended":                       {events(end, event, event), 2, ErrShutdown.Error()},
+		"lines of another kind":       {events(end, strings.ReplaceAll(event, "\n", "\r\n")), 1, ErrShutdown.Error()},
+		"cut":                         {events(cut, event), 1, "unexpected EOF"},
+		"cut at once":                 {events(cut), 0, "EOF"},
+		"silent":                      {events(hang, event), 1, "it was silent for"},
+		"silent from the start":       {hang, 0, "it was silent for"},
+		"not JSON":                    {events(end, "data: {\n\n"), 0, "read change of store manager"},
+		"an endless line":             {events(hang, strings.Repeat("x", 1<<17)), 0, "token too long"},
+		"a page of a proxy":           {func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, nothing{}) }, 0, "no event stream"},
+		"a proxy without the manager": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, 0, "answered 502"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := answering(t, test.handler)
+			c.silence = 10 * time.Second
+			if strings.Contains(test.want, "silent") {
+				c.silence = 100 * time.Millisecond
+			}
+			told := 0
+			err := c.Watch(t.Context(), "", func(got Change) error {
+				require.Equal(t, Change{ID: "e-1", Lost: true}, got)
+				told++
+				return nil
+			})
+			require.ErrorContains(t, err, test.want)
+			require.Equal(t, test.want == ErrShutdown.Error(), errors.Is(err, ErrShutdown))
+			require.Equal(t, test.told, told)
+		})
+	}
+}
+
+func TestClientDoesNotTakeItsOwnSlownessForSilence(t *testing.T) {
+	t.Parallel()
+	c := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", eventStreamType)
+		for i := range 3 {
+			_, _ = io.WriteString(w, "data: {\"id\":\""+strconv.Itoa(i)+"\"}\n\n")
+			_ = http.NewResponseController(w).Flush()
+		}
+	})
+	c.silence = 200 * time.Millisecond
+	busy := time.NewTicker(300 * time.Millisecond)
+	defer busy.Stop()
+	told := 0
+	require.ErrorIs(t, c.Watch(t.Context(), "", func(Change) error {
+		<-busy.C
+		told++
+		return nil
+	}), ErrShutdown)
+	require.Equal(t, 3, told)
+}
