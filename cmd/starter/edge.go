@@ -27,8 +27,11 @@ const (
 // store is what the CLI shows of a store at the edge. With --json the edge's own object is passed on whole.
 type store struct {
 	ID string `json:"id"`
-	// Status is the state of the live connection.
+	// Status is the state of the live connection, StatusReason why it is that.
 	Status       string `json:"status"`
+	StatusReason string `json:"statusReason"`
+	Head         int64  `json:"head"`
+	Processed    int64  `json:"processed"`
 	Orchestrator struct {
 		Status           string     `json:"status"`
 		FirstMonitoredAt *time.Time `json:"firstMonitoredAt"`
@@ -130,11 +133,14 @@ func (e *edge) store(ctx context.Context, id string) (json.RawMessage, error) {
 }
 
 // stores calls yield with each monitored store, as the edge gives it, in the order of ids, until yield says no.
-func (e *edge) stores(ctx context.Context, size int, yield func(json.RawMessage) (more bool, err error)) error {
+func (e *edge) stores(ctx context.Context, size int, state string, yield func(json.RawMessage) (more bool, err error)) error {
 	for cursor, next := "", true; next; {
 		query := url.Values{"limit": {strconv.Itoa(size)}}
 		if cursor != "" {
 			query.Set("cursor", cursor)
+		}
+		if state != "" {
+			query.Set("state", state)
 		}
 		var page struct {
 			Stores     []json.RawMessage `json:"stores"`

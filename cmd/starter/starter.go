@@ -68,7 +68,7 @@ type app struct {
 const rootLong = `starter is the operator's CLI of Storekeeper.
 
 It sends the same events that webhooks do, through Temporal, and shows what the edge and Temporal know. Every command can
-be repeated without harm.
+be repeated without harm, but push, which adds an event to a store each time.
 
 Temporal is found by the flags, else by the TEMPORAL_* variables and the profiles of temporal.toml, else at 127.0.0.1:7233.
 The edge is found by --url, else by STOREKEEPER_URL; its token comes from the variable SERVER_BYPASS_TOKEN alone, because a
@@ -78,9 +78,9 @@ Exit codes:
   0    done
   1    unexpected failure
   2    usage: a bad flag, argument or id
-  3    Temporal or the edge can't be reached, or answers with a fault of its own
+  3    Temporal, the edge or the sync backend can't be reached, or answers with a fault of its own
   4    not found: no such store, or no deletion is pending
-  5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, or because of a wrong token
+  5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, or because of a wrong token or a missing setting
   6    the guard of a reconcile run has held back its removals
   7    accepted for good, but the outcome is not known yet
   130  interrupted
@@ -92,6 +92,7 @@ const rootExample = `  starter list --state deletion_pending
   starter delete ws-1 --grace 1h
   starter cancel-delete ws-1 --reason "still needed"
   starter reconcile --wait
+  starter push ws-1
 
   # pause reconciliation, and go on
   temporal schedule toggle --schedule-id workspace-reconcile --pause --reason "Auth Worker is being moved"
@@ -121,7 +122,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
 		a.provisionCommand(), a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(),
-		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.pushCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	return root
 }

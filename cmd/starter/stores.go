@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
 )
 
@@ -25,6 +26,7 @@ func (a *app) listCommand() *cobra.Command {
 
 With --json the array is left open when the edge fails midway, so that nobody takes a part for the whole.`,
 		Example: `  starter list
+  starter list --state disconnected
   starter list --state held --json | jq -r '.[].id'
   temporal workflow list --query "WorkspaceState = 'deletion_pending'"   # the pending deletions, from Temporal`,
 		Args: cobra.NoArgs,
@@ -32,28 +34,29 @@ With --json the array is left open when the edge fails midway, so that nobody ta
 			if limit < 0 {
 				return usageError("--limit must not be negative")
 			}
-			if state != "" && !slices.Contains(exceptional, state) {
-				return usageError(fmt.Sprintf("--state %.40q is not accepted: want deletion_pending, held or pinned", state))
+			if state != "" && !slices.Contains(storemanager.ListStates(), state) {
+				return usageError(fmt.Sprintf("--state %.40q is not accepted: want one of %s", state, listStates))
 			}
 			return a.list(cmd.Context(), limit, state)
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
-	cmd.Flags().StringVar(&state, "state", "", "only those that are deletion_pending, held or pinned")
+	cmd.Flags().StringVar(&state, "state", "", "only those in this state: "+listStates)
 	return cmd
 }
 
 // States that a store is listed with.
 const (
 	stateMonitored = "monitored"
-	statePending   = workflows.StateDeletionPending
-	stateHeld      = "held"
-	statePinned    = "pinned"
+	statePending   = storemanager.StoreDeletionPending
+	stateHeld      = storemanager.StoreHeld
+	statePinned    = storemanager.StorePinned
 )
 
-// exceptional are the states that can be asked for. A store can be held and pinned at once.
-var exceptional = []string{statePending, stateHeld, statePinned}
+// listStates are the states that can be asked for: what is exceptional about a store, and the states of its connection.
+var listStates = strings.Join(storemanager.ListStates(), ", ")
 
+// states are what is exceptional about the store. It can be held and pinned at once.
 func (s store) states() []string {
 	var all []string
 	if s.Deletion != nil {
@@ -74,17 +77,14 @@ func (a *app) list(ctx context.Context, limit int, state string) error {
 		return err
 	}
 	size := pageSize
-	if limit > 0 && state == "" {
+	if limit > 0 {
 		size = min(limit, pageSize)
 	}
 	shown := 0
-	err = e.stores(ctx, size, func(raw json.RawMessage) (bool, error) {
+	err = e.stores(ctx, size, state, func(raw json.RawMessage) (bool, error) {
 		var s store
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return false, e.unreachable("does not answer as Storekeeper does")
-		}
-		if state != "" && !slices.Contains(s.states(), state) {
-			return true, nil
 		}
 		a.listed(s, raw, shown == 0)
 		shown++
@@ -127,8 +127,19 @@ func due(deleteAt time.Time) string {
 	return "to be stopped at " + moment(deleteAt)
 }
 
+// connection is the state of the live connection, and why it is that.
+func (s store) connection() string {
+	if s.StatusReason == "" {
+		return cmp.Or(s.Status, "unknown")
+	}
+	return s.Status + ": " + s.StatusReason
+}
+
 func (s store) why() string {
 	var all []string
+	if s.StatusReason != "" {
+		all = append(all, s.StatusReason)
+	}
 	if s.Deletion != nil {
 		all = append(all, due(s.Deletion.DeleteAt))
 	}
@@ -244,8 +255,13 @@ func (a *app) printKnown(k known) {
 	case k.raw == nil:
 		a.printf("  store      none\n")
 	default:
-		a.printf("  store      %s, connection %s\n", cmp.Or(s.Orchestrator.Status, "unknown"), cmp.Or(s.Status, "unknown"))
+		a.printf("  store      %s\n", cmp.Or(s.Orchestrator.Status, "unknown"))
+		a.printf("  connection %s\n", s.connection())
+		if s.Head > 0 {
+			a.printf("  events     %d received, %d processed\n", s.Head, s.Processed)
+		}
 	}
+	s.StatusReason = "" // it has been told
 	if why := s.why(); why != "" {
 		a.printf("  state      %s\n", why)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +22,10 @@ const (
 		"hold":{"reason":"audit","actor":"bob","since":"2026-01-02T03:04:05Z"},"pinned":true}`
 )
 
-// edgeOf serves the stores in pages of two at most, to who brings the token.
+// marks are what a store in a state has in its JSON.
+var marks = map[string]string{"held": `"hold":`, "pinned": `"pinned":true`, "deletion_pending": `"deletion":`, "connected": `"status":"connected"`}
+
+// edgeOf serves the stores, those of a state if one is given, in pages of two at most, to who brings the token.
 func edgeOf(t *testing.T, stores ...string) string {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -29,12 +33,15 @@ func edgeOf(t *testing.T, stores ...string) string {
 		start, limit := 0, 0
 		_, _ = fmt.Sscan(r.URL.Query().Get("cursor"), &start)
 		_, _ = fmt.Sscan(r.URL.Query().Get("limit"), &limit)
-		end := min(start+min(limit, 2), len(stores))
+		wanted := slices.DeleteFunc(slices.Clone(stores), func(s string) bool {
+			return !strings.Contains(s, marks[r.URL.Query().Get("state")])
+		})
+		end := min(start+min(limit, 2), len(wanted))
 		next := ""
-		if end < len(stores) {
+		if end < len(wanted) {
 			next = fmt.Sprintf(`,"nextCursor":"%d"`, end)
 		}
-		_, _ = fmt.Fprintf(w, `{"stores":[%s]%s}`, strings.Join(stores[start:end], ","), next)
+		_, _ = fmt.Fprintf(w, `{"stores":[%s]%s}`, strings.Join(wanted[start:end], ","), next)
 	})
 	mux.HandleFunc("GET /stores/{id}", func(w http.ResponseWriter, r *http.Request) {
 		for _, s := range stores {
@@ -77,6 +84,7 @@ func TestListShowsAllPages(t *testing.T) {
 		"one state":         {[]string{"--state", "held"}, []string{"ws-c"}},
 		"the first of many": {[]string{"--state", "deletion_pending", "--limit", "1"}, []string{"ws-b"}},
 		"the pinned":        {[]string{"--state", "pinned"}, []string{"ws-c"}},
+		"the connected":     {[]string{"--state", "connected"}, []string{"ws-c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,7 +30,7 @@ func TestBadArgumentsAreUsageErrorsAndReachNobody(t *testing.T) {
 		"a cancellation without a reason":  {[]string{"cancel-delete", "ws-1"}, `"reason" not set`},
 		"a hold that has ended":            {[]string{"hold", "ws-1", "--reason", "r", "--for", "0s"}, "--for"},
 		"an actor that is nobody":          {[]string{"hold", "ws-1", "--reason", "r", "--actor", ""}, "--actor"},
-		"an unknown state":                 {[]string{"list", "--state", "gone"}, "deletion_pending, held or pinned"},
+		"an unknown state":                 {[]string{"list", "--state", "gone"}, "want one of deletion_pending, held, pinned, not_configured, connecting, connected, disconnected, error, stuck"},
 		"a negative limit":                 {[]string{"list", "--limit=-1"}, "--limit"},
 		"an approval that is no hash":      {[]string{"reconcile", "--apply", "yes"}, "16 hexadecimal digits"},
 		"a timeout of nothing":             {[]string{"list", "--timeout", "0s"}, "--timeout"},
@@ -70,7 +70,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	for _, name := range []string{
-		"provision", "delete", "cancel-delete", "hold", "release", "status", "list", "reconcile", "healthcheck", "version",
+		"provision", "delete", "cancel-delete", "hold", "release", "push", "status", "list", "reconcile", "healthcheck", "version",
 	} {
 		out := c.run(t, name, "--help")
 		require.Equal(t, exitDone, out.exit)

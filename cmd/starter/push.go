@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/livestore"
+	"storekeeper/internal/storemanager"
+)
+
+const (
+	// defaultSyncURL is where cmd/standalone --demo has its sync backend.
+	defaultSyncURL = "ws://127.0.0.1:8787"
+	// maxPushed is what sync backends take at a time, all or nothing.
+	maxPushed = 100
+	// pushAttempts is how often a push tries to be the first after the head, which other clients move as well.
+	pushAttempts = 5
+	// lookInterval is how often the edge is asked whether an event has arrived.
+	lookInterval = 100 * time.Millisecond
+)
+
+// pushOptions are the flags of push.
+type pushOptions struct {
+	name, args string
+	count      int
+	syncURL    config.SyncURL
+	noWait     bool
+}
+
+// pushResult is what push writes with --json.
+type pushResult struct {
+	InstanceID string `json:"instanceId"`
+	// First and Last are the sequence numbers of the first and the last event.
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+	// ProcessedMs is how many milliseconds after the push the last event was found processed; nil when nobody waited for that,
+	// or in vain.
+	ProcessedMs *int64 `json:"processedMs,omitempty"`
+}
+
+func (a *app) pushCommand() *cobra.Command {
+	var o pushOptions
+	var syncURL string
+	cmd := &cobra.Command{
+		Use:   "push ID",
+		Short: "Push an event to a store, and watch it arrive",
+		Long: `Push an event to the store's event stream at the sync backend, and wait until the store manager has processed it: for
+trying an installation from end to end.
+
+An event stays in the store for good, and each run pushes another one. Clients of the store must know events of that name,
+so take a name that they know, or a store that nobody uses.
+
+The sync backend is found by --sync-url, else by STORE_<ID>_SYNC_URL and LIVESTORE_SYNC_URL, else at ` + defaultSyncURL + `. It is
+shown the token in the variable SERVER_BYPASS_TOKEN. --timeout bounds each request, and the waiting.`,
+		Example: `  starter push ws-1
+  starter push ws-1 --name v1.TodoCreated --args '{"id":"1","text":"milk"}'
+  starter push ws-1 --count 100 --no-wait --sync-url wss://sync.example.com`,
+		Args: storeID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.name == "":
+				return usageError("--name must not be empty")
+			case !json.Valid([]byte(o.args)):
+				return usageError("--args is no JSON")
+			case o.count < 1 || o.count > maxPushed:
+				return usageError(fmt.Sprintf("--count must be 1 to %d", maxPushed))
+			}
+			if syncURL != "" {
+				if err := o.syncURL.UnmarshalText([]byte(syncURL)); err != nil {
+					return usageError("--sync-url is not accepted: " + err.Error())
+				}
+			}
+			return a.push(cmd.Context(), args[0], o)
+		},
+	}
+	cmd.Flags().StringVar(&o.name, "name", "v1.Demo", "the event's name")
+	cmd.Flags().StringVar(&o.args, "args", "{}", "its arguments, as JSON")
+	cmd.Flags().IntVar(&o.count, "count", 1, fmt.Sprintf("how many such events, up to %d", maxPushed))
+	cmd.Flags().StringVar(&syncURL, "sync-url", "", "the sync backend's URL")
+	cmd.Flags().BoolVar(&o.noWait, "no-wait", false, "do not wait until it is processed; the edge is not asked at all")
+	return cmd
+}
+
+// push pushes the events and waits for the last one. What would let it wait in vain is told before anything is pushed.
+func (a *app) push(ctx context.Context, id string, o pushOptions) error {
+	e, err := a.edge()
+	if err != nil {
+		return err
+	}
+	backend, err := a.syncBackend(id, o.syncURL)
+	if err != nil {
+		return err
+	}
+	conn, err := backend.dial(ctx)
+	if err == nil {
+		defer func() { _ = conn.Close() }()
+		if !o.noWait {
+			_, err = e.monitored(ctx, id)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return interrupted("nothing was pushed", "")
+	case err != nil:
+		return err
+	}
+	began := time.Now()
+	head, err := backend.push(ctx, conn, o)
+	if err != nil {
+		return err
+	}
+	res := pushResult{InstanceID: id, First: head + 1, Last: head + int64(o.count)}
+	if !a.json {
+		a.showPushed(res)
+	}
+	if !o.noWait {
+		if err = a.processed(ctx, e, id, res.Last); err == nil {
+			took := time.Since(began).Milliseconds()
+			res.ProcessedMs = &took
+		}
+	}
+	switch {
+	case a.json: // one JSON value, and the numbers also when the waiting failed
+		a.writeJSON(res)
+	case res.ProcessedMs != nil:
+		a.printf("  processed within %d ms\n", *res.ProcessedMs)
+	}
+	return err
+}
+
+func (a *app) showPushed(res pushResult) {
+	if res.First == res.Last {
+		a.printf("%s: event %d pushed\n", res.InstanceID, res.Last)
+	} else {
+		a.printf("%s: events %d to %d pushed\n", res.InstanceID, res.First, res.Last)
+	}
+}
+
+// syncBackend is where a store's events are.
+type syncBackend struct {
+	livestore.Options
+	timeout time.Duration
+}
+
+// syncBackend returns the backend that the flag or the environment names. It has not been asked anything yet.
+func (a *app) syncBackend(id string, flag config.SyncURL) (*syncBackend, error) {
+	cfg, err := config.Load(a.Environ, config.RoleStarter)
+	if err != nil {
+		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+	}
+	return &syncBackend{livestore.Options{
+		URL:     firstOf(string(flag), cfg.StoreSyncURL(id), defaultSyncURL),
+		StoreID: id,
+		Payload: map[string]string{"serverBypass": string(cfg.BypassToken), "instanceId": id},
+	}, a.timeout}, nil
+}
+
+// where is the URL without a query, which may hold what nobody else should see.
+func (b *syncBackend) where() string {
+	u, err := url.Parse(b.URL)
+	if err != nil {
+		return "its URL"
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func (b *syncBackend) dial(ctx context.Context) (*livestore.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	conn, err := livestore.Dial(ctx, b.Options)
+	if err == nil {
+		return conn, nil
+	}
+	refused, ok := errors.AsType[*livestore.DialError](err)
+	if ok && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, refused.Status) {
+		return nil, &failure{
+			exitRefused, "unauthorized", fmt.Sprintf("the sync backend at %s refused the token with status %d", b.where(), refused.Status),
+			"SERVER_BYPASS_TOKEN must be the one that it knows",
+		}
+	}
+	return nil, &failure{
+		exitUnreachable, "unreachable", fmt.Sprintf("the sync backend at %s can't be reached (%s)", b.where(), innermost(err)),
+		"check that it runs, and --sync-url or LIVESTORE_SYNC_URL",
+	}
+}
+
+// push appends the events and returns the head that they follow. Which one that is the backend says when it refuses another.
+func (b *syncBackend) push(ctx context.Context, conn *livestore.Conn, o pushOptions) (head int64, _ error) {
+	pushCtx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		err := conn.Push(pushCtx, "", o.events(head))
+		ahead, overtaken := errors.AsType[*livestore.ServerAheadError](err)
+		switch {
+		case err == nil:
+			return head, nil
+		case overtaken && attempt < pushAttempts:
+			head = ahead.Minimum
+		case overtaken:
+			return 0, &failure{exitRefused, "overtaken", "nothing was pushed: other clients were faster, several times", "try again"}
+		default:
+			return 0, b.pushFailure(ctx, err)
+		}
+	}
+}
+
+func (b *syncBackend) pushFailure(ctx context.Context, err error) error {
+	const unknown = "whether the event was pushed is not known"
+	if ctx.Err() != nil {
+		return interrupted(unknown, "another run pushes another one")
+	}
+	return &failure{
+		exitUnreachable, "unreachable", fmt.Sprintf("the sync backend at %s did not say that it took the event (%s)", b.where(), innermost(err)),
+		unknown + ", and another run pushes another one",
+	}
+}
+
+// events are those to push after the head.
+func (o pushOptions) events(head int64) []livestore.Event {
+	all := make([]livestore.Event, o.count)
+	for i := range all {
+		all[i] = livestore.Event{
+			Name: o.name, Args: json.RawMessage(o.args), Seq: head + 1, Parent: head, ClientID: "starter", SessionID: "starter",
+		}
+		head++
+	}
+	return all
+}
+
+// monitoredStore is what the edge says of the subscription of a store.
+type monitoredStore struct {
+	Status string `json:"status"`
+	// Processed is the sequence number of the newest event processed, 0 before the first.
+	Processed int64 `json:"processed"`
+}
+
+// monitored fails when the store can't process anything.
+func (e *edge) monitored(ctx context.Context, id string) (s monitoredStore, _ error) {
+	const instead = "; --no-wait pushes without the edge"
+	raw, err := e.store(ctx, id)
+	if err == nil && json.Unmarshal(raw, &s) != nil {
+		err = e.unreachable("does not answer as Storekeeper does")
+	}
+	switch {
+	case errors.Is(err, errNotFound), err == nil && s.Status == string(storemanager.ConnectionStopped):
+		return s, &failure{exitNotFound, "not_found", "no store " + id + " is monitored", "starter provision " + id + " has it monitored" + instead}
+	case err != nil:
+		return s, err
+	case s.Status == string(storemanager.ConnectionNotConfigured):
+		return s, &failure{
+			exitRefused, "not_configured", "the store manager has no sync backend to monitor " + id + " at",
+			"set LIVESTORE_SYNC_URL for it" + instead,
+		}
+	}
+	return s, nil
+}
+
+// processed waits until the edge says that the event is.
+func (a *app) processed(ctx context.Context, e *edge, id string, seq int64) error {
+	waitCtx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	ticker := time.NewTicker(lookInterval)
+	defer ticker.Stop()
+	why := "the edge did not answer"
+	for {
+		s, err := e.monitored(waitCtx, id)
+		switch {
+		case waitCtx.Err() != nil: // and so the error tells nothing
+		case err != nil:
+			why = err.Error()
+		case s.Processed >= seq:
+			return nil
+		default:
+			why = fmt.Sprintf("the store's connection is %s, and event %d the newest that it processed", s.Status, s.Processed)
+		}
+		select {
+		case <-ticker.C:
+		case <-waitCtx.Done():
+			pushed := fmt.Sprintf("event %d is at the sync backend", seq)
+			if ctx.Err() != nil {
+				return interrupted(pushed, look(id))
+			}
+			return &failure{exitAccepted, "accepted", fmt.Sprintf("%s, but was not processed within %s: %s", pushed, a.timeout, why), look(id)}
+		}
+	}
+}
