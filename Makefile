@@ -3,9 +3,10 @@ GOLANGCI_LINT = go tool -modfile=tools/golangci-lint/go.mod golangci-lint
 GOFUMPT       = go tool -modfile=tools/gofumpt/go.mod gofumpt
 WORKFLOWCHECK = go tool -modfile=tools/workflowcheck/go.mod workflowcheck
 
-VERSION   ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
-TESTFLAGS ?=
-COMPOSE   ?= docker-compose
+VERSION    ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+TESTFLAGS  ?=
+BENCHFLAGS ?=
+COMPOSE    ?= docker-compose
 
 .DEFAULT_GOAL := help
 
@@ -29,6 +30,10 @@ test: ## Run all tests with the race detector; TESTFLAGS='-run Name -v' narrows 
 test-interop: ## Test the sync client against the genuine @livestore/sync-cf (Node.js 20.11, npm; installs 390 MB)
 	for d in . dev22 v040; do npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --prefix tests/interop/$$d || exit; done
 	INTEROP=1 go test -race ./tests/interop -count=1 -timeout 5m
+
+.PHONY: bench-stores
+bench-stores: ## Measure what 1,000 and 10,000 monitored stores cost (Linux, 4 minutes); BENCHFLAGS='--stores 1000' narrows it
+	go run ./tests/bench/stores $(BENCHFLAGS)
 
 .PHONY: lint
 lint: ## Check formatting, vet, workflow determinism and .golangci.yml

@@ -1,0 +1,79 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"storekeeper/internal/demo"
+)
+
+// backendMode is the first argument of a child that is a sync backend; then come the address and the database, which may be empty.
+const backendMode = "backend"
+
+// backend is the demo sync backend in a process of its own.
+type backend struct {
+	*child
+	url string
+}
+
+// backendStats is what the child tells when it is asked.
+type backendStats struct {
+	Connections    int `json:"connections"`
+	PeakHandshakes int `json:"peakHandshakes"` // since it was asked last
+}
+
+// startBackend returns when the backend answers. Without a database it keeps events in memory.
+func (b *bench) startBackend(ctx context.Context, address, database string) (*backend, error) {
+	c, err := b.startSelf(ctx, "backend.log", backendMode, address, database)
+	if err != nil {
+		return nil, err
+	}
+	url, err := c.line()
+	return &backend{c, url}, err
+}
+
+// startSelf starts this program as another one.
+func (b *bench) startSelf(ctx context.Context, log string, args ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return startChild(ctx, b.path(log), nil, self, args...)
+}
+
+func (k *backend) stats() (s backendStats, err error) {
+	if _, err := fmt.Fprintln(k.stdin, "stats"); err != nil {
+		return s, k.gone()
+	}
+	line, err := k.line()
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(line), &s)
+}
+
+// serveBackend is the child: it prints its URL, answers each line of its standard input with statistics, and ends with it.
+func serveBackend(ctx context.Context, address, database string) error {
+	k, err := demo.StartSyncBackend(ctx, demo.SyncBackendOptions{Listen: address, DatabasePath: database, Token: token})
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	if _, err := fmt.Fprintln(os.Stdout, k.URL()); err != nil {
+		return err
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if err := out.Encode(backendStats{k.Connections(), k.PeakHandshakes()}); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return k.Stop(ctx)
+}

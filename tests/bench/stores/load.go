@@ -1,0 +1,204 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"storekeeper/internal/livestore"
+)
+
+// pushSize is how many events are pushed at a time.
+const pushSize = 10
+
+// load says what is sent: the events are spread evenly over the stores and over the time.
+type load struct {
+	stores   int
+	rate     int // events per second
+	duration time.Duration
+}
+
+// interval is the time between two pushes to the same store.
+func (l load) interval() time.Duration {
+	return time.Duration(l.stores*pushSize) * time.Second / time.Duration(l.rate)
+}
+
+func (l load) pushes() int { return int(l.duration / l.interval()) }
+
+// sentEvent is the argument of the events.
+type sentEvent struct {
+	// At is when the event was due to be sent, in microseconds since 1970. So a generator that is late makes the latency
+	// look worse, never better.
+	At   int64  `json:"at"`
+	Text string `json:"text"`
+}
+
+// generator pushes events to the backend, over one connection for each store.
+type generator struct {
+	load
+	conns []*livestore.Conn
+	sent  atomic.Int64
+
+	mu   sync.Mutex
+	lags []time.Duration // how late pushes were
+}
+
+func newGenerator(ctx context.Context, l load, url string) (*generator, error) {
+	g := &generator{load: l, conns: make([]*livestore.Conn, l.stores)}
+	dialing, ctx := errgroup.WithContext(ctx)
+	dialing.SetLimit(maxDials)
+	for i := range g.conns {
+		dialing.Go(func() (err error) {
+			g.conns[i], err = livestore.Dial(ctx, syncOptions(url, storeID(i)))
+			return err
+		})
+	}
+	if err := dialing.Wait(); err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *generator) close() {
+	for _, c := range g.conns {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
+
+// run sends all events and returns when the backend has taken them.
+func (g *generator) run(ctx context.Context) error {
+	start := time.Now()
+	pushing, ctx := errgroup.WithContext(ctx)
+	for i, c := range g.conns {
+		first := start.Add(g.interval() * time.Duration(i) / time.Duration(g.stores))
+		pushing.Go(func() error { return g.push(ctx, c, first) })
+	}
+	return pushing.Wait()
+}
+
+func (g *generator) push(ctx context.Context, c *livestore.Conn, due time.Time) error {
+	head := int64(0)
+	for range g.pushes() {
+		if err := pause(ctx, time.Until(due)); err != nil {
+			return err
+		}
+		lag := time.Since(due)
+		args, err := json.Marshal(sentEvent{due.UnixMicro(), strings.Repeat("x", 100)})
+		if err != nil {
+			return err
+		}
+		events := make([]livestore.Event, pushSize)
+		for i := range events {
+			events[i] = livestore.Event{Name: "v1.Bench", Args: args, Seq: head + 1, Parent: head, ClientID: "bench", SessionID: "bench"}
+			head++
+		}
+		if err := c.Push(ctx, "", events); err != nil {
+			return err
+		}
+		g.sent.Add(pushSize)
+		g.mu.Lock()
+		g.lags = append(g.lags, lag)
+		g.mu.Unlock()
+		due = due.Add(g.interval())
+	}
+	return nil
+}
+
+// measureLoad sends events and watches them arrive at a sink.
+func (b *bench) measureLoad(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the children, too
+	b.say("%d events/s over %d stores for %s", b.load.rate, b.load.stores, b.load.duration)
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	backend, err := b.startBackend(ctx, address, "") // in memory: it is not what is measured
+	if err != nil {
+		return err
+	}
+	defer backend.kill()
+	sink, err := startSink(ctx)
+	if err != nil {
+		return err
+	}
+	defer sink.stop()
+	m, err := b.startManager(ctx, b.path("data-load"), backend.url, "EVENT_SINK_URL="+sink.url, "EVENT_SINK_SECRET="+sink.secret)
+	if err != nil {
+		return err
+	}
+	defer m.kill()
+	if err := m.answers(ctx); err != nil {
+		return err
+	}
+	if err := m.ensure(ctx, b.load.stores); err != nil {
+		return err
+	}
+	if _, err := m.connected(ctx, b.load.stores, time.Now()); err != nil {
+		return err
+	}
+	g, err := newGenerator(ctx, b.load, backend.url)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	return b.watchLoad(ctx, g, m, sink)
+}
+
+func (b *bench) watchLoad(ctx context.Context, g *generator, m *manager, sink *sink) error {
+	used := make(chan error, 1)
+	var memory, cpu float64
+	go func() {
+		var err error
+		memory, cpu, err = m.usage(ctx, b.load.duration)
+		used <- err
+	}()
+	if err := errors.Join(g.run(ctx), <-used); err != nil {
+		return err
+	}
+	if err := sink.drained(ctx, g.sent.Load()); err != nil {
+		return err
+	}
+	got, err := sink.result()
+	if err != nil {
+		return fmt.Errorf("the sink refused a batch: %w", err)
+	}
+	const most = 0.99 // of what was sent: the first and the last event are not equally late
+	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.report.add("load_sent_events", float64(g.sent.Load()), "")
+	b.report.add("load_generator_lag_p99_ms", millis(percentile(g.lags, 99)), "ms")
+	b.report.atLeast("load_events_per_second", got.rate, "", most*float64(b.load.rate))
+	b.report.atMost("load_lost_events", float64(g.sent.Load()-got.events), "", 0)
+	b.report.atMost("load_out_of_order_batches", float64(got.disordered), "", 0)
+	b.report.add("load_duplicate_events", float64(got.duplicates), "")
+	b.report.add("load_events_per_batch", float64(got.events)/float64(got.batches), "")
+	b.report.add("load_latency_p50_ms", millis(percentile(got.latencies, 50)), "ms")
+	b.report.add("load_latency_p95_ms", millis(percentile(got.latencies, 95)), "ms")
+	b.report.below("load_latency_p99_ms", millis(percentile(got.latencies, 99)), "ms", targetP99Millis)
+	b.report.add("load_latency_max_ms", millis(percentile(got.latencies, 100)), "ms")
+	b.report.add("load_cpu_percent", cpu, "% of a core")
+	b.report.add("load_rss_mib", memory, "MiB")
+	return nil
+}
+
+// percentile sorts the values; 100 is the greatest.
+func percentile(values []time.Duration, p int) time.Duration {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[(len(values)*p+99)/100-1]
+}

@@ -1,0 +1,101 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"storekeeper/internal/storemanager"
+)
+
+// manager is cmd/storemanager in a process of its own.
+type manager struct {
+	*child
+	client *storemanager.Client
+}
+
+func storeID(i int) string { return fmt.Sprintf("bench-%05d", i) }
+
+func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
+
+// startManager starts the store manager on the registry in the directory data, and does not wait for it. more are further settings.
+func (b *bench) startManager(ctx context.Context, data, syncURL string, more ...string) (*manager, error) {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := storemanager.NewClient("http://"+address, token, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, err
+	}
+	c, err := startChild(ctx, b.path("storemanager.log"), append([]string{
+		"STORE_MANAGER_LISTEN=" + address, "STORE_DATA_PATH=" + data, "SERVER_BYPASS_TOKEN=" + token,
+		"LIVESTORE_SYNC_URL=" + syncURL, "LIVESTORE_SYNC_MAX_DIALS=" + strconv.Itoa(maxDials),
+	}, more...), b.manager)
+	return &manager{c, client}, err
+}
+
+// ensure makes n stores monitored.
+func (m *manager) ensure(ctx context.Context, n int) error {
+	for first := 0; first < n; first += storemanager.MaxBatch {
+		var batch []storemanager.EnsureRequest
+		for i := first; i < min(n, first+storemanager.MaxBatch); i++ {
+			batch = append(batch, storemanager.EnsureRequest{StoreID: storeID(i), At: time.Now()})
+		}
+		results, err := m.client.EnsureBatch(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for _, r := range results {
+			if r.Outcome != storemanager.EnsureCreated {
+				return fmt.Errorf("the ensure of a new store answered %q", r.Outcome)
+			}
+		}
+	}
+	return nil
+}
+
+// answers waits until the store manager does.
+func (m *manager) answers(ctx context.Context) error {
+	_, err := m.await(ctx, m.started, func(storemanager.Overview) bool { return true })
+	return err
+}
+
+// connected waits until exactly n stores are monitored and all of them connected, and returns how long that was after the moment.
+func (m *manager) connected(ctx context.Context, n int, since time.Time) (seconds float64, err error) {
+	return m.await(ctx, since, func(o storemanager.Overview) bool {
+		return o.Monitored == n && o.Connections[storemanager.ConnectionConnected] == n
+	})
+}
+
+// await asks the store manager until it answers what is wanted.
+func (m *manager) await(ctx context.Context, since time.Time, wanted func(storemanager.Overview) bool) (seconds float64, err error) {
+	limit := time.NewTimer(tooLong)
+	defer limit.Stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		o, err := m.client.Overview(ctx) // which fails until the store manager listens
+		if err == nil && wanted(o) {
+			return time.Since(since).Seconds(), nil
+		}
+		select {
+		case <-again.C:
+		case <-m.ended:
+			return 0, m.gone()
+		case <-limit.C:
+			return 0, errors.Join(fmt.Errorf("after %s the store manager still says %v", tooLong, o.Connections), err)
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
