@@ -63,12 +63,6 @@ func newConn(ctx context.Context, ws *websocket.Conn, o Options, payload secret)
 		ws: ws, storeID: o.StoreID, payload: payload, ping: o.PingInterval, silence: o.SilenceTimeout,
 		ctx: ctx, start: time.Now(), done: make(chan struct{}), ended: make(chan struct{}),
 	}
-	if c.ping <= 0 {
-		c.ping = DefaultPingInterval
-	}
-	if c.silence <= 0 {
-		c.silence = DefaultSilenceTimeout
-	}
 	c.mu.Lock()
 	c.timer = time.AfterFunc(c.ping, c.keepAlive)
 	c.mu.Unlock()

@@ -56,6 +56,8 @@ func TestDial(t *testing.T) {
 			`begins with "ftp`: {URL: "ftp://user:secret@host/", StoreID: "s"},
 			"no host":          {URL: "ws:///path", StoreID: "s"},
 			"as JSON":          {URL: "ws://127.0.0.1:1", StoreID: "s", Payload: func() {}},
+			"ping interval":    {URL: "ws://127.0.0.1:1", StoreID: "s", PingInterval: time.Minute},
+			"less than the":    {URL: "ws://127.0.0.1:1", StoreID: "s", SilenceTimeout: time.Second},
 		} {
 			_, err := livestore.Dial(t.Context(), o)
 			require.ErrorContains(t, err, want)

@@ -1,6 +1,7 @@
 package livestore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,11 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	address, err := o.address(payload)
 	if err != nil {
 		return nil, err
+	}
+	o.PingInterval = cmp.Or(o.PingInterval, DefaultPingInterval)
+	o.SilenceTimeout = cmp.Or(o.SilenceTimeout, DefaultSilenceTimeout)
+	if o.PingInterval <= 0 || o.PingInterval >= o.SilenceTimeout {
+		return nil, errors.New("the ping interval must be more than 0 and less than the silence time-out")
 	}
 	client := ownClient
 	if o.HTTPClient != nil {

@@ -38,7 +38,8 @@ type Options struct {
 	// HTTPClient does the handshake. It should be one for all connections. Redirects are never followed, for they would
 	// carry the payload elsewhere. Nil means a client of the package's own, which obeys the proxy settings of the environment.
 	HTTPClient *http.Client
-	// PingInterval is how long the connection may be quiet before a ping goes out. 0 means DefaultPingInterval.
+	// PingInterval is how long the connection may be quiet before a ping goes out; it must be less than SilenceTimeout. 0 means
+	// DefaultPingInterval.
 	PingInterval time.Duration
 	// SilenceTimeout is how long the backend may say nothing, not even a pong, before the connection is given up with
 	// ErrSilence; likewise how long it may owe a page of events. 0 means DefaultSilenceTimeout.

@@ -96,6 +96,24 @@ func chunk(requestID string, first, last int64, pageInfo string) string {
 
 const noMore = `{"_tag":"NoMore"}`
 
+// pongs sends pongs, asked or not, until the returned function is called.
+func (s *script) pongs() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				_ = s.ws.Write(context.Background(), 1, []byte(`{"_tag":"Pong"}`))
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
 func TestPullAgainstScript(t *testing.T) {
 	t.Parallel()
 
@@ -180,35 +198,23 @@ func TestPullAgainstScript(t *testing.T) {
 	t.Run("a page that was announced and does not come is silence, though pongs come", func(t *testing.T) {
 		t.Parallel()
 		s := newScript(t)
-		s.options.SilenceTimeout = 300 * time.Millisecond
+		s.options.PingInterval, s.options.SilenceTimeout = 100*time.Millisecond, 300*time.Millisecond
 		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
 		s.hear()
 		s.say(chunk("0", 1, 1, `{"_tag":"MoreKnown","remaining":250}`))
 		require.EqualValues(t, 250, p.page().Remaining)
-		stopPongs := make(chan struct{})
-		defer close(stopPongs)
-		go func() {
-			tick := time.NewTicker(50 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-stopPongs:
-					return
-				case <-tick.C:
-					_ = s.ws.Write(context.Background(), 1, []byte(`{"_tag":"Pong"}`))
-				}
-			}
-		}()
+		defer s.pongs()()
 		require.ErrorIs(t, p.end(), livestore.ErrSilence)
 	})
 
 	t.Run("live events that ran ahead and never come again are told", func(t *testing.T) {
 		t.Parallel()
 		s := newScript(t)
-		s.options.SilenceTimeout = 200 * time.Millisecond
+		s.options.PingInterval, s.options.SilenceTimeout = 100*time.Millisecond, 200*time.Millisecond
 		p := pullOn(t, s.dial(), livestore.Cursor{}, nil)
 		s.hear()
 		s.say(chunk("0", 1, 1, `{"_tag":"MoreKnown","remaining":1}`), chunk("0", 4, 5, noMore), chunk("0", 2, 2, noMore))
+		defer s.pongs()()
 		var broken *livestore.SequenceError
 		require.ErrorAs(t, p.end(), &broken)
 		require.Equal(t, livestore.SequenceError{Head: 2, Seq: 5, Parent: 4}, *broken)

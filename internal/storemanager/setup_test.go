@@ -17,6 +17,10 @@ func TestMain(m *testing.M) {
 		writeUntilKilled(path)
 		return
 	}
+	if os.Getenv(backendEnv) != "" {
+		serveBackend()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
