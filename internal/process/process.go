@@ -147,7 +147,8 @@ func (p *Process) TemporalOptions(opts client.Options) client.Options {
 	return opts
 }
 
-// Serve answers with handler until ctx ends, and then lets requests under way finish. It closes the listener.
+// Serve answers with handler until ctx ends, and then lets requests under way finish, for 8 s at the most: whoever is still
+// served then is cut off. It closes the listener.
 func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
@@ -162,5 +163,8 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	}
 	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
 	defer cancel()
-	return server.Shutdown(shutdown)
+	if err := server.Shutdown(shutdown); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return server.Close()
 }

@@ -18,6 +18,9 @@ func Banner(sys *System, demoToken bool) string {
 		row("Temporal Web UI", sys.UIURL)
 	}
 	row("Auth Worker", sys.AuthURL)
+	if sys.Sync != nil {
+		row("sync backend", sys.Sync.URL())
+	}
 	if sys.Auth == nil {
 		return b.String()
 	}
@@ -37,6 +40,9 @@ Try it, in another terminal:
 
   # 3. see it monitored (its webhook takes a moment)
   sleep 1; curl -s %[2]s/stores -H "Authorization: Bearer %[3]s"
+
+  # 4. push an event to its store, by the id that step 2 has answered, and watch it arrive
+  SERVER_BYPASS_TOKEN=%[3]s go run ./cmd/starter push ID
 
 `, sys.AuthURL, sys.EdgeURL, token)
 	return b.String()

@@ -128,7 +128,8 @@ func (w *recorded) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (d description) check(r *http.Request, answer *recorded) error {
 	route, params, err := d.routes.FindRoute(r)
 	if err != nil {
-		if answer.status != http.StatusNotFound && answer.status != http.StatusUnauthorized {
+		refusals := []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnauthorized}
+		if !slices.Contains(refusals, answer.status) {
 			return err
 		}
 		var p problem

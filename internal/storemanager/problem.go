@@ -29,6 +29,9 @@ var errNoRoute = errors.New("the store manager has no such route")
 // errNotSupported: the Manager that is served is no Watcher.
 var errNotSupported = errors.New("this store manager does not tell of changes")
 
+// errNoMethod: the route is there, for other methods.
+var errNoMethod = errors.New("the store manager has no such method at this route")
+
 // problems is both ways of the mapping: errors to codes in the server, codes to errors in the client.
 var problems = []struct {
 	err    error
@@ -41,6 +44,7 @@ var problems = []struct {
 	{ErrUnauthorized, "unauthorized", http.StatusUnauthorized},
 	{ErrShutdown, "shutting_down", http.StatusServiceUnavailable},
 	{errNoRoute, "no_route", http.StatusNotFound},
+	{errNoMethod, "no_method", http.StatusMethodNotAllowed},
 	{errNotSupported, "not_supported", http.StatusNotImplemented},
 }
 

@@ -30,7 +30,7 @@ const (
 
 	eventStreamType    = "text/event-stream"
 	streamHeartbeat    = 15 * time.Second
-	streamWriteTimeout = 10 * time.Second // of one event; who can't take it by then reads no more
+	streamWriteTimeout = 5 * time.Second // of one event; who can't take it by then reads no more, and must not delay a shutdown
 )
 
 // The bodies that are no types of Manager: objects, so that they can grow.
@@ -98,7 +98,14 @@ func (s *server) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(identify)
 	r.NotFound(s.noRoute)
-	r.MethodNotAllowed(s.noRoute)
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
+			if r.Match(chi.NewRouteContext(), method, req.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		s.fail(w, req, errNoMethod)
+	})
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{"ok"}) })
 	r.Get("/readyz", s.ready)
 	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -154,7 +161,10 @@ func (s *server) storeRoutes(r chi.Router) {
 }
 
 func (s *server) list(r *http.Request) (any, error) {
-	query := r.URL.Query()
+	query, err := url.ParseQuery(r.URL.RawQuery) // URL.Query leaves out what it can't read: it would be the first page again
+	if err != nil {
+		return nil, fmt.Errorf("%w: the query can't be parsed", ErrInvalid)
+	}
 	q := ListRequest{Cursor: query.Get("cursor")}
 	for _, states := range query["state"] {
 		q.States = append(q.States, strings.Split(states, ",")...)

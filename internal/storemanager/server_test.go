@@ -90,20 +90,21 @@ func TestBadRequestsAreProblems(t *testing.T) {
 		status               int
 		code                 string
 	}{
-		"no JSON":              {http.MethodPut, "/v1/stores/abc", "at=now", http.StatusBadRequest, "invalid"},
-		"no body":              {http.MethodPut, "/v1/stores/abc", "", http.StatusBadRequest, "invalid"},
-		"null":                 {http.MethodPut, "/v1/stores/abc", "null", http.StatusBadRequest, "invalid"},
-		"JSON and more":        {http.MethodPut, "/v1/stores/abc", `{"at":"2026-11-23T12:00:00Z"} {}`, http.StatusBadRequest, "invalid"},
-		"a time that is none":  {http.MethodPut, "/v1/stores/abc", `{"at":"yesterday"}`, http.StatusBadRequest, "invalid"},
-		"a year out of range":  {http.MethodPut, "/v1/stores/abc", `{"at":"9999-12-31T23:59:59-10:00"}`, http.StatusBadRequest, "invalid"},
-		"a body too large":     {http.MethodPut, "/v1/stores/abc", huge, http.StatusRequestEntityTooLarge, "invalid"},
-		"an id that is none":   {http.MethodGet, "/v1/stores/..%2F..%2Fetc%20x", "", http.StatusBadRequest, "invalid"},
-		"an id escaped twice":  {http.MethodGet, "/v1/stores/%2561bc", "", http.StatusBadRequest, "invalid"},
-		"a limit that is none": {http.MethodGet, "/v1/stores?limit=ten", "", http.StatusBadRequest, "invalid"},
-		"an unknown store":     {http.MethodGet, "/v1/stores/abc", "", http.StatusNotFound, "not_found"},
-		"an unknown route":     {http.MethodGet, "/v1/nothing", "", http.StatusNotFound, "no_route"},
-		"an unknown path":      {http.MethodGet, "/", "", http.StatusNotFound, "no_route"},
-		"an unknown method":    {http.MethodPatch, "/v1/stores/abc", "", http.StatusNotFound, "no_route"},
+		"no JSON":                     {http.MethodPut, "/v1/stores/abc", "at=now", http.StatusBadRequest, "invalid"},
+		"no body":                     {http.MethodPut, "/v1/stores/abc", "", http.StatusBadRequest, "invalid"},
+		"null":                        {http.MethodPut, "/v1/stores/abc", "null", http.StatusBadRequest, "invalid"},
+		"JSON and more":               {http.MethodPut, "/v1/stores/abc", `{"at":"2026-11-23T12:00:00Z"} {}`, http.StatusBadRequest, "invalid"},
+		"a time that is none":         {http.MethodPut, "/v1/stores/abc", `{"at":"yesterday"}`, http.StatusBadRequest, "invalid"},
+		"a year out of range":         {http.MethodPut, "/v1/stores/abc", `{"at":"9999-12-31T23:59:59-10:00"}`, http.StatusBadRequest, "invalid"},
+		"a body too large":            {http.MethodPut, "/v1/stores/abc", huge, http.StatusRequestEntityTooLarge, "invalid"},
+		"an id that is none":          {http.MethodGet, "/v1/stores/..%2F..%2Fetc%20x", "", http.StatusBadRequest, "invalid"},
+		"an id escaped twice":         {http.MethodGet, "/v1/stores/%2561bc", "", http.StatusBadRequest, "invalid"},
+		"a cursor that can't be read": {http.MethodGet, "/v1/stores?cursor=%zz", "", http.StatusBadRequest, "invalid"},
+		"a limit that is none":        {http.MethodGet, "/v1/stores?limit=ten", "", http.StatusBadRequest, "invalid"},
+		"an unknown store":            {http.MethodGet, "/v1/stores/abc", "", http.StatusNotFound, "not_found"},
+		"an unknown route":            {http.MethodGet, "/v1/nothing", "", http.StatusNotFound, "no_route"},
+		"an unknown path":             {http.MethodGet, "/", "", http.StatusNotFound, "no_route"},
+		"an unknown method":           {http.MethodPatch, "/v1/stores/abc", "", http.StatusMethodNotAllowed, "no_method"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
