@@ -37,7 +37,7 @@ func run(ctx context.Context, p *process.Process) error {
 		return fmt.Errorf("STORE_MANAGER_LISTEN: %w", err)
 	}
 	p.Log.Info("store manager listens", zap.Stringer("address", l.Addr()))
-	return process.Serve(ctx, l, handler(stores, p))
+	return p.Serve(ctx, l, handler(stores, p))
 }
 
 func handler(stores process.Stores, p *process.Process) http.Handler {

@@ -39,7 +39,7 @@ func run(ctx context.Context, p *process.Process) error {
 			return fmt.Errorf("METRICS_LISTEN: %w", err)
 		}
 		g.Go(func() error {
-			return process.Serve(ctx, l, probes(p, orchestrator.New(clients.Temporal, clients.Namespace)))
+			return p.Serve(ctx, l, probes(p, orchestrator.New(clients.Temporal, clients.Namespace)))
 		})
 	}
 	g.Go(func() error {

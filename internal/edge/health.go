@@ -96,23 +96,19 @@ func (c healthChecks) reasons() []string {
 	return reasons
 }
 
-// checkConnections wants at least one store to be connected, or about to be, if there are any to connect: that none is speaks
-// of the sync backend and not of a store. Fewer are a warning.
+// checkConnections wants at least one store to have a subscription if there are any to subscribe and one has failed: that none
+// has speaks of the sync backend and not of a store. Fewer are a warning.
 func checkConnections(st state) derivedCheck {
 	if st.overview == nil {
 		return derivedCheck{Error: "unknown, the store manager can't be asked"}
 	}
-	up, down := 0, 0
-	for connection, n := range st.overview.Connections {
-		switch connection {
-		case storemanager.ConnectionConnected, storemanager.ConnectionConnecting, storemanager.ConnectionStuck:
-			up += n
-		case storemanager.ConnectionDisconnected, storemanager.ConnectionError:
-			down += n
-		default: // nobody tries to connect the others
-		}
+	c := st.overview.Connections
+	subscribed := int64(c[storemanager.ConnectionConnected])
+	if st.overview.Monitors != nil {
+		subscribed = st.overview.Monitors.Subscribed // a stuck store may have one
 	}
-	if down > 0 && up == 0 {
+	failed := c[storemanager.ConnectionDisconnected] + c[storemanager.ConnectionError] + c[storemanager.ConnectionStuck]
+	if failed > 0 && subscribed == 0 {
 		return derivedCheck{Error: "no store is connected to its sync backend"}
 	}
 	return derivedCheck{OK: true}

@@ -12,6 +12,7 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
 )
 
@@ -207,4 +208,29 @@ func TestReconciliationIsHealthyWithinTwoIntervals(t *testing.T) {
 	f := setup(t, func(f *fixture) { f.config.ReconcileInterval = config.Milliseconds(time.Minute) })
 	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-90 * time.Second)})
 	require.Equal(t, 200, f.do(t, http.MethodGet, "/health", "").status)
+}
+
+func TestHealthFailsWhenNoStoreHasASubscription(t *testing.T) {
+	t.Parallel()
+	type states = map[storemanager.ConnectionState]int
+	for name, tt := range map[string]struct {
+		connections states
+		subscribed  int64
+		ok          bool
+	}{
+		"no stores":                             {nil, 0, true},
+		"none is configured":                    {states{"not_configured": 3}, 0, true},
+		"all are about to connect":              {states{"connecting": 3}, 0, true},
+		"one of many is connected":              {states{"connected": 1, "disconnected": 9, "error": 3}, 1, true},
+		"the sink takes nothing":                {states{"stuck": 3}, 3, true},
+		"the backend fails each pull":           {states{"stuck": 3}, 0, false},
+		"the backend is away":                   {states{"disconnected": 3}, 0, false},
+		"some have failed, others wait in line": {states{"disconnected": 1, "connecting": 9000}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := &storemanager.Overview{Connections: tt.connections, Monitors: &storemanager.MonitorTotals{Subscribed: tt.subscribed}}
+			require.Equal(t, tt.ok, checkConnections(state{overview: o}).OK)
+		})
+	}
 }

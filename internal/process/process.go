@@ -149,10 +149,10 @@ func (p *Process) TemporalOptions(opts client.Options) client.Options {
 
 // Serve answers with handler until ctx ends, and then lets requests under way finish, for 8 s at the most: whoever is still
 // served then is cut off. It closes the listener.
-func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+func (p *Process) Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: zap.NewStdLog(p.Log),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"storekeeper/internal/process"
 )
@@ -20,7 +21,7 @@ func TestARequestThatDoesNotEndIsCutOffAtTheShutdownAndIsNoFailure(t *testing.T)
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- process.Serve(ctx, l, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		served <- (&process.Process{Log: zap.NewNop()}).Serve(ctx, l, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			close(began)
 			<-r.Context().Done()
 		}))

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	maxResponseBody = 16 << 20 // the largest page or reconciliation is about a quarter of it
+	maxResponseBody = 32 << 20 // a page of stores with long histories takes some MiB
 	clientTimeout   = 30 * time.Second
 	dialTimeout     = 5 * time.Second
 	streamSilence   = 3 * streamHeartbeat

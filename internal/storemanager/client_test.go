@@ -85,7 +85,7 @@ func TestClientTakesNothingElseForAnAnswer(t *testing.T) {
 					return
 				}
 			}
-		}, "is over 16777216 bytes"},
+		}, "is over 33554432 bytes"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		}, "answered 307"},

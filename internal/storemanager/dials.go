@@ -3,6 +3,7 @@ package storemanager
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -64,8 +65,15 @@ func (d *dials) slotsOf(address string) chan struct{} {
 	return slots
 }
 
-// maxConnections raises the limit of open files as far as the process may, and says how many connections it has room for: what
-// is kept back is for the API, the registry, the event sink and, in the process that has one, Temporal.
+const (
+	// otherFiles are kept back for all that is no subscription: the event sink's connections, the API, the registry and, in the
+	// process that has one, Temporal.
+	otherFiles = sinkSlots + failingSinkSlots + 352
+	// minConnections is the least that is worth a start.
+	minConnections = 64
+)
+
+// maxConnections raises the limit of open files as far as the process may, and says how many connections it has room for.
 func maxConnections() (int64, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -79,6 +87,13 @@ func maxConnections() (int64, error) {
 		}
 	}
 	const most = 1 << 30 // "unlimited" is more than an int64 holds
-	files := int64(min(limit.Cur, most))
-	return files - min(files/4, 1024), nil
+	return connectionsWithin(int64(min(limit.Cur, most)))
+}
+
+func connectionsWithin(files int64) (int64, error) {
+	if files < otherFiles+minConnections {
+		return 0, fmt.Errorf("this process may open %d files, and needs %d and one for each store: raise the limit (ulimit -n, LimitNOFILE)",
+			files, otherFiles+minConnections)
+	}
+	return files - otherFiles, nil
 }

@@ -49,29 +49,30 @@ type monitor struct {
 	// Of the goroutine of run alone:
 	position livestore.Cursor // where the next pull goes on: after the newest event received
 	failures int              // attempts in a row that failed
-	failedAt int64            // the position of those that the backend answered
-	sameSpot int              // and how many of them there are
+	resets   int              // mismatches of the backend id in a row
+	failedAt int64            // the position of the newest failure that the backend answered a pull with
+	sameSpot int              // and how many of them there are in a row
 }
 
 // run monitors until ctx ends. old is the monitor that the store had before, and that is ending; nil if there was none.
 func (m *monitor) run(old *monitor) {
 	ctx := m.ctx
 	defer close(m.done)
-	defer m.status.end()
 	if old != nil {
 		<-old.done
 	}
+	m.status.begin() // not before: watchers would hear of the end of the old one last
+	defer m.status.end()
 	if !m.begin(ctx) {
 		return
 	}
 	for ctx.Err() == nil {
 		m.status.attempting()
-		began := time.Now()
-		err := m.subscribe(ctx)
+		lasted, err := m.subscribe(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		m.failed(ctx, err, time.Since(began))
+		m.failed(ctx, err, lasted)
 	}
 	m.queue.wait()
 	m.s.processor.Stop(m.id)
@@ -80,44 +81,51 @@ func (m *monitor) run(old *monitor) {
 // begin loads the cursor and starts the processor; false when ctx ended first.
 func (m *monitor) begin(ctx context.Context) bool {
 	for attempt := 0; ; attempt++ {
+		reason := "its cursor can't be read" // err is not for everybody
 		cursor, err := m.s.cursors.get(ctx, m.id)
 		if err == nil {
 			m.position = cursor
 			m.status.resume(cursor.Seq)
-			err = m.s.processor.Start(ctx, m.id)
-		}
-		if err == nil {
-			return true
+			if err = m.s.processor.Start(ctx, m.id); err == nil {
+				return true
+			}
+			reason = "the event processor: " + err.Error()
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		wait := m.backoff(attempt)
 		m.s.log.Warn("store not monitored yet", zap.String("storeId", m.id), zap.Duration("retryIn", wait), zap.Error(err))
-		m.status.disconnected(ConnectionError, err.Error(), wait)
+		m.status.disconnected(ConnectionError, reason, wait)
 		if !pause(ctx, wait) {
 			return false
 		}
 	}
 }
 
-// subscribe dials the backend and pulls until that ends; it never returns nil.
-func (m *monitor) subscribe(ctx context.Context) error {
+// subscribe dials the backend and pulls until that ends; the error is never nil. It says how long there was a subscription.
+func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err error) {
 	conn, err := m.s.dials.dial(ctx, m.s.options(m.id, m.url))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer m.s.dials.hangUp()
-	first := true
-	return conn.Pull(ctx, m.position, func(p livestore.Page) error {
-		if first {
-			first = false
+	var since time.Time
+	err = conn.Pull(ctx, m.position, func(p livestore.Page) error {
+		if since.IsZero() {
+			since = time.Now()
+			m.s.totals.subscribed.Add(1)
 			if m.status.connected() {
 				m.s.totals.reconnects.Add(1)
 			}
 		}
 		return m.receive(ctx, p)
 	})
+	if since.IsZero() {
+		return 0, err
+	}
+	m.s.totals.subscribed.Add(-1)
+	return time.Since(since), err
 }
 
 // receive queues the events of a page and waits for room first: the backend sends no more than we can take.
@@ -138,7 +146,7 @@ func (m *monitor) receive(ctx context.Context, p livestore.Page) error {
 // failed shows why the attempt failed, and waits for the next.
 func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 	if lasted >= m.s.timing.stable {
-		m.failures = 0
+		m.failures, m.resets, m.sameSpot = 0, 0, 0
 	}
 	link, reason := m.judge(err)
 	wait := m.backoff(m.failures)
@@ -154,17 +162,22 @@ func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 // judge says what the end of an attempt means. The texts of all these errors may be shown (see livestore).
 func (m *monitor) judge(err error) (ConnectionState, string) {
 	if errors.Is(err, livestore.ErrBackendIDMismatch) {
+		m.status.reset(m.position.BackendID)
 		m.position, m.sameSpot = livestore.Cursor{}, 0
-		m.status.reset()
 		m.s.totals.resets.Add(1)
 		m.s.log.Warn("store was reset at the sync backend, reading its events from the beginning", zap.String("storeId", m.id))
+		if m.resets++; m.resets > 1 {
+			return ConnectionError, err.Error() // it changes its id all the time: two backends under one name, perhaps
+		}
 		return ConnectionConnecting, err.Error()
 	}
 	dialing, isDial := errors.AsType[*livestore.DialError](err)
 	switch {
-	case isDial && dialing.Status >= 400 && dialing.Status < 500 && dialing.Status != http.StatusTooManyRequests:
+	case isDial && dialing.Status > 0 && dialing.Status < 500 && dialing.Status != http.StatusTooManyRequests:
+		m.sameSpot = 0
 		return ConnectionError, err.Error()
 	case isDial, errors.Is(err, livestore.ErrDisconnected), errors.Is(err, livestore.ErrSilence):
+		m.sameSpot = 0
 		return ConnectionDisconnected, err.Error()
 	case errors.Is(err, errTooManyFiles):
 		return ConnectionError, err.Error()

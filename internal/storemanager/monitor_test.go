@@ -245,13 +245,6 @@ func TestTooFewFilesAreAnErrorOfThoseStoresAlone(t *testing.T) {
 	m.until("second-store", ConnectionConnected)
 }
 
-func TestTheLimitOfOpenFilesLeavesRoomForTheRest(t *testing.T) {
-	t.Parallel()
-	n, err := maxConnections()
-	require.NoError(t, err)
-	require.Positive(t, n)
-}
-
 func TestStartAndStopOfAStoreReachTheProcessor(t *testing.T) {
 	t.Parallel()
 	var failures int
@@ -266,7 +259,7 @@ func TestStartAndStopOfAStoreReachTheProcessor(t *testing.T) {
 	m := supervise(t, func(o *MonitorOptions) { o.Processor = r })
 	m.ensure(id)
 	m.until(id, ConnectionConnected)
-	require.Equal(t, "no room for another projection", m.store(id).Monitor.LastError)
+	require.Equal(t, "the event processor: no room for another projection", m.store(id).Monitor.LastError)
 	m.remove(id)
 	require.Equal(t, []string{"start " + id, "stop " + id}, r.startsAndStops())
 	m.ensure(id)

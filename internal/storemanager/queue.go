@@ -12,11 +12,16 @@ import (
 	"storekeeper/internal/livestore"
 )
 
-// What a queue holds at the most, beside the page that comes last and the batch that is being processed. While the processor
-// fails, it holds no more than one page: thousands of stores may wait for the same sink.
+// What a queue holds at the most, beside the batch that is being processed and the page that comes last. While the processor
+// fails it takes no more than one page.
 const (
 	maxQueuedEvents = 500
 	maxQueuedBytes  = 256 << 10
+	// maxHeldBytes bounds what the queues of all stores hold, batches that are being processed included: thousands of stores may
+	// wait for the same sink. Beyond it a store gets its next page only when it has none, so that each still moves.
+	maxHeldBytes = 128 << 20
+	// eventBytes is what an event takes beside its arguments.
+	eventBytes = 256
 )
 
 // queue is between the subscription of a store, which must not stand still for each call of the processor, and the processor,
@@ -28,7 +33,8 @@ type queue struct {
 	mu      sync.Mutex
 	batches []Batch // at most maxQueuedEvents each, but for a page that is larger
 	events  int     // in batches
-	bytes   int     // of their arguments
+	bytes   int     // the same
+	held    int     // bytes, with those of the batch that is being processed
 	busy    bool    // there is a worker
 	failing bool    // its batch has failed before
 	turn    int     // counts the batches processed
@@ -50,11 +56,16 @@ func (q *queue) put(ctx context.Context, page Batch) error {
 func (q *queue) tryPut(ctx context.Context, page Batch) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.batches) > 0 && (q.failing || q.events >= maxQueuedEvents || q.bytes >= maxQueuedBytes) {
+	n := size(page)
+	switch {
+	case len(q.batches) > 0 && (q.failing || q.events >= maxQueuedEvents || q.bytes >= maxQueuedBytes):
 		return false
+	case q.busy && q.m.s.held.Load()+int64(n) > maxHeldBytes:
+		return false // room comes with the end of the batch
 	}
 	q.events += len(page.Events)
-	q.bytes += size(page)
+	q.bytes += n
+	q.hold(n)
 	last := len(q.batches) - 1
 	if last >= 0 && q.batches[last].BackendID == page.BackendID && len(q.batches[last].Events)+len(page.Events) <= maxQueuedEvents {
 		q.batches[last].Events = append(q.batches[last].Events, page.Events...)
@@ -68,16 +79,26 @@ func (q *queue) tryPut(ctx context.Context, page Batch) bool {
 	return true
 }
 
+func (q *queue) hold(n int) {
+	q.held += n
+	q.m.s.held.Add(int64(n))
+}
+
 func size(b Batch) int {
-	n := 0
+	n := eventBytes * len(b.Events)
 	for i := range b.Events {
 		n += len(b.Events[i].Args)
 	}
 	return n
 }
 
-// wait returns when there is no worker. Nothing may be put any more.
-func (q *queue) wait() { q.workers.Wait() }
+// wait returns when there is no worker, and lets go of what is left. Nothing may be put any more.
+func (q *queue) wait() {
+	q.workers.Wait()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hold(-q.held)
+}
 
 // work processes until the queue is empty or ctx ends. What is left then comes again: the cursor is before it.
 func (q *queue) work(ctx context.Context) {
@@ -160,9 +181,10 @@ func (q *queue) processed(b Batch) {
 	q.mu.Lock()
 	q.turn++
 	q.failing = false
+	q.hold(-size(b))
 	q.wake()
 	q.mu.Unlock()
-	q.m.status.moved(last)
+	q.m.status.moved(b.BackendID, last)
 }
 
 // stalled shows that the batch of that turn takes long, unless it has just been processed.

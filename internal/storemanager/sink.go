@@ -64,8 +64,8 @@ type SinkOptions struct {
 // lost answer: the receiver then gets the batch again, with the same webhook-id. After a restart events can come again in other
 // batches, so a receiver that counts each event once goes by storeId, backendId and seqNum.
 //
-// Process tries once. At most 256 POSTs are under way for stores whose last attempt succeeded, or that had none, and 32 for
-// the others, which wait for each other and so never for a place that a store in good order could have.
+// Process tries once. At most 256 POSTs are under way for stores whose last attempt or the one before succeeded, or that had
+// none, and 32 for the others, which wait for each other and so never for a place that a store in good order could have.
 type SinkProcessor struct {
 	url     string
 	webhook *standardwebhooks.Webhook
@@ -76,7 +76,7 @@ type SinkProcessor struct {
 	slots, failingSlots chan struct{} // they hold one element for each POST under way
 
 	mu      sync.Mutex
-	failing map[string]struct{} // the stores whose last attempt failed
+	failing map[string]int // how many of a store's last attempts failed; none is left out
 }
 
 var _ EventProcessor = (*SinkProcessor)(nil)
@@ -102,7 +102,7 @@ func NewSinkProcessor(o SinkOptions) (*SinkProcessor, error) {
 	p := &SinkProcessor{
 		url: o.URL, webhook: webhook, http: sinkClient(o.HTTPClient), now: o.Now, timeout: sinkTimeout,
 		slots: make(chan struct{}, sinkSlots), failingSlots: make(chan struct{}, failingSinkSlots),
-		failing: map[string]struct{}{},
+		failing: map[string]int{},
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -165,7 +165,7 @@ func (p *SinkProcessor) Process(ctx context.Context, b Batch) error {
 func (p *SinkProcessor) slotsOf(storeID string) chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, failing := p.failing[storeID]; failing {
+	if p.failing[storeID] > 1 {
 		return p.failingSlots
 	}
 	return p.slots
@@ -176,7 +176,7 @@ func (p *SinkProcessor) note(storeID string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
-		p.failing[storeID] = struct{}{}
+		p.failing[storeID]++
 	} else {
 		delete(p.failing, storeID)
 	}
@@ -206,10 +206,13 @@ func (p *SinkProcessor) post(ctx context.Context, b Batch) error {
 // request is the signed request for a batch.
 func (p *SinkProcessor) request(ctx context.Context, b Batch) (*http.Request, error) {
 	now := p.now()
-	body, err := json.Marshal(b.message(now))
-	if err != nil {
+	var encoded bytes.Buffer
+	encoder := json.NewEncoder(&encoded)
+	encoder.SetEscapeHTML(false) // or an event of HTML would be six times as long
+	if err := encoder.Encode(b.message(now)); err != nil {
 		return nil, errors.New("the events can't be encoded as JSON") // err may quote them
 	}
+	body := encoded.Bytes()
 	id := b.messageID()
 	signature, err := p.webhook.Sign(id, now, body)
 	if err != nil {

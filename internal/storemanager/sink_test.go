@@ -373,3 +373,12 @@ func TestASinkNeedsAURLAndASecret(t *testing.T) {
 	_, err := NewSinkProcessor(SinkOptions{URL: address, Secret: strings.TrimPrefix(testSinkSecret, "whsec_")})
 	require.NoError(t, err)
 }
+
+func TestHTMLInAnEventIsPostedAsItIs(t *testing.T) {
+	t.Parallel()
+	s := setupSink(t, nil)
+	b := batchOf("store-1", 1, 1)
+	b.Events[0].Args = []byte(`{"html":"<b>&</b>"}`)
+	require.NoError(t, s.Process(t.Context(), b))
+	require.Contains(t, string(s.posts(t)[0].body), `{"html":"<b>&</b>"}`, "escaped, a page would be six times as long as what receivers must take")
+}

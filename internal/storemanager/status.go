@@ -24,7 +24,11 @@ type status struct {
 	offlineSince time.Time // zero while there is a subscription
 	offline      time.Duration
 	history      []ConnectionChange
+	formerID     string // the backend id of the incarnation before the last reset
 }
+
+// maxReason bounds the reasons in a history, in characters; LastError is whole. A page of stores holds 20,000 of them.
+const maxReason = 120
 
 // begin shows the first state.
 func (s *status) begin() {
@@ -39,6 +43,9 @@ func (s *status) begin() {
 func (s *status) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.shownState == "" {
+		return // it never began
+	}
 	s.changed(Change{StoreID: s.storeID, Connection: ConnectionStopped, Previous: s.shownState, At: s.now()})
 }
 
@@ -93,11 +100,13 @@ func (s *status) heard(head int64) {
 	}
 }
 
-// moved notes that the processor took the events up to processed.
-func (s *status) moved(processed int64) {
+// moved notes that the processor took the events of a backend id up to processed.
+func (s *status) moved(backendID string, processed int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shown.Processed = processed
+	if backendID != s.formerID { // else the queue still held events from before a reset
+		s.shown.Processed = processed
+	}
 	s.blocked = ""
 	s.refresh()
 }
@@ -129,10 +138,11 @@ func (s *status) resume(processed int64) {
 	s.shown.Head, s.shown.Processed = processed, processed
 }
 
-// reset notes that the store begins anew at the backend.
-func (s *status) reset() {
+// reset notes that the store begins anew at the backend, under another id than that.
+func (s *status) reset(backendID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.formerID = backendID
 	s.shown.Resets++
 	s.shown.Head, s.shown.Processed = 0, 0
 }
@@ -158,6 +168,9 @@ func (s *status) show(previous ConnectionState) {
 	reason := s.linkReason
 	if s.link == ConnectionConnected {
 		reason = s.blocked
+	}
+	if runes := []rune(reason); len(runes) > maxReason {
+		reason = string(runes[:maxReason]) + "…"
 	}
 	c := ConnectionChange{Connection: s.state(), At: s.now(), Reason: reason}
 	s.shownState, s.shown.Since = c.Connection, c.At

@@ -264,6 +264,8 @@ type MonitorTotals struct {
 	Errors     int64 `json:"errors"`
 	Reconnects int64 `json:"reconnects"`
 	Resets     int64 `json:"resets"`
+	// Subscribed is how many stores have a subscription now.
+	Subscribed int64 `json:"subscribed"`
 	// Dialing is how many connections are being made now.
 	Dialing int64 `json:"dialing"`
 }

@@ -9,9 +9,7 @@ func (s *Supervisor) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult,
 		return EnsureResult{}, err
 	}
 	results := []EnsureResult{res}
-	if err := s.ensured(ctx, results); err != nil {
-		return EnsureResult{}, err
-	}
+	s.ensured(ctx, results)
 	return results[0], nil
 }
 
@@ -21,27 +19,25 @@ func (s *Supervisor) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]Ens
 	if err != nil {
 		return nil, err
 	}
-	return results, s.ensured(ctx, results)
+	s.ensured(ctx, results)
+	return results, nil
 }
 
 // ensured starts the monitors that are missing and completes the results. A store with a monitor that is not ending needs no
 // look at the registry: whoever stops it meanwhile will look.
-func (s *Supervisor) ensured(ctx context.Context, results []EnsureResult) error {
+func (s *Supervisor) ensured(ctx context.Context, results []EnsureResult) {
 	var missing []string
 	for _, res := range results {
 		if m := s.monitor(res.StoreID); res.Connection != "" && (m == nil || m.ctx.Err() != nil) {
 			missing = append(missing, res.StoreID)
 		}
 	}
-	if err := s.follow(ctx, missing...); err != nil {
-		return err
-	}
+	s.follow(ctx, missing...)
 	for i := range results {
 		if results[i].Connection != "" {
 			results[i].Connection, _ = s.connection(results[i].StoreID)
 		}
 	}
-	return nil
 }
 
 // Stop implements Manager. It returns when the subscription is over, or ctx.
@@ -51,9 +47,7 @@ func (s *Supervisor) Stop(ctx context.Context, q StopRequest) (StopResult, error
 		return StopResult{}, err
 	}
 	m := s.monitor(q.StoreID)
-	if err := s.follow(ctx, q.StoreID); err != nil {
-		return StopResult{}, err
-	}
+	s.follow(ctx, q.StoreID)
 	if m != nil && m.ctx.Err() != nil {
 		select {
 		case <-m.done:
@@ -69,7 +63,8 @@ func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
 	if err := s.Registry.SetPins(ctx, ids); err != nil {
 		return err
 	}
-	return s.follow(ctx, ids...)
+	s.follow(ctx, ids...)
+	return nil
 }
 
 // CancelDeletion implements Manager.
@@ -113,12 +108,16 @@ func (s *Supervisor) Overview(ctx context.Context) (Overview, error) {
 		}
 	}
 	s.mu.Unlock()
-	if without > 0 { // but for those that come and go right now
+	switch { // those without a monitor
+	case without <= 0: // a monitor that ends is still counted, for a moment
+	case s.syncURL("") == "":
 		o.Connections[ConnectionNotConfigured] = without
+	default: // about to start
+		o.Connections[ConnectionConnecting] += without
 	}
 	o.Monitors = &MonitorTotals{
 		Events: s.totals.events.Load(), Errors: s.totals.errors.Load(), Reconnects: s.totals.reconnects.Load(),
-		Resets: s.totals.resets.Load(), Dialing: s.dials.dialing.Load(),
+		Resets: s.totals.resets.Load(), Subscribed: s.totals.subscribed.Load(), Dialing: s.dials.dialing.Load(),
 	}
 	return o, nil
 }
@@ -140,7 +139,10 @@ func (s *Supervisor) show(st *Store) {
 // connection is that of a store that the registry has as monitored.
 func (s *Supervisor) connection(id string) (ConnectionState, *MonitorStatus) {
 	if m := s.monitor(id); m != nil {
-		return m.status.get()
+		if state, status := m.status.get(); state != "" {
+			return state, status
+		}
+		return ConnectionConnecting, nil // once the one before it has ended
 	}
 	if s.syncURL(id) == "" {
 		return ConnectionNotConfigured, nil

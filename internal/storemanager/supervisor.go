@@ -3,7 +3,6 @@ package storemanager
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +19,7 @@ const DefaultMaxDials = 64
 // MonitorOptions say how a Supervisor monitors stores.
 type MonitorOptions struct {
 	// SyncURL returns where the events of a store are to be had (ws, wss, http or https); "" means nowhere: the store is
-	// registered, and ConnectionNotConfigured. Nil means "" for all.
+	// registered, and ConnectionNotConfigured. For the id "" it returns that of stores in general. Nil means "" for all.
 	SyncURL func(storeID string) string
 	// Token is sent to the sync backend as the serverBypass of the payload (contracts/livestore-sync.md).
 	Token string
@@ -47,7 +46,8 @@ type Supervisor struct {
 	changes   *changeLog
 	cursors   *cursors
 	dials     *dials
-	totals    struct{ events, errors, reconnects, resets atomic.Int64 }
+	totals    struct{ events, errors, reconnects, resets, subscribed atomic.Int64 }
+	held      atomic.Int64 // bytes, see maxHeldBytes
 
 	ctx     context.Context // of the monitors
 	cancel  context.CancelFunc
@@ -55,7 +55,8 @@ type Supervisor struct {
 	// stopWriting ends the writing of cursors, and returns when it is done.
 	stopWriting func()
 
-	following sync.Mutex // held while the registry is read to start and stop monitors
+	following sync.Mutex    // held while the registry is read to start and stop monitors
+	unsure    chan struct{} // holds one token when that reading has failed: all of it must be read again
 
 	mu       sync.Mutex
 	monitors map[string]*monitor     // one that is ending stays until it is gone, or replaced
@@ -72,7 +73,7 @@ var (
 func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor, error) {
 	s := &Supervisor{
 		Registry: r, syncURL: o.SyncURL, token: o.Token, processor: o.Processor, log: o.Logger, timing: o.timing,
-		changes: newChangeLog(), monitors: map[string]*monitor{}, counts: map[ConnectionState]int{},
+		changes: newChangeLog(), unsure: make(chan struct{}, 1), monitors: map[string]*monitor{}, counts: map[ConnectionState]int{},
 	}
 	if s.syncURL == nil {
 		s.syncURL = func(string) string { return "" }
@@ -94,7 +95,7 @@ func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor,
 	if s.dials.maxConns == 0 {
 		var err error
 		if s.dials.maxConns, err = maxConnections(); err != nil {
-			return nil, fmt.Errorf("limit of open files: %w", err)
+			return nil, err
 		}
 	}
 	ids, err := r.monitoredIDs(ctx)
@@ -105,6 +106,7 @@ func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor,
 	context.AfterFunc(s.ctx, s.changes.close)
 	s.writeCursors()
 	s.resume(ids)
+	s.running.Go(s.catchUp)
 	return s, nil
 }
 
@@ -148,21 +150,69 @@ func (s *Supervisor) Close() error {
 
 // follow makes the monitors of these stores what the registry says, which has been changed. The registry is read under the
 // lock, so whoever comes last has read the last change: however ensures and stops overlap, there is one monitor in the end, or
-// none.
-func (s *Supervisor) follow(ctx context.Context, ids ...string) error {
+// none. It can't fail, for the change is made: what can't be read now is caught up with.
+func (s *Supervisor) follow(ctx context.Context, ids ...string) {
 	ctx = context.WithoutCancel(ctx) // the registry has been changed, whether the caller still waits or not
 	s.following.Lock()
 	defer s.following.Unlock()
 	for _, id := range ids {
 		st, err := s.Registry.Get(ctx, id)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if err == nil && st.State == StateMonitored {
+		switch {
+		case err == nil && st.State == StateMonitored:
 			s.start(id)
-		} else if m := s.monitor(id); m != nil {
-			m.stop()
+		case err == nil, errors.Is(err, ErrNotFound):
+			s.stop(id)
+		default:
+			s.log.Error("registry not read after a change, trying again", zap.String("storeId", id), zap.Error(err))
+			select {
+			case s.unsure <- struct{}{}:
+			default:
+			}
 		}
+	}
+}
+
+func (s *Supervisor) stop(id string) {
+	if m := s.monitor(id); m != nil {
+		m.stop()
+	}
+}
+
+// catchUp makes all monitors what the registry says, whenever follow could not read it.
+func (s *Supervisor) catchUp() {
+	for {
+		select {
+		case <-s.unsure:
+		case <-s.ctx.Done():
+			return
+		}
+		for s.followAll() != nil && pause(s.ctx, s.timing.minBackoff) { //nolint:revive // the condition does it all
+		}
+	}
+}
+
+func (s *Supervisor) followAll() error {
+	s.following.Lock()
+	defer s.following.Unlock()
+	ids, err := s.monitoredIDs(s.ctx)
+	if err != nil {
+		return err
+	}
+	monitored := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		monitored[id] = true
+		s.start(id)
+	}
+	s.mu.Lock()
+	var gone []string
+	for id := range s.monitors {
+		if !monitored[id] {
+			gone = append(gone, id)
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range gone {
+		s.stop(id)
 	}
 	return nil
 }
@@ -178,7 +228,6 @@ func (s *Supervisor) start(id string) {
 	m.ctx, m.stop = context.WithCancel(s.ctx)
 	m.status = status{storeID: id, now: s.clock, changed: s.changed}
 	m.queue = queue{m: m, room: make(chan struct{}, 1)}
-	m.status.begin()
 	s.mu.Lock()
 	s.monitors[id] = m
 	s.mu.Unlock()

@@ -119,7 +119,7 @@ func parseSizes(s string) ([]int, error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return nil, err
 	}
-	const others = 1024 // what the store manager keeps back for other things than stores
+	const others = 640 // what the store manager keeps back for other things than stores
 	var sizes []int
 	for part := range strings.SplitSeq(s, ",") {
 		if part == "" {

@@ -1,0 +1,262 @@
+package storemanager
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/demo"
+	"storekeeper/internal/livestore"
+)
+
+func TestTheNewestChangeOfAStoreThatComesBackIsNotItsEnd(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	changes, watched := make(chan Change, 100), make(chan struct{})
+	go func() {
+		defer close(watched)
+		_ = m.Watch(ctx, "", func(c Change) error { changes <- c; return nil })
+	}()
+	<-changes
+	busy, release := make(chan struct{}, 10), make(chan struct{})
+	m.events.failWith(func(ctx context.Context, _ Batch) error {
+		busy <- struct{}{}
+		<-ctx.Done()
+		<-release
+		return ctx.Err()
+	})
+	m.ensure(id)
+	m.push(id, 1)
+	<-busy
+	old := m.monitor(id)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ctx, now := context.Background(), time.Now()
+		_, _ = m.BeginDeletion(ctx, DeletionRequest{StoreID: id, At: now, DeleteAt: now.Add(-time.Second), Owner: "test"})
+		_, _ = m.Stop(ctx, StopRequest{StoreID: id, Owner: "test"})
+	}()
+	<-old.ctx.Done()
+	m.backend.SetFault(demo.SyncFaultMute) // so that the new one stays as it is
+	require.Equal(t, ConnectionConnecting, m.ensure(id).Connection)
+	o, err := m.Overview(t.Context())
+	require.NoError(t, err)
+	sum := 0
+	for _, n := range o.Connections {
+		sum += n
+	}
+	require.Equal(t, o.Monitored, sum, "%v", o.Connections)
+	close(release)
+	<-stopped
+	var seen []ConnectionState
+	for len(seen) < 4 {
+		seen = append(seen, (<-changes).Connection)
+	}
+	require.Equal(t, []ConnectionState{ConnectionConnecting, ConnectionConnected, ConnectionStopped, ConnectionConnecting}, seen)
+	cancel()
+	<-watched
+}
+
+func TestFailuresCountAsInARowOnlyWhenNothingGoodIsBetweenThem(t *testing.T) {
+	t.Parallel()
+	m := &monitor{s: &Supervisor{timing: defaultTiming}, position: livestore.Cursor{BackendID: "B", Seq: 5}}
+	defect := &livestore.RemoteError{Kind: "Defect"}
+	judge := func(err error) ConnectionState {
+		state, _ := m.judge(err)
+		return state
+	}
+	for range 3 {
+		require.Equal(t, ConnectionError, judge(defect))
+		require.Equal(t, ConnectionError, judge(defect))
+		require.Equal(t, ConnectionDisconnected, judge(livestore.ErrDisconnected))
+	}
+	require.Equal(t, ConnectionError, judge(defect))
+	require.Equal(t, ConnectionError, judge(defect))
+	require.Equal(t, ConnectionStuck, judge(defect))
+	m.position.Seq++
+	require.Equal(t, ConnectionError, judge(defect))
+}
+
+func TestASubscriptionThatLastedForgivesWhatWasBefore(t *testing.T) {
+	t.Parallel()
+	m := supervise(t, func(o *MonitorOptions) { o.timing.stable = time.Millisecond })
+	m.ensure(id)
+	for range 2 * stuckAttempts {
+		s := m.until(id, ConnectionConnected)
+		require.Eventually(t, func() bool { return time.Since(*s.Monitor.ConnectedAt) > 20*time.Millisecond }, patience, time.Millisecond)
+		m.backend.SetFault(demo.SyncFaultDefect)
+		m.backend.DropConnections()
+		require.Eventually(t, func() bool { return m.store(id).Connection == ConnectionError }, patience, 100*time.Microsecond)
+		m.backend.SetFault(demo.SyncFaultNone)
+	}
+	for _, c := range m.store(id).Monitor.History {
+		require.NotEqual(t, ConnectionStuck, c.Connection)
+	}
+}
+
+func TestWaitingForATurnIsNoSubscription(t *testing.T) {
+	t.Parallel()
+	slow, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer slow.Close()
+	go func() {
+		for {
+			c, err := slow.Accept()
+			if err != nil {
+				return
+			}
+			time.AfterFunc(20*time.Millisecond, func() { _ = c.Close() }) // a handshake that fails slowly
+		}
+	}()
+	m := supervise(t, func(o *MonitorOptions) {
+		o.MaxDials = 1
+		o.timing.stable, o.timing.minBackoff, o.timing.maxBackoff = 10*time.Millisecond, time.Millisecond, 10*time.Second
+		o.SyncURL = func(string) string { return "ws://" + slow.Addr().String() }
+	})
+	var all []*monitor
+	for i := range 10 {
+		m.ensure(fmt.Sprintf("store-%d", i))
+		all = append(all, m.monitor(fmt.Sprintf("store-%d", i)))
+	}
+	require.Eventually(t, func() bool { return m.totals.errors.Load() >= 40 }, patience, time.Millisecond)
+	require.NoError(t, m.Close())
+	for _, one := range all {
+		_, status := one.status.get()
+		require.EqualValues(t, status.Errors, one.failures, "each failure makes the next wait longer")
+	}
+}
+
+func TestABackendThatChangesItsIDAllTheTimeIsAnError(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = ws.CloseNow() }()
+		for {
+			_, data, err := ws.Read(r.Context())
+			if err != nil {
+				return
+			}
+			var request struct{ ID string }
+			_ = json.Unmarshal(data, &request)
+			for _, backend := range []string{"A", "B"} {
+				page := fmt.Sprintf(`{"_tag":"Chunk","requestId":%q,"values":[{"batch":[],"backendId":%q,"pageInfo":{"_tag":"NoMore"}}]}`, request.ID, backend)
+				if ws.Write(r.Context(), websocket.MessageText, []byte(page)) != nil {
+					return
+				}
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	m := supervise(t, func(o *MonitorOptions) { o.SyncURL = func(string) string { return srv.URL } })
+	m.ensure(id)
+	require.Contains(t, m.until(id, ConnectionError).Monitor.LastError, "its backend id is another one")
+}
+
+func TestProcessedIsThatOfTheStoresPresentLife(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	release := make(chan struct{})
+	m.ensure(id)
+	m.until(id, ConnectionConnected)
+	m.events.failWith(func(ctx context.Context, _ Batch) error {
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	m.push(id, 50)
+	require.Eventually(t, func() bool { return m.store(id).Monitor.Head == 50 }, patience, time.Millisecond)
+	require.NoError(t, m.backend.ResetStore(t.Context(), id))
+	m.backend.DropConnections()
+	require.Eventually(t, func() bool { return m.store(id).Monitor.Resets == 1 }, patience, time.Millisecond)
+	close(release)
+	require.Eventually(t, func() bool { return m.events.last(id) == 50 && m.held.Load() == 0 }, patience, time.Millisecond)
+	require.Zero(t, m.store(id).Monitor.Processed)
+	m.heads[id] = 0
+	m.push(id, 2)
+	require.Eventually(t, func() bool { return m.store(id).Monitor.Processed == 2 }, patience, time.Millisecond)
+}
+
+func TestAWebServerIsNoSyncBackend(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusOK, http.StatusFound, http.StatusUnauthorized} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://127.0.0.1:1/")
+			w.WriteHeader(status)
+		}))
+		t.Cleanup(srv.Close)
+		m := supervise(t, func(o *MonitorOptions) { o.SyncURL = func(string) string { return srv.URL } })
+		m.ensure(id)
+		require.Contains(t, m.until(id, ConnectionError).Monitor.LastError, fmt.Sprintf("status %d", status))
+	}
+}
+
+func TestAStoreWhoseRegistryCouldNotBeReadIsMonitoredAllTheSame(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	good := m.get
+	broken, err := m.write.PrepareContext(t.Context(), selectRecord)
+	require.NoError(t, err)
+	require.NoError(t, broken.Close()) //nolint:sqlclosecheck // it is to be broken
+	m.following.Lock()
+	m.get = broken // a moment without file descriptors, say: reads fail
+	m.following.Unlock()
+	results, err := m.EnsureBatch(t.Context(), []EnsureRequest{{StoreID: "store-a", At: time.Now()}, {StoreID: "store-b", At: time.Now()}})
+	require.NoError(t, err, "both are in the registry")
+	require.Equal(t, ConnectionConnecting, results[1].Connection)
+	require.Eventually(t, func() bool { return m.backend.Pulls("store-a") == 1 && m.backend.Pulls("store-b") == 1 }, patience, time.Millisecond)
+	m.following.Lock()
+	m.get = good
+	m.following.Unlock()
+	o, err := m.Overview(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, o.Connections[ConnectionNotConfigured])
+}
+
+func TestTheLimitOfOpenFilesLeavesRoomForTheSinkAndTheRest(t *testing.T) {
+	t.Parallel()
+	n, err := connectionsWithin(20_000)
+	require.NoError(t, err)
+	require.EqualValues(t, 20_000-otherFiles, n)
+	require.Greater(t, otherFiles, sinkSlots+failingSinkSlots)
+	_, err = connectionsWithin(256)
+	require.ErrorContains(t, err, "this process may open 256 files, and needs")
+	_, err = maxConnections()
+	require.NoError(t, err)
+}
+
+func TestAllQueuesTogetherAreBounded(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	m.events.failWith(func(ctx context.Context, _ Batch) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	m.held.Store(maxHeldBytes) // as if others held that much
+	m.push(id, 500)
+	m.ensure(id)
+	q := &m.monitor(id).queue
+	m.until(id, ConnectionStuck)
+	q.mu.Lock()
+	require.Empty(t, q.batches, "one batch is being processed, and no more is taken")
+	q.mu.Unlock()
+	m.events.failWith(nil)
+	m.remove(id)
+	m.ensure(id)
+	m.arrives(id) // page by page
+	require.Eventually(t, func() bool { return m.held.Load() == maxHeldBytes }, patience, time.Millisecond, "nothing is held for good")
+}
