@@ -31,7 +31,7 @@ type Config struct {
 	StoreDataPath    string `env:"STORE_DATA_PATH" envDefault:"./data" accepts:"a directory" doc:"Where the registry lies. cmd/standalone has --data-dir instead."`
 	StoreIDs         IDs    `env:"STORE_IDS" accepts:"store ids (3 to 64 letters, digits, _ and -, the first a letter or digit) separated by commas" doc:"Stores that are always monitored: ensured at the store manager's start and pinned against every deletion; taking one out of the list releases it."`
 
-	SyncURL         SyncURL  `env:"LIVESTORE_SYNC_URL" accepts:"a ws, wss, http or https URL without credentials and fragment" doc:"The sync backend that stores are monitored at. Empty: stores are registered and not monitored, unless they have a URL of their own."`
+	SyncURL         SyncURL  `env:"LIVESTORE_SYNC_URL" accepts:"a ws, wss, http or https URL without credentials and fragment" doc:"The sync backend that stores are monitored at. Empty: stores are registered and not monitored, unless they have a URL of their own. Not used with STORE_MANAGER_KIND=node, whose server has its own."`
 	SyncURLs        SyncURLs `env:"STORE_<ID>_SYNC_URL" accepts:"a ws, wss, http or https URL without credentials and fragment" doc:"The sync backend of one store. <ID> is the store's id, as it is or in capitals with _ for -."`
 	SyncMaxDials    Positive `env:"LIVESTORE_SYNC_MAX_DIALS" envDefault:"64" accepts:"a whole number, at least 1" doc:"How many connections to one sync backend are made at the same time."`
 	EventSinkURL    URL      `env:"EVENT_SINK_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the events of all stores are posted, in batches, signed as Standard Webhooks are. Empty: they are only logged."`

@@ -118,6 +118,8 @@ func TestANodeServerIsDrivenByTheStoreManagerAlone(t *testing.T) {
 		_, err := config.Load(node, role)
 		require.NoError(t, err)
 	}
+	_, err := config.Load(append(node, "EVENT_SINK_URL=https://sink", "EVENT_SINK_SECRET=whsec_"+strings.Repeat("QUJD", 8)), config.RoleStoreManager)
+	require.ErrorContains(t, err, "EVENT_SINK_URL is of no use with STORE_MANAGER_KIND=node")
 	for _, role := range []config.Role{config.RoleWebhook, config.RoleWorker} {
 		_, err := config.Load(node, role)
 		require.ErrorContains(t, err, "STORE_MANAGER_KIND=node is not accepted here: set it for cmd/storemanager")

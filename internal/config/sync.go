@@ -83,6 +83,8 @@ func (c *Config) conflicts(role Role) (problems []string) {
 				"tombstones and drives the Node server, and let STORE_MANAGER_URL name cmd/storemanager")
 		case manages && (c.NodeServerURL == "" || c.NodeServerSecret == ""):
 			problems = append(problems, "STORE_MANAGER_KIND=node needs NODE_SERVER_URL and NODE_SERVER_WEBHOOK_SECRET")
+		case manages && c.EventSinkURL != "":
+			problems = append(problems, "EVENT_SINK_URL is of no use with STORE_MANAGER_KIND=node: the Node server processes events itself")
 		}
 	}
 	if manages && (c.EventSinkURL == "") != (c.EventSinkSecret == "") {

@@ -48,8 +48,9 @@ type NodeOptions struct {
 // after the registry was changed, and a call succeeds once it has done its part.
 //
 // The requests about one store go one after the other, and each says what the registry says at that moment, so that the last
-// one leaves the server as the registry is. A request that was sent is not broken off when its caller gives up, for the server
-// would go on, and meet the caller's next attempt.
+// one leaves the server as the registry is; should the server be busy with one for longer than the time-out, the comparison
+// that comes every minute does. A request that was sent is not broken off when its caller gives up, for the server would go
+// on, and meet the caller's next attempt.
 type Node struct {
 	*Registry
 	client       *nodeClient
@@ -171,32 +172,41 @@ func (n *Node) ensured(ctx context.Context, res EnsureResult) (EnsureResult, err
 			return "", nil
 		}
 		return nodeCreated, nil
-	})
+	}, nil)
 	return res, err
 }
 
-// Stop implements Manager. A repeat goes on until the server has stopped the store.
+// Stop implements Manager. The registry has the store as monitored, and its deletion as pending, until the server has stopped
+// it: until then it can be held, and its deletion cancelled.
 func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
-	res, err := n.Registry.Stop(ctx, q)
-	if err != nil || res.Outcome != StopStopped {
-		return res, err
+	if err := q.check(); err != nil {
+		return StopResult{}, err
 	}
-	err = n.tell(ctx, q.StoreID, func(record) (event string, err error) {
-		// Asked again, in turn: the store may be wanted again since. Nothing but this answer may stop a store.
-		if res, err = n.Registry.Stop(ctx, q); err == nil && res.Outcome == StopStopped {
-			event = nodeDeleted
+	var asked, done StopResult
+	err := n.tell(ctx, q.StoreID, func(s record) (event string, err error) {
+		before := s.monitored()
+		if asked, err = s.stop(q, n.clock()); err == nil && asked.Outcome == StopStopped && before {
+			event = nodeDeleted // nothing but this may stop a store
 		}
 		return event, err
+	}, func(ctx context.Context, at time.Time) (err error) {
+		if done, err = n.Registry.Stop(ctx, q); err == nil && done.Outcome == StopNotPending {
+			err = n.client.post(ctx, nodeCreated, q.StoreID, at) // it is wanted again since
+		}
+		return err
 	})
 	if err != nil {
 		return StopResult{}, err
 	}
-	return res, nil
+	return cmp.Or(done, asked), nil
 }
 
-// tell tells the server the event that decide finds by what the registry has of the store; decide is called once nobody else
-// can tell the server of this store, and "" tells it nothing. When ctx ends, tell returns, but what was sent goes on.
-func (n *Node) tell(ctx context.Context, id string, decide func(record) (event string, err error)) error {
+// tell tells the server the event that decide finds by what the registry has of the store, and calls then, if not nil, when
+// the server has taken it; decide is called once nobody else can tell the server of this store, and "" tells it nothing. When
+// ctx ends, tell returns, but what was sent goes on.
+func (n *Node) tell(ctx context.Context, id string, decide func(record) (event string, err error),
+	then func(ctx context.Context, at time.Time) error,
+) error {
 	release, err := n.turns.take(ctx, n.ctx, id)
 	if err != nil {
 		return err
@@ -224,6 +234,9 @@ func (n *Node) tell(ctx context.Context, id string, decide func(record) (event s
 		sent, cancel := context.WithTimeout(n.ctx, n.timeout)
 		defer cancel()
 		err := n.client.post(sent, event, id, s.eventAt)
+		if err == nil && then != nil {
+			err = then(sent, s.eventAt)
+		}
 		n.posts.Add(1)
 		done <- err
 	}()

@@ -203,7 +203,7 @@ func TestNode(t *testing.T) {
 			b.refuseAll("deleted")
 			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
 			require.Error(t, err)
-			require.Equal(t, EnsureCreated, b.ensure(t, 3))
+			require.Equal(t, EnsureExists, b.ensure(t, 3), "until the server has stopped it, it is monitored")
 			b.heal()
 			require.Equal(t, StopNotPending, b.stop(t, "run"))
 			require.Equal(t, []string{"created " + id}, b.fake.events())
@@ -487,7 +487,7 @@ func TestNodeInTurn(t *testing.T) {
 			b.waiting(t)
 			res, err := b.registry.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(3)})
 			require.NoError(t, err)
-			require.Equal(t, EnsureCreated, res.Outcome)
+			require.True(t, res.DeletionCancelled)
 			release()
 			require.Equal(t, StopNotPending, <-stopped)
 			require.Equal(t, []string{id}, b.fake.ids())
@@ -512,6 +512,41 @@ func TestNodeInTurn(t *testing.T) {
 			release()
 			require.Equal(t, EnsureResult{StoreID: id, Outcome: EnsureStale}, <-ensured)
 			require.Empty(t, b.fake.events())
+		},
+		"a store that is held while the server stops it is monitored again": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(100))
+			reached, release := b.hangOn(t, "deleted")
+			stopped := make(chan StopOutcome, 1)
+			go func() {
+				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+				if err != nil {
+					t.Error(err)
+				}
+				stopped <- res.Outcome
+			}()
+			<-reached
+			b.hold(t, someHold)
+			release()
+			require.Equal(t, StopNotPending, <-stopped)
+			require.Equal(t, []string{id}, b.fake.ids())
+			require.NotNil(t, b.get(t).Hold)
+		},
+		"a store whose stop failed at the server can be held, and its deletion cancelled": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(100))
+			b.refuseAll("deleted")
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			require.Error(t, err)
+			require.NotNil(t, b.get(t).Deletion)
+			_, err = b.CancelDeletion(t.Context(), id)
+			require.NoError(t, err)
+			b.hold(t, someHold)
+			b.heal()
+			require.Equal(t, StopNotPending, b.stop(t, "run"))
+			require.Equal(t, []string{id}, b.fake.ids())
 		},
 		"close breaks off what hangs": func(t *testing.T, b *nodeBundle) {
 			reached, release := b.hangOn(t, "created")
@@ -721,10 +756,11 @@ func TestNodePing(t *testing.T) {
 
 	wrong := setupNode(t, func(o *NodeOptions) { o.WebhookSecret = "another-secret" })
 	err := wrong.node.Ping(t.Context())
-	require.ErrorIs(t, err, ErrUnauthorized)
+	require.ErrorIs(t, err, ErrNodeServer)
+	require.ErrorContains(t, err, "it refuses NODE_SERVER_WEBHOOK_SECRET")
 	require.NotContains(t, err.Error(), "another-secret")
 	_, err = wrong.tryEnsure(t.Context(), 1)
-	require.ErrorIs(t, err, ErrUnauthorized)
+	require.ErrorIs(t, err, ErrNodeServer, "and not ErrUnauthorized: the caller's token is right")
 
 	elsewhere := httptest.NewServer(http.RedirectHandler(b.fake.url+"/webhooks/workspaces", http.StatusTemporaryRedirect))
 	t.Cleanup(elsewhere.Close)

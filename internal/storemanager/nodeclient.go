@@ -44,8 +44,9 @@ type nodeClient struct {
 	secret string
 	http   *http.Client
 	log    *zap.Logger
-	// slots bounds what the server is asked at the same time. list takes one itself, the callers of post bring theirs.
-	slots *semaphore.Weighted
+	// slots bounds the events that the server works on at the same time, whose senders bring theirs; reads are one at a time, and
+	// need not wait for events.
+	slots, reads *semaphore.Weighted
 
 	reconcileWarning, entryWarning rate.Sometimes
 }
@@ -76,7 +77,7 @@ func newNodeClient(o NodeOptions) (*nodeClient, error) {
 	hc.Timeout = o.Timeout
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &nodeClient{
-		base: base, secret: o.WebhookSecret, http: hc, log: o.Logger, slots: semaphore.NewWeighted(int64(o.Parallelism)),
+		base: base, secret: o.WebhookSecret, http: hc, log: o.Logger, slots: semaphore.NewWeighted(int64(o.Parallelism)), reads: semaphore.NewWeighted(1),
 		reconcileWarning: rate.Sometimes{Interval: nodeWarnings}, entryWarning: rate.Sometimes{Interval: nodeWarnings},
 	}, nil
 }
@@ -106,10 +107,10 @@ func (c *nodeClient) post(ctx context.Context, event, id string, at time.Time) e
 
 // ping returns nil if the server answers and takes the secret, which it looks at before the body.
 func (c *nodeClient) ping(ctx context.Context) error {
-	if err := c.slots.Acquire(ctx, 1); err != nil {
+	if err := c.reads.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	defer c.slots.Release(1)
+	defer c.reads.Release(1)
 	status, _, err := c.webhook(ctx, "ping") // no object, so it changes nothing
 	if err != nil || status == http.StatusBadRequest {
 		return err
@@ -135,7 +136,7 @@ func (c *nodeClient) webhook(ctx context.Context, body any) (status int, answer 
 func (c *nodeClient) do(req *http.Request, most int64) (status int, answer []byte, err error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("ask node server: %w", err)
+		return 0, nil, fmt.Errorf("%w: it can't be reached: %w", ErrNodeServer, unquoted(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, most+1))
@@ -148,13 +149,27 @@ func (c *nodeClient) do(req *http.Request, most int64) (status int, answer []byt
 	return resp.StatusCode, answer, nil
 }
 
+// unquoted is err without the URL that net/http quotes.
+func unquoted(err error) error {
+	if quoting, ok := errors.AsType[*url.Error](err); ok {
+		return quoting.Err
+	}
+	return err
+}
+
 // nodeRefusal is always worth a retry, a 400 too: what we send is valid, so whoever refuses it is misconfigured, or is
 // another server. Its words are not shown.
 func nodeRefusal(status int) error {
 	if status == http.StatusUnauthorized {
-		return fmt.Errorf("%w: the node server answered 401 to the webhook secret", ErrUnauthorized)
+		return fmt.Errorf("%w: it refuses NODE_SERVER_WEBHOOK_SECRET", ErrNodeServer)
 	}
-	return fmt.Errorf("the node server answered %d %s", status, http.StatusText(status))
+	return fmt.Errorf("%w: it answered %d %s", ErrNodeServer, status, http.StatusText(status))
+}
+
+// remove takes a store out.
+func (l *nodeListing) remove(id string) {
+	delete(l.stores, id)
+	l.ids = slices.DeleteFunc(l.ids, func(one string) bool { return one == id })
 }
 
 // nodeListing is what the server monitored at one moment.
@@ -165,10 +180,10 @@ type nodeListing struct {
 
 // list asks what the server monitors. An answer that is not whole is an error; an entry that can be no store's is left out.
 func (c *nodeClient) list(ctx context.Context) (*nodeListing, error) {
-	if err := c.slots.Acquire(ctx, 1); err != nil {
+	if err := c.reads.Acquire(ctx, 1); err != nil {
 		return nil, fmt.Errorf("ask node server: %w", err)
 	}
-	defer c.slots.Release(1)
+	defer c.reads.Release(1)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.JoinPath("stores").String(), http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("ask node server: %w", err)
@@ -206,7 +221,7 @@ func (c *nodeClient) listing(entries []json.RawMessage) *nodeListing {
 			})
 			continue
 		}
-		if s.Orchestrator == nil || s.Orchestrator.Status == "monitoring" {
+		if s.Orchestrator == nil || s.Orchestrator.Status != "stopped" { // whatever else it says, the server has it
 			l.stores[s.ID] = s
 			l.ids = append(l.ids, s.ID)
 		}

@@ -88,22 +88,28 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// listing asks what the server monitors, and adopts what the registry has never heard of: without a row no mark, hold or pin
-// could be kept for it. A tombstone is left alone here, for its stop may be under way.
+// listing asks what the server monitors, and adopts what the registry has not as monitored: without that no mark, hold or pin
+// could be kept for it.
 func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
 	l, err := n.client.list(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var unknown []string
+	var unknown, stopped []string
 	for _, id := range l.ids {
 		s, err := n.record(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if s.unknown() {
+		switch {
+		case s.unknown():
 			unknown = append(unknown, id)
+		case !s.monitored():
+			stopped = append(stopped, id)
 		}
+	}
+	if err := n.reviveAll(ctx, l, stopped); err != nil {
+		return nil, err
 	}
 	if len(unknown) == 0 {
 		return l, nil
@@ -126,6 +132,24 @@ func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
 	}
 	n.log.Info("stores of the Node server taken into the registry", zap.Int("stores", len(unknown)))
 	return l, nil
+}
+
+// reviveAll adopts stores that have a tombstone and are listed: the server monitors them again by itself, unless the list is
+// older than their stop. Those it takes out of the list.
+func (n *Node) reviveAll(ctx context.Context, l *nodeListing, ids []string) error {
+	for _, id := range ids {
+		if _, err := n.adopt(ctx, id); err != nil {
+			return err
+		}
+		s, err := n.record(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !s.monitored() {
+			l.remove(id)
+		}
+	}
+	return nil
 }
 
 func (s *record) unknown() bool { return s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
@@ -151,7 +175,7 @@ func (n *Node) latest(ctx context.Context) (*nodeListing, error) {
 }
 
 // List implements Manager. It returns what the server monitors, with what the registry knows of it: a store that the server has
-// lost is missing, and a tombstone whose stop has not reached the server is a store whose deletion is pending and overdue.
+// lost is missing.
 func (n *Node) List(ctx context.Context, q ListRequest) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, err
@@ -215,7 +239,7 @@ func (n *Node) Overview(ctx context.Context) (Overview, error) {
 	for _, on := range l.stores {
 		o.Connections[on.connection()]++
 	}
-	if lost := o.Monitored - len(l.stores); lost > 0 { // but for tombstones whose stop has not reached the server
+	if lost := o.Monitored - len(l.stores); lost > 0 {
 		o.Connections[ConnectionDisconnected] += lost
 	}
 	return o, nil
@@ -228,9 +252,6 @@ func (l *nodeListing) store(s record) Store {
 	switch {
 	case listed:
 		st.State, st.Connection, st.Monitor = StateMonitored, on.connection(), on.monitor()
-		if !s.monitored() && !s.lastStoppedAt.IsZero() {
-			st.Deletion = &Deletion{EventAt: s.eventAt, DeleteAt: s.lastStoppedAt, Owner: s.stoppedBy}
-		}
 	case s.monitored():
 		st.Connection = ConnectionDisconnected
 	}

@@ -44,6 +44,7 @@ var problems = []struct {
 	{ErrUnauthorized, "unauthorized", http.StatusUnauthorized},
 	{ErrShutdown, "shutting_down", http.StatusServiceUnavailable},
 	{errNoRoute, "no_route", http.StatusNotFound},
+	{ErrNodeServer, "node_server", http.StatusBadGateway},
 	{errNoMethod, "no_method", http.StatusMethodNotAllowed},
 	{errNotSupported, "not_supported", http.StatusNotImplemented},
 }

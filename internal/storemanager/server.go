@@ -275,9 +275,15 @@ func (e *eventStream) send(text string) error {
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
-	if _, err := s.manager.Overview(ctx); err != nil {
+	_, err := s.manager.Overview(ctx)
+	if pinger, ok := s.manager.(interface {
+		Ping(ctx context.Context) error
+	}); ok && err == nil {
+		err = pinger.Ping(ctx) // a Node server's list needs no secret, its events do
+	}
+	if err != nil {
 		s.log.Warn("store manager is not ready", zap.Error(err))
-		writeJSON(w, http.StatusServiceUnavailable, statusBody{"the registry does not answer"})
+		writeJSON(w, http.StatusServiceUnavailable, statusBody{"the store manager can't do its work, its log says why"})
 		return
 	}
 	writeJSON(w, http.StatusOK, statusBody{"ok"})

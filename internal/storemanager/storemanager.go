@@ -30,6 +30,8 @@ var (
 	ErrTooEarly = errors.New("the grace period has not ended")
 	// ErrUnauthorized: the token was refused.
 	ErrUnauthorized = errors.New("the store manager refused the token")
+	// ErrNodeServer: the Node server that does the monitoring can't be reached, or refuses. Worth a retry.
+	ErrNodeServer = errors.New("the Node server does not do its part")
 	// ErrShutdown: the store manager is ending. Retry: another process may take its place.
 	ErrShutdown = errors.New("the store manager is shutting down")
 )
