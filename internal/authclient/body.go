@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// bodyLimits bounds, in bytes after decompression, the whole body and any single value in it. The decoder holds one value
-// in memory at a time, so the latter is what keeps a list of any length, or one endless string, from filling it.
+// bodyLimits bounds, in bytes after decompression, a whole list (all its pages) and any single entry or value in it. The decoder
+// holds no more than one entry in memory, so the latter is what keeps a list of any length, or one endless string, from filling it.
 type bodyLimits struct{ total, value int64 }
 
 var defaultBodyLimits = bodyLimits{total: 4 << 30, value: 1 << 20}
@@ -22,9 +22,13 @@ type listBody struct {
 	r           io.Reader
 	idle        *time.Timer // aborts ctx; runs only while we wait for the Auth Worker
 	idleTimeout time.Duration
-	left        bodyLimits // what may still be read; the decoder renews left.value with each value
-	err         error      // why reading ended, unless with io.EOF; safe to show
+	left        bodyLimits // what may still be read
+	maxValue    int64
+	err         error // why reading ended, unless with io.EOF; safe to show
 }
+
+// renew is called where a value or an entry begins.
+func (b *listBody) renew() { b.left.value = b.maxValue }
 
 // Read implements io.Reader.
 func (b *listBody) Read(p []byte) (int, error) {

@@ -8,24 +8,20 @@ package authclient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 const (
 	listPath     = "/internal/workspaces"
 	probeTimeout = 10 * time.Second
 
-	// The Auth Worker allows 60 requests a minute from one address. Re-checks keep to 4 a minute (8 in the first), which
-	// leaves the rest to reconciliation, to health probes and to whatever else shares the address.
-	defaultMinListInterval = 15 * time.Second
-	defaultListBurst       = 4
+	// The Auth Worker allows 60 requests a minute from one address. Re-checks keep to 3 of them, which leaves the rest to
+	// reconciliation, to health probes and to whatever else shares the address.
+	defaultListMaxAge = 20 * time.Second
 
 	defaultIdleTimeout = 30 * time.Second
 	defaultListTimeout = 10 * time.Minute
@@ -42,14 +38,17 @@ type Options struct {
 	HTTPClient *http.Client
 	// Now is the clock that ListSummary.FetchStartedAt is read from. Nil means time.Now.
 	Now func() time.Time
-	// MinListInterval and ListBurst pace the lists that Absent fetches: ListBurst at once, then one per MinListInterval.
-	// Zero means 15 s and 4.
-	MinListInterval time.Duration
-	ListBurst       int
-	// IdleTimeout bounds the wait for the answer's header and for each further piece of its body. Zero means 30 s.
+	// ListMaxAge is the pace of the lists that Absent fetches: one is asked for no sooner than this after the one before. Zero
+	// means 20 s.
+	ListMaxAge time.Duration
+	// IdleTimeout bounds the wait for an answer's header (of each page) and for each further piece of its body. Zero means 30 s.
 	IdleTimeout time.Duration
-	// ListTimeout bounds a whole list, the time that the receiver of its entries takes included. Zero means 10 min.
+	// ListTimeout bounds a whole list, all its pages and the time that the receiver of its entries takes included. Zero means
+	// 10 min.
 	ListTimeout time.Duration
+	// SpillDir is where Sorted keeps what outgrows memory, 40 bytes for each workspace. The files have no name, so that nothing
+	// is left whatever ends the process. Empty means the system's directory for temporary files.
+	SpillDir string
 }
 
 // Client asks one Auth Worker. It is safe for concurrent use and needs no closing.
@@ -62,14 +61,17 @@ type Client struct {
 	listTimeout time.Duration
 	limits      bodyLimits
 
-	// For Absent; see recheck.go.
-	interval time.Duration
-	limiter  *rate.Limiter
+	maxAge   time.Duration
+	spillDir string
 	fetching chan struct{} // holds one element while a re-check fetches its list
 
-	mu       sync.Mutex
-	next     *recheck  // collects callers until its fetch starts; nil when nobody waits for a fetch
-	quietTil time.Time // the Auth Worker asked for no list before this moment
+	mu         sync.Mutex
+	lastListAt time.Time
+	kept       *keptList // what an ETag stands for; nil without one
+	next       *recheck  // collects callers until its fetch starts; nil when nobody waits for a fetch
+	failures   int       // of re-checks in a row
+	earliest   time.Time // of the next re-check's list, by our own pace
+	quietTil   time.Time // the Auth Worker asked for no list before this moment
 }
 
 // New returns a client, without asking the Auth Worker anything.
@@ -86,7 +88,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("the auth worker's URL must have no credentials, query or fragment")
 	case strings.TrimSpace(o.Token) == "":
 		return nil, errors.New("the auth worker's token is missing")
-	case o.MinListInterval < 0, o.ListBurst < 0, o.IdleTimeout < 0, o.ListTimeout < 0:
+	case o.ListMaxAge < 0, o.IdleTimeout < 0, o.ListTimeout < 0:
 		return nil, errors.New("the auth client's limits must not be negative")
 	}
 	c := &Client{
@@ -97,17 +99,17 @@ func New(o Options) (*Client, error) {
 		idleTimeout: orDefault(o.IdleTimeout, defaultIdleTimeout),
 		listTimeout: orDefault(o.ListTimeout, defaultListTimeout),
 		limits:      defaultBodyLimits,
-		interval:    orDefault(o.MinListInterval, defaultMinListInterval),
+		maxAge:      orDefault(o.ListMaxAge, defaultListMaxAge),
+		spillDir:    o.SpillDir,
 		fetching:    make(chan struct{}, 1),
 	}
 	if c.now == nil {
 		c.now = time.Now
 	}
-	c.limiter = rate.NewLimiter(rate.Every(c.interval), orDefault(o.ListBurst, defaultListBurst))
 	return c, nil
 }
 
-func orDefault[T int | time.Duration](v, def T) T {
+func orDefault(v, def time.Duration) time.Duration {
 	if v == 0 {
 		return def
 	}
@@ -133,7 +135,7 @@ func clientWithoutRedirects(given *http.Client) *http.Client {
 func (c *Client) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, ErrTimeout)
 	defer cancel()
-	resp, err := c.send(ctx, http.MethodHead)
+	resp, err := c.send(ctx, http.MethodHead, "", "")
 	if err != nil {
 		return err
 	}
@@ -145,20 +147,10 @@ func (c *Client) Probe(ctx context.Context) error {
 	return nil
 }
 
-// send sends one request for the list. When ctx is what ended it, the error wraps the cause of that.
-func (c *Client) send(ctx context.Context, method string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url, nil)
-	if err != nil {
-		return nil, fmt.Errorf("asking the auth worker: %w", err)
-	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
-	// No Accept-Encoding: the transport asks for gzip and unpacks it by itself as long as nobody else does.
-	resp, err := c.http.Do(req)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return nil, fmt.Errorf("asking the auth worker: %w", err)
-	}
-	return resp, nil
+// LastListAt returns the ListSummary.FetchStartedAt of the newest complete list that this client has fetched, for whatever
+// purpose; zero when there was none yet. A list that is said not to have changed counts.
+func (c *Client) LastListAt() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lastListAt
 }

@@ -127,7 +127,8 @@ func TestFaultsOfAnAuthWorkerNeverLookLikeACompleteList(t *testing.T) {
 	t.Parallel()
 	worker, userID, _ := startDemo(t, nil)
 	addInstance(t, worker, userID, "another")
-	c := newClient(t, worker.URL(), func(o *authclient.Options) { o.IdleTimeout = 50 * time.Millisecond })
+	patient := newClient(t, worker.URL(), nil)
+	hasty := newClient(t, worker.URL(), func(o *authclient.Options) { o.IdleTimeout = 50 * time.Millisecond })
 	for name, f := range map[string]struct { //nolint:paralleltest // they share the worker and its fault
 		fault demo.Fault
 		want  error
@@ -140,12 +141,18 @@ func TestFaultsOfAnAuthWorkerNeverLookLikeACompleteList(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			worker.SetFault(f.fault)
+			c := patient
+			if f.fault == demo.FaultSlow {
+				c = hasty
+			}
 			_, err := c.List(t.Context(), ignore)
+			require.ErrorIs(t, err, f.want)
+			_, err = c.Sorted(t.Context(), nil)
 			require.ErrorIs(t, err, f.want)
 		})
 	}
 	worker.SetFault(demo.FaultFailing)
-	_, err := c.List(t.Context(), ignore)
+	_, err := patient.List(t.Context(), ignore)
 	var status *authclient.StatusError
 	require.ErrorAs(t, err, &status)
 	require.Equal(t, &authclient.StatusError{Code: 500, Message: "Internal error"}, status)

@@ -4,8 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"time"
+)
+
+const (
+	minBackoff = time.Second
+	maxBackoff = 30 * time.Second
 )
 
 // Absence answers whether a workspace is gone.
@@ -21,9 +27,10 @@ type Absence struct {
 // Absent reports whether the complete authoritative list, asked for after this call began, lacks the id.
 //
 // The Auth Worker bounds how often it may be asked, so all callers that wait when a list is asked for share it; a caller that comes
-// while it is under way waits for the next. A lone call is answered at once, but after ListBurst lists in a row the next one waits
-// for up to MinListInterval, and longer when the Auth Worker asks for that: ctx says how long the caller will. The error of a
-// list, one of those of List, goes to all who share it.
+// while it is under way waits for the next. A lone call is answered at once, but the list of the next one is asked for no sooner than
+// ListMaxAge after the one before, whoever asks, and later when the Auth Worker wants that: ctx says how long the caller will wait.
+// The error of a list, one of those of List, goes to all who share it; the list after it comes after 1 s, twice that after each
+// further failure, at most 30 s.
 func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 	r := c.join(ctx, id)
 	select {
@@ -101,32 +108,55 @@ func (c *Client) run(r *recheck) {
 		c.next = nil
 	}
 	c.mu.Unlock()
-	r.summary, r.err = c.List(r.ctx, func(w Workspace) error {
-		if _, wanted := r.listed[w.InstanceID]; wanted {
-			r.listed[w.InstanceID] = true
+	got, err := c.fetch(r.ctx, fetch{yield: func(e *entry) error {
+		if _, wanted := r.listed[string(e.id)]; wanted {
+			r.listed[string(e.id)] = true
 		}
 		return nil
-	})
-	c.heed(r.err)
+	}})
+	r.summary, r.err = got.ListSummary, err
+	c.pace(r)
 }
 
-// awaitTurn waits until the Auth Worker may be asked for another list.
+// awaitTurn waits until the Auth Worker may be asked for another list, and takes the turn.
 func (c *Client) awaitTurn(ctx context.Context) error {
-	c.mu.Lock()
-	quiet := time.Until(c.quietTil)
-	c.mu.Unlock()
-	timer := time.NewTimer(quiet)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return c.limiter.Wait(ctx)
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		c.mu.Lock()
+		wait := max(time.Until(c.earliest), time.Until(c.quietTil))
+		if wait <= 0 {
+			c.earliest = time.Now().Add(c.maxAge)
+			c.mu.Unlock()
+			return nil
+		}
+		c.mu.Unlock()
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
 	}
 }
 
-// heed keeps the next fetch back for as long as the Auth Worker asked. With a 429 it may not say how long; then it is the usual
-// pace, because what is left of the burst would only be refused as well.
+// pace says when the list after r's is asked for, if not at the usual pace: an Auth Worker that is down is tried again sooner
+// than that at first, so that deletions don't wait for longer than it is away, and then ever later.
+func (c *Client) pace(r *recheck) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case r.err == nil:
+		c.failures = 0
+	case r.ctx.Err() == nil: // it failed, other than because nobody waits for it any more
+		delay := min(minBackoff<<min(c.failures, 10), maxBackoff)
+		c.failures++
+		// Not all processes that share an Auth Worker are to come back at the same moment.
+		c.earliest = time.Now().Add(delay - rand.N(delay/4)) //nolint:gosec // jitter is no secret
+	}
+}
+
+// heed keeps the next re-check back for as long as the Auth Worker asked, whatever it was asked for. With a 429 it may not say
+// how long; then it is the usual pace.
 func (c *Client) heed(err error) {
 	var status *StatusError
 	if !errors.As(err, &status) {
@@ -134,9 +164,11 @@ func (c *Client) heed(err error) {
 	}
 	quiet := status.RetryAfter
 	if quiet == 0 && status.Code == http.StatusTooManyRequests {
-		quiet = c.interval
+		quiet = c.maxAge
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.quietTil = time.Now().Add(quiet)
+	if until := time.Now().Add(quiet); until.After(c.quietTil) {
+		c.quietTil = until
+	}
 }

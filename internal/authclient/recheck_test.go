@@ -23,7 +23,7 @@ import (
 func TestAbsentAsksTheWholeList(t *testing.T) {
 	t.Parallel()
 	worker, _, present := startDemo(t, nil)
-	c := newClient(t, worker.URL(), nil)
+	c := newClient(t, worker.URL(), func(o *authclient.Options) { o.ListMaxAge = time.Millisecond })
 	before := time.Now()
 	got, err := c.Absent(t.Context(), present)
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func TestAThousandCallersShareAFewLists(t *testing.T) {
 		requests.Add(1)
 		_, _ = io.WriteString(w, `{"workspaces":[{"instanceId":"present"},{"instanceId":"present"}]}`)
 	})
-	c := newClient(t, url, nil)
+	c := newClient(t, url, func(o *authclient.Options) { o.ListMaxAge = 50 * time.Millisecond })
 	var callers errgroup.Group
 	for i := range 1000 {
 		callers.Go(func() error {
@@ -127,7 +127,7 @@ func TestAListThatBeganBeforeTheCallAnswersNothing(t *testing.T) {
 		got := <-late
 		require.NoError(t, got.err)
 		require.False(t, got.Absent)
-		require.Equal(t, calledAt, got.FetchedAt)
+		require.False(t, got.FetchedAt.Before(calledAt))
 	})
 }
 
@@ -219,15 +219,93 @@ func paced(t *testing.T, h http.HandlerFunc, f func(t *testing.T, c *authclient.
 	})
 }
 
-func TestAfterABurstOneListEveryFifteenSeconds(t *testing.T) {
+func TestARecheckIsAnsweredAtOnceAndTheNextAfterTheMaximumAge(t *testing.T) {
 	t.Parallel()
-	empty := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"workspaces":[]}`) }
-	paced(t, empty, func(t *testing.T, c *authclient.Client, askedAt func() []time.Duration) {
-		for range 6 {
+	paced(t, emptyList, func(t *testing.T, c *authclient.Client, askedAt func() []time.Duration) {
+		for range 3 {
 			_, err := c.Absent(t.Context(), "abc")
 			require.NoError(t, err)
 		}
-		require.Equal(t, []time.Duration{0, 0, 0, 0, 15 * time.Second, 30 * time.Second}, askedAt())
+		<-time.After(time.Hour)
+		_, err := c.Absent(t.Context(), "abc")
+		require.NoError(t, err)
+		require.Equal(t, []time.Duration{0, 20 * time.Second, 40 * time.Second, time.Hour + 40*time.Second}, askedAt())
+	})
+}
+
+func emptyList(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"workspaces":[]}`) }
+
+func TestAThousandDeletionsThatEndInOneMinuteCostAtMostFourLists(t *testing.T) {
+	t.Parallel()
+	for name, pause := range map[string]func(i int) time.Duration{
+		"evenly":      func(int) time.Duration { return time.Minute / 1000 },
+		"all at once": func(int) time.Duration { return 0 },
+		"in two bunches": func(i int) time.Duration {
+			if i == 500 {
+				return 35 * time.Second
+			}
+			return 0
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			paced(t, emptyList, func(t *testing.T, c *authclient.Client, askedAt func() []time.Duration) {
+				start := time.Now()
+				var callers errgroup.Group
+				for i := range 1000 {
+					if p := pause(i); p > 0 {
+						<-time.After(p)
+					}
+					callers.Go(func() error {
+						calledAt := time.Now()
+						got, err := c.Absent(t.Context(), "abc")
+						if err == nil && got.FetchedAt.Before(calledAt) {
+							err = fmt.Errorf("a list of %s answered a call of %s", got.FetchedAt.Sub(start), calledAt.Sub(start))
+						}
+						return err
+					})
+				}
+				require.NoError(t, callers.Wait())
+				require.LessOrEqual(t, len(askedAt()), 4, askedAt())
+				require.LessOrEqual(t, askedAt()[len(askedAt())-1]-askedAt()[0], time.Minute)
+			})
+		})
+	}
+}
+
+func TestAnAuthWorkerThatIsDownIsAskedEverMoreSeldom(t *testing.T) {
+	t.Parallel()
+	var up atomic.Bool
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		if !up.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		emptyList(w, r)
+	}
+	paced(t, answer, func(t *testing.T, c *authclient.Client, askedAt func() []time.Duration) {
+		want := []int{1, 2, 4, 8, 16, 30, 30, 30}
+		for range len(want) + 1 {
+			_, err := c.Absent(t.Context(), "abc")
+			require.Error(t, err)
+		}
+		for i, seconds := range want {
+			pause := askedAt()[i+1] - askedAt()[i]
+			require.LessOrEqual(t, pause.Seconds(), float64(seconds))
+			require.GreaterOrEqual(t, pause.Seconds(), float64(seconds)*3/4)
+		}
+		up.Store(true)
+		for range 2 {
+			_, err := c.Absent(t.Context(), "abc")
+			require.NoError(t, err)
+		}
+		up.Store(false)
+		n := len(askedAt())
+		for range 2 {
+			_, err := c.Absent(t.Context(), "abc")
+			require.Error(t, err)
+		}
+		require.Equal(t, 20*time.Second, askedAt()[n-1]-askedAt()[n-2], "after a success the pace is the usual one")
+		require.LessOrEqual(t, askedAt()[n+1]-askedAt()[n], time.Second, "the backoff begins anew")
 	})
 }
 
@@ -238,7 +316,7 @@ func TestARefusalForTooManyRequestsDelaysTheNextList(t *testing.T) {
 		pause            time.Duration
 	}{
 		{"for as long as it says", "40", 40 * time.Second},
-		{"for the usual interval when it does not say", "", 15 * time.Second},
+		{"for the usual interval when it does not say", "", 20 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
