@@ -39,9 +39,9 @@ func (r *Registry) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]Ensur
 
 func (tx *changes) ensure(ctx context.Context, q EnsureRequest) (res EnsureResult, err error) {
 	q.At = known(q.At, tx.now)
-	err = tx.apply(ctx, q.StoreID, func(s *record) error {
+	err = tx.decide(ctx, q.StoreID, func(s *record) (StoreEvent, error) {
 		res = s.ensure(q, tx.now)
-		return nil
+		return q.event(res), nil
 	})
 	return res, err
 }
@@ -54,9 +54,9 @@ func (r *Registry) BeginDeletion(ctx context.Context, q DeletionRequest) (Deleti
 	q.DeleteAt = precise(q.DeleteAt)
 	return change(ctx, r, func(tx *changes) (res DeletionResult, err error) {
 		q.At = known(q.At, tx.now)
-		err = tx.apply(ctx, q.StoreID, func(s *record) error {
+		err = tx.decide(ctx, q.StoreID, func(s *record) (StoreEvent, error) {
 			res = s.beginDeletion(q, tx.now)
-			return nil
+			return res.event(), nil
 		})
 		return res, err
 	})
@@ -68,9 +68,9 @@ func (r *Registry) Stop(ctx context.Context, q StopRequest) (StopResult, error) 
 		return StopResult{}, err
 	}
 	return change(ctx, r, func(tx *changes) (res StopResult, err error) {
-		err = tx.apply(ctx, q.StoreID, func(s *record) (err error) {
+		err = tx.decide(ctx, q.StoreID, func(s *record) (_ StoreEvent, err error) {
 			res, err = s.stop(q, tx.now)
-			return err
+			return StoreEvent{Kind: eventStop, Outcome: string(res.Outcome)}, err
 		})
 		return res, err
 	})
@@ -78,9 +78,12 @@ func (r *Registry) Stop(ctx context.Context, q StopRequest) (StopResult, error) 
 
 // CancelDeletion implements Manager.
 func (r *Registry) CancelDeletion(ctx context.Context, id string) (Store, error) {
-	return r.changeMonitored(ctx, id, func(s *record, _ time.Time) error {
-		s.cancelDeletion()
-		return nil
+	return r.changeMonitored(ctx, id, func(s *record, _ time.Time) (e StoreEvent, _ error) {
+		if s.pending() {
+			s.cancelDeletion()
+			e = StoreEvent{Kind: eventCancelDeletion, Outcome: outcomeDone}
+		}
+		return e, nil
 	})
 }
 
@@ -90,37 +93,43 @@ func (r *Registry) Hold(ctx context.Context, id string, h Hold) (Store, error) {
 		return Store{}, err
 	}
 	h = h.normal()
-	return r.changeMonitored(ctx, id, func(s *record, now time.Time) error {
-		if h.ExpiresAt != nil && !h.ExpiresAt.After(now) {
-			return fmt.Errorf("%w: expiresAt %s is in the past", ErrInvalid, h.ExpiresAt.Format(time.RFC3339Nano))
+	return r.changeMonitored(ctx, id, func(s *record, now time.Time) (StoreEvent, error) {
+		if err := checkExpiry(h.ExpiresAt, now); err != nil {
+			return StoreEvent{}, err
 		}
 		s.holdFrom(now, h)
-		return nil
+		return StoreEvent{Kind: eventHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt)}, nil
 	})
 }
 
 // Release implements Manager.
 func (r *Registry) Release(ctx context.Context, id string) (Store, error) {
-	return r.changeMonitored(ctx, id, func(s *record, _ time.Time) error {
-		s.hold = Hold{}
-		return nil
+	return r.changeMonitored(ctx, id, func(s *record, _ time.Time) (e StoreEvent, _ error) {
+		if s.held() {
+			s.hold = Hold{}
+			e = StoreEvent{Kind: eventRelease, Outcome: outcomeDone}
+		}
+		return e, nil
 	})
 }
 
-// changeMonitored applies a rule that makes sense for monitored stores only; ErrNotFound for any other.
-func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*record, time.Time) error) (Store, error) {
+// changeMonitored decides by a rule that makes sense for monitored stores only; ErrNotFound for any other.
+func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*record, time.Time) (StoreEvent, error)) (Store, error) {
 	if err := checkID(id); err != nil {
 		return Store{}, err
 	}
 	return change(ctx, r, func(tx *changes) (out Store, err error) {
-		err = tx.apply(ctx, id, func(s *record) error {
+		err = tx.decide(ctx, id, func(s *record) (StoreEvent, error) {
 			if !s.monitored() {
-				return fmt.Errorf("%w: %q", ErrNotFound, id)
+				return StoreEvent{}, fmt.Errorf("%w: %q", ErrNotFound, id)
 			}
-			err := rule(s, tx.now)
+			e, err := rule(s, tx.now)
 			out = s.store()
-			return err
+			return e, err
 		})
+		if err == nil {
+			out.Pause, err = tx.pause(ctx, id)
+		}
 		return out, err
 	})
 }

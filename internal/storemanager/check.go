@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// maxText bounds, in bytes, each text that a caller chooses: owners, request and run ids, and, of holds, reason and
-	// actor. It is Temporal's own limit for ids.
+	// maxText bounds, in bytes, each text that a caller chooses: owners, request and run ids, and, of holds and pauses, reason
+	// and actor. It is Temporal's own limit for ids.
 	maxText = 1000
 	// maxReport bounds, in bytes, what a reconcile run leaves: KeptReconcileRuns of them are shown at once.
 	maxReport = 64 << 10
@@ -27,22 +27,47 @@ func (q StopRequest) check() error {
 	return firstOf(checkID(q.StoreID), checkText("owner", q.Owner))
 }
 
-func (h Hold) check() error {
-	err := firstOf(checkRequired("reason", h.Reason), checkRequired("actor", h.Actor))
-	if err == nil && h.ExpiresAt != nil {
-		err = checkTime("expiresAt", *h.ExpiresAt)
-	}
-	return err
-}
+func (h Hold) check() error { return checkProtection(h.Reason, h.Actor, h.ExpiresAt) }
 
 // normal is the hold as it is kept. Long texts are cut, not refused: the store of an operator with a long story must not be
 // deleted for it.
 func (h Hold) normal() Hold {
-	h.Reason, h.Actor = cut(h.Reason), cut(h.Actor)
-	if h.ExpiresAt != nil {
-		h.ExpiresAt = new(precise(*h.ExpiresAt))
-	}
+	h.Reason, h.Actor, h.ExpiresAt = cut(h.Reason), cut(h.Actor), preciseOptional(h.ExpiresAt)
 	return h
+}
+
+func (p Pause) check() error {
+	return firstOf(checkScope(p.StoreID), checkProtection(p.Reason, p.Actor, p.ExpiresAt))
+}
+
+// normal is the pause as it is kept, its texts cut like those of a hold.
+func (p Pause) normal() Pause {
+	p.Reason, p.Actor, p.ExpiresAt = cut(p.Reason), cut(p.Actor), preciseOptional(p.ExpiresAt)
+	return p
+}
+
+// checkScope takes the id of a store, or "" for all.
+func checkScope(storeID string) error {
+	if storeID == "" {
+		return nil
+	}
+	return checkID(storeID)
+}
+
+// checkProtection checks what a hold and a pause have in common.
+func checkProtection(reason, actor string, expiresAt *time.Time) error {
+	err := firstOf(checkRequired("reason", reason), checkRequired("actor", actor))
+	if err == nil && expiresAt != nil {
+		err = checkTime("expiresAt", *expiresAt)
+	}
+	return err
+}
+
+func checkExpiry(expiresAt *time.Time, now time.Time) error {
+	if expiresAt != nil && !expiresAt.After(now) {
+		return fmt.Errorf("%w: expiresAt %s is in the past", ErrInvalid, expiresAt.Format(time.RFC3339Nano))
+	}
+	return nil
 }
 
 func cut(s string) string {

@@ -149,6 +149,39 @@ func (c *Client) Overview(ctx context.Context) (Overview, error) {
 	return ask[Overview](ctx, c, http.MethodGet, c.base.JoinPath("v1", "overview"), nil)
 }
 
+// Pause implements Manager.
+func (c *Client) Pause(ctx context.Context, p Pause) (Pause, error) {
+	u, err := c.pauseURL(p.StoreID)
+	if err != nil {
+		return Pause{}, err
+	}
+	return ask[Pause](ctx, c, http.MethodPut, u, p)
+}
+
+// Resume implements Manager.
+func (c *Client) Resume(ctx context.Context, storeID string) error {
+	u, err := c.pauseURL(storeID)
+	if err != nil {
+		return err
+	}
+	_, err = ask[nothing](ctx, c, http.MethodDelete, u, nil)
+	return err
+}
+
+// pauseURL has the pause of one store, or of all ("").
+func (c *Client) pauseURL(storeID string) (*url.URL, error) {
+	if storeID == "" {
+		return c.base.JoinPath("v1", "pause"), nil
+	}
+	return c.base.JoinPath("v1", "stores", storeID, "pause"), checkID(storeID)
+}
+
+// Pauses implements Manager.
+func (c *Client) Pauses(ctx context.Context) ([]Pause, error) {
+	answer, err := ask[pausesResponse](ctx, c, http.MethodGet, c.base.JoinPath("v1", "pauses"), nil)
+	return answer.Pauses, err
+}
+
 // MarkMissing implements Manager.
 func (c *Client) MarkMissing(ctx context.Context, m MissingMarks) error {
 	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "missing"), m)

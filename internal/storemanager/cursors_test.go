@@ -145,7 +145,7 @@ func TestARegistryOfTheFirstVersionIsBroughtUpToDate(t *testing.T) {
 	r := open(t, Options{Path: path})
 	_, err := r.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(1)})
 	require.NoError(t, err)
-	_, err = r.write.ExecContext(t.Context(), `DROP TABLE cursors; PRAGMA user_version = 1`)
+	_, err = r.write.ExecContext(t.Context(), `DROP TABLE cursors; DROP TABLE pauses; DROP TABLE store_events; PRAGMA user_version = 1`)
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
 
@@ -156,5 +156,12 @@ func TestARegistryOfTheFirstVersionIsBroughtUpToDate(t *testing.T) {
 	s, err := r.Get(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, StateMonitored, s.State)
+	require.Empty(t, s.Events)
 	require.NoError(t, r.setCursors(t.Context(), map[string]livestore.Cursor{id: {BackendID: "B", Seq: 1}}))
+	_, err = r.Pause(t.Context(), Pause{StoreID: id, Reason: "r", Actor: "a"})
+	require.NoError(t, err)
+	s, err = r.Get(t.Context(), id)
+	require.NoError(t, err)
+	require.NotNil(t, s.Pause)
+	require.Len(t, s.Events, 1)
 }

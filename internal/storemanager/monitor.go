@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -192,11 +191,8 @@ func (m *monitor) judge(err error) (ConnectionState, string) {
 	return ConnectionStuck, fmt.Sprintf("no way past event %d: %s", m.position.Seq, err.Error())
 }
 
-// backoff is how long to wait after the given number of failures before this one: twice as long each time, and a random part
-// of up to half of it, so that those who failed together don't come back together.
 func (m *monitor) backoff(failures int) time.Duration {
-	window := min(m.s.timing.minBackoff<<min(failures+1, 16), m.s.timing.maxBackoff)
-	return window - rand.N(window/2+1) //nolint:gosec // it spreads attempts and guards nothing
+	return backoff(m.s.timing.minBackoff, m.s.timing.maxBackoff, failures)
 }
 
 // pause returns false when ctx ended first.

@@ -3,7 +3,6 @@ package storemanager
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/http"
@@ -65,6 +64,8 @@ type Node struct {
 	turns  turns
 	kept   sync.WaitGroup // keep
 	wake   chan struct{}  // of keep; holds one token
+
+	failures failures
 
 	posts  atomic.Int64  // ended requests that may have changed what the server lists
 	asking chan struct{} // held to use recent
@@ -129,7 +130,9 @@ func (n *Node) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error
 }
 
 // EnsureBatch implements Manager. The registry takes all stores at once, the server one after the other; those that it has not
-// taken within 20 s are EnsureFailed.
+// taken within 20 s are EnsureFailed. So are at once, without asking the server, those that it failed to take before: 1 s after
+// the first failure they are due again, after each further one twice as long, up to 15 min. A store that Ensure gets there
+// is due at once.
 func (n *Node) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
 	results, err := n.Registry.EnsureBatch(ctx, qs)
 	if err != nil {
@@ -140,8 +143,8 @@ func (n *Node) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureRes
 	errs := make([]error, len(results))
 	n.each(len(results), func(i int) {
 		var res EnsureResult
-		if res, errs[i] = n.ensured(within, results[i]); errs[i] != nil {
-			res = EnsureResult{StoreID: results[i].StoreID, Outcome: EnsureFailed}
+		if res, errs[i] = n.repair(within, results[i]); errs[i] != nil {
+			res = n.notRepaired(results[i].StoreID, errs[i])
 		}
 		results[i] = res
 	})
@@ -238,6 +241,7 @@ func (n *Node) tell(ctx context.Context, id string, decide func(record) (event s
 			err = then(sent, s.eventAt)
 		}
 		n.posts.Add(1)
+		n.judge(id, event, err)
 		done <- err
 	}()
 	select {
@@ -262,7 +266,7 @@ func (n *Node) each(count int, fn func(i int)) {
 }
 
 func (n *Node) logFailures(message string, errs []error) {
-	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || errors.Is(err, errHeldBack) })
 	if len(errs) > 0 {
 		n.log.Warn(message, zap.Int("stores", len(errs)), zap.NamedError("first", errs[0]))
 	}
@@ -296,7 +300,7 @@ func (n *Node) keep() {
 	}
 }
 
-// restore makes the server monitor the stores that the registry has and the server has not.
+// restore makes the server monitor the stores that the registry has and the server has not, but for those that are held back.
 func (n *Node) restore(ctx context.Context) error {
 	ids, err := n.monitoredIDs(ctx)
 	if err != nil {
@@ -312,22 +316,10 @@ func (n *Node) restore(ctx context.Context) error {
 	})
 	errs := make([]error, len(lost))
 	n.each(len(lost), func(i int) {
-		_, errs[i] = n.ensured(ctx, EnsureResult{StoreID: lost[i], Connection: ConnectionConnecting})
+		_, errs[i] = n.repair(ctx, EnsureResult{StoreID: lost[i], Connection: ConnectionConnecting})
 	})
 	if ctx.Err() == nil {
 		n.logFailures("the Node server did not take all stores of the registry", errs)
 	}
 	return nil
-}
-
-// record is what the registry has of the store; one that is neither monitored nor a tombstone is unknown.
-func (n *Node) record(ctx context.Context, id string) (record, error) {
-	s, err := scanRecord(n.get.QueryRowContext(ctx, id), n.clock())
-	if errors.Is(err, sql.ErrNoRows) {
-		return record{id: id}, nil
-	}
-	if err != nil {
-		return record{}, fmt.Errorf("read registry: %w", err)
-	}
-	return s, nil
 }

@@ -344,14 +344,17 @@ func TestNodeBatch(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, []EnsureResult{
 				{StoreID: "store-000", Outcome: EnsureCreated, Connection: ConnectionConnecting},
-				{StoreID: "store-001", Outcome: EnsureFailed},
+				{
+					StoreID: "store-001", Outcome: EnsureFailed, Error: "the node server answered 500 Internal Server Error",
+					NextAttemptAt: res[1].NextAttemptAt,
+				},
 				{StoreID: "no id", Outcome: EnsureInvalid},
 				{StoreID: "store-003", Outcome: EnsureCreated, Connection: ConnectionConnecting},
 			}, res)
 			require.Equal(t, []string{"store-000", "store-003"}, b.fake.ids())
 			require.Equal(t, 1, b.logs.FilterMessage("the Node server did not take all stores of a batch").Len())
 		},
-		"the server is never asked more than two things at a time": func(t *testing.T, b *nodeBundle) {
+		"the server never works on more than two events at a time": func(t *testing.T, b *nodeBundle) {
 			b.fake.set(func() { b.fake.delay = 3 * time.Millisecond })
 			var wg sync.WaitGroup
 			for i := range 4 {
@@ -377,7 +380,9 @@ func TestNodeBatch(t *testing.T) {
 			res, err := b.EnsureBatch(t.Context(), requests(10))
 			require.NoError(t, err)
 			for i, r := range res {
-				require.Equal(t, EnsureResult{StoreID: requests(10)[i].StoreID, Outcome: EnsureFailed}, r)
+				require.Equal(t, EnsureResult{
+					StoreID: requests(10)[i].StoreID, Outcome: EnsureFailed, Error: "the node server has not done it in time",
+				}, r)
 			}
 			require.Len(t, reached, 2)
 			release()

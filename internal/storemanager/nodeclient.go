@@ -136,7 +136,7 @@ func (c *nodeClient) webhook(ctx context.Context, body any) (status int, answer 
 func (c *nodeClient) do(req *http.Request, most int64) (status int, answer []byte, err error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("%w: it can't be reached: %w", ErrNodeServer, unquoted(err))
+		return 0, nil, fmt.Errorf("%w: %w", errNodeUnreachable, unquoted(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, most+1))
@@ -148,6 +148,12 @@ func (c *nodeClient) do(req *http.Request, most int64) (status int, answer []byt
 	}
 	return resp.StatusCode, answer, nil
 }
+
+// Kinds of ErrNodeServer.
+var (
+	errNodeSecret      = fmt.Errorf("%w: it refuses NODE_SERVER_WEBHOOK_SECRET", ErrNodeServer)
+	errNodeUnreachable = fmt.Errorf("%w: it can't be reached", ErrNodeServer)
+)
 
 // unquoted is err without the URL that net/http quotes.
 func unquoted(err error) error {
@@ -161,9 +167,9 @@ func unquoted(err error) error {
 // another server. Its words are not shown.
 func nodeRefusal(status int) error {
 	if status == http.StatusUnauthorized {
-		return fmt.Errorf("%w: it refuses NODE_SERVER_WEBHOOK_SECRET", ErrNodeServer)
+		return errNodeSecret
 	}
-	return fmt.Errorf("%w: it answered %d %s", ErrNodeServer, status, http.StatusText(status))
+	return fmt.Errorf("%w: %w", ErrNodeServer, answeredStatus(status))
 }
 
 // remove takes a store out.

@@ -95,6 +95,7 @@ func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.failures.clearListed(l)
 	var unknown, stopped []string
 	for _, id := range l.ids {
 		s, err := n.record(ctx, id)
@@ -152,8 +153,6 @@ func (n *Node) reviveAll(ctx context.Context, l *nodeListing, ids []string) erro
 	return nil
 }
 
-func (s *record) unknown() bool { return s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
-
 // latest is listing, shared for a second and for as long as nothing was changed.
 func (n *Node) latest(ctx context.Context) (*nodeListing, error) {
 	select {
@@ -203,6 +202,9 @@ func (n *Node) List(ctx context.Context, q ListRequest) (Page, error) {
 			page.Stores = append(page.Stores, st)
 		}
 	}
+	if err := n.showPauses(ctx, page.Stores); err != nil {
+		return Page{}, err
+	}
 	return page, nil
 }
 
@@ -222,7 +224,9 @@ func (n *Node) Get(ctx context.Context, id string) (Store, error) {
 	if s.unknown() {
 		return Store{}, fmt.Errorf("%w: %q is unknown", ErrNotFound, id)
 	}
-	return l.store(s), nil
+	st := l.store(s)
+	st.Failing = n.failures.get(id)
+	return n.complete(ctx, st)
 }
 
 // Overview implements Manager.

@@ -3,6 +3,9 @@ package storemanager
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +30,8 @@ type model struct {
 	registry *Registry
 	clock    *clock
 	stores   map[string]*modelStore
+	paused   map[string]time.Time // until when
+	events   map[string][]StoreEvent
 	created  int
 	stopped  int
 }
@@ -51,9 +56,25 @@ func (s *modelStore) cancel() {
 
 func (m *model) held(s *modelStore) bool { return s.heldUntil.After(m.clock.Now()) }
 
+// told notes an event: newest last, and the same again in place of the newest.
+func (m *model) told(id, kind, outcome, detail string) {
+	e := StoreEvent{Kind: kind, Outcome: outcome, Detail: detail}
+	kept := m.events[id]
+	if n := len(kept); n > 0 {
+		newest := kept[n-1]
+		newest.At = time.Time{}
+		if newest == e {
+			kept = kept[:n-1]
+		}
+	}
+	e.At = m.clock.Now()
+	kept = append(kept, e)
+	m.events[id] = kept[max(0, len(kept)-KeptStoreEvents):]
+}
+
 func (m *model) Ensure(t *rapid.T) {
 	id, s := m.store(t)
-	q := EnsureRequest{StoreID: id, At: someTimes.Draw(t, "at"), RequestID: rapid.SampledFrom([]string{"", "q-1", "q-2"}).Draw(t, "request")}
+	q := EnsureRequest{StoreID: id, At: someTimes.Draw(t, "at"), RequestID: rapid.SampledFrom([]string{"", "q-1", "reconcile/2"}).Draw(t, "request")}
 	res, err := m.registry.Ensure(context.Background(), q)
 	require.NoError(t, err)
 
@@ -80,6 +101,14 @@ func (m *model) Ensure(t *rapid.T) {
 			s.newest = later(s.newest, q.At)
 		}
 	}
+	var detail []string
+	if q.RequestID == "reconcile/2" {
+		detail = append(detail, "from reconciliation")
+	}
+	if res.DeletionCancelled {
+		detail = append(detail, "cancelled the pending deletion")
+	}
+	m.told(id, "ensure", string(res.Outcome), strings.Join(detail, ", "))
 }
 
 func (m *model) BeginDeletion(t *rapid.T) {
@@ -109,7 +138,18 @@ func (m *model) BeginDeletion(t *rapid.T) {
 		}
 		s.pending = &Deletion{EventAt: event, DeleteAt: q.DeleteAt, Owner: q.Owner}
 	}
+	detail := ""
+	switch {
+	case res.Outcome == DeletionScheduled:
+		detail = "due " + s.pending.DeleteAt.Format(time.RFC3339)
+	case res.Hold != nil:
+		detail = byUntil(s.heldUntil)
+	}
+	m.told(id, "deletion", string(res.Outcome), detail)
 }
+
+// byUntil is the detail of the holds and pauses of this test.
+func byUntil(until time.Time) string { return "by a until " + until.Format(time.RFC3339) + ": r" }
 
 func (m *model) Stop(t *rapid.T) {
 	id, s := m.store(t)
@@ -135,10 +175,13 @@ func (m *model) Stop(t *rapid.T) {
 		require.NoError(t, err)
 		require.Equal(t, StopAlreadyStopped, res.Outcome)
 	}
+	if err == nil && s.known {
+		m.told(id, "stop", string(res.Outcome), "")
+	}
 }
 
 // onMonitored runs a call that only a monitored store takes.
-func (m *model) onMonitored(t *rapid.T, call func(id string) error, then func(*modelStore)) {
+func (m *model) onMonitored(t *rapid.T, call func(id string) error, then func(id string, s *modelStore)) {
 	id, s := m.store(t)
 	err := call(id)
 	if !s.monitored {
@@ -146,14 +189,19 @@ func (m *model) onMonitored(t *rapid.T, call func(id string) error, then func(*m
 		return
 	}
 	require.NoError(t, err)
-	then(s)
+	then(id, s)
 }
 
 func (m *model) CancelDeletion(t *rapid.T) {
 	m.onMonitored(t, func(id string) error {
 		_, err := m.registry.CancelDeletion(context.Background(), id)
 		return err
-	}, (*modelStore).cancel)
+	}, func(id string, s *modelStore) {
+		if s.pending != nil {
+			m.told(id, "cancel_deletion", "done", "")
+		}
+		s.cancel()
+	})
 }
 
 func (m *model) Hold(t *rapid.T) {
@@ -161,9 +209,10 @@ func (m *model) Hold(t *rapid.T) {
 	m.onMonitored(t, func(id string) error {
 		_, err := m.registry.Hold(context.Background(), id, Hold{Reason: "r", Actor: "a", ExpiresAt: &until})
 		return err
-	}, func(s *modelStore) {
+	}, func(id string, s *modelStore) {
 		s.cancel()
 		s.heldUntil = until
+		m.told(id, "hold", "done", byUntil(until))
 	})
 }
 
@@ -171,7 +220,39 @@ func (m *model) Release(t *rapid.T) {
 	m.onMonitored(t, func(id string) error {
 		_, err := m.registry.Release(context.Background(), id)
 		return err
-	}, func(s *modelStore) { s.heldUntil = time.Time{} })
+	}, func(id string, s *modelStore) {
+		if m.held(s) {
+			m.told(id, "release", "done", "")
+		}
+		s.heldUntil = time.Time{}
+	})
+}
+
+// someScopes are "" as often as a store.
+func someScopes(t *rapid.T) string {
+	if rapid.Bool().Draw(t, "all") {
+		return ""
+	}
+	return someIDs.Draw(t, "id")
+}
+
+func (m *model) Pause(t *rapid.T) {
+	scope, until := someScopes(t), m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds"))*time.Second)
+	_, err := m.registry.Pause(context.Background(), Pause{StoreID: scope, Reason: "r", Actor: "a", ExpiresAt: &until})
+	require.NoError(t, err)
+	m.paused[scope] = until
+	if s := m.stores[scope]; s != nil && s.known {
+		m.told(scope, "pause", "done", byUntil(until))
+	}
+}
+
+func (m *model) Resume(t *rapid.T) {
+	scope := someScopes(t)
+	require.NoError(t, m.registry.Resume(context.Background(), scope))
+	if s := m.stores[scope]; s != nil && s.known && m.paused[scope].After(m.clock.Now()) {
+		m.told(scope, "resume", "done", "")
+	}
+	delete(m.paused, scope)
 }
 
 func (m *model) SetPins(t *rapid.T) {
@@ -214,6 +295,7 @@ func (m *model) Check(t *rapid.T) {
 		require.Equal(t, want.pending, got.Deletion)
 		require.Equal(t, m.held(want), got.Hold != nil)
 		require.Equal(t, want.pinned, got.Pinned)
+		require.Equal(t, m.paused[id].After(m.clock.Now()), got.Pause != nil)
 		require.False(t, got.Deletion != nil && (got.Pinned || got.Hold != nil), "protected, and yet pending")
 	}
 }
@@ -229,7 +311,10 @@ func (m *model) checkAtTheEnd(t *rapid.T) {
 		require.NoError(t, err)
 		require.Equal(t, want.monitored, got.State == StateMonitored)
 		require.Equal(t, want.newest, got.EventAt)
+		slices.Reverse(got.Events)
+		require.Equal(t, m.events[id], got.Events)
 	}
+	m.checkPauses(t)
 	requireCountsMatchRows(t, m.registry)
 	o, err := m.registry.Overview(context.Background())
 	require.NoError(t, err)
@@ -237,10 +322,30 @@ func (m *model) checkAtTheEnd(t *rapid.T) {
 	require.EqualValues(t, m.stopped, o.TotalStopped)
 }
 
+func (m *model) checkPauses(t *rapid.T) {
+	maps.DeleteFunc(m.paused, func(_ string, until time.Time) bool { return !until.After(m.clock.Now()) })
+	got := map[string]time.Time{}
+	pauses, err := m.registry.Pauses(context.Background())
+	require.NoError(t, err)
+	for _, p := range pauses {
+		got[p.StoreID] = *p.ExpiresAt
+	}
+	require.Equal(t, m.paused, got)
+	o, err := m.registry.Overview(context.Background())
+	require.NoError(t, err)
+	_, all := m.paused[""]
+	require.Equal(t, all, o.Paused != nil)
+	delete(got, "")
+	require.Equal(t, len(got), o.PausedStores)
+}
+
 func TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{clock: &clock{now: t0}, stores: map[string]*modelStore{"store-a": {}, "store-b": {}, "store-c": {}}}
+		m := &model{
+			clock: &clock{now: t0}, stores: map[string]*modelStore{"store-a": {}, "store-b": {}, "store-c": {}},
+			paused: map[string]time.Time{}, events: map[string][]StoreEvent{},
+		}
 		var err error
 		m.registry, err = Open(context.Background(), Options{Now: m.clock.Now})
 		require.NoError(t, err)

@@ -3,8 +3,6 @@ package storemanager
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,14 +15,26 @@ func (r *Registry) Get(ctx context.Context, id string) (Store, error) {
 	if err := checkID(id); err != nil {
 		return Store{}, err
 	}
-	s, err := scanRecord(r.get.QueryRowContext(ctx, id), r.clock())
-	if errors.Is(err, sql.ErrNoRows) {
+	s, err := r.record(ctx, id)
+	if err != nil {
+		return Store{}, err
+	}
+	if s.unknown() {
 		return Store{}, fmt.Errorf("%w: %q is unknown", ErrNotFound, id)
 	}
-	if err != nil {
-		return Store{}, fmt.Errorf("read registry: %w", err)
+	return r.complete(ctx, s.store())
+}
+
+// complete adds what is kept elsewhere than in the record.
+func (r *Registry) complete(ctx context.Context, s Store) (Store, error) {
+	var err error
+	if s.Pause, err = scanPause(r.pause.QueryRowContext(ctx, s.ID, column(r.clock()))); err != nil {
+		return Store{}, err
 	}
-	return s.store(), nil
+	if s.Events, err = r.storeEvents(ctx, s.ID); err != nil {
+		return Store{}, err
+	}
+	return s, nil
 }
 
 // maxScanned bounds the work of one filtered List, in stores: some 0.1 s. A rare state is found over several pages.
@@ -49,6 +59,17 @@ func (r *Registry) list(ctx context.Context, q ListRequest, show func(*Store)) (
 	if err := q.check(); err != nil {
 		return Page{}, err
 	}
+	page, err := r.page(ctx, q, show)
+	if err != nil {
+		return Page{}, err
+	}
+	if err := r.showPauses(ctx, page.Stores); err != nil {
+		return Page{}, err
+	}
+	return page, nil
+}
+
+func (r *Registry) page(ctx context.Context, q ListRequest, show func(*Store)) (Page, error) {
 	limit := cmp.Or(q.Limit, defaultLimit)
 	most := limit
 	if len(q.States) > 0 {
@@ -122,9 +143,10 @@ func (q ListRequest) wants(s Store) bool {
 const selectOverview = `
 	SELECT provisioned - stopped,
 		(SELECT count(*) FROM stores WHERE delete_at IS NOT NULL),
-		(SELECT count(*) FROM stores WHERE hold_since IS NOT NULL AND (hold_expires_at IS NULL OR hold_expires_at > ?)),
+		(SELECT count(*) FROM stores WHERE hold_since IS NOT NULL AND (hold_expires_at IS NULL OR hold_expires_at > ?1)),
 		(SELECT count(*) FROM stores WHERE pinned = 1),
 		(SELECT count(*) FROM stores WHERE tombstone_at IS NOT NULL),
+		(SELECT count(*) FROM pauses WHERE store_id != '' AND (expires_at IS NULL OR expires_at > ?1)),
 		provisioned, stopped, last_provisioned_at, last_stopped_at
 	FROM totals`
 
@@ -135,11 +157,14 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		provisioned, stopped column
 	)
 	err := r.read.QueryRowContext(ctx, selectOverview, column(r.clock())).Scan(&o.Monitored, &o.DeletionPending, &o.Held,
-		&o.Pinned, &o.Tombstones, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped)
+		&o.Pinned, &o.Tombstones, &o.PausedStores, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped)
 	if err != nil {
 		return Overview{}, fmt.Errorf("read registry: %w", err)
 	}
 	o.LastProvisionedAt, o.LastStoppedAt = provisioned.optional(), stopped.optional()
+	if o.Paused, err = scanPause(r.pause.QueryRowContext(ctx, "", column(r.clock()))); err != nil {
+		return Overview{}, err
+	}
 	o.Connections = map[ConnectionState]int{}
 	if o.Monitored > 0 {
 		o.Connections[ConnectionNotConfigured] = o.Monitored

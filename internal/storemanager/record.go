@@ -23,6 +23,7 @@ type record struct {
 	hold             Hold // zero: none in force; an expired one is dropped when the row is read
 }
 
+func (s *record) unknown() bool   { return s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
 func (s *record) monitored() bool { return !s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
 func (s *record) pending() bool   { return !s.deletion.DeleteAt.IsZero() }
 func (s *record) held() bool      { return !s.hold.Since.IsZero() }
@@ -161,6 +162,13 @@ func known(at, now time.Time) time.Time {
 
 // precise is t as it comes back from the database: UTC, in microseconds.
 func precise(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func preciseOptional(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return new(precise(*t))
+}
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

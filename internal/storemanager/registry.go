@@ -41,7 +41,12 @@ type Registry struct {
 	read      *sql.DB   // never waits for a writer; the same as write in memory, where each connection would be its own database
 	load      *sql.Stmt // of write
 	save      *sql.Stmt // of write
+	newest    *sql.Stmt // of write; the newest event of a store
+	note      *sql.Stmt // of write; keeps an event
+	forget    *sql.Stmt // of write; drops events that are too many
 	get       *sql.Stmt // of read
+	pause     *sql.Stmt // of read; of one store
+	events    *sql.Stmt // of read; of one store
 	rows      *sql.Stmt // of read; the monitored ones, by id
 	lock      *os.File  // nil in memory
 	now       func() time.Time
@@ -121,7 +126,15 @@ func (r *Registry) prepare(ctx context.Context) error {
 		db        *sql.DB
 		query     string
 	}{
-		{&r.load, r.write, selectRecord}, {&r.save, r.write, saveRecord}, {&r.get, r.read, selectRecord}, {&r.rows, r.read, listRecords},
+		{&r.load, r.write, selectRecord},
+		{&r.save, r.write, saveRecord},
+		{&r.newest, r.write, selectNewestEvent},
+		{&r.note, r.write, saveEvent},
+		{&r.forget, r.write, deleteEvents},
+		{&r.get, r.read, selectRecord},
+		{&r.pause, r.read, selectPause},
+		{&r.events, r.read, selectEvents},
+		{&r.rows, r.read, listRecords},
 	} {
 		var err error
 		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database

@@ -98,7 +98,7 @@ func TestFilesThatAreRefusedAreLeftAlone(t *testing.T) {
 				makeRegistry(t, path)
 				execute(t, path, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)+1))
 			},
-			"a newer version of Storekeeper wrote it (schema 3, this one knows 2): start that version",
+			"a newer version of Storekeeper wrote it (schema 4, this one knows 3): start that version",
 		},
 		"another program's database": {
 			func(t *testing.T, path string) { execute(t, path, "CREATE TABLE things (a)") },

@@ -98,10 +98,23 @@ func (c *column) Scan(v any) error {
 	return nil
 }
 
+// record is what the registry has of the store; the zero record but for its id if that is unknown.
+func (r *Registry) record(ctx context.Context, id string) (record, error) {
+	s, err := scanRecord(r.get.QueryRowContext(ctx, id), r.clock())
+	if errors.Is(err, sql.ErrNoRows) {
+		return record{id: id}, nil
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read registry: %w", err)
+	}
+	return s, nil
+}
+
 // changes is a transaction under way: what is changed, and when. It keeps the totals equal to the rows.
 type changes struct {
 	*sql.Tx
 	load, save           *sql.Stmt
+	newest, note, forget *sql.Stmt // of events
 	now                  time.Time
 	retention            time.Duration
 	provisioned, stopped int
@@ -119,6 +132,7 @@ func change[T any](ctx context.Context, r *Registry, fn func(*changes) (T, error
 	defer func() { _ = sqlTx.Rollback() }() // does nothing after Commit
 	tx := &changes{
 		Tx: sqlTx, load: sqlTx.StmtContext(ctx, r.load), save: sqlTx.StmtContext(ctx, r.save),
+		newest: sqlTx.StmtContext(ctx, r.newest), note: sqlTx.StmtContext(ctx, r.note), forget: sqlTx.StmtContext(ctx, r.forget),
 		now: r.clock(), retention: r.retention,
 	}
 	result, err := fn(tx)
@@ -183,6 +197,7 @@ func (tx *changes) prune(ctx context.Context) error {
 	oldest := column(tx.now.Add(-tx.retention))
 	for _, statement := range []string{
 		`DELETE FROM cursors WHERE store_id IN (SELECT id FROM stores WHERE tombstone_at < ?)`,
+		`DELETE FROM store_events WHERE store_id IN (SELECT id FROM stores WHERE tombstone_at < ?)`,
 		`DELETE FROM stores WHERE tombstone_at < ?`,
 	} {
 		if _, err := tx.ExecContext(ctx, statement, oldest); err != nil {

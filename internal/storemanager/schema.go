@@ -73,6 +73,25 @@ CREATE TABLE cursors (
 	backend_id TEXT NOT NULL,
 	seq        INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+`, `
+CREATE TABLE pauses (
+	store_id   TEXT PRIMARY KEY, -- '': all stores
+	since      INTEGER NOT NULL,
+	expires_at INTEGER,
+	reason     TEXT NOT NULL,
+	actor      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The newest events of each store that stores has a row of.
+CREATE TABLE store_events (
+	store_id TEXT NOT NULL,
+	seq      INTEGER NOT NULL, -- from 1 on, in the order of the decisions
+	at       INTEGER NOT NULL,
+	kind     TEXT NOT NULL,
+	outcome  TEXT NOT NULL,
+	detail   TEXT NOT NULL,
+	PRIMARY KEY (store_id, seq)
+) STRICT, WITHOUT ROWID;
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change.

@@ -1,7 +1,6 @@
 package storemanager
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -14,7 +13,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -27,10 +25,6 @@ const (
 	readyTimeout     = 2 * time.Second
 	requestIDHeader  = "X-Request-Id"
 	maxRequestIDSize = 128
-
-	eventStreamType    = "text/event-stream"
-	streamHeartbeat    = 15 * time.Second
-	streamWriteTimeout = 5 * time.Second // of one event; who can't take it by then reads no more, and must not delay a shutdown
 )
 
 // The bodies that are no types of Manager: objects, so that they can grow.
@@ -40,6 +34,9 @@ type (
 	}
 	batchResponse struct {
 		Results []EnsureResult `json:"results"`
+	}
+	pausesResponse struct {
+		Pauses []Pause `json:"pauses"`
 	}
 	nothing struct{} // the answer of a method that returns but an error
 )
@@ -68,6 +65,11 @@ type server struct {
 //	POST   /v1/stores/{id}/stop              Stop
 //	PUT    /v1/stores/{id}/hold              Hold
 //	DELETE /v1/stores/{id}/hold              Release
+//	PUT    /v1/stores/{id}/pause             Pause of one store
+//	DELETE /v1/stores/{id}/pause             Resume of one store
+//	PUT    /v1/pause                         Pause of all stores
+//	DELETE /v1/pause                         Resume of all stores
+//	GET    /v1/pauses                        Pauses
 //	GET    /v1/overview                      Overview
 //	POST   /v1/missing                       MarkMissing
 //	GET    /v1/reconciliation                Reconciliation
@@ -115,6 +117,12 @@ func (s *server) routes() http.Handler {
 	r.Route("/v1", func(r chi.Router) {
 		r.Use(s.authorize)
 		s.storeRoutes(r)
+		s.pauseRoutes(r, "/stores/{id}/pause", oneStore)
+		s.pauseRoutes(r, "/pause", everyStore)
+		r.Get("/pauses", s.answer(func(r *http.Request) (any, error) {
+			pauses, err := m.Pauses(r.Context())
+			return pausesResponse{pauses}, err
+		}))
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(func(r *http.Request) (any, error) { return m.Overview(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks MissingMarks) (any, error) {
@@ -160,6 +168,32 @@ func (s *server) storeRoutes(r chi.Router) {
 	}))
 }
 
+// pauseRoutes serve the pause that scope finds in a request.
+func (s *server) pauseRoutes(r chi.Router, path string, scope func(*http.Request) (storeID string, err error)) {
+	r.Put(path, answerBody(s, func(r *http.Request, p Pause) (any, error) {
+		var err error
+		if p.StoreID, err = scope(r); err != nil {
+			return nil, err
+		}
+		return s.manager.Pause(r.Context(), p)
+	}))
+	r.Delete(path, s.answer(func(r *http.Request) (any, error) {
+		storeID, err := scope(r)
+		if err != nil {
+			return nil, err
+		}
+		return nothing{}, s.manager.Resume(r.Context(), storeID)
+	}))
+}
+
+func everyStore(*http.Request) (string, error) { return "", nil }
+
+// oneStore refuses an empty id, which may be in a path and would mean all stores.
+func oneStore(r *http.Request) (string, error) {
+	id := pathParam(r, "id")
+	return id, checkID(id)
+}
+
 func (s *server) list(r *http.Request) (any, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery) // URL.Query leaves out what it can't read: it would be the first page again
 	if err != nil {
@@ -177,99 +211,6 @@ func (s *server) list(r *http.Request) (any, error) {
 		q.Limit = n
 	}
 	return s.manager.List(r.Context(), q)
-}
-
-// changes streams what Watch tells as server-sent events, until the Watcher ends or the caller goes.
-func (s *server) changes(w http.ResponseWriter, r *http.Request) {
-	watcher, ok := s.manager.(Watcher)
-	if !ok {
-		s.fail(w, r, errNotSupported)
-		return
-	}
-	// A browser that reconnects asks for the same URL again, and tells by the header what it has had since.
-	after := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after"))
-	out := &eventStream{w: w, control: http.NewResponseController(w)}
-	ctx, cancel := context.WithCancel(r.Context())
-	var beating sync.WaitGroup
-	defer func() {
-		cancel()
-		beating.Wait()
-	}()
-	err := out.open()
-	if err == nil {
-		beating.Go(func() {
-			defer cancel()
-			out.beat(ctx, s.heartbeat)
-		})
-		err = watcher.Watch(ctx, after, out.change)
-	}
-	// Only an end that was meant may look like one: all others break the connection off.
-	if !errors.Is(err, ErrShutdown) {
-		if r.Context().Err() == nil {
-			s.log.Info("stream of changes broke off", zap.Error(err))
-		}
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// eventStream writes server-sent events. Each is on its way when the call returns.
-type eventStream struct {
-	mu      sync.Mutex
-	w       http.ResponseWriter
-	control *http.ResponseController
-}
-
-// open tells the caller at once that it is connected.
-func (e *eventStream) open() error {
-	h := e.w.Header()
-	h.Set("Content-Type", eventStreamType)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // some proxies would hold events back
-	return e.send(":\n\n")
-}
-
-func (e *eventStream) change(c Change) error {
-	name := "change"
-	if c.Lost {
-		name = "lost"
-	}
-	data, err := json.Marshal(c)
-	if err != nil {
-		return err
-	}
-	return e.send("id: " + c.ID + "\nevent: " + name + "\ndata: " + string(data) + "\n\n")
-}
-
-// beat sends comments until ctx ends or one can't be sent: a silent stream can't be told from a dead one.
-func (e *eventStream) beat(ctx context.Context, every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			if e.send(":\n\n") != nil {
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// send gives each write its own time, in place of what the server gives all of a response.
-func (e *eventStream) send(text string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.control.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(e.w, text); err != nil {
-		return err
-	}
-	if err := e.control.Flush(); err != nil {
-		return err
-	}
-	return e.control.SetWriteDeadline(time.Time{}) // or the end of the stream could come too late
 }
 
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {

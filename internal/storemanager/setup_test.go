@@ -126,11 +126,20 @@ func (b *bundle) stop(t *testing.T, owner string) StopOutcome {
 	return res.Outcome
 }
 
+// get leaves out the events: what changes nothing may leave one.
 func (b *bundle) get(t *testing.T) Store {
 	t.Helper()
 	s, err := b.Get(t.Context(), id)
 	require.NoError(t, err)
+	s.Events = nil
 	return s
+}
+
+func (b *bundle) events(t *testing.T) []StoreEvent {
+	t.Helper()
+	s, err := b.Get(t.Context(), id)
+	require.NoError(t, err)
+	return s.Events
 }
 
 func (b *bundle) hold(t *testing.T, h Hold) Store {
@@ -150,6 +159,25 @@ func (b *bundle) overview(t *testing.T) Overview {
 func (b *bundle) pin(t *testing.T, ids ...string) {
 	t.Helper()
 	require.NoError(t, b.registry.SetPins(t.Context(), ids))
+}
+
+func (b *bundle) pause(t *testing.T, p Pause) Pause {
+	t.Helper()
+	p, err := b.Pause(t.Context(), p)
+	require.NoError(t, err)
+	return p
+}
+
+func (b *bundle) resume(t *testing.T, storeID string) {
+	t.Helper()
+	require.NoError(t, b.Resume(t.Context(), storeID))
+}
+
+func (b *bundle) pauses(t *testing.T) []Pause {
+	t.Helper()
+	ps, err := b.Pauses(t.Context())
+	require.NoError(t, err)
+	return ps
 }
 
 var someHold = Hold{Reason: "under investigation", Actor: "ops@example.com"}

@@ -1,9 +1,10 @@
 // Package storemanager keeps the stores of workspaces: a durable registry of what is monitored (SQLite), the fencing
 // rules that make every change safe to repeat and to deliver late, and the HTTP form of both.
 //
-// The registry is where everything lives that must outlast a workflow: stores, tombstones, pending deletions, holds, pins,
-// first sightings of orphans, and the reports of reconcile runs. Workflows decide; the registry refuses what contradicts
-// what it already knows, inside one transaction, so that a retried or late call can do no harm.
+// The registry is where everything lives that must outlast a workflow: stores, tombstones, pending deletions, holds, pauses,
+// pins, the newest events of each store, first sightings of orphans, and the reports of reconcile runs. Workflows decide; the
+// registry refuses what contradicts what it already knows, inside one transaction, so that a retried or late call can do no
+// harm.
 package storemanager
 
 import (
@@ -64,6 +65,14 @@ type Manager interface {
 	// Overview counts; it is cheap enough for every health check and scrape.
 	Overview(ctx context.Context) (Overview, error)
 
+	// Pause makes reconciliation leave one store alone, or all of them; it replaces an earlier pause of the same scope. The
+	// same pause again keeps its Since. Events are applied all the same. The store need not be known.
+	Pause(ctx context.Context, p Pause) (Pause, error)
+	// Resume ends a pause. Without one it does nothing.
+	Resume(ctx context.Context, storeID string) error
+	// Pauses returns those in force now, that of all stores first, the others sorted by id; never nil.
+	Pauses(ctx context.Context) ([]Pause, error)
+
 	// MarkMissing keeps the first sightings of orphans across reconcile runs.
 	MarkMissing(ctx context.Context, m MissingMarks) error
 	// RecordReconcile keeps the report of a finished reconcile run. A repeat with the same RunID replaces it.
@@ -104,8 +113,25 @@ type Store struct {
 	Hold *Hold `json:"hold,omitempty"`
 	// Pinned is set by STORE_IDS.
 	Pinned bool `json:"pinned,omitempty"`
+	// Pause is nil unless reconciliation leaves this very store alone.
+	Pause *Pause `json:"pause,omitempty"`
+	// Events are the newest KeptStoreEvents, newest first; of Get alone.
+	Events []StoreEvent `json:"events,omitempty"`
+	// Failing is nil unless a Node server did not take the store when it was last asked to; of Get alone.
+	Failing *Failure `json:"failing,omitempty"`
 	// MissingSince is the start of the fetch of the first complete list that lacked the store; nil while the lists have it.
 	MissingSince *time.Time `json:"missingSince,omitempty"`
+}
+
+// Failure is why a store is not monitored where it should be. It is forgotten when the process ends.
+type Failure struct {
+	// Since is when the first attempt in a row failed, Attempts how many did.
+	Since    time.Time `json:"since"`
+	Attempts int       `json:"attempts"`
+	// LastError is one line that is safe to show.
+	LastError string `json:"lastError"`
+	// NextAttemptAt is when EnsureBatch asks for the store again at the earliest. Ensure does not wait for it.
+	NextAttemptAt time.Time `json:"nextAttemptAt"`
 }
 
 // Deletion is a pending deletion.
@@ -124,6 +150,33 @@ type Hold struct {
 	// ExpiresAt nil: until released.
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
+
+// Pause keeps reconciliation from stores. One that has expired counts as none.
+type Pause struct {
+	// StoreID "" is all stores.
+	StoreID string `json:"storeId,omitempty"`
+	Reason  string `json:"reason"`
+	Actor   string `json:"actor"`
+	// Since is set by the store manager.
+	Since time.Time `json:"since"`
+	// ExpiresAt nil: until resumed.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+}
+
+// StoreEvent is something that was asked about a store, and what came of it. One that repeats the newest is kept as one.
+type StoreEvent struct {
+	// At is when the store manager decided, by its clock; of a repeated one, the last time.
+	At time.Time `json:"at"`
+	// Kind is ensure, deletion, cancel_deletion, stop, hold, release, pause or resume.
+	Kind string `json:"kind"`
+	// Outcome is that of the answer, such as created, exists, stale, scheduled, held, stopped; done where there is but one.
+	Outcome string `json:"outcome"`
+	// Detail says who and why, where it is known.
+	Detail string `json:"detail,omitempty"`
+}
+
+// KeptStoreEvents is how many events of a store are kept.
+const KeptStoreEvents = 10
 
 // EnsureRequest asks for a store to be monitored.
 type EnsureRequest struct {
@@ -158,6 +211,10 @@ type EnsureResult struct {
 	// Connection of the store after the call; "" when it is not monitored. It does not wait for the sync backend, so a store
 	// that was just created is ConnectionConnecting.
 	Connection ConnectionState `json:"connection,omitempty"`
+	// Error is why, for EnsureFailed: one line that is safe to show. "" for all others.
+	Error string `json:"error,omitempty"`
+	// NextAttemptAt is set for EnsureFailed if the store will fail at once until then; nil: it may be asked for again now.
+	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
 }
 
 // DeletionRequest asks for a deletion to become pending.
@@ -255,6 +312,10 @@ type Overview struct {
 	TotalStopped      int64                   `json:"totalStopped"`
 	LastProvisionedAt *time.Time              `json:"lastProvisionedAt,omitempty"`
 	LastStoppedAt     *time.Time              `json:"lastStoppedAt,omitempty"`
+	// Paused is the pause of all stores; nil when none is in force.
+	Paused *Pause `json:"paused,omitempty"`
+	// PausedStores counts the pauses in force of single stores, known or not.
+	PausedStores int `json:"pausedStores"`
 	// Monitors is nil without monitors.
 	Monitors *MonitorTotals `json:"monitors,omitempty"`
 }

@@ -2,7 +2,6 @@ package storemanager
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,11 +155,11 @@ func (s *Supervisor) follow(ctx context.Context, ids ...string) {
 	s.following.Lock()
 	defer s.following.Unlock()
 	for _, id := range ids {
-		st, err := s.Registry.Get(ctx, id)
+		known, err := s.record(ctx, id)
 		switch {
-		case err == nil && st.State == StateMonitored:
+		case err == nil && known.monitored():
 			s.start(id)
-		case err == nil, errors.Is(err, ErrNotFound):
+		case err == nil:
 			s.stop(id)
 		default:
 			s.log.Error("registry not read after a change, trying again", zap.String("storeId", id), zap.Error(err))

@@ -1,0 +1,136 @@
+package storemanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	minRepairBackoff = time.Second
+	maxRepairBackoff = 15 * time.Minute
+)
+
+// failures are the stores that the server of a Node did not take when it was last asked to. The zero value is ready to use.
+type failures struct {
+	mu sync.Mutex
+	of map[string]Failure
+}
+
+// get returns nil for a store that has not failed.
+func (f *failures) get(id string) *Failure {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if failure, ok := f.of[id]; ok {
+		return &failure
+	}
+	return nil
+}
+
+func (f *failures) clear(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.of, id)
+}
+
+// clearListed forgets those of the stores that the server has after all.
+func (f *failures) clearListed(l *nodeListing) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.of, func(id string, _ Failure) bool {
+		_, ok := l.stores[id]
+		return ok
+	})
+}
+
+// add counts a failed attempt.
+func (f *failures) add(id string, err error, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of == nil {
+		f.of = map[string]Failure{}
+	}
+	failure, again := f.of[id]
+	if !again {
+		failure.Since = now
+	}
+	failure.NextAttemptAt = precise(now.Add(backoff(minRepairBackoff, maxRepairBackoff, failure.Attempts)))
+	failure.Attempts++
+	failure.LastError = shown(err)
+	f.of[id] = failure
+}
+
+// heldBack is the failure of a store that is not due for its next repair; nil for one that may be asked for.
+func (n *Node) heldBack(id string) *Failure {
+	if f := n.failures.get(id); f != nil && n.clock().Before(f.NextAttemptAt) {
+		return f
+	}
+	return nil
+}
+
+// repair is ensured for what no event asks for: errHeldBack at once for a store that is.
+func (n *Node) repair(ctx context.Context, res EnsureResult) (EnsureResult, error) {
+	if res.Connection != "" && n.heldBack(res.StoreID) != nil {
+		return EnsureResult{}, errHeldBack
+	}
+	return n.ensured(ctx, res)
+}
+
+// errHeldBack: the server is not asked, see heldBack.
+var errHeldBack = errors.New("the store failed before and is not due yet")
+
+// notRepaired is the result of a repair that failed.
+func (n *Node) notRepaired(id string, err error) EnsureResult {
+	res := EnsureResult{StoreID: id, Outcome: EnsureFailed, Error: shown(err)}
+	if f := n.heldBack(id); f != nil {
+		res.Error, res.NextAttemptAt = f.LastError, &f.NextAttemptAt
+	}
+	return res
+}
+
+// judge notes what came of an event that was told to the server.
+func (n *Node) judge(id, event string, err error) {
+	switch {
+	case err == nil:
+		n.failures.clear(id)
+	case event == nodeCreated && n.ctx.Err() == nil: // else it was broken off
+		n.failures.add(id, err, n.clock())
+	}
+}
+
+// answeredStatus is the status of an answer of the server that can't be right.
+type answeredStatus int
+
+func (s answeredStatus) Error() string {
+	return fmt.Sprintf("it answered %d %s", int(s), http.StatusText(int(s)))
+}
+
+// shown is what any caller may hear of err: nothing of addresses, and none of the server's own words.
+func shown(err error) string {
+	if status, ok := errors.AsType[answeredStatus](err); ok {
+		return fmt.Sprintf("the node server answered %d %s", int(status), http.StatusText(int(status)))
+	}
+	unreachable := errors.Is(err, errNodeUnreachable)
+	switch {
+	case errors.Is(err, errNodeSecret):
+		return "the node server refused the webhook secret"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the node server has not done it in time"
+	case unreachable:
+		return "the node server can't be reached"
+	default:
+		return "it failed, see the log of the store manager"
+	}
+}
+
+// backoff is how long to wait after the given number of failures before this one: twice as long each time, and a random part
+// of up to half of it, so that those who failed together don't come back together.
+func backoff(shortest, longest time.Duration, failures int) time.Duration {
+	window := min(shortest<<min(failures+1, 16), longest)
+	return window - rand.N(window/2+1) //nolint:gosec // it spreads attempts and guards nothing
+}
