@@ -2,10 +2,7 @@ package activities
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"slices"
+	"iter"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -13,27 +10,6 @@ import (
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-)
-
-// Guard bounds what one plan may remove.
-type Guard struct {
-	// MaxDeletePercent of the monitored stores, 0 to 100.
-	MaxDeletePercent int
-	// MaxDeletes in all.
-	MaxDeletes int
-}
-
-const (
-	// guardMinMonitored: below it a percentage means nothing.
-	guardMinMonitored = 10
-	// maxPlanned bounds the ids of each kind in a plan: both together stay under 256 KiB of history.
-	maxPlanned = 3000
-	// maxQuarantined bounds the invalid ids that are reported one by one, and maxQuarantinedLength each of them.
-	maxQuarantined       = 20
-	maxQuarantinedLength = 64
-	// pendingOverdue is how long after its DeleteAt a pending deletion is still believed to be somebody's. Then whoever
-	// waited for it is taken to be gone (a terminated workflow), and the store is an orphan like any other.
-	pendingOverdue = time.Hour
 )
 
 // CompareInput starts a round of a run.
@@ -48,6 +24,10 @@ type CompareInput struct {
 	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
 	// Confirm: a second sighting makes an orphan. Without it all stay first sightings.
 	Confirm bool `json:"confirm"`
+	// Mode "" is the worker's setting.
+	Mode Mode `json:"mode,omitempty"`
+	// ReadOnly asks for Plan.Items, and for no first sightings to be kept.
+	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
 // Plan is what one comparison of both sides found. Its lists are bounded; the counts are not.
@@ -64,8 +44,20 @@ type Plan struct {
 	Skipped            Skipped   `json:"skipped"`
 	QuarantinedCount   int       `json:"quarantinedCount"`
 	Quarantined        []string  `json:"quarantined,omitempty"`
-	Hash               string    `json:"hash,omitempty"`
-	Guard              string    `json:"guard,omitempty"`
+	// AdoptCount is how many stores get their first event; Missing names them too.
+	AdoptCount int  `json:"adoptCount,omitempty"`
+	Mode       Mode `json:"mode,omitempty"`
+	// Hash identifies all that the plan does, RemovalHash what is left of it when all has been added; "" when that is nothing.
+	Hash        string `json:"hash,omitempty"`
+	RemovalHash string `json:"removalHash,omitempty"`
+	Guard       string `json:"guard,omitempty"`
+	// Paused says who has paused all of reconciliation, and why; "" when nobody has. The plan then observes.
+	Paused string `json:"paused,omitempty"`
+	// FetchMs is how long the list took to fetch, CompareMs how long the comparison, in milliseconds.
+	FetchMs   int64 `json:"fetchMs,omitempty"`
+	CompareMs int64 `json:"compareMs,omitempty"`
+	// Items are the first 1,000 lines for people, in the order of ids, when they were asked for.
+	Items []PlanItem `json:"items,omitempty"`
 }
 
 // CompareLists fetches the authoritative list, compares it with what is monitored, and keeps first sightings. It repairs
@@ -73,166 +65,122 @@ type Plan struct {
 func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
-	c := comparison{input: in}
-	if err := c.fetch(ctx, r.AuthWorker); err != nil {
+	if in.Mode == "" {
+		in.Mode = r.Mode
+	}
+	paused, err := r.pauses(ctx)
+	if err != nil {
 		return Plan{}, wrap(err)
+	}
+	if paused.all != "" {
+		in.Mode = ModeObserve
+	}
+	began := time.Now()
+	list, err := r.AuthWorker.Sorted(ctx, func(entries int) {
+		activity.RecordHeartbeat(ctx, Progress{Phase: PhaseFetch, Done: entries})
+	})
+	if err != nil {
+		return Plan{}, wrap(err)
+	}
+	defer func() { _ = list.Close() }() // it always returns nil
+	fetched := time.Now()
+	// Before the stores: one that comes between the two counts is not taken for one that the store manager does not list.
+	known, err := r.Manager.Overview(ctx)
+	if err != nil {
+		return Plan{}, wrap(err)
+	}
+	c := comparison{input: in, list: list, planner: newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct)}
+	c.planner.registered = known.Monitored
+	c.planner.paused = func(id string) bool { return paused.stores[id] }
+	for _, id := range list.Quarantined {
+		c.planner.invalid(id)
 	}
 	if err := c.compare(ctx, r.Manager); err != nil {
 		return Plan{}, wrap(err)
 	}
-	if len(c.orphans) > 0 {
-		c.plan.Hash = hashIDs(c.orphans)
+	plan := c.planner.finish()
+	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
+	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
+	if in.ApprovedPlan != "" && in.ApprovedPlan != plan.Hash {
+		return Plan{}, planChanged(in.ApprovedPlan, plan.Hash)
 	}
-	c.plan.OrphanCount = len(c.orphans)
-	c.plan.Guard = r.Guard.verdict(c.plan, in)
-	if c.plan.Guard == "" {
-		c.plan.Orphans = c.orphans[:min(len(c.orphans), maxPlanned)]
-	} else {
-		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, c.plan.Guard, telemetry.KeyPlanHash, c.plan.Hash)
+	if plan.Guard != "" {
+		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 	}
-	return c.plan, nil
+	return plan, nil
 }
 
-// verdict is "" when the plan's removals may be carried out, else why not. It counts first sightings too: a list that lacks
-// so much is not to be believed about the little that the list before lacked as well.
-func (g Guard) verdict(p Plan, in CompareInput) string {
-	lacking := p.OrphanCount + p.FirstSightings
-	switch {
-	case p.AuthoritativeCount == 0 && p.MonitoredCount > 0:
-		return "the authoritative list is empty: nothing is removed"
-	case p.OrphanCount == 0, p.MonitoredCount < guardMinMonitored:
-		return ""
-	case in.ApprovedPlan != "" && in.ApprovedPlan == p.Hash, p.OrphanCount <= in.ApprovedOrphans:
-		return ""
-	case lacking > g.MaxDeletes:
-		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): nothing is removed before plan %s is approved",
-			lacking, g.MaxDeletes, p.Hash)
-	case lacking*100 > g.MaxDeletePercent*p.MonitoredCount:
-		return fmt.Sprintf("the list lacks %d of %d stores, more than RECONCILE_MAX_DELETE_PERCENT (%d): nothing is removed before plan %s is approved",
-			lacking, p.MonitoredCount, g.MaxDeletePercent, p.Hash)
-	}
-	return ""
+// pauses are those in force when a comparison begins.
+type pauses struct {
+	all    string // who has paused all of reconciliation, and why
+	stores map[string]bool
 }
 
-func hashIDs(sorted []string) string {
-	h := sha256.New()
-	for _, id := range sorted {
-		h.Write([]byte(id + "\n"))
+func (r *Reconcile) pauses(ctx context.Context) (pauses, error) {
+	known, err := r.Manager.Pauses(ctx)
+	p := pauses{stores: map[string]bool{}}
+	for _, one := range known {
+		if one.StoreID == "" {
+			p.all = one.Actor + ": " + one.Reason
+		}
+		p.stores[one.StoreID] = true
 	}
-	return hex.EncodeToString(h.Sum(nil))[:16]
+	return p, err
 }
 
-// comparison is a merge of the sorted authoritative ids with the store manager's sorted pages.
+// comparison is a merge of the sorted authoritative ids with the store manager's sorted pages. Neither side is kept.
 type comparison struct {
-	input  CompareInput
-	listed []string // sorted, each once
-	plan   Plan
-	// orphans are all that two lists agree on, sorted.
-	orphans []string
-	marks   storemanager.MissingMarks
+	input   CompareInput
+	list    *authclient.Listing
+	planner *planner
 }
 
-// fetch collects the valid ids. Those that can be no store's are set aside.
-func (c *comparison) fetch(ctx context.Context, l Lister) error {
-	quarantined := map[string]bool{}
-	entries := 0
-	summary, err := l.List(ctx, func(w authclient.Workspace) error {
-		if entries++; entries%1000 == 0 {
-			activity.RecordHeartbeat(ctx)
-		}
-		if storemanager.ValidID(w.InstanceID) {
-			c.listed = append(c.listed, w.InstanceID)
-			return nil
-		}
-		if !quarantined[w.InstanceID] {
-			quarantined[w.InstanceID] = true
-			if len(c.plan.Quarantined) < maxQuarantined {
-				c.plan.Quarantined = append(c.plan.Quarantined, w.InstanceID[:min(len(w.InstanceID), maxQuarantinedLength)])
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	slices.Sort(c.listed)
-	c.listed = slices.Compact(c.listed) // a shared workspace is listed once per member
-	c.plan.ListAt = summary.FetchStartedAt
-	c.plan.AuthoritativeCount = len(c.listed)
-	c.plan.QuarantinedCount = len(quarantined)
-	c.marks.ListAt = summary.FetchStartedAt
-	return nil
-}
-
-// compare walks both sides in the order of ids. An empty list marks nothing: it is no sighting.
+// compare walks both sides in the order of ids.
 func (c *comparison) compare(ctx context.Context, m ReconcileKeeper) error {
-	next := 0
-	for cursor, more := "", true; more; {
-		page, err := m.List(ctx, storemanager.ListRequest{Cursor: cursor, Limit: storemanager.MaxBatch})
-		if err != nil {
-			return err
+	next, stop := iter.Pull2(c.list.All())
+	defer stop()
+	listed, err, more := next()
+	for cursor, pages := "", true; pages; {
+		page, listErr := m.List(ctx, storemanager.ListRequest{Cursor: cursor, Limit: storemanager.MaxBatch})
+		if listErr != nil {
+			return listErr
 		}
-		for _, s := range page.Stores {
-			for next < len(c.listed) && c.listed[next] < s.ID {
-				c.missing(c.listed[next])
-				next++
+		for i := range page.Stores {
+			s := &page.Stores[i]
+			for ; more && err == nil && listed < s.ID; listed, err, more = next() {
+				c.planner.listed(listed)
 			}
-			c.plan.MonitoredCount++
-			if next < len(c.listed) && c.listed[next] == s.ID {
-				next++
-				if s.MissingSince != nil {
-					c.marks.Listed = append(c.marks.Listed, s.ID)
-				}
-			} else if len(c.listed) > 0 {
-				c.unlisted(s)
+			switch {
+			case err != nil:
+				return err
+			case more && listed == s.ID:
+				c.planner.both(s)
+				listed, err, more = next()
+			default:
+				c.planner.monitored(s)
 			}
 		}
 		if err := c.flushMarks(ctx, m); err != nil {
 			return err
 		}
-		activity.RecordHeartbeat(ctx)
-		cursor, more = page.NextCursor, page.NextCursor != ""
+		activity.RecordHeartbeat(ctx, Progress{Phase: PhaseCompare, Done: c.planner.plan.MonitoredCount, Total: c.list.Distinct})
+		cursor, pages = page.NextCursor, page.NextCursor != ""
 	}
-	for ; next < len(c.listed); next++ {
-		c.missing(c.listed[next])
+	for ; more && err == nil; listed, err, more = next() {
+		c.planner.listed(listed)
 	}
-	return nil
-}
-
-func (c *comparison) missing(id string) {
-	c.plan.MissingCount++
-	if len(c.plan.Missing) < maxPlanned {
-		c.plan.Missing = append(c.plan.Missing, id)
-	}
-}
-
-// unlisted decides what a monitored store is that the list lacks.
-func (c *comparison) unlisted(s storemanager.Store) {
-	young := func(t *time.Time) bool { return t != nil && !t.Before(c.plan.ListAt) }
-	switch {
-	case young(s.LastEnsuredAt), young(&s.EventAt):
-		c.plan.Skipped.TooYoung++
-	case s.Hold != nil:
-		c.plan.Skipped.Held++
-	case s.Pinned:
-		c.plan.Skipped.Pinned++
-	case s.Deletion != nil && c.plan.ListAt.Before(s.Deletion.DeleteAt.Add(pendingOverdue)):
-		c.plan.Skipped.Pending++
-	case c.input.Confirm && s.MissingSince != nil && s.MissingSince.Before(c.input.RunStartedAt):
-		c.orphans = append(c.orphans, s.ID)
-	default:
-		c.plan.FirstSightings++
-		if s.MissingSince == nil {
-			c.marks.Missing = append(c.marks.Missing, s.ID)
-		}
-	}
+	return err
 }
 
 func (c *comparison) flushMarks(ctx context.Context, m ReconcileKeeper) error {
-	if len(c.marks.Missing)+len(c.marks.Listed) == 0 {
+	marks := &c.planner.marks
+	if len(marks.Missing)+len(marks.Listed) == 0 {
 		return nil
 	}
-	err := m.MarkMissing(ctx, c.marks)
-	c.marks.Missing, c.marks.Listed = nil, nil
+	var err error
+	if !c.input.ReadOnly {
+		err = m.MarkMissing(ctx, *marks)
+	}
+	marks.Missing, marks.Listed = nil, nil
 	return err
 }

@@ -1,7 +1,9 @@
 package activities
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -18,6 +20,8 @@ const (
 	ErrTypeNotFound = "NotFound"
 	// ErrTypeUnauthorized: a token was refused. Retried, for an operator can mend it while the event waits.
 	ErrTypeUnauthorized = "Unauthorized"
+	// ErrTypePlanChanged: the plan to be carried out is no longer the one that was approved.
+	ErrTypePlanChanged = "PlanChanged"
 	// ErrTypeUnavailable: everything else; retried.
 	ErrTypeUnavailable = "Unavailable"
 )
@@ -44,6 +48,12 @@ func wrap(err error) error {
 		return retryAfter(err, ErrTypeUnavailable, status.RetryAfter)
 	}
 	return temporal.NewApplicationErrorWithCause(err.Error(), ErrTypeUnavailable, err)
+}
+
+// planChanged is final: what is to be done now must be approved anew.
+func planChanged(approved, found string) error {
+	return temporal.NewNonRetryableApplicationError(
+		fmt.Sprintf("plan %s was approved, and the plan is now %s: nothing was done", approved, cmp.Or(found, "empty")), ErrTypePlanChanged, nil)
 }
 
 func retryAfter(err error, errType string, delay time.Duration) error {

@@ -4,24 +4,28 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
 
-// Lister streams the authoritative list.
+// Lister fetches the complete authoritative list.
 type Lister interface {
-	List(ctx context.Context, yield func(authclient.Workspace) error) (authclient.ListSummary, error)
+	Sorted(ctx context.Context, progress func(entries int)) (*authclient.Listing, error)
 }
 
 // ReconcileKeeper is what reconciliation asks of the store manager.
 type ReconcileKeeper interface {
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
+	Overview(ctx context.Context) (storemanager.Overview, error)
+	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	MarkMissing(ctx context.Context, m storemanager.MissingMarks) error
 	EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error)
 	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
@@ -39,7 +43,11 @@ type Reconcile struct {
 	Manager    ReconcileKeeper
 	Deletions  DeletionRequester
 	Guard      Guard
-	Metrics    *telemetry.Metrics
+	// Mode of runs that ask for none; "" is ModeFull.
+	Mode Mode
+	// MaxRate is how many stores a second are ensured at the most; 0 is no limit.
+	MaxRate int
+	Metrics *telemetry.Metrics
 }
 
 // reconcilePhase implements telemetry.Phaser for what it is embedded in.
@@ -80,11 +88,40 @@ type ReconcileReport struct {
 	// QuarantinedCount and Quarantined (at most 20 of them) are listed ids that can be no store's.
 	QuarantinedCount int      `json:"quarantinedCount"`
 	Quarantined      []string `json:"quarantined,omitempty"`
-	// PlanHash identifies the removals of the first round; "" when there were none. It is what an approval names.
+	// Mode and Paused are those of the Plan: a run that observes has repaired nothing.
+	Mode   Mode   `json:"mode,omitempty"`
+	Paused string `json:"paused,omitempty"`
+	// Adopted counts stores that had been monitored before anybody told us of them.
+	Adopted int `json:"adopted,omitempty"`
+	// Failing are up to 20 stores that could not be added.
+	Failing []FailingStore `json:"failing,omitempty"`
+	// Phases say how long the parts of the run took, all rounds together.
+	Phases Phases `json:"phases"`
+	// PlanHash identifies what the first round was to do; once the guard has tripped, what is left of it when all has been
+	// added: that is what an approval names. "" when there was nothing.
 	PlanHash string `json:"planHash,omitempty"`
 	// Guard is "" when the plan passed, else why nothing was removed.
 	Guard string `json:"guard,omitempty"`
 }
+
+// Phases are durations in milliseconds.
+type Phases struct {
+	FetchMs   int64 `json:"fetchMs"`
+	CompareMs int64 `json:"compareMs"`
+	EnsureMs  int64 `json:"ensureMs"`
+	RemoveMs  int64 `json:"removeMs"`
+}
+
+// FailingStore is a store that the store manager could not ensure.
+type FailingStore struct {
+	StoreID string `json:"storeId"`
+	Error   string `json:"error,omitempty"`
+	// NextAttemptAt is when the store manager tries it again; nil: with the next run.
+	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
+}
+
+// maxFailing bounds ReconcileReport.Failing.
+const maxFailing = 20
 
 // Skipped counts, by reason, stores that the authoritative list lacks and that are no orphans.
 type Skipped struct {
@@ -93,6 +130,7 @@ type Skipped struct {
 	Pending int `json:"pending"`
 	// TooYoung stores came after the list had been asked for.
 	TooYoung int `json:"tooYoung"`
+	Paused   int `json:"paused,omitempty"`
 }
 
 // ensureBatch is how many stores are ensured in one call: a fraction of a second of the store manager's one writer, so
@@ -110,76 +148,106 @@ type EnsureMissingInput struct {
 
 // EnsureMissingResult counts what was repaired. Stale ones were deleted after the list had been asked for.
 type EnsureMissingResult struct {
-	Added  int `json:"added"`
-	Stale  int `json:"stale"`
-	Failed int `json:"failed"`
+	Added int `json:"added"`
+	// Adopted stores were monitored already.
+	Adopted int `json:"adopted,omitempty"`
+	Stale   int `json:"stale"`
+	Failed  int `json:"failed"`
+	// Failing are the first 20 of Failed.
+	Failing []FailingStore `json:"failing,omitempty"`
 }
 
-type ensureProgress struct {
-	Next   int
-	Result EnsureMissingResult
+// Progress is what the activities of a run tell while they run (their heartbeat), and what a retry goes on from.
+type Progress struct {
+	// Phase is one of the Phase constants.
+	Phase string `json:"phase"`
+	// Done counts entries of the list, or stores; Total is 0 where it is not known.
+	Done  int `json:"done"`
+	Total int `json:"total,omitempty"`
+	// Ensured is what PhaseEnsure has done so far.
+	Ensured EnsureMissingResult `json:"ensured,omitzero"`
 }
 
-// EnsureMissing ensures the stores in batches. A retry goes on where the attempt before had got to.
+// The phases of a run.
+const (
+	PhaseFetch   = "fetch"
+	PhaseCompare = "compare"
+	PhaseEnsure  = "ensure"
+	PhaseRemove  = "remove"
+)
+
+// EnsureMissing ensures the stores in batches, no faster than MaxRate. A retry goes on where the attempt before had got to.
 func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (EnsureMissingResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
-	var p ensureProgress
+	p := Progress{Phase: PhaseEnsure, Total: len(in.IDs)}
 	if activity.HasHeartbeatDetails(ctx) {
-		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil {
-			p = ensureProgress{} // ensuring twice does no harm
+		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != PhaseEnsure {
+			p = Progress{Phase: PhaseEnsure, Total: len(in.IDs)} // ensuring twice does no harm
 		}
 	}
-	for p.Next < len(in.IDs) {
-		batch := in.IDs[p.Next:min(p.Next+ensureBatch, len(in.IDs))]
-		result, err := r.ensure(ctx, in, batch, p)
-		if err != nil {
+	size, pace := ensureBatch, rate.NewLimiter(rate.Inf, 0)
+	if r.MaxRate > 0 {
+		size = min(size, r.MaxRate)
+		pace = rate.NewLimiter(rate.Limit(r.MaxRate), size)
+	}
+	for p.Done < len(in.IDs) {
+		batch := in.IDs[p.Done:min(p.Done+size, len(in.IDs))]
+		if err := pace.WaitN(ctx, len(batch)); err != nil {
 			return EnsureMissingResult{}, wrap(err)
 		}
-		p.Result.Added += result.Added
-		p.Result.Stale += result.Stale
-		p.Result.Failed += result.Failed
-		p.Next += len(batch)
+		if err := r.ensure(ctx, in, batch, &p); err != nil {
+			return EnsureMissingResult{}, wrap(err)
+		}
+		p.Done += len(batch)
 		activity.RecordHeartbeat(ctx, p)
 	}
-	return p.Result, nil
+	return p.Ensured, nil
 }
 
 // ensure ensures the stores of one batch. A store manager that is slow does a part at a time: those that it says to ask for again
 // are asked for again, as long as others get done.
-func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []string, p ensureProgress) (EnsureMissingResult, error) {
-	var done EnsureMissingResult
+func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []string, p *Progress) error {
+	done := &p.Ensured
 	for len(ids) > 0 {
 		requests := make([]storemanager.EnsureRequest, len(ids))
 		for i, id := range ids {
-			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: "reconcile/" + in.RunID}
+			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: reconcileRequest + in.RunID}
 		}
 		results, err := r.Manager.EnsureBatch(ctx, requests)
 		if err != nil {
-			return done, err
+			return err
 		}
 		var again []string
+		var failing []FailingStore
 		for i, res := range results {
 			switch res.Outcome {
-			case storemanager.EnsureCreated, storemanager.EnsureExists:
+			case storemanager.EnsureCreated:
 				done.Added++
+			case storemanager.EnsureExists:
+				done.Adopted++
 			case storemanager.EnsureStale:
 				done.Stale++
 			case storemanager.EnsureInvalid:
 				done.Failed++
 			case storemanager.EnsureFailed:
 				again = append(again, ids[i])
+				failing = append(failing, FailingStore{ids[i], res.Error, res.NextAttemptAt})
 			}
 		}
 		if len(again) == len(ids) {
 			done.Failed += len(again)
-			return done, nil
+			done.Failing = append(done.Failing, failing[:min(len(failing), maxFailing-len(done.Failing))]...)
+			return nil
 		}
 		ids = again
-		activity.RecordHeartbeat(ctx, p)
+		activity.RecordHeartbeat(ctx, *p)
 	}
-	return done, nil
+	return nil
 }
+
+// reconcileRequest begins the request ids of ensures that no event asked for.
+const reconcileRequest = "reconcile/"
 
 // RequestDeletionsInput names confirmed orphans.
 type RequestDeletionsInput struct {
@@ -204,6 +272,7 @@ func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInp
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	failed := make([]bool, len(in.IDs))
+	var done atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(requestParallelism)
 	for i, id := range in.IDs {
@@ -215,7 +284,7 @@ func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInp
 				failed[i] = true
 				activity.GetLogger(ctx).Warn("deletion of an orphan not requested", telemetry.KeyStoreID, id, telemetry.KeyError, err)
 			}
-			activity.RecordHeartbeat(ctx)
+			activity.RecordHeartbeat(ctx, Progress{Phase: PhaseRemove, Done: int(done.Add(1)), Total: len(in.IDs)})
 			return nil
 		})
 	}

@@ -2,8 +2,11 @@ package activities_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -18,20 +21,37 @@ import (
 	"storekeeper/internal/telemetry"
 )
 
-// fakeLister lists what it is told, in random order like the real one.
-type fakeLister struct {
-	ids []string
-	at  time.Time
-	err error
+// authWorker serves a list, in random order like the real one, to the real client.
+type authWorker struct {
+	*authclient.Client
+	ids     []string
+	at      time.Time
+	damaged bool
 }
 
-func (f *fakeLister) List(_ context.Context, yield func(authclient.Workspace) error) (authclient.ListSummary, error) {
-	for _, i := range rand.Perm(len(f.ids)) {
-		if err := yield(authclient.Workspace{InstanceID: f.ids[i]}); err != nil {
-			return authclient.ListSummary{}, err
+func startAuthWorker(t *testing.T) *authWorker {
+	t.Helper()
+	a := &authWorker{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		var list struct {
+			Workspaces []map[string]string `json:"workspaces"`
+			Metadata   map[string]int      `json:"metadata"`
 		}
-	}
-	return authclient.ListSummary{FetchStartedAt: f.at, Entries: len(f.ids)}, f.err
+		list.Workspaces = []map[string]string{}
+		for _, i := range rand.Perm(len(a.ids)) {
+			list.Workspaces = append(list.Workspaces, map[string]string{"instanceId": a.ids[i]})
+		}
+		list.Metadata = map[string]int{"totalWorkspaces": len(a.ids)}
+		if a.damaged {
+			list.Metadata["totalWorkspaces"]++
+		}
+		_ = json.NewEncoder(w).Encode(list)
+	}))
+	t.Cleanup(server.Close)
+	var err error
+	a.Client, err = authclient.New(authclient.Options{BaseURL: server.URL, Token: "token", Now: func() time.Time { return a.at }})
+	require.NoError(t, err)
+	return a
 }
 
 // fakeRequester notes which deletions were requested.
@@ -55,7 +75,7 @@ type bundle struct {
 	t        *testing.T
 	env      *testsuite.TestActivityEnvironment
 	now      time.Time
-	lister   *fakeLister
+	lister   *authWorker
 	registry *storemanager.Registry
 	deletion *fakeRequester
 	act      *activities.Reconcile
@@ -63,7 +83,7 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), lister: &fakeLister{}, deletion: &fakeRequester{}}
+	b := &bundle{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), lister: startAuthWorker(t), deletion: &fakeRequester{}}
 	registry, err := storemanager.Open(t.Context(), storemanager.Options{Now: func() time.Time { return b.now }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
@@ -305,10 +325,13 @@ func TestATrippedGuardIsReleasedByTheHashOfThatVeryPlan(t *testing.T) {
 	tripped := b.compare(ids(5, 21), "")
 	require.NotEmpty(t, tripped.Guard)
 	require.Equal(t, ids(20, 21), tripped.Missing, "it still adds")
-	require.NotEmpty(t, b.compare(ids(5, 21), "another").Guard)
+	_, err := b.tryCompare(ids(5, 21), "another")
+	require.ErrorContains(t, err, "plan another was approved, and the plan is now "+tripped.Hash+": nothing was done")
+	_, err = b.tryCompare(ids(5, 21), tripped.RemovalHash)
+	require.ErrorContains(t, err, "nothing was done", "it would add, too")
 
-	other := b.compare(ids(6, 21), tripped.Hash)
-	require.NotEqual(t, tripped.Hash, b.compare(ids(6, 21), "").Hash)
+	b.monitored(ids(20, 21)) // as the run has done
+	other := b.compare(ids(6, 21), tripped.RemovalHash)
 	require.Empty(t, other.Guard, "the first sighting is not part of the approved plan")
 	require.Equal(t, ids(0, 5), other.Orphans)
 }
@@ -326,10 +349,10 @@ func TestAFailedListMarksNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored(ids(0, 20))
-	b.lister.err = authclient.ErrDamaged
+	b.lister.damaged = true
 	_, err := b.tryCompare(ids(0, 10), "")
 	require.ErrorContains(t, err, "damaged")
-	b.lister.err = nil
+	b.lister.damaged = false
 	require.Zero(t, b.compare(ids(0, 20), "").FirstSightings)
 	require.Equal(t, 1, b.compare(ids(1, 20), "").FirstSightings, "the failed list was no sighting")
 }
@@ -385,7 +408,7 @@ func TestASlowStoreManagerIsAskedAgainAsLongAsItGetsOn(t *testing.T) {
 	require.NoError(t, err)
 	var res activities.EnsureMissingResult
 	require.NoError(t, v.Get(&res))
-	require.Equal(t, activities.EnsureMissingResult{Added: 249, Failed: 1}, res)
+	require.Equal(t, activities.EnsureMissingResult{Added: 249, Failed: 1, Failing: []activities.FailingStore{{StoreID: ids(7, 8)[0]}}}, res)
 }
 
 func TestOneOrphanThatFailsStopsNoneOfTheOthers(t *testing.T) {

@@ -16,6 +16,7 @@ const TaskQueue = "workspace-orchestration"
 const (
 	TypeWorkspaceLifecycle  = "WorkspaceLifecycle"
 	TypeReconcileWorkspaces = "ReconcileWorkspaces"
+	TypePlanReconcile       = "PlanReconcile"
 	TypeScheduledReconcile  = "ScheduledReconcile"
 )
 
@@ -23,6 +24,8 @@ const (
 const (
 	// ReconcileID is the one id of every reconcile run, so that at most one exists whoever asked for it.
 	ReconcileID = "reconcile"
+	// PlanReconcileID begins the ids of plans, which change nothing and of which many may be made at once.
+	PlanReconcileID = "reconcile-plan/"
 	// ScheduledReconcileID is the id of the schedule's own thin workflow; the schedule appends the time.
 	ScheduledReconcileID = "scheduled-reconcile"
 	// ReconcileScheduleID is the id of the Temporal Schedule.
@@ -41,6 +44,8 @@ const (
 	CancelDeletion = "cancel-deletion"
 	// QueryStatus is the query that answers a LifecycleStatus.
 	QueryStatus = "status"
+	// QueryReport is the query that answers the ReconcileReport of a run as far as it has got.
+	QueryReport = "report"
 )
 
 // Search attributes of a WorkspaceLifecycle. They are set only while a deletion is pending: a creation needs none.
@@ -202,6 +207,8 @@ type ReconcileInput struct {
 	Trigger string `json:"trigger"`
 	// ApprovedPlan is the hash of a plan whose removals an operator has approved; "" approves none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
+	// Mode "" is the worker's setting.
+	Mode ReconcileMode `json:"mode,omitempty"`
 	// Confirm: orphans may be confirmed by this run. The runs that the edge asks for at its start only add and take note, for
 	// several edges may start within seconds.
 	Confirm bool `json:"confirm"`
@@ -210,6 +217,28 @@ type ReconcileInput struct {
 	// Carried is nil but after continue-as-new.
 	Carried *ReconcileReport `json:"carried,omitempty"`
 }
+
+// ReconcileMode says what a run may do.
+type ReconcileMode = activities.Mode
+
+// The modes.
+const (
+	ModeFull       = activities.ModeFull
+	ModeCreateOnly = activities.ModeCreateOnly
+	ModeObserve    = activities.ModeObserve
+)
+
+// Plan is the result of PlanReconcile.
+type Plan = activities.Plan
+
+// ReconcileProgress is what the activity under way in a run tells in its heartbeat.
+type ReconcileProgress = activities.Progress
+
+// ErrTypePlanChanged is the type of the error of a run whose approved plan is no longer the plan.
+const ErrTypePlanChanged = activities.ErrTypePlanChanged
+
+// PriorityRepair is the priority of repair work. Events have Temporal's default, 3; a lower number comes first.
+const PriorityRepair = 5
 
 // ReconcileReport is the result of a reconcile run.
 type ReconcileReport = activities.ReconcileReport

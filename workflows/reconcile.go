@@ -21,6 +21,9 @@ func ReconcileWorkspaces(ctx workflow.Context, in ReconcileInput) (ReconcileRepo
 	if in.Carried != nil {
 		r.report = *in.Carried
 	}
+	if err := workflow.SetQueryHandler(ctx, QueryReport, func() (ReconcileReport, error) { return r.report, nil }); err != nil {
+		return ReconcileReport{}, err
+	}
 	err := r.run(ctx)
 	if workflow.IsContinueAsNewError(err) {
 		return ReconcileReport{}, err
@@ -51,12 +54,19 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	plan, err := compareLists(ctx, activities.CompareInput{
 		RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan, ApprovedOrphans: r.in.ApprovedOrphans, Confirm: r.in.Confirm,
+		Mode: r.in.Mode,
 	})
 	if err != nil {
 		return false, err
 	}
 	r.take(plan)
+	if r.in.ApprovedPlan != "" {
+		// It is the approved plan, or there would be an error. The next round finds the rest of it under another hash, and may
+		// find some of this round's removals again: a requested deletion takes a moment to become pending.
+		r.in.ApprovedPlan, r.in.ApprovedOrphans = "", plan.OrphanCount
+	}
 	progress := 0
+	began := workflow.Now(ctx)
 	if len(plan.Missing) > 0 {
 		res, err := ensureMissing(ctx, activities.EnsureMissingInput{
 			IDs: plan.Missing, ListAt: plan.ListAt, RunID: workflow.GetInfo(ctx).FirstRunID,
@@ -64,27 +74,27 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		r.report.Phases.EnsureMs += workflow.Now(ctx).Sub(began).Milliseconds()
 		r.report.Added += res.Added
+		r.report.Adopted += res.Adopted
+		r.report.Failing = res.Failing
 		r.report.FailedAdds += res.Failed
 		r.report.Stale += res.Stale
 		r.report.MonitoredCount += res.Added
-		progress += res.Added
+		progress += res.Added + res.Adopted
 	}
+	began = workflow.Now(ctx)
 	if len(plan.Orphans) > 0 {
 		res, err := requestDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.Orphans, ListAt: plan.ListAt})
 		if err != nil {
 			return false, err
 		}
+		r.report.Phases.RemoveMs += workflow.Now(ctx).Sub(began).Milliseconds()
 		r.report.Removed += res.Requested
 		r.report.FailedRemovals += res.Failed
 		progress += res.Requested
-		if r.in.ApprovedPlan == plan.Hash {
-			// The next round finds the rest of this very plan under another hash, and may find some of this round's again: a
-			// requested deletion takes a moment to become pending.
-			r.in.ApprovedOrphans = plan.OrphanCount
-		}
 	}
-	left := plan.MissingCount > len(plan.Missing) || plan.Guard == "" && plan.OrphanCount > len(plan.Orphans)
+	left := plan.MissingCount+plan.AdoptCount > len(plan.Missing) || plan.Guard == "" && plan.OrphanCount > len(plan.Orphans)
 	return left && progress > 0 && r.report.Rounds < maxRounds, nil
 }
 
@@ -95,15 +105,20 @@ func (r *reconcileRun) take(plan activities.Plan) {
 	rep.AuthoritativeCount, rep.MonitoredCount = plan.AuthoritativeCount, plan.MonitoredCount
 	rep.QuarantinedCount, rep.Quarantined = plan.QuarantinedCount, plan.Quarantined
 	rep.Skipped = plan.Skipped
+	rep.Mode, rep.Paused = plan.Mode, plan.Paused
+	rep.Phases.FetchMs += plan.FetchMs
+	rep.Phases.CompareMs += plan.CompareMs
+	if rep.Guard == "" && plan.Guard != "" {
+		rep.PlanHash, rep.Guard = plan.RemovalHash, plan.Guard
+	}
 	if rep.Rounds > 1 {
-		if rep.Guard == "" && plan.Guard != "" {
-			rep.PlanHash, rep.Guard = plan.Hash, plan.Guard
-		}
 		return
 	}
 	rep.Missing, rep.Orphaned, rep.FirstSightings = plan.MissingCount, plan.OrphanCount, plan.FirstSightings
 	rep.DriftCount = plan.MissingCount + plan.OrphanCount + plan.FirstSightings
-	rep.PlanHash, rep.Guard = plan.Hash, plan.Guard
+	if plan.Guard == "" {
+		rep.PlanHash = plan.Hash
+	}
 }
 
 // record keeps the report, that of a cancelled run too. A run whose record can't be kept has done its work all the same.
@@ -132,6 +147,11 @@ func safeMessage(err error) string {
 		return "timed out"
 	}
 	return "failed; the Temporal Web UI shows the run"
+}
+
+// PlanReconcile says what a reconcile run would do now, and changes nothing, first sightings included.
+func PlanReconcile(ctx workflow.Context) (Plan, error) {
+	return compareLists(ctx, activities.CompareInput{RunStartedAt: workflow.Now(ctx), Confirm: true, ReadOnly: true})
 }
 
 // ScheduledReconcile is what the Schedule starts: it runs ReconcileWorkspaces under its one id. When a run is under way
@@ -167,7 +187,9 @@ var compareOptions = workflow.ActivityOptions{
 	Summary:             "compare the lists",
 }
 
+// Repair gives way to events wherever both wait for a worker.
 var repairOptions = workflow.ActivityOptions{
+	Priority:            temporal.Priority{PriorityKey: PriorityRepair},
 	StartToCloseTimeout: 15 * time.Minute,
 	HeartbeatTimeout:    time.Minute,
 	RetryPolicy:         reconcileRetry,

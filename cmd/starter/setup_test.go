@@ -215,14 +215,13 @@ func (f *fakeAuthWorker) Absent(_ context.Context, id string) (authclient.Absenc
 	return authclient.Absence{Absent: !f.listed[id], ListEntries: len(f.listed), FetchedAt: time.Now()}, nil
 }
 
-// List implements activities.Lister.
-func (f *fakeAuthWorker) List(ctx context.Context, yield func(authclient.Workspace) error) (authclient.ListSummary, error) {
-	summary := authclient.ListSummary{FetchStartedAt: time.Now().UTC()}
+// Sorted implements activities.Lister: the real client asks a server of its own.
+func (f *fakeAuthWorker) Sorted(ctx context.Context, progress func(int)) (*authclient.Listing, error) {
 	f.mu.Lock()
-	gate, ids := f.gate, []string{}
+	gate, workspaces := f.gate, []map[string]string{}
 	for id, listed := range f.listed {
 		if listed {
-			ids = append(ids, id)
+			workspaces = append(workspaces, map[string]string{"instanceId": id})
 		}
 	}
 	f.mu.Unlock()
@@ -230,14 +229,16 @@ func (f *fakeAuthWorker) List(ctx context.Context, yield func(authclient.Workspa
 		select {
 		case <-gate:
 		case <-ctx.Done():
-			return authclient.ListSummary{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
-	for _, id := range ids {
-		if err := yield(authclient.Workspace{InstanceID: id}); err != nil {
-			return authclient.ListSummary{}, err
-		}
-		summary.Entries++
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"workspaces": workspaces})
+	}))
+	defer server.Close()
+	c, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: "token"})
+	if err != nil {
+		return nil, err
 	}
-	return summary, nil
+	return c.Sorted(ctx, progress)
 }

@@ -40,11 +40,14 @@ type Config struct {
 	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"2s" min:"0s" accepts:"a duration such as 2s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202."`
 	DeletionGracePeriod time.Duration `env:"DELETION_GRACE_PERIOD" envDefault:"24h" min:"0s" accepts:"a duration such as 24h, at least 0s (0s deletes at once)" doc:"How long a deleted workspace's store is kept. The worker's value counts."`
 
-	ReconcileEnabled     bool         `env:"WORKSPACE_RECONCILE_ENABLED" envDefault:"true" accepts:"true or false" doc:"false pauses the schedule and refuses POST /admin/reconcile."`
-	ReconcileInterval    Milliseconds `env:"WORKSPACE_RECONCILE_INTERVAL_MS" envDefault:"300000" min:"1s" accepts:"whole milliseconds, at least 1000" doc:"How often the authoritative list is compared with what is monitored."`
-	ManualReconcileLimit Milliseconds `env:"MANUAL_RECONCILE_MIN_INTERVAL_MS" envDefault:"60000" min:"0s" accepts:"whole milliseconds, at least 0 (0: no limit)" doc:"How soon after a successful manual run POST /admin/reconcile is taken again."`
-	MaxDeletePercent     Percent      `env:"RECONCILE_MAX_DELETE_PERCENT" envDefault:"10" accepts:"0 to 100" doc:"A plan that removes a larger part of at least 10 monitored stores waits for approval."`
-	MaxDeletes           Count        `env:"RECONCILE_MAX_DELETES" envDefault:"50" accepts:"a whole number, at least 0" doc:"A plan that removes more stores waits for approval."`
+	ReconcileEnabled     bool          `env:"WORKSPACE_RECONCILE_ENABLED" envDefault:"true" accepts:"true or false" doc:"false pauses the schedule and refuses POST /admin/reconcile."`
+	ReconcileInterval    Milliseconds  `env:"WORKSPACE_RECONCILE_INTERVAL_MS" envDefault:"300000" min:"1s" accepts:"whole milliseconds, at least 1000" doc:"How often the authoritative list is compared with what is monitored."`
+	ManualReconcileLimit Milliseconds  `env:"MANUAL_RECONCILE_MIN_INTERVAL_MS" envDefault:"60000" min:"0s" accepts:"whole milliseconds, at least 0 (0: no limit)" doc:"How soon after a successful manual run POST /admin/reconcile is taken again."`
+	ReconcileMode        string        `env:"RECONCILE_MODE" envDefault:"full" accepts:"full, create-only or observe" oneof:"full,create-only,observe" doc:"What reconciliation may do: add and remove, add, or only count. The worker's value counts."`
+	ReconcileMaxRate     Count         `env:"RECONCILE_MAX_RATE" envDefault:"500" accepts:"a whole number, at least 0 (0: no limit)" doc:"How many missing stores a second reconciliation adds at the most."`
+	AuthListMaxAge       time.Duration `env:"AUTH_LIST_MAX_AGE" envDefault:"20s" min:"1s" accepts:"a duration such as 20s, at least 1s" doc:"How often at the most the Auth Worker is asked for its list because grace periods have ended: those that end meanwhile share the next one."`
+	MaxDeletePercent     Percent       `env:"RECONCILE_MAX_DELETE_PERCENT" envDefault:"10" accepts:"0 to 100" doc:"A plan that removes a larger part of at least 10 monitored stores waits for approval."`
+	MaxDeletes           Count         `env:"RECONCILE_MAX_DELETES" envDefault:"50" accepts:"a whole number, at least 0" doc:"A plan that removes more stores waits for approval."`
 
 	SentryDSN         Secret `env:"SENTRY_DSN" accepts:"a DSN" doc:"Where failures are reported. Empty means nowhere."`
 	SentryEnvironment string `env:"SENTRY_ENVIRONMENT" envDefault:"production" accepts:"a name" doc:"The environment that Sentry shows."`

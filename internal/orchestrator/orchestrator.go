@@ -107,15 +107,20 @@ func eventError(err error) error {
 func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, durableTimeout)
 	defer cancel()
+	options := lifecycleOptions(ev.InstanceID)
+	if ev.Source == workflows.SourceReconcile {
+		options.Priority.PriorityKey = workflows.PriorityRepair
+	}
 	_, err := c.temporal.SignalWithStartWorkflow(ctx, workflows.LifecycleID(ev.InstanceID), workflows.ApplyEvent, ev,
-		lifecycleOptions(ev.InstanceID), workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID})
+		options, workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
 }
 
-// RequestDeletion makes the deletion of an orphan durable: at is when it was known to be gone.
+// RequestDeletion makes the deletion of an orphan durable: at is when it was known to be gone. The lifecycle gives way to
+// those of events.
 func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time.Time) error {
 	return c.Signal(ctx, workflows.Event{
 		DeliveryID: "reconcile/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceDeleted,

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"storekeeper/workflows"
@@ -53,6 +55,36 @@ func (c *Client) RequestReconcile(ctx context.Context, in workflows.ReconcileInp
 		case <-time.After(50 * time.Millisecond): // its end may show here before a new run may start
 		}
 	}
+}
+
+// PlanReconcile waits for what a run would do now. It changes nothing, and runs beside a run under way.
+func (c *Client) PlanReconcile(ctx context.Context) (workflows.Plan, error) {
+	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: workflows.PlanReconcileID + uuid.NewString(), TaskQueue: workflows.TaskQueue,
+	}, workflows.TypePlanReconcile)
+	if err != nil {
+		return workflows.Plan{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	var plan workflows.Plan
+	err = run.Get(ctx, &plan)
+	return plan, err
+}
+
+// ReconcileProgress is what the activity under way in a run tells; nil without an error when none does. ErrUnavailable if
+// Temporal can't be asked.
+func (c *Client) ReconcileProgress(ctx context.Context, run ReconcileRun) (*workflows.ReconcileProgress, error) {
+	desc, err := c.temporal.DescribeWorkflowExecution(ctx, run.run.GetID(), "")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	for _, a := range desc.GetPendingActivities() {
+		var p workflows.ReconcileProgress
+		details := a.GetHeartbeatDetails()
+		if details != nil && converter.GetDefaultDataConverter().FromPayloads(details, &p) == nil {
+			return &p, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // documented: nothing is told
 }
 
 func (c *Client) reconcile(ctx context.Context, in workflows.ReconcileInput, conflict enumspb.WorkflowIdConflictPolicy) (ReconcileRun, error) {

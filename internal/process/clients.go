@@ -25,10 +25,13 @@ func (p *Process) Clients() (Clients, error) {
 	if c.Manager, err = storemanager.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil); err != nil {
 		return c, fmt.Errorf("STORE_MANAGER_URL: %w", err)
 	}
-	c.AuthWorker, err = authclient.New(authclient.Options{BaseURL: string(p.Config.AuthWorkerURL), Token: string(p.Config.BypassToken)})
+	c.AuthWorker, err = authclient.New(authclient.Options{
+		BaseURL: string(p.Config.AuthWorkerURL), Token: string(p.Config.BypassToken), ListMaxAge: p.Config.AuthListMaxAge,
+	})
 	if err != nil {
 		return c, fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
 	}
+	p.Metrics.RegisterAuthList(c.AuthWorker.LastListAt)
 	c.Temporal, c.Namespace, err = p.dialTemporal()
 	return c, err
 }

@@ -176,6 +176,30 @@ func (m *Metrics) Reconciled(run ReconcileRun) {
 	m.reconcileGuard.WithLabelValues().Set(tripped)
 }
 
+// RegisterAuthList makes each scrape show when the newest complete list of the Auth Worker was asked for, in Unix time; nothing
+// before the first. Registering twice panics.
+func (m *Metrics) RegisterAuthList(last func() time.Time) {
+	m.registry.MustRegister(authListCollector{
+		last: last, desc: prometheus.NewDesc("storekeeper_auth_list_timestamp_seconds",
+			"When the newest complete list of the Auth Worker was asked for, in Unix time.", nil, nil),
+	})
+}
+
+type authListCollector struct {
+	last func() time.Time
+	desc *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c authListCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c authListCollector) Collect(ch chan<- prometheus.Metric) {
+	if at := c.last(); !at.IsZero() {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(at.UnixMilli())/1000)
+	}
+}
+
 // Stores are the figures of a store manager.
 type Stores struct {
 	// States counts stores by what the registry knows of them; a store can be in several. Connections counts the monitored ones

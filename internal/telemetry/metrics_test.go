@@ -45,6 +45,10 @@ func TestMetricsOfOurs(t *testing.T) {
 			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2,
 		}, nil
 	})
+	var listAt time.Time
+	m.RegisterAuthList(func() time.Time { return listAt })
+	require.NotContains(t, scrape(t, m), "auth_list")
+	listAt = time.Unix(1_700_000_000, 0)
 	m.Webhook("workspace.created", "monitoring_started", 30*time.Millisecond)
 	m.Webhook("workspace.exploded", "invalid", time.Millisecond)
 	m.Webhook("", "unauthorized", time.Millisecond)
@@ -68,6 +72,7 @@ func TestMetricsOfOurs(t *testing.T) {
 		`storekeeper_store_reconnects_total 4`,
 		`storekeeper_store_resets_total 1`,
 		`storekeeper_store_dials 2`,
+		`storekeeper_auth_list_timestamp_seconds 1.7e+09`,
 		`storekeeper_webhook_events_total{event="workspace.created",outcome="monitoring_started"} 1`,
 		`storekeeper_webhook_events_total{event="other",outcome="invalid"} 1`,
 		`storekeeper_webhook_events_total{event="other",outcome="unauthorized"} 1`,

@@ -126,6 +126,7 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 			Guard: activities.Guard{
 				MaxDeletePercent: int(o.Config.MaxDeletePercent), MaxDeletes: int(o.Config.MaxDeletes),
 			},
+			Mode: activities.Mode(o.Config.ReconcileMode), MaxRate: int(o.Config.ReconcileMaxRate),
 		},
 	}
 }
@@ -155,5 +156,6 @@ func Register(r worker.Registry, set ActivitySet) {
 func RegisterWorkflows(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(workflows.WorkspaceLifecycle, workflow.RegisterOptions{Name: workflows.TypeWorkspaceLifecycle})
 	r.RegisterWorkflowWithOptions(workflows.ReconcileWorkspaces, workflow.RegisterOptions{Name: workflows.TypeReconcileWorkspaces})
+	r.RegisterWorkflowWithOptions(workflows.PlanReconcile, workflow.RegisterOptions{Name: workflows.TypePlanReconcile})
 	r.RegisterWorkflowWithOptions(workflows.ScheduledReconcile, workflow.RegisterOptions{Name: workflows.TypeScheduledReconcile})
 }

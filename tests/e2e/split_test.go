@@ -47,7 +47,7 @@ type split struct {
 func startSplit(t *testing.T, settings ...string) *split {
 	t.Helper()
 	s := &split{database: filepath.Join(t.TempDir(), "temporal.db"), address: "127.0.0.1:0"}
-	environ, _ := standalone.DemoEnviron(append(settings, "WORKSPACE_RECONCILE_INTERVAL_MS=86400000", "STORE_MANAGER_URL=http://127.0.0.1"))
+	environ, _ := standalone.DemoEnviron(append(settings, "WORKSPACE_RECONCILE_INTERVAL_MS=86400000", "AUTH_LIST_MAX_AGE=1s", "STORE_MANAGER_URL=http://127.0.0.1"))
 	cfg, err := config.Load(environ, config.RoleWebhook)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
@@ -73,7 +73,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = authWorker.Stop(context.Background()) })
-	s.auth, err = authclient.New(authclient.Options{BaseURL: authWorker.URL(), Token: standalone.DemoBypassToken})
+	s.auth, err = authclient.New(authclient.Options{BaseURL: authWorker.URL(), Token: standalone.DemoBypassToken, ListMaxAge: cfg.AuthListMaxAge})
 	require.NoError(t, err)
 
 	s.startTemporal(t)

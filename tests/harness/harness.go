@@ -49,7 +49,7 @@ func Start(t *testing.T, settings ...string) *Installation {
 func StartWith(t *testing.T, o standalone.Options, settings ...string) *Installation {
 	t.Helper()
 	environ, _ := standalone.DemoEnviron(append([]string{
-		"WORKSPACE_RECONCILE_INTERVAL_MS=86400000", "MANUAL_RECONCILE_MIN_INTERVAL_MS=0",
+		"WORKSPACE_RECONCILE_INTERVAL_MS=86400000", "MANUAL_RECONCILE_MIN_INTERVAL_MS=0", "AUTH_LIST_MAX_AGE=1s",
 	}, settings...))
 	cfg, err := config.Load(environ, config.RoleStandalone)
 	require.NoError(t, err)

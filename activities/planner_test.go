@@ -1,0 +1,248 @@
+package activities
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"storekeeper/internal/storemanager"
+)
+
+// plannerCases is how many random worlds the planner must stand in every run of the tests.
+const plannerCases = 10_000
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("rapid.checks", fmt.Sprint(plannerCases)); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// world is what a planner is told, as plain sets.
+type world struct {
+	in     CompareInput
+	guard  Guard
+	listAt time.Time
+	listed map[string]bool
+	stores map[string]storemanager.Store
+	paused map[string]bool
+	// registered is how many stores the store manager should have.
+	registered int
+}
+
+var planStart = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// worlds are small, so that everything happens to the same few stores.
+func worlds() *rapid.Generator[world] {
+	return rapid.Custom(func(t *rapid.T) world {
+		w := world{
+			listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, paused: map[string]bool{},
+			guard: Guard{MaxDeletePercent: rapid.SampledFrom([]int{0, 10, 50, 100}).Draw(t, "percent"), MaxDeletes: rapid.IntRange(0, 12).Draw(t, "deletes")},
+			in: CompareInput{
+				RunStartedAt: planStart.Add(-time.Second), Confirm: rapid.Bool().Draw(t, "confirm"), ReadOnly: true,
+				Mode: rapid.SampledFrom([]Mode{ModeFull, ModeFull, ModeFull, ModeCreateOnly, ModeObserve}).Draw(t, "mode"),
+			},
+		}
+		// around the start of the fetch, and around the start of the run
+		moment := rapid.Custom(func(t *rapid.T) time.Time {
+			return planStart.Add(time.Duration(rapid.IntRange(-3, 2).Draw(t, "seconds")) * time.Second)
+		})
+		empty := rapid.IntRange(0, 9).Draw(t, "empty") == 0
+		for i := range rapid.IntRange(0, 30).Draw(t, "size") {
+			id := fmt.Sprintf("store-%02d", i)
+			side := rapid.IntRange(0, 9).Draw(t, "side")
+			if side < 6 && !empty {
+				w.listed[id] = true
+			}
+			if side > 0 {
+				w.stores[id] = store(t, id, moment)
+			}
+			w.paused[id] = rapid.IntRange(0, 9).Draw(t, "paused") == 0
+		}
+		w.registered = len(w.stores) + rapid.SampledFrom([]int{0, 0, 0, 0, 1, 5, 500}).Draw(t, "lost")
+		return w
+	})
+}
+
+func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanager.Store {
+	rare := func(name string) bool { return rapid.IntRange(0, 9).Draw(t, name) == 0 }
+	s := storemanager.Store{ID: id, State: storemanager.StateMonitored, EventAt: planStart.Add(-time.Hour)}
+	if rare("event") {
+		s.EventAt = moment.Draw(t, "eventAt")
+	}
+	if rare("unknown") {
+		s.EventAt = time.Unix(0, 0)
+	}
+	if rare("ensured") {
+		s.LastEnsuredAt = new(moment.Draw(t, "ensuredAt"))
+	}
+	if rare("held") {
+		s.Hold = &storemanager.Hold{Reason: "r", Actor: "a"}
+	}
+	s.Pinned = rare("pinned")
+	if rare("pending") {
+		s.Deletion = &storemanager.Deletion{DeleteAt: moment.Draw(t, "deleteAt").Add(rapid.SampledFrom([]time.Duration{0, -pendingOverdue}).Draw(t, "overdue"))}
+	}
+	if rapid.Bool().Draw(t, "missing") {
+		s.MissingSince = new(moment.Draw(t, "missingSince"))
+	}
+	return s
+}
+
+// plan tells a planner of the world, in the order of ids.
+func (w world) plan(without Reason) *planner {
+	p := newPlanner(w.in, w.guard, w.listAt, len(w.listed))
+	p.registered = w.registered
+	p.paused, p.without = func(id string) bool { return w.paused[id] }, string(without)
+	all := maps.Clone(w.listed)
+	for id := range w.stores {
+		all[id] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		s, monitored := w.stores[id]
+		switch {
+		case !monitored:
+			p.listed(id)
+		case w.listed[id]:
+			p.both(&s)
+		default:
+			p.monitored(&s)
+		}
+	}
+	return p
+}
+
+// protected says in plain words whether a store may not be removed, whatever else.
+func (w world) protected(s storemanager.Store) bool {
+	pending := s.Deletion != nil && w.listAt.Sub(s.Deletion.DeleteAt) < time.Hour
+	newer := s.EventAt.Compare(w.listAt) >= 0 || s.LastEnsuredAt != nil && s.LastEnsuredAt.Compare(w.listAt) >= 0
+	return w.listed[s.ID] || s.Hold != nil || s.Pinned || pending || newer || w.paused[s.ID]
+}
+
+// orphan says whether it was sighted before this run, and is not protected.
+func (w world) orphan(s storemanager.Store) bool {
+	return !w.protected(s) && w.in.Confirm && s.MissingSince != nil && s.MissingSince.Before(w.in.RunStartedAt)
+}
+
+// check compares the plan with the world; "" when all is right.
+func (w world) check(p *planner) string {
+	plan := p.finish()
+	var orphans, missing []string
+	lacking := 0
+	for _, id := range slices.Sorted(maps.Keys(w.stores)) {
+		s := w.stores[id]
+		if w.orphan(s) {
+			orphans = append(orphans, id)
+		}
+		if !w.protected(s) {
+			lacking++
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.listed)) {
+		s, monitored := w.stores[id]
+		if !w.paused[id] && (!monitored || s.EventAt.Unix() == 0) {
+			missing = append(missing, id)
+		}
+	}
+	if len(w.listed) == 0 {
+		orphans, lacking = nil, 0
+	}
+	incomplete := len(w.stores)*100 < w.registered*90
+	tooMany := len(orphans) > 0 && (incomplete || len(w.stores) >= 10 &&
+		(lacking > w.guard.MaxDeletes || lacking*100 > w.guard.MaxDeletePercent*len(w.stores)))
+	switch {
+	case w.in.Mode == ModeObserve && len(plan.Missing)+len(plan.Orphans) > 0:
+		return "observing repairs nothing"
+	case w.in.Mode != ModeObserve && !slices.Equal(plan.Missing, missing):
+		return fmt.Sprintf("it adds %v, and not %v", plan.Missing, missing)
+	case plan.OrphanCount != len(orphans):
+		return fmt.Sprintf("it counts %d orphans, and not %v", plan.OrphanCount, orphans)
+	case (tooMany || w.in.Mode != ModeFull || len(w.listed) == 0) && len(plan.Orphans) > 0:
+		return "it removes what it may not"
+	case tooMany != (plan.Guard != "") && len(w.listed) > 0:
+		return "the guard is wrong: " + plan.Guard
+	case len(w.listed) == 0 && len(w.stores) > 0 && plan.Guard == "":
+		return "an empty list is believed"
+	case !tooMany && w.in.Mode == ModeFull && !slices.Equal(plan.Orphans, orphans):
+		return fmt.Sprintf("it removes %v, and not %v", plan.Orphans, orphans)
+	case len(w.listed) == 0 && len(p.marks.Missing) > 0:
+		return "an empty list is a sighting"
+	}
+	for _, id := range p.marks.Missing {
+		if w.protected(w.stores[id]) {
+			return "a protected store is sighted: " + id
+		}
+	}
+	return ""
+}
+
+func TestThePlanIsWhatTheSetsSay(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := worlds().Draw(t, "world")
+		require.Empty(t, w.check(w.plan("")))
+	})
+}
+
+// Every reason to keep a store, and every guard, is missed when it is taken away: this is what the property is worth.
+func TestThePropertyFailsWithoutAnyOneOfTheGuards(t *testing.T) {
+	t.Parallel()
+	for _, rule := range []Reason{
+		ReasonPaused, ReasonTooYoung, ReasonHeld, ReasonPinned, ReasonPending, ReasonFirstSighting,
+		guardEmptyList, guardIncomplete, guardMaxDeletes, guardMaxPercent, guardMode,
+	} {
+		t.Run(string(rule), func(t *testing.T) {
+			t.Parallel()
+			worlds := worlds()
+			for seed := range plannerCases {
+				w := worlds.Example(seed)
+				if w.check(w.plan(rule)) != "" {
+					return
+				}
+			}
+			t.Fatalf("nothing misses %q in %d worlds", rule, plannerCases)
+		})
+	}
+}
+
+func TestThePlansHashNamesExactlyWhatItDoes(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := worlds().Draw(t, "one world"), worlds().Draw(t, "another")
+		actions := func(w world) (string, []PlanItem) {
+			plan := w.plan("").finish()
+			return plan.Hash, slices.DeleteFunc(plan.Items, func(i PlanItem) bool { return i.Action == ActionSkip })
+		}
+		hashA, itemsA := actions(a)
+		hashB, itemsB := actions(b)
+		require.Equal(t, slices.Equal(itemsA, itemsB), hashA == hashB)
+		require.Equal(t, hashA == "", len(itemsA) == 0)
+	})
+}
+
+func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := worlds().Draw(t, "world")
+		w.in.Mode, w.in.Confirm, w.guard, w.registered = ModeFull, true, Guard{}, 0
+		plan := w.plan("").finish()
+		w.in.ApprovedPlan = plan.Hash
+		approved := w.plan("").finish()
+		if len(w.listed) > 0 {
+			require.Empty(t, approved.Guard)
+			require.Len(t, approved.Orphans, plan.OrphanCount)
+		} else {
+			require.Empty(t, approved.Orphans, "no approval makes an empty list credible")
+		}
+		w.in.ApprovedPlan = "another"
+		require.Equal(t, plan.Guard, w.plan("").finish().Guard)
+	})
+}
