@@ -1,0 +1,84 @@
+package process_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/demo"
+	"storekeeper/internal/livestore"
+	"storekeeper/internal/process"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+func openStores(t *testing.T, settings ...string) process.Stores {
+	t.Helper()
+	cfg, err := config.Load(append(settings, "SERVER_BYPASS_TOKEN=the-token"), config.RoleStoreManager)
+	require.NoError(t, err)
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
+	p := &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
+	stores, closeStores, err := p.OpenStores(t.Context(), t.TempDir()+"/stores.db")
+	require.NoError(t, err)
+	t.Cleanup(closeStores)
+	return stores
+}
+
+func TestTheStoreManagerMonitorsAsTheSettingsSay(t *testing.T) {
+	t.Parallel()
+	backend, err := demo.StartSyncBackend(t.Context(), demo.SyncBackendOptions{Token: "the-token"})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = backend.Stop(context.Background()) })
+	bodies := make(chan string, 10)
+	sink := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- string(body)
+	}))
+	t.Cleanup(sink.Close)
+	stores := openStores(t, "STORE_IDS=pinned-store", "STORE_own-store_SYNC_URL="+backend.URL()+"/own", "LIVESTORE_SYNC_URL="+backend.URL(),
+		"EVENT_SINK_URL="+sink.URL, "EVENT_SINK_SECRET=whsec_"+strings.Repeat("QUJD", 8))
+	_, err = stores.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "own-store", At: time.Now()})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		o, err := stores.Overview(t.Context())
+		return err == nil && o.Connections[storemanager.ConnectionConnected] == 2
+	}, 20*time.Second, 5*time.Millisecond)
+
+	conn, err := livestore.Dial(t.Context(), livestore.Options{
+		URL: backend.URL(), StoreID: "pinned-store", Payload: map[string]string{"serverBypass": "the-token"},
+	})
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(t, conn.Push(t.Context(), "", []livestore.Event{{Name: "v1.Test", Args: []byte(`{}`), Seq: 1}}))
+	require.Contains(t, <-bodies, `"storeId":"pinned-store"`)
+}
+
+func TestANodeServerIsDrivenWhenTheSettingsSaySo(t *testing.T) {
+	t.Parallel()
+	posts := make(chan string, 10)
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, `{"stores":[]}`)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		posts <- r.Header.Get("X-Webhook-Secret") + " " + string(body)
+		_, _ = io.WriteString(w, `{"status":"monitoring_started"}`)
+	}))
+	t.Cleanup(node.Close)
+	stores := openStores(t, "STORE_MANAGER_KIND=node", "NODE_SERVER_URL="+node.URL, "NODE_SERVER_WEBHOOK_SECRET=node-secret")
+	_, err := stores.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "some-store", At: time.Now()})
+	require.NoError(t, err)
+	post := <-posts
+	require.Contains(t, post, "node-secret ")
+	require.Contains(t, post, `"instanceId":"some-store"`)
+}
