@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -60,6 +61,9 @@ type Plan struct {
 	Items []PlanItem `json:"items,omitempty"`
 }
 
+// errGuardTripped is for Sentry, which groups by its text.
+var errGuardTripped = errors.New("the guard of reconciliation holds removals back: they wait for an operator's approval")
+
 // CompareLists fetches the authoritative list, compares it with what is monitored, and keeps first sightings. It repairs
 // nothing. A list that is not complete is an error.
 func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, error) {
@@ -106,6 +110,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 	}
 	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
+		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
 	return plan, nil
 }

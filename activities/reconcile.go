@@ -48,6 +48,8 @@ type Reconcile struct {
 	// MaxRate is how many stores a second are ensured at the most; 0 is no limit.
 	MaxRate int
 	Metrics *telemetry.Metrics
+	// Sentry hears of a guard that holds removals back. Nil is nobody.
+	Sentry *telemetry.Sentry
 }
 
 // reconcilePhase implements telemetry.Phaser for what it is embedded in.

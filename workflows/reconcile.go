@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -60,6 +61,7 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		return false, err
 	}
 	r.take(plan)
+	workflow.SetCurrentDetails(ctx, details(plan))
 	if r.in.ApprovedPlan != "" {
 		// It is the approved plan, or there would be an error. The next round finds the rest of it under another hash, and may
 		// find some of this round's removals again: a requested deletion takes a moment to become pending.
@@ -96,6 +98,19 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	}
 	left := plan.MissingCount+plan.AdoptCount > len(plan.Missing) || plan.Guard == "" && plan.OrphanCount > len(plan.Orphans)
 	return left && progress > 0 && r.report.Rounds < maxRounds, nil
+}
+
+// details is what the Web UI shows of a run under way, and of one that has ended.
+func details(plan activities.Plan) string {
+	text := fmt.Sprintf("%d listed, %d monitored, %d missing, %d orphans, %d sighted for the first time", plan.AuthoritativeCount,
+		plan.MonitoredCount, plan.MissingCount, plan.OrphanCount, plan.FirstSightings)
+	if plan.Paused != "" {
+		text += "\n\n**Paused** by " + plan.Paused
+	}
+	if plan.Guard != "" {
+		text += "\n\n**The guard holds removals back:** " + plan.Guard
+	}
+	return text
 }
 
 // take notes what the plan says. Drift is what the run found, so only the first round counts it.

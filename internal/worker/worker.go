@@ -126,7 +126,7 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 			Guard: activities.Guard{
 				MaxDeletePercent: int(o.Config.MaxDeletePercent), MaxDeletes: int(o.Config.MaxDeletes),
 			},
-			Mode: activities.Mode(o.Config.ReconcileMode), MaxRate: int(o.Config.ReconcileMaxRate),
+			Sentry: o.Sentry, Mode: activities.Mode(o.Config.ReconcileMode), MaxRate: int(o.Config.ReconcileMaxRate),
 		},
 	}
 }
