@@ -65,8 +65,8 @@ type PlanItem struct {
 const (
 	// maxPlanned bounds the ids of each kind in a plan: both together stay under 256 KiB of history.
 	maxPlanned = 3000
-	// maxItems bounds the lines for people.
-	maxItems = 1000
+	// MaxPlanItems bounds Plan.Items.
+	MaxPlanItems = 1000
 	// guardMinMonitored: below it a percentage means nothing.
 	guardMinMonitored = 10
 	// pendingOverdue is how long after its DeleteAt a pending deletion is still believed to be somebody's. Then whoever
@@ -201,7 +201,7 @@ func (p *planner) skip(id string, reason Reason) {
 }
 
 func (p *planner) item(id string, action Action, reason Reason) {
-	if p.in.ReadOnly && len(p.plan.Items) < maxItems {
+	if p.in.ReadOnly && len(p.plan.Items) < MaxPlanItems {
 		p.plan.Items = append(p.plan.Items, PlanItem{id, action, reason})
 	}
 }

@@ -231,6 +231,15 @@ const (
 // Plan is the result of PlanReconcile.
 type Plan = activities.Plan
 
+// Skipped counts the stores that a plan leaves alone.
+type Skipped = activities.Skipped
+
+// What the lines of a plan may say, as far as its readers must know.
+const (
+	ReasonInvalidID = activities.ReasonInvalidID
+	MaxPlanItems    = activities.MaxPlanItems
+)
+
 // ReconcileProgress is what the activity under way in a run tells in its heartbeat.
 type ReconcileProgress = activities.Progress
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,16 @@ type store struct {
 	MissingSince *time.Time             `json:"missingSince"`
 	// Lifecycle is set for a single store alone; nil when nothing is under way or the edge could not ask.
 	Lifecycle *workflows.LifecycleStatus `json:"lifecycle"`
+	// Conditions and Events are of a single store alone.
+	Conditions []struct {
+		Type        string     `json:"type"`
+		Status      bool       `json:"status"`
+		Reason      string     `json:"reason"`
+		Message     string     `json:"message"`
+		Since       *time.Time `json:"since"`
+		NextAttempt *time.Time `json:"nextAttempt"`
+	} `json:"conditions"`
+	Events []storemanager.StoreEvent `json:"events"`
 }
 
 // edge is the HTTP edge of an installation.
@@ -76,9 +87,20 @@ func (a *app) edge() (*edge, error) {
 
 // get decodes what the edge answers to a GET.
 func (e *edge) get(ctx context.Context, path string, into any) error {
+	return e.do(ctx, http.MethodGet, path, nil, into)
+}
+
+// do sends body as JSON unless it is nil, and decodes the answer unless into is nil.
+func (e *edge) do(ctx context.Context, method, path string, body, into any) error {
+	var sent bytes.Buffer
+	if body != nil {
+		if err := writeJSON(&sent, body); err != nil {
+			return unexpected(err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.url+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, e.url+path, &sent)
 	if err != nil {
 		return unexpected(err)
 	}
@@ -90,8 +112,16 @@ func (e *edge) get(ctx context.Context, path string, into any) error {
 		return e.unreachable(fmt.Sprintf("can't be reached (%s)", innermost(err)))
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusBadRequest && body != nil {
+		var said struct{ Error string }
+		_ = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&said) // without a text the code still tells
+		return &failure{exitRefused, "invalid", "the edge refused the request: " + plain(said.Error), ""}
+	}
 	if f := e.refusal(resp.StatusCode); f != nil {
 		return f
+	}
+	if into == nil {
+		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
 		return e.unreachable("does not answer as Storekeeper does")
@@ -101,10 +131,10 @@ func (e *edge) get(ctx context.Context, path string, into any) error {
 
 var errNotFound = errors.New("not found")
 
-// refusal is nil for status 200 and errNotFound, for the caller to put into words, for 404.
+// refusal is nil for status 200 or 204 and errNotFound, for the caller to put into words, for 404.
 func (e *edge) refusal(status int) error {
 	switch status {
-	case http.StatusOK:
+	case http.StatusOK, http.StatusNoContent:
 		return nil
 	case http.StatusNotFound:
 		return errNotFound

@@ -23,6 +23,7 @@ const (
 	exitRefused     exitCode = 5
 	exitGuard       exitCode = 6
 	exitAccepted    exitCode = 7
+	exitDrift       exitCode = 8
 	exitInterrupted exitCode = 130
 )
 

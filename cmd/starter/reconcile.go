@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/temporal"
 
 	"storekeeper/internal/orchestrator"
 	"storekeeper/workflows"
@@ -29,7 +26,7 @@ type reconcileResult struct {
 }
 
 func (a *app) reconcileCommand() *cobra.Command {
-	var wait bool
+	var wait, plan bool
 	var approved string
 	cmd := &cobra.Command{
 		Use:   "reconcile",
@@ -41,21 +38,30 @@ Missing stores are added at once. A store that two consecutive lists lack gets a
 plan would remove too many, the guard holds all removals back (exit code 6) until the plan is approved with --apply and the
 hash that the report names.
 
+--plan shows what a run would do, and its hash. --apply HASH does exactly that; when the world has changed since, nothing is
+done (exit code 5, plan_changed).
+
 Without this CLI:
   temporal schedule trigger --schedule-id workspace-reconcile
   temporal schedule toggle --schedule-id workspace-reconcile --pause --reason "…"`,
-		Example: "  starter reconcile --wait\n  starter reconcile --wait --apply 3f9a61c2d07b45e8",
+		Example: "  starter reconcile --wait\n  starter reconcile --plan\n  starter reconcile --wait --apply 3f9a61c2d07b45e8",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if approved != "" && !planHash.MatchString(approved) {
 				return usageError(fmt.Sprintf("--apply %.40q is no plan hash: 16 hexadecimal digits, as the report of a run names it", approved))
 			}
+			if plan {
+				return a.showPlan(cmd.Context(), cmd.Flags().Changed("timeout"))
+			}
 			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true, ApprovedPlan: approved}
-			return a.reconcile(cmd.Context(), in, wait, cmd.Flags().Changed("timeout"))
+			return a.reconcile(cmd.Context(), in, wait || approved != "", cmd.Flags().Changed("timeout"))
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the report (bounded only by an explicit --timeout)")
-	cmd.Flags().StringVar(&approved, "apply", "", "the hash of the plan whose removals you approve")
+	cmd.Flags().StringVar(&approved, "apply", "", "the hash of the plan to carry out, exactly or not at all; waits like --wait")
+	cmd.Flags().BoolVar(&plan, "plan", false, "show what a run would do, and change nothing")
+	cmd.MarkFlagsMutuallyExclusive("plan", "wait")
+	cmd.MarkFlagsMutuallyExclusive("plan", "apply")
 	return cmd
 }
 
@@ -94,9 +100,15 @@ func (a *app) reconcile(ctx context.Context, in workflows.ReconcileInput, wait, 
 func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.ReconcileRun, bounded bool) error {
 	waitCtx, cancel := a.waitContext(ctx, bounded)
 	defer cancel()
-	stop := a.progress("reconcile run " + run.ID())
+	stop := a.progress(waitCtx, "reconcile run "+run.ID(), func(ctx context.Context) *workflows.ReconcileProgress {
+		p, _ := c.ReconcileProgress(ctx, run) // the wait itself tells of an outage
+		return p
+	})
 	report, err := run.Wait(waitCtx)
 	stop()
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.Type() == workflows.ErrTypePlanChanged {
+		return &failure{exitRefused, "plan_changed", app.Message(), "look at it again: starter reconcile --plan"}
+	}
 	if err != nil {
 		return c.waitFailure(ctx, err, "the reconcile run goes on by itself", "starter reconcile --wait joins it again")
 	}
@@ -118,69 +130,61 @@ func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.Re
 func (a *app) printReport(r workflows.ReconcileReport) {
 	a.printf("reconciled in %s, %d listed, %d monitored\n",
 		time.Duration(r.DurationMs)*time.Millisecond, r.AuthoritativeCount, r.MonitoredCount)
-	for _, row := range []struct {
-		count int
-		what  string
-	}{
+	if r.Mode != "" && r.Mode != workflows.ModeFull {
+		a.printf("        mode %s\n", r.Mode)
+	}
+	if r.Paused != "" {
+		a.printf("        paused by %s: nothing was repaired\n", plain(r.Paused))
+	}
+	a.printCounts([]countRow{
 		{r.Added, "added"},
+		{r.Adopted, "adopted, which someone monitored before us"},
 		{r.Stale, "listed but not added, for a newer deletion is known"},
 		{r.Removed, "to be removed after the grace period"},
 		{r.FirstSightings, "not listed for the first time; a second list decides"},
-		{r.FailedAdds, "failed to be added"},
 		{r.FailedRemovals, "failed to be handed over for removal"},
-		{r.Skipped.Pending, "not listed, deletion pending"},
-		{r.Skipped.Held, "not listed, but held"},
-		{r.Skipped.Pinned, "not listed, but pinned by STORE_IDS"},
-		{r.Skipped.TooYoung, "not listed, but younger than the list"},
-	} {
-		if row.count > 0 {
-			a.printf("%6d  %s\n", row.count, row.what)
+		{r.FailedAdds, "failed to be added"},
+	})
+	for _, f := range r.Failing {
+		line := f.StoreID + ": " + plain(f.Error)
+		if f.NextAttemptAt != nil {
+			line += "; next attempt " + moment(*f.NextAttemptAt)
 		}
+		a.printf("        %s\n", line)
 	}
+	a.printCounts(skippedRows(r.Skipped))
 	if r.QuarantinedCount > 0 {
 		a.printf("%6d  listed with an id that can be no store's: %q\n", r.QuarantinedCount, r.Quarantined)
 	}
 	if r.DriftCount == 0 && r.QuarantinedCount == 0 {
 		a.printf("        no difference\n")
 	}
+	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+	a.printf("        fetch %s, compare %s, ensure %s, remove %s\n",
+		ms(r.Phases.FetchMs), ms(r.Phases.CompareMs), ms(r.Phases.EnsureMs), ms(r.Phases.RemoveMs))
 }
 
-// progress tells on stderr that what is waited for goes on, on a terminal in one line that shows the time. Stop ends it.
-func (a *app) progress(what string) (stop func()) {
-	switch {
-	case a.json:
-		return func() {}
-	case !isTerminal(a.Stderr):
-		a.tell("%s is under way\n", what)
-		return func() {}
-	}
-	began, done := time.Now(), make(chan struct{})
-	var ticking sync.WaitGroup
-	ticking.Go(func() {
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		for {
-			line := fmt.Sprintf("%s is under way, %s", what, time.Since(began).Truncate(time.Second))
-			a.tell("\r%s", line)
-			select {
-			case <-ticker.C:
-			case <-done:
-				a.tell("\r%s\r", strings.Repeat(" ", len(line)))
-				return
-			}
+// countRow is so many of what.
+type countRow struct {
+	count int
+	what  string
+}
+
+// printCounts leaves out what there is none of.
+func (a *app) printCounts(rows []countRow) {
+	for _, row := range rows {
+		if row.count > 0 {
+			a.printf("%6d  %s\n", row.count, row.what)
 		}
-	})
-	return func() {
-		close(done)
-		ticking.Wait()
 	}
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
+func skippedRows(s workflows.Skipped) []countRow {
+	return []countRow{
+		{s.Pending, "not listed, deletion pending"},
+		{s.Held, "not listed, but held"},
+		{s.Pinned, "not listed, but pinned by STORE_IDS"},
+		{s.TooYoung, "not listed, but younger than the list"},
+		{s.Paused, "different, but paused"},
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

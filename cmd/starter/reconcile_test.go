@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
 )
 
 // There is one reconcile id and one list, so this is one story.
@@ -62,13 +64,40 @@ func TestReconcile(t *testing.T) {
 	}
 	_, err = in.reconciled.EnsureBatch(t.Context(), requests)
 	require.NoError(t, err)
+	drift := func(exit exitCode) workflows.Plan {
+		t.Helper()
+		out := c.run(t, "drift", "--json")
+		require.Equal(t, exit, out.exit, out.stderr)
+		var plan workflows.Plan
+		require.NoError(t, json.Unmarshal([]byte(out.stdout), &plan))
+		return plan
+	}
+	for range 2 {
+		require.Equal(t, 19, drift(exitDrift).FirstSightings, "to look is no sighting")
+	}
 	first, _ := run(exitDone, "--wait")
 	require.Equal(t, 19, first.Result.FirstSightings)
+	require.Equal(t, 19, drift(exitDrift).OrphanCount)
 	tripped, out := run(exitGuard, "--wait")
 	require.Equal(t, "guard_tripped", out.errorCode(t))
 	require.Contains(t, out.stderr, "starter reconcile --wait --apply "+tripped.Result.PlanHash)
 	require.Zero(t, tripped.Result.Removed)
-	text := c.run(t, "reconcile", "--wait", "--apply", tripped.Result.PlanHash)
+	shown := c.run(t, "reconcile", "--plan")
+	require.Equal(t, exitDone, shown.exit, shown.stderr)
+	require.Contains(t, shown.stdout, "to carry out exactly this: starter reconcile --apply "+tripped.Result.PlanHash)
+	require.Equal(t, 19, strings.Count(shown.stdout, "  delete  in neither of two consecutive lists\n"))
+	require.Contains(t, shown.stdout, "the guard: ")
+
+	// The world changes, so that plan is not carried out, not even the part of it that only adds.
+	in.reconcileList.list("one-more", true)
+	changed := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--json")
+	require.Equal(t, exitRefused, changed.exit, changed.stdout)
+	require.Equal(t, "plan_changed", changed.errorCode(t))
+	_, err = in.reconciled.Get(t.Context(), "one-more")
+	require.ErrorIs(t, err, storemanager.ErrNotFound)
+	in.reconcileList.list("one-more", false)
+
+	text := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash)
 	require.Equal(t, exitDone, text.exit, text.stderr)
 	require.Contains(t, text.stdout, "    19  to be removed after the grace period")
 }

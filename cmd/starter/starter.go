@@ -80,9 +80,11 @@ Exit codes:
   2    usage: a bad flag, argument or id
   3    Temporal, the edge or the sync backend can't be reached, or answers with a fault of its own
   4    not found: no such store, or no deletion is pending
-  5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, or because of a wrong token or a missing setting
+  5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, by a plan that has changed,
+       or because of a wrong token or a missing setting
   6    the guard of a reconcile run has held back its removals
   7    accepted for good, but the outcome is not known yet
+  8    drift: drift has found a difference
   130  interrupted
 
 With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message"}} to stderr.`
@@ -94,7 +96,16 @@ const rootExample = `  starter list --state deletion_pending
   starter reconcile --wait
   starter push ws-1
 
+  # what differs, and exactly that repaired
+  starter drift
+  starter reconcile --plan
+  starter reconcile --apply 3f9a61c2d07b45e8
+
   # pause reconciliation, and go on
+  starter pause --reason "Auth Worker is being moved" --for 2h
+  starter resume
+
+  # the same without the edge: no runs at all
   temporal schedule toggle --schedule-id workspace-reconcile --pause --reason "Auth Worker is being moved"
   temporal schedule toggle --schedule-id workspace-reconcile --unpause --reason "moved"`
 
@@ -122,7 +133,8 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
 		a.provisionCommand(), a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(),
-		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.pushCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.driftCommand(), a.pauseCommand(),
+		a.resumeCommand(), a.pushCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	return root
 }

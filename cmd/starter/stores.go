@@ -276,6 +276,36 @@ func (a *app) printKnown(k known) {
 	} else {
 		a.printf("  under way  %s\n", underWay(k.lifecycle))
 	}
+	a.printConditions(s)
+	a.printEvents(s)
+}
+
+func (a *app) printConditions(s store) {
+	if len(s.Conditions) > 0 {
+		a.printf("  conditions\n")
+	}
+	for _, c := range s.Conditions {
+		line := c.Reason
+		if c.Message != "" {
+			line += ": " + plain(c.Message)
+		}
+		if c.Since != nil {
+			line += "; since " + moment(*c.Since)
+		}
+		if c.NextAttempt != nil {
+			line += "; next " + moment(*c.NextAttempt)
+		}
+		a.printf("    %-16s %-6t %s\n", c.Type, c.Status, line)
+	}
+}
+
+func (a *app) printEvents(s store) {
+	if len(s.Events) > 0 {
+		a.printf("  last events\n")
+	}
+	for _, e := range s.Events {
+		a.printf("    %s\n", strings.TrimSpace(fmt.Sprintf("%s  %s  %s  %s", moment(e.At), e.Kind, e.Outcome, plain(e.Detail))))
+	}
 }
 
 func underWay(l *workflows.LifecycleStatus) string {

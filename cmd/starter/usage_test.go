@@ -70,7 +70,8 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	for _, name := range []string{
-		"provision", "delete", "cancel-delete", "hold", "release", "push", "status", "list", "reconcile", "healthcheck", "version",
+		"provision", "delete", "cancel-delete", "hold", "release", "push", "status", "list", "reconcile", "drift", "pause", "resume", "healthcheck",
+		"version",
 	} {
 		out := c.run(t, name, "--help")
 		require.Equal(t, exitDone, out.exit)

@@ -117,6 +117,7 @@ func (s *shared[T]) get(ctx context.Context, age time.Duration) T {
 type state struct {
 	overview       *storemanager.Overview
 	reconciliation *storemanager.Reconciliation
+	pauses         *[]storemanager.Pause
 	running        *bool
 	// paused is false too when reconciliation is disabled: then the schedule is of no interest.
 	paused    *bool
@@ -128,6 +129,7 @@ func (s *Server) askState(ctx context.Context) state {
 	var wg sync.WaitGroup
 	wg.Go(func() { st.overview = known(s.stores.Overview(ctx)) })
 	wg.Go(func() { st.reconciliation = known(s.stores.Reconciliation(ctx)) })
+	wg.Go(func() { st.pauses = known(s.stores.Pauses(ctx)) })
 	wg.Go(func() { st.running = known(s.orchestrator.ReconcileRunning(ctx)) })
 	wg.Go(func() {
 		if !s.config.ReconcileEnabled {

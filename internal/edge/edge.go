@@ -37,12 +37,15 @@ type Orchestrator interface {
 	SchedulePaused(ctx context.Context) (paused bool, note string, err error)
 }
 
-// Stores is what the edge reads at the store manager, in process or over HTTP.
+// Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses.
 type Stores interface {
 	Get(ctx context.Context, id string) (storemanager.Store, error)
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
 	Overview(ctx context.Context) (storemanager.Overview, error)
 	Reconciliation(ctx context.Context) (storemanager.Reconciliation, error)
+	Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error)
+	Resume(ctx context.Context, storeID string) error
+	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	Ping(ctx context.Context) error
 }
 
@@ -126,6 +129,9 @@ func New(o Options) *Server {
 // Handler serves everything but what Run does beside it.
 func (s *Server) Handler() http.Handler { return s.handler }
 
+// adminPausePath is where all of reconciliation is paused and resumed.
+const adminPausePath = "/admin/pause"
+
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(identify, s.recoverPanics, harden, middleware.GetHead)
@@ -142,7 +148,12 @@ func (s *Server) routes() http.Handler {
 		r.Use(s.requireToken)
 		r.Get("/stores", s.listStores)
 		r.Get("/stores/{id}", s.getStore)
+		r.Put("/stores/{id}/pause", s.pause)
+		r.Delete("/stores/{id}/pause", s.resume)
+		r.Put(adminPausePath, s.pause)
+		r.Delete(adminPausePath, s.resume)
 		r.Post("/admin/reconcile", s.adminReconcile)
+		r.Get("/admin/reconcile/runs", s.reconcileRuns)
 	})
 	return r
 }
@@ -204,8 +215,13 @@ var endpoints = map[string]string{
 	"GET /readyz":               "200 while a webhook would be taken and worked off",
 	"GET /metrics":              "Prometheus metrics",
 	"GET /stores":               "the monitored stores, in pages: ?limit=&cursor= (token)",
-	"GET /stores/{id}":          "one store and what is under way for it (token)",
+	"GET /stores/{id}":          "one store: its conditions, newest events and what is under way for it (token)",
+	"PUT /stores/{id}/pause":    "makes reconciliation leave the store alone: {reason, actor, expiresAt} (token)",
+	"DELETE /stores/{id}/pause": "ends that (token)",
+	"PUT /admin/pause":          "makes reconciliation change nothing: {reason, actor, expiresAt} (token)",
+	"DELETE /admin/pause":       "ends that (token)",
 	"POST /admin/reconcile":     "starts a reconcile run and waits for its report (token)",
+	"GET /admin/reconcile/runs": "the newest reconcile runs and their reports (token)",
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {

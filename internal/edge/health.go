@@ -65,7 +65,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
-		Status: "healthy", Reasons: c.reasons(), Warnings: warnings(st),
+		Status: "healthy", Reasons: c.reasons(), Warnings: warnings(st, trusted),
 		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
 		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
@@ -136,7 +136,8 @@ func (s *Server) checkReconciliation(st state, now time.Time) derivedCheck {
 	return derivedCheck{Error: "no successful run for two intervals"}
 }
 
-func warnings(st state) []string {
+// warnings name stores and people only to the trusted.
+func warnings(st state, trusted bool) []string {
 	found := []string{}
 	if st.overview != nil {
 		for _, c := range []storemanager.ConnectionState{
@@ -150,11 +151,39 @@ func warnings(st state) []string {
 	if st.paused != nil && *st.paused {
 		found = append(found, "reconciliation: the schedule is paused")
 	}
+	if st.pauses != nil {
+		found = append(found, pauseWarnings(*st.pauses, trusted)...)
+	}
 	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" {
 		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
 	}
 	if last := lastResult(st.reconciliation); last != nil && last.Stale > 0 {
 		found = append(found, fmt.Sprintf("reconciliation: %d listed stores were not added, for newer deletions are known", last.Stale))
+	}
+	return found
+}
+
+// pauseWarnings say what reconciliation leaves alone, and until when.
+func pauseWarnings(pauses []storemanager.Pause, trusted bool) []string {
+	var found []string
+	stores := 0
+	for _, p := range pauses {
+		what := "all stores are paused until "
+		if p.StoreID != "" {
+			stores++
+			if !trusted || stores > shownPauses {
+				continue
+			}
+			what = "store " + p.StoreID + " is paused until "
+		}
+		warning := "reconciliation: " + what + untilWhen(p.ExpiresAt, "resumed")
+		if trusted {
+			warning += ", by " + p.Actor + ": " + p.Reason
+		}
+		found = append(found, warning)
+	}
+	if stores > 0 && (!trusted || stores > shownPauses) {
+		found = append(found, fmt.Sprintf("reconciliation: paused stores: %d", stores))
 	}
 	return found
 }

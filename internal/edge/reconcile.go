@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/workflows"
 )
@@ -56,6 +57,23 @@ func (s *Server) adminReconcile(w http.ResponseWriter, r *http.Request) {
 	s.log.Info("manual reconcile answered", requestID(w), zap.String(telemetry.KeyRunID, answer.RunID),
 		zap.String(telemetry.KeyOutcome, answer.Status), zap.Duration(telemetry.KeyDurationMs, time.Since(triggeredAt)), zap.Error(err))
 	writeJSON(w, status, answer)
+}
+
+type runsAnswer struct {
+	// Runs are newest first. A report is what POST /admin/reconcile calls "result".
+	Runs []storemanager.ReconcileRun `json:"runs"`
+}
+
+// reconcileRuns answers with all the runs that are kept.
+func (s *Server) reconcileRuns(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	rec, err := s.stores.Reconciliation(ctx)
+	if err != nil {
+		s.failStores(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, runsAnswer{Runs: append([]storemanager.ReconcileRun{}, rec.Recent...)})
 }
 
 // startReconcile has answered when it returns false.

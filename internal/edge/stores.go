@@ -141,6 +141,9 @@ type storeAnswer struct {
 	// Lifecycle is null when nothing is under way, and when LifecycleError says that it could not be asked.
 	Lifecycle      *workflows.LifecycleStatus `json:"lifecycle"`
 	LifecycleError string                     `json:"lifecycleError,omitempty"`
+	Conditions     []condition                `json:"conditions"`
+	// Events are the newest of what was asked about the store, newest first.
+	Events []storemanager.StoreEvent `json:"events"`
 }
 
 func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
@@ -160,13 +163,22 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 		s.failStores(w, err)
 		return
 	}
-	answer := storeAnswer{storeView: viewStore(store), State: store.State, EventAt: store.EventAt}
+	overview, err := s.stores.Overview(ctx) // for the pause of all stores
+	if err != nil {
+		s.failStores(w, err)
+		return
+	}
+	answer := storeAnswer{
+		storeView: viewStore(store), State: store.State, EventAt: store.EventAt,
+		Events: append([]storemanager.StoreEvent{}, store.Events...),
+	}
 	ask, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if answer.Lifecycle, err = s.orchestrator.LifecycleStatus(ask, id); err != nil {
 		s.log.Warn("lifecycle not asked", requestID(w), zap.String(telemetry.KeyStoreID, id), zap.Error(err))
 		answer.LifecycleError = "Temporal or its workers can't be reached"
 	}
+	answer.Conditions = conditions(store, overview, answer.Lifecycle, time.Now())
 	writeJSON(w, http.StatusOK, answer)
 }
 

@@ -16,7 +16,14 @@ func TestWhatShowsIDsOrActsWantsTheToken(t *testing.T) {
 	f := setup(t, func(f *fixture) { f.temporal.run = finished(workflows.ReconcileReport{}, nil) })
 	f.ensure(t, storeA)
 	for _, target := range [][2]string{
-		{http.MethodGet, "/stores"}, {http.MethodGet, "/stores/" + storeA}, {http.MethodPost, "/admin/reconcile"},
+		{http.MethodGet, "/stores"},
+		{http.MethodGet, "/stores/" + storeA},
+		{http.MethodPost, "/admin/reconcile"},
+		{http.MethodGet, "/admin/reconcile/runs"},
+		{http.MethodPut, "/admin/pause"},
+		{http.MethodDelete, "/admin/pause"},
+		{http.MethodPut, "/stores/" + storeA + "/pause"},
+		{http.MethodDelete, "/stores/" + storeA + "/pause"},
 	} {
 		for name, headers := range map[string][]string{
 			"none":            {},

@@ -76,10 +76,13 @@ func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *orches
 type reconciliationView struct {
 	Enabled bool `json:"enabled"`
 	// Reason is why it is disabled.
-	Reason             string                     `json:"reason,omitempty"`
-	IntervalMs         int64                      `json:"intervalMs"`
-	Paused             *bool                      `json:"paused"`
+	Reason     string `json:"reason,omitempty"`
+	IntervalMs int64  `json:"intervalMs"`
+	// Paused: the schedule is, which starts no runs then, or an operator has paused all stores, and runs only look.
+	Paused *bool `json:"paused"`
+	// PauseNote is that of the schedule.
 	PauseNote          string                     `json:"pauseNote,omitempty"`
+	Pauses             *pausesView                `json:"pauses"`
 	IsRunning          *bool                      `json:"isRunning"`
 	LastRunStartedAt   *time.Time                 `json:"lastRunStartedAt"`
 	LastRunCompletedAt *time.Time                 `json:"lastRunCompletedAt"`
@@ -108,7 +111,10 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 	v := reconciliationView{
 		Enabled:    s.config.ReconcileEnabled,
 		IntervalMs: time.Duration(s.config.ReconcileInterval).Milliseconds(),
-		Paused:     st.paused, IsRunning: st.running,
+		Paused:     st.paused, Pauses: viewPauses(st.pauses, trusted), IsRunning: st.running,
+	}
+	if v.Pauses != nil && v.Pauses.All != nil {
+		v.Paused = new(true)
 	}
 	if !v.Enabled {
 		v.Reason = "WORKSPACE_RECONCILE_ENABLED is false"
@@ -127,7 +133,10 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 		v.LastRunStartedAt, v.LastRunCompletedAt, v.LastDurationMs = &last.StartedAt, &last.CompletedAt, &took
 	}
 	if v.LastResult = lastResult(rec); v.LastResult != nil && !trusted {
-		v.LastResult.Quarantined = nil
+		v.LastResult.Quarantined, v.LastResult.Failing = nil, nil
+		if v.LastResult.Paused != "" {
+			v.LastResult.Paused = "paused"
+		}
 	}
 	if failed := rec.LastError; failed != nil {
 		v.LastError = &reconcileFailure{failed.CompletedAt, failed.Error}

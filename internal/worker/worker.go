@@ -95,6 +95,8 @@ func options(o Options, fatal chan<- error) worker.Options {
 		// Re-checks wait for a shared list and may be many at a time (activities bounds them to half); they cost nothing while
 		// they wait.
 		MaxConcurrentActivityExecutionSize: 2000,
+		// Operators watch a reconcile run by its heartbeats, which are sent once in most of a minute by default.
+		MaxHeartbeatThrottleInterval: time.Second,
 		// The default of 0 abandons activities at a shutdown. The long ones end by themselves when the worker stops.
 		WorkerStopTimeout: 4 * time.Second,
 		Interceptors:      []interceptor.WorkerInterceptor{telemetry.NewWorkerInterceptor(o.Log, o.Sentry, o.Metrics)},

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"storekeeper/internal/storemanager"
+)
+
+// pauseBody is what PUT /admin/pause takes.
+type pauseBody struct {
+	Reason    string     `json:"reason"`
+	Actor     string     `json:"actor"`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+}
+
+func (a *app) pauseCommand() *cobra.Command {
+	var body pauseBody
+	var lasts time.Duration
+	user, _ := environ(a.Environ).LookupEnv("USER")
+	cmd := &cobra.Command{
+		Use:   "pause [ID]",
+		Short: "Make reconciliation leave one store alone, or all of them",
+		Long: `Make reconciliation leave one store alone, or all of them. Events are applied all the same; runs go on, and only look.
+
+Without --for the pause lasts until resume. A new pause replaces the one before it.`,
+		Example: "  starter pause --reason \"the Auth Worker is being moved\" --for 2h\n  starter pause ws-1 --reason \"under repair\"",
+		Args:    optionalID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body.Reason, body.Actor = strings.TrimSpace(body.Reason), strings.TrimSpace(body.Actor)
+			switch {
+			case body.Reason == "":
+				return usageError("--reason must not be empty")
+			case body.Actor == "":
+				return usageError("--actor is needed, because USER is not set")
+			case cmd.Flags().Changed("for") && lasts <= 0:
+				return usageError("--for must be more than 0")
+			}
+			if lasts > 0 {
+				body.ExpiresAt = new(time.Now().UTC().Add(lasts))
+			}
+			var p storemanager.Pause
+			if err := a.changePause(cmd.Context(), http.MethodPut, args, body, &p); err != nil {
+				return err
+			}
+			until := "until resumed"
+			if p.ExpiresAt != nil {
+				until = "until " + moment(*p.ExpiresAt)
+			}
+			if a.json {
+				a.writeJSON(p)
+			} else {
+				a.printf("paused %s: %s\n", until, scopeOf(args))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&body.Reason, "reason", "", "why, for whoever finds the pause (required)")
+	cmd.Flags().StringVar(&body.Actor, "actor", user, "who")
+	cmd.Flags().DurationVar(&lasts, "for", 0, "how long the pause lasts (default until resumed)")
+	_ = cmd.MarkFlagRequired("reason") // the flag is there
+	return cmd
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "resume [ID]", Short: "End the pause of one store, or that of all",
+		Long:    "End the pause of one store, or that of all; pauses of single stores stay then. Without a pause nothing is done.",
+		Example: "  starter resume\n  starter resume ws-1",
+		Args:    optionalID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.changePause(cmd.Context(), http.MethodDelete, args, nil, nil); err != nil {
+				return err
+			}
+			if a.json {
+				a.writeJSON(map[string]string{"status": "resumed", "storeId": strings.Join(args, "")})
+			} else {
+				a.printf("resumed: %s\n", scopeOf(args))
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) changePause(ctx context.Context, method string, args []string, body, into any) error {
+	e, err := a.edge()
+	if err != nil {
+		return err
+	}
+	path := "/admin/pause"
+	if len(args) > 0 {
+		path = "/stores/" + url.PathEscape(args[0]) + "/pause"
+	}
+	err = e.do(ctx, method, path, body, into)
+	if errors.Is(err, errNotFound) {
+		return e.unreachable("has no " + path)
+	}
+	return err
+}
+
+// optionalID is storeID for a command that means all stores without one.
+func optionalID(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return storeID(cmd, args)
+}
+
+func scopeOf(args []string) string {
+	if len(args) == 0 {
+		return "all stores"
+	}
+	return args[0]
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"storekeeper/workflows"
+)
+
+const (
+	progressPoll = 200 * time.Millisecond
+	// progressLine is how often progress within one phase is told where there is no terminal.
+	progressLine = 10 * time.Second
+	barWidth     = 24
+)
+
+// askProgress returns nil when nothing is known now.
+type askProgress func(context.Context) *workflows.ReconcileProgress
+
+// progress tells on stderr that what is waited for goes on: on a terminal in one line that is drawn anew, elsewhere in plain
+// lines. A nil ask shows the time alone. Stop ends it.
+func (a *app) progress(ctx context.Context, what string, ask askProgress) (stop func()) {
+	if a.json {
+		return func() {}
+	}
+	terminal := isTerminal(a.Stderr)
+	if !terminal {
+		a.tell("%s is under way\n", what)
+		if ask == nil {
+			return func() {}
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	began := time.Now()
+	var plain plainProgress
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		ticker := time.NewTicker(progressPoll)
+		defer ticker.Stop()
+		var p *workflows.ReconcileProgress
+		for {
+			if ask != nil {
+				if now := ask(ctx); now != nil {
+					p = now
+				}
+			}
+			switch {
+			case terminal:
+				a.tell("\r\x1b[K%s is under way, %s%s", what, time.Since(began).Truncate(time.Second), bar(p))
+			case p != nil && plain.due(*p, time.Now()):
+				a.tell("%s: %s\n", p.Phase, doneOf(*p))
+			}
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				if terminal {
+					a.tell("\r\x1b[K")
+				}
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		ticking.Wait()
+	}
+}
+
+// plainProgress remembers what was told last.
+type plainProgress struct {
+	phase string
+	at    time.Time
+}
+
+// due says whether p is to be told: a new phase at once, the same one now and then.
+func (t *plainProgress) due(p workflows.ReconcileProgress, now time.Time) bool {
+	if p.Phase == t.phase && now.Sub(t.at) < progressLine {
+		return false
+	}
+	t.phase, t.at = p.Phase, now
+	return true
+}
+
+func doneOf(p workflows.ReconcileProgress) string {
+	if p.Total <= 0 {
+		return fmt.Sprint(p.Done)
+	}
+	return fmt.Sprintf("%d of %d", p.Done, p.Total)
+}
+
+// bar is "" for nil. Without a total there is nothing to draw but the count.
+func bar(p *workflows.ReconcileProgress) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Total <= 0:
+		return fmt.Sprintf("  %s %s", p.Phase, doneOf(*p))
+	}
+	full := barWidth * max(0, min(p.Done, p.Total)) / p.Total
+	return fmt.Sprintf("  %s [%s%s] %s", p.Phase, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), doneOf(*p))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,204 @@
+package edge
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
+)
+
+// conditionType names one thing to know of a store.
+type conditionType string
+
+const (
+	// conditionProvisioned: the store is monitored, as it should be.
+	conditionProvisioned conditionType = "Provisioned"
+	// conditionConnected: there is a subscription at the sync backend.
+	conditionConnected conditionType = "Connected"
+	// conditionDrifted: the Auth Worker's list lacks the store.
+	conditionDrifted         conditionType = "Drifted"
+	conditionDeletionPending conditionType = "DeletionPending"
+	conditionHeld            conditionType = "Held"
+	// conditionPaused: reconciliation leaves the store alone, because of its own pause or of that of all.
+	conditionPaused conditionType = "Paused"
+	// conditionStalled: something does not get on, and an operator should look.
+	conditionStalled conditionType = "Stalled"
+)
+
+// condition says whether something is so, why, and what comes next.
+type condition struct {
+	Type   conditionType `json:"type"`
+	Status bool          `json:"status"`
+	// Reason is one word for programs, Message a sentence for people; "" when Reason says it all.
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+	// Since is null where it is not known.
+	Since *time.Time `json:"since"`
+	// NextAttempt is when the system itself next does something about it; null when it waits for nothing.
+	NextAttempt *time.Time `json:"nextAttempt"`
+}
+
+// overdueAfter is how long after its DeleteAt a deletion is taken to have stalled: the re-check takes some seconds.
+const overdueAfter = time.Minute
+
+// conditions are one of each type, in a fixed order. A nil lifecycle is one that is not known, or does not run.
+func conditions(st storemanager.Store, o storemanager.Overview, l *workflows.LifecycleStatus, now time.Time) []condition {
+	return []condition{
+		provisioned(st), connected(st), drifted(st), deletionPending(st, l, now), held(st.Hold), paused(st.Pause, o.Paused), stalled(st, now),
+	}
+}
+
+func provisioned(st storemanager.Store) condition {
+	c := condition{Type: conditionProvisioned}
+	switch {
+	case st.State != storemanager.StateMonitored:
+		c.Reason, c.Since = "Stopped", st.LastStoppedAt
+	case st.Failing != nil:
+		c.Reason, c.Message, c.Since, c.NextAttempt = repairFailing(st.Failing)
+	default:
+		c.Status, c.Reason, c.Since = true, "Monitored", st.FirstMonitoredAt
+	}
+	return c
+}
+
+func repairFailing(f *storemanager.Failure) (reason, message string, since, next *time.Time) {
+	return "RepairFailing", fmt.Sprintf("%s (attempts: %d)", f.LastError, f.Attempts), &f.Since, &f.NextAttemptAt
+}
+
+var connectionReasons = map[storemanager.ConnectionState]string{
+	storemanager.ConnectionNotConfigured: "NotConfigured",
+	storemanager.ConnectionConnecting:    "Connecting",
+	storemanager.ConnectionConnected:     "Subscribed",
+	storemanager.ConnectionDisconnected:  "Disconnected",
+	storemanager.ConnectionError:         "Error",
+	storemanager.ConnectionStuck:         "Stuck",
+	storemanager.ConnectionStopped:       "Stopped",
+}
+
+// connected is true of a stuck store too, as long as it has a subscription.
+func connected(st storemanager.Store) condition {
+	c := condition{
+		Type: conditionConnected, Status: st.Connection == storemanager.ConnectionConnected,
+		Reason: cmp.Or(connectionReasons[st.Connection], "Unknown"),
+	}
+	m := st.Monitor
+	if m == nil {
+		return c
+	}
+	c.Since, c.NextAttempt, c.Message = &m.Since, m.NextAttemptAt, connectionReason(m)
+	if m.ConnectedAt != nil {
+		c.Status, c.Since = true, m.ConnectedAt
+	}
+	return c
+}
+
+// connectionReason is why the connection is what it is.
+func connectionReason(m *storemanager.MonitorStatus) string {
+	if len(m.History) == 0 {
+		return ""
+	}
+	return m.History[len(m.History)-1].Reason
+}
+
+func drifted(st storemanager.Store) condition {
+	if st.MissingSince == nil {
+		return condition{Type: conditionDrifted, Reason: "NotMissed"}
+	}
+	return condition{
+		Type: conditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace", Since: st.MissingSince,
+	}
+}
+
+// deletionPending goes by the registry, which alone decides; the lifecycle only knows who asked.
+func deletionPending(st storemanager.Store, l *workflows.LifecycleStatus, now time.Time) condition {
+	c := condition{Type: conditionDeletionPending, Reason: "None"}
+	d := st.Deletion
+	if d == nil {
+		return c
+	}
+	c.Status, c.Since, c.NextAttempt = true, &d.EventAt, &d.DeleteAt
+	c.Reason, c.Message = "GracePeriod", "the store is to be stopped when the grace period ends and a re-check agrees"
+	if !now.Before(d.DeleteAt) {
+		c.Reason, c.Message = "Recheck", "the grace period has ended, the Auth Worker is asked again"
+	}
+	if l != nil && l.Deletion != nil {
+		c.Message += "; asked for by " + string(l.Deletion.Source)
+	}
+	return c
+}
+
+func held(h *storemanager.Hold) condition {
+	if h == nil {
+		return condition{Type: conditionHeld, Reason: "NoHold"}
+	}
+	return condition{
+		Type: conditionHeld, Status: true, Reason: "Hold", Message: because(h.Actor, h.Reason, h.ExpiresAt, "released"), Since: &h.Since,
+	}
+}
+
+// paused tells of both pauses; reconciliation comes back to the store when both are over.
+func paused(own, all *storemanager.Pause) condition {
+	c := condition{Type: conditionPaused, Reason: "NoPause"}
+	if own != nil {
+		c = pausedBy(own, "StorePaused")
+	}
+	if all == nil {
+		return c
+	}
+	ofAll := pausedBy(all, "AllPaused")
+	if own == nil {
+		return ofAll
+	}
+	c.Message += "; all stores are paused " + ofAll.Message
+	if all.Since.Before(*c.Since) {
+		c.Since = &all.Since
+	}
+	switch {
+	case own.ExpiresAt == nil || all.ExpiresAt == nil:
+		c.NextAttempt = nil
+	case all.ExpiresAt.After(*own.ExpiresAt):
+		c.NextAttempt = all.ExpiresAt
+	}
+	return c
+}
+
+func pausedBy(p *storemanager.Pause, reason string) condition {
+	return condition{
+		Type: conditionPaused, Status: true, Reason: reason, Message: because(p.Actor, p.Reason, p.ExpiresAt, "resumed"),
+		Since: &p.Since, NextAttempt: p.ExpiresAt,
+	}
+}
+
+// because says who protects a store, until when and why.
+func because(actor, reason string, expiresAt *time.Time, otherwise string) string {
+	return fmt.Sprintf("by %s until %s: %s", actor, untilWhen(expiresAt, otherwise), reason)
+}
+
+// untilWhen is otherwise for what does not end by itself.
+func untilWhen(expiresAt *time.Time, otherwise string) string {
+	if expiresAt == nil {
+		return otherwise
+	}
+	return expiresAt.UTC().Format(time.RFC3339)
+}
+
+// stalled names the first of what does not get on.
+func stalled(st storemanager.Store, now time.Time) condition {
+	c := condition{Type: conditionStalled, Reason: "GettingOn"}
+	switch {
+	case st.Failing != nil:
+		c.Status = true
+		c.Reason, c.Message, c.Since, c.NextAttempt = repairFailing(st.Failing)
+	case st.Deletion != nil && now.Sub(st.Deletion.DeleteAt) > overdueAfter:
+		c.Status, c.Since = true, &st.Deletion.DeleteAt
+		c.Reason, c.Message = "DeletionOverdue", "the grace period has ended, and the store is not stopped"
+	case st.Connection == storemanager.ConnectionStuck:
+		c.Status, c.Reason = true, "EventsStuck"
+		if m := st.Monitor; m != nil {
+			c.Message, c.Since, c.NextAttempt = connectionReason(m), &m.Since, m.NextAttemptAt
+		}
+	}
+	return c
+}

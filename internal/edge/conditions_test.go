@@ -1,0 +1,183 @@
+package edge
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
+)
+
+func TestConditionsSayHowAStoreIs(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	at := func(minutes int) *time.Time { return new(now.Add(time.Duration(minutes) * time.Minute)) }
+	monitored := func(change func(*storemanager.Store)) storemanager.Store {
+		st := storemanager.Store{
+			ID: storeA, State: storemanager.StateMonitored, Connection: storemanager.ConnectionConnected, FirstMonitoredAt: at(-60),
+			Monitor: &storemanager.MonitorStatus{Since: *at(-30), ConnectedAt: at(-30)},
+		}
+		change(&st)
+		return st
+	}
+	stuck := func(st *storemanager.Store) {
+		st.Connection = storemanager.ConnectionStuck
+		st.Monitor.Since, st.Monitor.NextAttemptAt = *at(-5), at(1)
+		st.Monitor.History = []storemanager.ConnectionChange{{Connection: storemanager.ConnectionStuck, Reason: "the sink takes nothing"}}
+	}
+	failing := func(st *storemanager.Store) {
+		st.Failing = &storemanager.Failure{Since: *at(-9), Attempts: 4, LastError: "the node server can't be reached", NextAttemptAt: *at(2)}
+	}
+	deletion := func(deleteAt *time.Time) func(*storemanager.Store) {
+		return func(st *storemanager.Store) {
+			st.Deletion = &storemanager.Deletion{EventAt: *at(-20), DeleteAt: *deleteAt, Owner: "run"}
+		}
+	}
+	pause := func(since int, until *time.Time) *storemanager.Pause {
+		return &storemanager.Pause{Reason: "audit", Actor: "ann", Since: *at(since), ExpiresAt: until}
+	}
+	no := func(c conditionType, reason string) condition { return condition{Type: c, Reason: reason} }
+	for name, tt := range map[string]struct {
+		store     storemanager.Store
+		all       *storemanager.Pause
+		lifecycle *workflows.LifecycleStatus
+		// want are those of interest; every other is as with a healthy store.
+		want []condition
+	}{
+		"a healthy store": {store: monitored(func(*storemanager.Store) {})},
+		"a tombstone": {
+			store: storemanager.Store{State: storemanager.StateStopped, Connection: storemanager.ConnectionStopped, LastStoppedAt: at(-1)},
+			want:  []condition{{Type: conditionProvisioned, Reason: "Stopped", Since: at(-1)}, no(conditionConnected, "Stopped")},
+		},
+		"without monitors": {
+			store: monitored(func(st *storemanager.Store) { st.Connection, st.Monitor = storemanager.ConnectionNotConfigured, nil }),
+			want:  []condition{no(conditionConnected, "NotConfigured")},
+		},
+		"the backend is away": {
+			store: monitored(func(st *storemanager.Store) {
+				st.Connection = storemanager.ConnectionDisconnected
+				st.Monitor = &storemanager.MonitorStatus{
+					Since: *at(-3), NextAttemptAt: at(1), History: []storemanager.ConnectionChange{{Reason: "first"}, {Reason: "fell silent"}},
+				}
+			}),
+			want: []condition{{Type: conditionConnected, Reason: "Disconnected", Message: "fell silent", Since: at(-3), NextAttempt: at(1)}},
+		},
+		"a stuck store keeps its subscription and has stalled": {
+			store: monitored(stuck),
+			want: []condition{
+				{Type: conditionConnected, Status: true, Reason: "Stuck", Message: "the sink takes nothing", Since: at(-30), NextAttempt: at(1)},
+				{Type: conditionStalled, Status: true, Reason: "EventsStuck", Message: "the sink takes nothing", Since: at(-5), NextAttempt: at(1)},
+			},
+		},
+		"a store whose repair fails is not provisioned and has stalled": {
+			store: monitored(failing),
+			want: []condition{
+				{
+					Type: conditionProvisioned, Reason: "RepairFailing", Message: "the node server can't be reached (attempts: 4)",
+					Since: at(-9), NextAttempt: at(2),
+				},
+				{
+					Type: conditionStalled, Status: true, Reason: "RepairFailing", Message: "the node server can't be reached (attempts: 4)",
+					Since: at(-9), NextAttempt: at(2),
+				},
+			},
+		},
+		"a store that the list lacks": {
+			store: monitored(func(st *storemanager.Store) { st.MissingSince = at(-7) }),
+			want: []condition{{
+				Type: conditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace", Since: at(-7),
+			}},
+		},
+		"a deletion in its grace period": {
+			store:     monitored(deletion(at(10))),
+			lifecycle: &workflows.LifecycleStatus{Deletion: &workflows.PendingDeletion{Source: workflows.SourceWebhook}},
+			want: []condition{{
+				Type: conditionDeletionPending, Status: true, Reason: "GracePeriod", Since: at(-20), NextAttempt: at(10),
+				Message: "the store is to be stopped when the grace period ends and a re-check agrees; asked for by webhook",
+			}},
+		},
+		"a deletion that is due has not stalled yet": {
+			store: monitored(deletion(at(-1))),
+			want: []condition{{
+				Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20), NextAttempt: at(-1),
+				Message: "the grace period has ended, the Auth Worker is asked again",
+			}},
+		},
+		"a deletion that is overdue has stalled": {
+			store: monitored(deletion(at(-2))),
+			want: []condition{
+				{
+					Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20), NextAttempt: at(-2),
+					Message: "the grace period has ended, the Auth Worker is asked again",
+				},
+				{
+					Type: conditionStalled, Status: true, Reason: "DeletionOverdue", Since: at(-2),
+					Message: "the grace period has ended, and the store is not stopped",
+				},
+			},
+		},
+		"a held store": {
+			store: monitored(func(st *storemanager.Store) {
+				st.Hold = &storemanager.Hold{Reason: "export", Actor: "bob", Since: *at(-4), ExpiresAt: at(0)}
+			}),
+			want: []condition{{
+				Type: conditionHeld, Status: true, Reason: "Hold", Message: "by bob until 2026-01-02T03:04:05Z: export", Since: at(-4),
+			}},
+		},
+		"a pause of its own": {
+			store: monitored(func(st *storemanager.Store) { st.Pause = pause(-4, nil) }),
+			want:  []condition{{Type: conditionPaused, Status: true, Reason: "StorePaused", Message: "by ann until resumed: audit", Since: at(-4)}},
+		},
+		"the pause of all stores": {
+			store: monitored(func(*storemanager.Store) {}), all: pause(-4, at(0)),
+			want: []condition{{
+				Type: conditionPaused, Status: true, Reason: "AllPaused", Message: "by ann until 2026-01-02T03:04:05Z: audit",
+				Since: at(-4), NextAttempt: at(0),
+			}},
+		},
+		"two pauses last as long as the longer": {
+			store: monitored(func(st *storemanager.Store) { st.Pause = pause(-4, at(-1)) }), all: pause(-6, at(0)),
+			want: []condition{{
+				Type: conditionPaused, Status: true, Reason: "StorePaused", Since: at(-6), NextAttempt: at(0),
+				Message: "by ann until 2026-01-02T03:03:05Z: audit; all stores are paused by ann until 2026-01-02T03:04:05Z: audit",
+			}},
+		},
+		"two pauses of which one does not end by itself": {
+			store: monitored(func(st *storemanager.Store) { st.Pause = pause(-4, at(1)) }), all: pause(-2, nil),
+			want: []condition{{
+				Type: conditionPaused, Status: true, Reason: "StorePaused", Since: at(-4),
+				Message: "by ann until 2026-01-02T03:05:05Z: audit; all stores are paused by ann until resumed: audit",
+			}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := []condition{
+				{Type: conditionProvisioned, Status: true, Reason: "Monitored", Since: at(-60)},
+				{Type: conditionConnected, Status: true, Reason: "Subscribed", Since: at(-30)},
+				no(conditionDrifted, "NotMissed"),
+				no(conditionDeletionPending, "None"),
+				no(conditionHeld, "NoHold"),
+				no(conditionPaused, "NoPause"),
+				no(conditionStalled, "GettingOn"),
+			}
+			for _, c := range tt.want {
+				for i := range want {
+					if want[i].Type == c.Type {
+						want[i] = c
+					}
+				}
+			}
+			require.Equal(t, want, conditions(tt.store, storemanager.Overview{Paused: tt.all}, tt.lifecycle, now))
+		})
+	}
+}
+
+func TestEveryConnectionStateHasAReason(t *testing.T) {
+	t.Parallel()
+	for _, state := range append(storemanager.ConnectionStates(), storemanager.ConnectionStopped) {
+		require.Contains(t, connectionReasons, state)
+	}
+}

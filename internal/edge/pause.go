@@ -1,0 +1,131 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+// pauseRequest is the body of a pause. ExpiresAt null: until resumed.
+type pauseRequest struct {
+	Reason    string     `json:"reason"`
+	Actor     string     `json:"actor"`
+	ExpiresAt *time.Time `json:"expiresAt"`
+}
+
+// pause pauses reconciliation of the store that the path names, or of all, and answers with the pause.
+func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
+	id, ok := pauseScope(w, r)
+	if !ok {
+		return
+	}
+	body, refused := readBody(w, r)
+	if refused != nil {
+		writeError(w, refused.status, refused.message)
+		return
+	}
+	req, err := parsePause(body)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, "The body must be a JSON object of reason, actor and, if the pause is to end by itself, expiresAt (RFC 3339)")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	p, err := s.stores.Pause(ctx, storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: req.Actor, ExpiresAt: req.ExpiresAt})
+	switch {
+	case errors.Is(err, storemanager.ErrInvalid):
+		writeError(w, http.StatusBadRequest, "reason and actor are required, and expiresAt must be in the future")
+	case err != nil:
+		s.failStores(w, err)
+	default:
+		s.log.Info("reconciliation paused", requestID(w), zap.String(telemetry.KeyStoreID, id),
+			zap.String(telemetry.KeyActor, p.Actor), zap.String(telemetry.KeyReason, p.Reason), zap.Timep("expiresAt", p.ExpiresAt))
+		writeJSON(w, http.StatusOK, p)
+	}
+}
+
+// parsePause refuses unknown fields: a misspelt expiresAt would make a pause that never ends.
+func parsePause(body []byte) (pauseRequest, error) {
+	var req pauseRequest
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&req); err != nil {
+		return pauseRequest{}, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return pauseRequest{}, errors.New("more than one value")
+	}
+	req.Reason, req.Actor = strings.TrimSpace(req.Reason), strings.TrimSpace(req.Actor)
+	return req, nil
+}
+
+// resume ends a pause; that there is none is no error.
+func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
+	id, ok := pauseScope(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	if err := s.stores.Resume(ctx, id); err != nil {
+		s.failStores(w, err)
+		return
+	}
+	s.log.Info("reconciliation resumed", requestID(w), zap.String(telemetry.KeyStoreID, id))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// pauseScope is the id in the path, "" where the route has none. It has answered when it returns false.
+func pauseScope(w http.ResponseWriter, r *http.Request) (string, bool) {
+	id := chi.URLParam(r, "id")
+	if id == "" && r.URL.Path == adminPausePath || storemanager.ValidID(id) {
+		return id, true
+	}
+	writeError(w, http.StatusBadRequest, "this is not a valid store id: "+storeIDRule)
+	return "", false
+}
+
+// pausesView shows the pauses that operators have made. Those who bring no token see that there are some, and until when.
+type pausesView struct {
+	// All is that of all stores; null when there is none.
+	All *storemanager.Pause `json:"all"`
+	// StoreCount counts the pauses of single stores; Stores are the first of them.
+	StoreCount int                  `json:"storeCount"`
+	Stores     []storemanager.Pause `json:"stores,omitempty"`
+}
+
+// shownPauses is how many pauses of single stores are named.
+const shownPauses = 100
+
+// viewPauses is nil when they are not known.
+func viewPauses(pauses *[]storemanager.Pause, trusted bool) *pausesView {
+	if pauses == nil {
+		return nil
+	}
+	v := &pausesView{}
+	for _, p := range *pauses {
+		switch {
+		case p.StoreID != "":
+			v.StoreCount++
+			if trusted && v.StoreCount <= shownPauses {
+				v.Stores = append(v.Stores, p)
+			}
+		case trusted:
+			v.All = &p
+		default:
+			v.All = &storemanager.Pause{Since: p.Since, ExpiresAt: p.ExpiresAt}
+		}
+	}
+	return v
+}

@@ -1,0 +1,167 @@
+package edge
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/activities"
+	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
+)
+
+// ask brings the token.
+func (f *fixture) ask(t *testing.T, method, path, body string) response {
+	t.Helper()
+	return f.do(t, method, path, body, "Authorization", "Bearer "+token)
+}
+
+// condition is that of the store.
+func (f *fixture) condition(t *testing.T, id string, kind conditionType) map[string]any {
+	t.Helper()
+	for _, c := range f.get(t, "/stores/"+id).json(t)["conditions"].([]any) {
+		if c := c.(map[string]any); c["type"] == string(kind) {
+			return c
+		}
+	}
+	require.Fail(t, "no such condition", kind)
+	return nil
+}
+
+func TestReconciliationIsPausedAndResumed(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ path, scope, reason string }{
+		"of one store":   {"/stores/" + storeA + "/pause", storeA, "StorePaused"},
+		"of all of them": {"/admin/pause", "", "AllPaused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			f.ensure(t, storeA)
+			require.Equal(t, false, f.condition(t, storeA, conditionPaused)["status"])
+
+			until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+			resp := f.ask(t, http.MethodPut, tt.path, fmt.Sprintf(`{"reason":" audit ","actor":"ann","expiresAt":%q}`, until.Format(time.RFC3339)))
+			require.Equal(t, 200, resp.status, resp.body)
+			require.Equal(t, "audit", resp.json(t)["reason"])
+			pauses, err := f.registry.Pauses(t.Context())
+			require.NoError(t, err)
+			require.Len(t, pauses, 1)
+			require.Equal(t, storemanager.Pause{
+				StoreID: tt.scope, Reason: "audit", Actor: "ann", Since: pauses[0].Since, ExpiresAt: &until,
+			}, pauses[0])
+			paused := f.condition(t, storeA, conditionPaused)
+			require.Equal(t, true, paused["status"])
+			require.Equal(t, tt.reason, paused["reason"])
+			require.Equal(t, until.Format(time.RFC3339), paused["nextAttempt"])
+
+			for range 2 { // the second time there is none
+				require.Equal(t, 204, f.ask(t, http.MethodDelete, tt.path, "").status)
+			}
+			require.Equal(t, false, f.condition(t, storeA, conditionPaused)["status"])
+		})
+	}
+}
+
+func TestAPauseThatIsNotRightIsRefused(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for name, tt := range map[string]struct {
+		path, body string
+		status     int
+	}{
+		"no JSON":                   {"/admin/pause", `reason`, 400},
+		"two values":                {"/admin/pause", `{"reason":"r","actor":"a"} {}`, 400},
+		"a misspelt expiry":         {"/admin/pause", `{"reason":"r","actor":"a","expires":"2126-01-02T03:04:05Z"}`, 400},
+		"an expiry that is no time": {"/admin/pause", `{"reason":"r","actor":"a","expiresAt":"tomorrow"}`, 400},
+		"an expiry in the past":     {"/admin/pause", `{"reason":"r","actor":"a","expiresAt":"2020-01-02T03:04:05Z"}`, 400},
+		"no reason":                 {"/admin/pause", `{"reason":" ","actor":"a"}`, 400},
+		"no actor":                  {"/admin/pause", `{"reason":"r"}`, 400},
+		"no id of a store":          {"/stores/ab/pause", `{"reason":"r","actor":"a"}`, 400},
+		"an endless body":           {"/admin/pause", strings.Repeat(" ", maxBody+1), 413},
+	} {
+		resp := f.ask(t, http.MethodPut, tt.path, tt.body)
+		require.Equal(t, tt.status, resp.status, "%s: %s", name, resp.body)
+		require.NotEmpty(t, resp.json(t)["error"], name)
+	}
+	pauses, err := f.registry.Pauses(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, pauses)
+	require.Equal(t, 400, f.ask(t, http.MethodDelete, "/stores/ab/pause", "").status)
+	require.Equal(t, 405, f.ask(t, http.MethodPost, "/admin/pause", "").status)
+
+	require.NoError(t, f.registry.Close())
+	require.Equal(t, 503, f.ask(t, http.MethodPut, "/admin/pause", `{"reason":"r","actor":"a"}`).status)
+	require.Equal(t, 503, f.ask(t, http.MethodDelete, "/admin/pause", "").status)
+}
+
+func TestHealthWarnsOfPauses(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	for _, p := range []storemanager.Pause{
+		{Reason: "the list is rebuilt", Actor: "ann", ExpiresAt: &until}, {StoreID: storeA, Reason: "audit", Actor: "bob"},
+	} {
+		_, err := f.registry.Pause(t.Context(), p)
+		require.NoError(t, err)
+	}
+	f.record(t, "r1", "", workflows.ReconcileReport{
+		CompletedAt: time.Now(), Paused: "ann: the list is rebuilt", Failing: []activities.FailingStore{{StoreID: storeA}},
+	})
+	when := until.Format(time.RFC3339)
+
+	resp := f.do(t, http.MethodGet, "/health", "")
+	require.Equal(t, 200, resp.status, resp.body)
+	require.Equal(t, []any{
+		"reconciliation: all stores are paused until " + when, "reconciliation: paused stores: 1",
+	}, resp.json(t)["warnings"])
+	for _, withheld := range []string{storeA, "ann", "bob", "rebuilt", "audit"} {
+		require.NotContains(t, resp.body, withheld)
+	}
+	rec := resp.json(t)["reconciliation"].(map[string]any)
+	require.Equal(t, true, rec["paused"])
+	require.Equal(t, when, rec["pauses"].(map[string]any)["all"].(map[string]any)["expiresAt"])
+	require.InDelta(t, 1, rec["pauses"].(map[string]any)["storeCount"], 0)
+
+	resp = f.get(t, "/health")
+	require.Equal(t, []any{
+		"reconciliation: all stores are paused until " + when + ", by ann: the list is rebuilt",
+		"reconciliation: store " + storeA + " is paused until resumed, by bob: audit",
+	}, resp.json(t)["warnings"])
+	pauses := resp.json(t)["reconciliation"].(map[string]any)["pauses"].(map[string]any)
+	require.Equal(t, "ann", pauses["all"].(map[string]any)["actor"])
+	require.Equal(t, storeA, pauses["stores"].([]any)[0].(map[string]any)["storeId"])
+}
+
+func TestTheKeptRunsAreShown(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	require.JSONEq(t, `{"runs":[]}`, f.get(t, "/admin/reconcile/runs").body)
+	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-time.Minute), Added: 3})
+	f.record(t, "r2", "the list is damaged", workflows.ReconcileReport{CompletedAt: time.Now()})
+	runs := f.get(t, "/admin/reconcile/runs").json(t)["runs"].([]any)
+	require.Len(t, runs, 2)
+	require.Equal(t, "r2", runs[0].(map[string]any)["runId"])
+	require.Equal(t, "the list is damaged", runs[0].(map[string]any)["error"])
+	require.InDelta(t, 3, runs[1].(map[string]any)["report"].(map[string]any)["added"], 0)
+	require.NoError(t, f.registry.Close())
+	require.Equal(t, 503, f.get(t, "/admin/reconcile/runs").status)
+}
+
+func TestAStoreIsShownWithItsNewestEvents(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.ensure(t, storeA)
+	_, err := f.registry.Hold(t.Context(), storeA, storemanager.Hold{Reason: "customer asked", Actor: "ops"})
+	require.NoError(t, err)
+	events := f.get(t, "/stores/"+storeA).json(t)["events"].([]any)
+	require.Len(t, events, 2)
+	require.Equal(t, "hold", events[0].(map[string]any)["kind"])
+	require.Equal(t, "ensure", events[1].(map[string]any)["kind"])
+	require.Equal(t, "created", events[1].(map[string]any)["outcome"])
+	require.NotEmpty(t, events[1].(map[string]any)["at"])
+}
