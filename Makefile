@@ -12,7 +12,7 @@ COMPOSE    ?= docker-compose
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Run everything in one process with a demo Auth Worker (the first build takes some minutes)
@@ -34,6 +34,10 @@ test-interop: ## Test the sync client against the genuine @livestore/sync-cf (No
 .PHONY: bench-stores
 bench-stores: ## Measure what 1,000 and 10,000 monitored stores cost (Linux, 4 minutes); BENCHFLAGS='--stores 1000' narrows it
 	go run ./tests/bench/stores $(BENCHFLAGS)
+
+.PHONY: bench-reconcile
+bench-reconcile: ## Measure reconcile runs of 1,000 to 1,000,000 workspaces (Linux, 4 minutes); BENCHFLAGS='--workspaces 10000' narrows it
+	go run ./tests/bench/reconcile $(BENCHFLAGS)
 
 .PHONY: lint
 lint: ## Check formatting, vet, workflow determinism and .golangci.yml

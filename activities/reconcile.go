@@ -210,7 +210,9 @@ func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (E
 // ensure ensures the stores of one batch. A store manager that is slow does a part at a time: those that it says to ask for again
 // are asked for again, as long as others get done.
 func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []string, p *Progress) error {
-	done := &p.Ensured
+	done := p.Ensured
+	// Not before the end: a retry goes on from p as a heartbeat has it, and would count this batch again.
+	defer func() { p.Ensured = done }()
 	for len(ids) > 0 {
 		requests := make([]storemanager.EnsureRequest, len(ids))
 		for i, id := range ids {

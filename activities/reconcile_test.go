@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
 	"go.uber.org/zap"
 
@@ -404,10 +406,21 @@ func TestASlowStoreManagerIsAskedAgainAsLongAsItGetsOn(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.act.Manager = slowManager{b.act.Manager, 3, ids(7, 8)[0]}
+	var told []activities.Progress
+	b.env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
+		var p activities.Progress
+		if details.Get(&p) == nil {
+			told = append(told, p)
+		}
+	})
 	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(0, 250), ListAt: b.now, RunID: "r"})
 	require.NoError(t, err)
 	var res activities.EnsureMissingResult
 	require.NoError(t, v.Get(&res))
+	require.NotEmpty(t, told)
+	for _, p := range told {
+		require.Equal(t, p.Done, p.Ensured.Added+p.Ensured.Failed, "a retry goes on from here, and must count nothing twice")
+	}
 	require.Equal(t, activities.EnsureMissingResult{Added: 249, Failed: 1, Failing: []activities.FailingStore{{StoreID: ids(7, 8)[0]}}}, res)
 }
 

@@ -1,0 +1,215 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/workflows"
+)
+
+const (
+	// fill is how many stores are put into the registry in one transaction.
+	fill = storemanager.MaxBatch
+	// mostMissing is the largest list of which everything may be missing: by default a repair adds 500 a second at the most
+	// (RECONCILE_MAX_RATE), which is left as it is.
+	mostMissing = 10_000
+
+	targetHistory = 2000
+	targetGrowth  = 150 // MiB
+	targetRepair  = 60  // seconds, for mostMissing
+	targetRatio   = 2
+)
+
+// targetSeconds are for a run without drift, by the number of workspaces.
+var targetSeconds = map[int]float64{100_000: 2, 1_000_000: 20}
+
+// measureSize goes through the cases of n workspaces.
+func (b *bench) measureSize(ctx context.Context, n int) error {
+	if n <= mostMissing {
+		if err := b.measureMissing(ctx, n, "all_missing", n, filepath.Join(b.dir, fmt.Sprintf("empty-%d.db", n))); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(b.dir, fmt.Sprintf("filled-%d.db", n))
+	missing := n / 100
+	b.say("filling a registry with %d stores", n-missing)
+	if err := fillRegistry(ctx, path, n-missing); err != nil {
+		return err
+	}
+	if err := b.measureMissing(ctx, n, "percent_missing", missing, path); err != nil {
+		return err
+	}
+	return b.measureNoDrift(ctx, n, path) // of the registry that has just been repaired
+}
+
+// measureMissing repairs so many missing stores in one run.
+func (b *bench) measureMissing(ctx context.Context, n int, name string, missing int, registry string) error {
+	name = fmt.Sprintf("n%d_%s", n, name)
+	w, err := b.startWorker(ctx, n, name, registry)
+	if err != nil {
+		return err
+	}
+	defer w.end()
+	b.say("%s: adding %d stores", name, missing)
+	r, err := b.reconcile(ctx, w)
+	if err != nil {
+		return err
+	}
+	if r.report.Added != missing || r.report.FailedAdds+r.report.Removed > 0 || r.report.MonitoredCount != n {
+		return fmt.Errorf("%s: the run added %d stores instead of %d: %+v", name, r.report.Added, missing, r.report)
+	}
+	if missing == mostMissing {
+		b.report.atMost(name+"_seconds", r.seconds, "s", targetRepair)
+	} else {
+		b.report.add(name+"_seconds", r.seconds, "s")
+	}
+	b.add(name, r)
+	return nil
+}
+
+// measureNoDrift reconciles what needs no repair, and as often merely fetches and decodes the list.
+func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) error {
+	name := fmt.Sprintf("n%d_no_drift", n)
+	w, err := b.startWorker(ctx, n, name, registry)
+	if err != nil {
+		return err
+	}
+	defer w.end()
+	b.say("%s: reconciling", name)
+	var first measured // the worker's memory grows in the first run, the others use it again
+	var seconds, floor []float64
+	for i := range b.repeats {
+		r, err := b.reconcile(ctx, w)
+		if err != nil {
+			return err
+		}
+		if r.report.DriftCount != 0 || r.report.MonitoredCount != n || r.report.AuthoritativeCount != n {
+			return fmt.Errorf("%s: the run found a drift: %+v", name, r.report)
+		}
+		if i == 0 {
+			first = r
+		}
+		fetched, err := w.fetch(n)
+		if err != nil {
+			return err
+		}
+		seconds, floor = append(seconds, r.seconds), append(floor, fetched)
+	}
+	if limit, ok := targetSeconds[n]; ok {
+		b.report.atMost(name+"_seconds", median(seconds), "s", limit)
+	} else {
+		b.report.add(name+"_seconds", median(seconds), "s")
+	}
+	b.report.add(name+"_floor_seconds", median(floor), "s")
+	if _, ok := targetSeconds[n]; ok { // the fixed cost of a run hides the ratio of smaller ones
+		b.report.atMost(name+"_to_floor", median(seconds)/median(floor), "×", targetRatio)
+	} else {
+		b.report.add(name+"_to_floor", median(seconds)/median(floor), "×")
+	}
+	b.add(name, first)
+	return nil
+}
+
+// add adds what is worth knowing of each run.
+func (b *bench) add(name string, r measured) {
+	phases := r.report.Phases
+	b.report.add(name+"_fetch_seconds", float64(phases.FetchMs)/1000, "s")
+	b.report.add(name+"_compare_seconds", float64(phases.CompareMs)/1000, "s")
+	if r.report.Added > 0 {
+		b.report.add(name+"_ensure_seconds", float64(phases.EnsureMs)/1000, "s")
+		b.report.add(name+"_rounds", float64(r.report.Rounds), "")
+	}
+	b.report.below(name+"_history_events", float64(r.events), "", targetHistory)
+	b.report.atMost(name+"_rss_growth_mib", r.growth, "MiB", targetGrowth)
+}
+
+// measured is one reconcile run.
+type measured struct {
+	report  workflows.ReconcileReport
+	seconds float64 // from asking for it until its report is here
+	events  int64   // of its history
+	growth  float64 // the most resident memory of the worker during the run, less what it had before, in MiB
+}
+
+func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
+	before, err := w.memory("VmRSS")
+	if err != nil {
+		return measured{}, err
+	}
+	if err := w.resetPeak(); err != nil {
+		return measured{}, err
+	}
+	start := time.Now()
+	run, err := b.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true})
+	if err != nil {
+		return measured{}, err
+	}
+	var m measured
+	if m.report, err = run.Wait(ctx); err != nil {
+		return measured{}, err
+	}
+	m.seconds = time.Since(start).Seconds()
+	peak, err := w.memory("VmHWM")
+	if err != nil {
+		return measured{}, err
+	}
+	m.growth = peak - before
+	desc, err := b.client.DescribeWorkflowExecution(ctx, workflows.ReconcileID, run.ID())
+	if err != nil {
+		return measured{}, err
+	}
+	m.events = desc.GetWorkflowExecutionInfo().GetHistoryLength()
+	return m, nil
+}
+
+// fillRegistry makes a registry with the first n stores of every list.
+func fillRegistry(ctx context.Context, path string, n int) (err error) {
+	registry, err := storemanager.Open(ctx, storemanager.Options{Path: path})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, registry.Close()) }()
+	requests := make([]storemanager.EnsureRequest, 0, fill)
+	for first := 0; first < n; first += fill {
+		requests = requests[:0]
+		for i := first; i < min(n, first+fill); i++ {
+			requests = append(requests, storemanager.EnsureRequest{StoreID: string(appendUUID(nil, uint64(i))), At: time.Now()})
+		}
+		results, err := registry.EnsureBatch(ctx, requests)
+		if err != nil {
+			return err
+		}
+		for _, r := range results {
+			if r.Outcome != storemanager.EnsureCreated {
+				return fmt.Errorf("the ensure of a new store answered %q", r.Outcome)
+			}
+		}
+	}
+	return nil
+}
+
+// median sorts the values.
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// fetch merely fetches and decodes the list of n workspaces, and returns how many seconds that took.
+func (w *worker) fetch(n int) (float64, error) {
+	if _, err := fmt.Fprintln(w.stdin, n); err != nil {
+		return 0, w.gone()
+	}
+	line, err := w.line()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(line, 64)
+}

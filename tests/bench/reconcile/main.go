@@ -1,0 +1,149 @@
+//go:build linux
+
+// Command reconcile measures what a reconcile run costs: `make bench-reconcile`, docs/benchmarks.md.
+//
+// The run is a real one: ReconcileWorkspaces on the embedded Temporal server, with the worker's own activities, a registry on disk and
+// an Auth Worker that streams its list over HTTP. Worker and Auth Worker are processes of their own, so that the worker's memory can
+// be told apart. A floor is measured in the same run, by the same process: absolute figures depend on the machine and its other
+// work, their ratio much less.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/temporalserver"
+)
+
+const token = "bench-token"
+
+// bench is a run of this program.
+type bench struct {
+	dir      string // of files that go with the run
+	repeats  int    // of what finds nothing to do; the median counts
+	profile  string // a directory; "" for none
+	progress io.Writer
+	report   *report
+
+	temporal     string // its address
+	client       client.Client
+	orchestrator *orchestrator.Client
+	lists        string // URL of the Auth Worker; the path below it is the size of its list
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "bench-reconcile: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// run is what this process has to do: it may be a child of the benchmark.
+func run(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == listMode {
+		return serveLists(ctx)
+	}
+	if len(args) == 5 && args[0] == workerMode {
+		return work(ctx, workerArgs{temporal: args[1], authWorker: args[2], registry: args[3], profile: args[4]})
+	}
+	flags := flag.NewFlagSet("bench-reconcile", flag.ContinueOnError)
+	workspaces := flags.String("workspaces", "1000,10000,100000,1000000", "measure these numbers of workspaces")
+	repeats := flags.Int("repeats", 3, "reconcile this often without drift, and fetch the list as often; the medians count")
+	profile := flags.String("cpuprofile", "", "leave CPU profiles of the worker in this `directory`")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	sizes, err := parseSizes(*workspaces)
+	if err != nil {
+		return err
+	}
+	if *repeats < 1 {
+		return errors.New("--repeats: want at least 1")
+	}
+	b := &bench{repeats: *repeats, profile: *profile, progress: os.Stderr, report: &report{machine: machine()}}
+	// What was measured before an error is worth showing, too.
+	return errors.Join(b.measure(ctx, sizes), b.report.write(os.Stdout))
+}
+
+// measure starts what all cases share, and goes through them.
+func (b *bench) measure(ctx context.Context, sizes []int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the children, too
+	var err error
+	if b.dir, err = os.MkdirTemp("", "bench-reconcile-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	server, err := temporalserver.Start(ctx, temporalserver.Options{Listen: "127.0.0.1:0", SearchAttributes: orchestrator.SearchAttributes()})
+	if err != nil {
+		return err
+	}
+	defer server.Stop()
+	b.temporal = server.Addr()
+	b.client, err = client.DialContext(ctx, client.Options{HostPort: b.temporal, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	if err != nil {
+		return err
+	}
+	defer b.client.Close()
+	b.orchestrator = orchestrator.New(b.client, client.DefaultNamespace)
+	lists, err := b.startSelf(ctx, listMode)
+	if err != nil {
+		return err
+	}
+	defer lists.end()
+	if b.lists, err = lists.line(); err != nil {
+		return err
+	}
+	for _, n := range sizes {
+		if err := b.measureSize(ctx, n); err != nil {
+			return fmt.Errorf("%d workspaces: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(b.progress, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+// parseSizes reads numbers separated by commas.
+func parseSizes(s string) ([]int, error) {
+	var sizes []int
+	for part := range strings.SplitSeq(s, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 100 {
+			return nil, fmt.Errorf("--workspaces %q: want numbers of at least 100 separated by commas", s)
+		}
+		sizes = append(sizes, n)
+	}
+	return sizes, nil
+}
+
+// machine is what the figures depend on.
+func machine() string {
+	load, _ := os.ReadFile("/proc/loadavg")
+	busy, _, _ := strings.Cut(string(load), " ")
+	cpu, _ := os.ReadFile("/proc/cpuinfo")
+	_, model, _ := strings.Cut(string(cpu), "model name\t: ")
+	model, _, _ = strings.Cut(model, "\n")
+	return fmt.Sprintf("%d × %s, %s, %s, load average %s before the start",
+		runtime.NumCPU(), model, runtime.GOARCH, runtime.Version(), busy)
+}

@@ -1,0 +1,138 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/config"
+	"storekeeper/internal/process"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	roles "storekeeper/internal/worker"
+)
+
+// workerMode is the first argument of a child that is the worker; then come the workerArgs.
+const workerMode = "worker"
+
+type workerArgs struct {
+	temporal   string // address
+	authWorker string // URL
+	registry   string // path
+	profile    string // path; "" for none
+}
+
+// worker is the worker in a process of its own, with the registry in it.
+type worker struct{ *child }
+
+// startWorker returns when the worker polls. Its list has n workspaces.
+func (b *bench) startWorker(ctx context.Context, n int, name, registry string) (*worker, error) {
+	profile := ""
+	if b.profile != "" {
+		profile = filepath.Join(b.profile, name+".cpu")
+	}
+	c, err := b.startSelf(ctx, workerMode, b.temporal, b.lists+"/"+strconv.Itoa(n), registry, profile)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.line(); err != nil {
+		return nil, err
+	}
+	return &worker{c}, nil
+}
+
+// work is the child: it prints a line when it polls, and answers each line of its standard input, the number of workspaces that
+// there must be, with how many seconds it took to fetch and decode the list. It ends with its standard input.
+func work(ctx context.Context, args workerArgs) (err error) {
+	cfg, err := config.Load([]string{
+		"AUTH_WORKER_INTERNAL_URL=" + args.authWorker, "SERVER_BYPASS_TOKEN=" + token,
+		"STORE_MANAGER_URL=http://127.0.0.1", // not asked: the registry is in this process
+		"WORKSPACE_RECONCILE_ENABLED=false",  // only when this benchmark wants it
+	}, config.RoleWorker)
+	if err != nil {
+		return err
+	}
+	registry, err := storemanager.Open(ctx, storemanager.Options{Path: args.registry})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, registry.Close()) }()
+	auth, err := authclient.New(authclient.Options{BaseURL: args.authWorker, Token: token})
+	if err != nil {
+		return err
+	}
+	log := zap.NewNop()
+	metrics, err := telemetry.NewMetrics(log)
+	if err != nil {
+		return err
+	}
+	temporal, err := client.Dial((&process.Process{Config: cfg, Log: log, Metrics: metrics}).TemporalOptions(client.Options{HostPort: args.temporal}))
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	if args.profile != "" {
+		stop, err := startProfile(args.profile)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var role errgroup.Group
+	role.Go(func() error {
+		return roles.Run(ctx, roles.Options{
+			Temporal: temporal, Namespace: client.DefaultNamespace, Manager: registry, AuthWorker: auth, Config: cfg, Log: log,
+			Metrics: metrics, Ready: func() { _, _ = fmt.Fprintln(os.Stdout, "ready") },
+		})
+	})
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if err := fetchOnce(ctx, auth, in.Text()); err != nil {
+			return err
+		}
+	}
+	cancel()
+	return role.Wait()
+}
+
+func fetchOnce(ctx context.Context, auth *authclient.Client, want string) error {
+	start := time.Now()
+	list, err := auth.List(ctx, func(authclient.Workspace) error { return nil })
+	if err != nil {
+		return err
+	}
+	took := time.Since(start)
+	if strconv.Itoa(list.Entries) != want {
+		return fmt.Errorf("the list has %d entries instead of %s", list.Entries, want)
+	}
+	_, err = fmt.Fprintln(os.Stdout, took.Seconds())
+	return err
+}
+
+func startProfile(path string) (stop func() error, err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
+}
