@@ -20,8 +20,8 @@ type CompareInput struct {
 	RunStartedAt time.Time `json:"runStartedAt"`
 	// ApprovedPlan is the hash of the plan that may pass the guard; "" is none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
-	// ApprovedOrphans is the size of the plan that an earlier round has found approved. Only orphans that had been sighted before
-	// the run are confirmed by it, so no more than these can be left.
+	// ApprovedOrphans is the size of the plan that an earlier round has found approved: as many may still pass the guard. They
+	// are the ones that are left of it, but for stores whose hold or pause has run out meanwhile.
 	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
 	// Confirm: a second sighting makes an orphan. Without it all stay first sightings.
 	Confirm bool `json:"confirm"`

@@ -63,8 +63,8 @@ type PlanItem struct {
 }
 
 const (
-	// maxPlanned bounds the ids of each kind in a plan: both together stay under 256 KiB of history.
-	maxPlanned = 3000
+	// MaxPlanned bounds the ids of each kind in a plan: both together stay under 256 KiB of history.
+	MaxPlanned = 3000
 	// MaxPlanItems bounds Plan.Items.
 	MaxPlanItems = 1000
 	// guardMinMonitored: below it a percentage means nothing.
@@ -157,7 +157,7 @@ func (p *planner) monitored(s *storemanager.Store) {
 	p.item(s.ID, ActionDelete, ReasonOrphan)
 	p.all.add(ActionDelete, s.ID)
 	p.removal.add(ActionDelete, s.ID)
-	if len(p.plan.Orphans) < maxPlanned {
+	if len(p.plan.Orphans) < MaxPlanned {
 		p.plan.Orphans = append(p.plan.Orphans, s.ID)
 	}
 }
@@ -186,7 +186,7 @@ func (p *planner) invalid(id string) { p.item(id, ActionSkip, ReasonInvalidID) }
 func (p *planner) ensure(id string, action Action, reason Reason) {
 	p.item(id, action, reason)
 	p.all.add(action, id)
-	if len(p.plan.Missing) < maxPlanned {
+	if len(p.plan.Missing) < MaxPlanned {
 		p.plan.Missing = append(p.plan.Missing, id)
 	}
 }

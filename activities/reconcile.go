@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -178,6 +179,9 @@ const (
 	PhaseRemove  = "remove"
 )
 
+// ensureTime is how long an EnsureMissing goes on: what a low MaxRate leaves is for the next run.
+const ensureTime = 10 * time.Minute
+
 // EnsureMissing ensures the stores in batches, no faster than MaxRate. A retry goes on where the attempt before had got to.
 func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (EnsureMissingResult, error) {
 	ctx, cancel := untilStop(ctx)
@@ -193,18 +197,34 @@ func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (E
 		size = min(size, r.MaxRate)
 		pace = rate.NewLimiter(rate.Limit(r.MaxRate), size)
 	}
-	for p.Done < len(in.IDs) {
-		batch := in.IDs[p.Done:min(p.Done+size, len(in.IDs))]
+	until := time.Now().Add(ensureTime)
+	for p.Done < len(in.IDs) && time.Now().Before(until) {
+		batch, all, err := r.unpaused(ctx, in.IDs[p.Done:min(p.Done+size, len(in.IDs))])
+		if err != nil {
+			return EnsureMissingResult{}, wrap(err)
+		}
+		if all {
+			break // somebody has paused reconciliation meanwhile
+		}
 		if err := pace.WaitN(ctx, len(batch)); err != nil {
 			return EnsureMissingResult{}, wrap(err)
 		}
 		if err := r.ensure(ctx, in, batch, &p); err != nil {
 			return EnsureMissingResult{}, wrap(err)
 		}
-		p.Done += len(batch)
+		p.Done = min(p.Done+size, len(in.IDs))
 		activity.RecordHeartbeat(ctx, p)
 	}
 	return p.Ensured, nil
+}
+
+// unpaused are those of the stores that reconciliation does not leave alone now; all says that it leaves all alone.
+func (r *Reconcile) unpaused(ctx context.Context, ids []string) (_ []string, all bool, err error) {
+	paused, err := r.pauses(ctx)
+	if err != nil || paused.all != "" {
+		return nil, true, err
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return paused.stores[id] }), false, nil
 }
 
 // ensure ensures the stores of one batch. A store manager that is slow does a part at a time: those that it says to ask for again
@@ -275,6 +295,11 @@ const requestParallelism = 4
 func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
+	ids, _, err := r.unpaused(ctx, in.IDs) // none when all are paused
+	if err != nil {
+		return RequestDeletionsResult{}, wrap(err)
+	}
+	in.IDs = ids
 	failed := make([]bool, len(in.IDs))
 	var done atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)

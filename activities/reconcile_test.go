@@ -450,3 +450,30 @@ func TestARunIsRecorded(t *testing.T) {
 	require.EqualValues(t, 1, known.Failures)
 	require.Equal(t, "the workspace list is damaged", known.LastError.Error)
 }
+
+func TestAPauseDuringARunIsObeyed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	pause := func(storeID string) {
+		_, err := b.registry.Pause(t.Context(), storemanager.Pause{StoreID: storeID, Reason: "r", Actor: "a"})
+		require.NoError(t, err)
+	}
+	pause(ids(1, 2)[0])
+	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(0, 3), ListAt: b.now, RunID: "r"})
+	require.NoError(t, err)
+	var ensured activities.EnsureMissingResult
+	require.NoError(t, v.Get(&ensured))
+	require.Equal(t, activities.EnsureMissingResult{Added: 2}, ensured)
+	_, err = b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(0, 3), ListAt: b.now})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{ids(0, 1)[0], ids(2, 3)[0]}, b.deletion.ids)
+
+	pause("")
+	v, err = b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(5, 9), ListAt: b.now, RunID: "r"})
+	require.NoError(t, err)
+	require.NoError(t, v.Get(&ensured))
+	require.Equal(t, activities.EnsureMissingResult{}, ensured)
+	_, err = b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(5, 9), ListAt: b.now})
+	require.NoError(t, err)
+	require.Len(t, b.deletion.ids, 2)
+}

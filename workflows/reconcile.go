@@ -63,9 +63,13 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	r.take(plan)
 	workflow.SetCurrentDetails(ctx, details(plan))
 	if r.in.ApprovedPlan != "" {
-		// It is the approved plan, or there would be an error. The next round finds the rest of it under another hash, and may
-		// find some of this round's removals again: a requested deletion takes a moment to become pending.
-		r.in.ApprovedPlan, r.in.ApprovedOrphans = "", plan.OrphanCount
+		// The next round finds the rest of the approved plan under another hash, and may find some of this round's removals
+		// again: a requested deletion takes a moment to become pending. (A worker of an older version answers another plan with
+		// a tripped guard, and not with an error.)
+		if plan.Hash == r.in.ApprovedPlan && plan.Guard == "" {
+			r.in.ApprovedOrphans = plan.OrphanCount
+		}
+		r.in.ApprovedPlan = ""
 	}
 	progress := 0
 	began := workflow.Now(ctx)
@@ -96,7 +100,9 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.FailedRemovals += res.Failed
 		progress += res.Requested
 	}
-	left := plan.MissingCount+plan.AdoptCount > len(plan.Missing) || plan.Guard == "" && plan.OrphanCount > len(plan.Orphans)
+	// Only a list that was full has left something out: paused stores, say, are counted and not in it.
+	left := len(plan.Missing) >= activities.MaxPlanned && plan.MissingCount+plan.AdoptCount > activities.MaxPlanned ||
+		plan.Guard == "" && len(plan.Orphans) >= activities.MaxPlanned && plan.OrphanCount > activities.MaxPlanned
 	return left && progress > 0 && r.report.Rounds < maxRounds, nil
 }
 
@@ -164,7 +170,7 @@ func safeMessage(err error) string {
 	return "failed; the Temporal Web UI shows the run"
 }
 
-// PlanReconcile says what a reconcile run would do now, and changes nothing, first sightings included.
+// PlanReconcile says what a reconcile run would do now. It repairs nothing and keeps no first sightings.
 func PlanReconcile(ctx workflow.Context) (Plan, error) {
 	return compareLists(ctx, activities.CompareInput{RunStartedAt: workflow.Now(ctx), Confirm: true, ReadOnly: true})
 }

@@ -95,7 +95,7 @@ func TestARefusedTokenIsAnErrorThatDoesNotShowIt(t *testing.T) {
 	m.ensure(id)
 	s := m.until(id, ConnectionError)
 	require.Equal(t, "the sync backend refused the connection with status 400", s.Monitor.LastError)
-	require.NotNil(t, s.Monitor.NextAttemptAt)
+	require.Eventually(t, func() bool { return m.store(id).Monitor.NextAttemptAt != nil }, patience, 100*time.Microsecond, "between two attempts")
 	require.NotContains(t, fmt.Sprintf("%+v", s), "a-wrong-token")
 }
 

@@ -116,6 +116,7 @@ func (q *queue) take() (Batch, bool) {
 	if len(q.batches) == 0 {
 		q.batches = nil // an idle store keeps no memory for events
 		q.busy = false
+		q.wake() // put may have been refused because there was a worker
 		return Batch{}, false
 	}
 	b := q.batches[0]

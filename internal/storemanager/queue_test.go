@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/livestore"
 )
 
 func TestABatchIsOfferedUntilTheProcessorTakesIt(t *testing.T) {
@@ -168,4 +171,27 @@ func TestAStoreIsStoppedWhileItsProcessorIsBusy(t *testing.T) {
 	m.ensure(id)
 	m.arrives(id)
 	require.Equal(t, upTo(1), m.events.seqs(id), "the event was not taken, so it comes again")
+}
+
+func TestAPageThatWaitsForTheBudgetIsWokenWhenTheWorkerEnds(t *testing.T) {
+	t.Parallel()
+	s := &Supervisor{log: zap.NewNop(), cursors: newCursors(nil, zap.NewNop()), timing: defaultTiming}
+	m := &monitor{s: s, id: id, status: status{storeID: id, now: time.Now, changed: func(Change) {}}}
+	m.queue = queue{m: m, room: make(chan struct{}, 1)}
+	q, page := &m.queue, Batch{id, "B", []livestore.Event{{Seq: 1}}}
+	// A worker, driven by hand, has the only batch; other stores hold all that all may hold.
+	q.busy = true
+	q.hold(size(page))
+	s.held.Add(maxHeldBytes)
+	require.False(t, q.tryPut(t.Context(), page))
+	q.processed(page)
+	<-q.room
+	require.False(t, q.tryPut(t.Context(), page), "the worker has not looked for more yet")
+	_, more := q.take()
+	require.False(t, more)
+	select {
+	case <-q.room:
+	default:
+		require.Fail(t, "nobody would ever wake the page that waits")
+	}
 }
