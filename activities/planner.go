@@ -92,7 +92,7 @@ type planner struct {
 	// paused says whether reconciliation leaves the store alone.
 	paused func(storeID string) bool
 	// without is the one reason, or guard, that is left out: a test sees to it that each is missed.
-	without string
+	without Reason
 
 	plan    Plan
 	marks   storemanager.MissingMarks // to be written, and emptied, by the caller
@@ -215,7 +215,7 @@ const (
 	guardIncomplete Reason = "incomplete"
 )
 
-func (p *planner) obeys(rule Reason) bool { return p.without != string(rule) }
+func (p *planner) obeys(rule Reason) bool { return p.without != rule }
 
 // finish gives the plan. What may not be done is not in its lists; its counts, hashes and items say what it would do.
 func (p *planner) finish() Plan {

@@ -101,7 +101,7 @@ func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanag
 func (w world) plan(without Reason) *planner {
 	p := newPlanner(w.in, w.guard, w.listAt, len(w.listed))
 	p.registered = w.registered
-	p.paused, p.without = func(id string) bool { return w.paused[id] }, string(without)
+	p.paused, p.without = func(id string) bool { return w.paused[id] }, without
 	all := maps.Clone(w.listed)
 	for id := range w.stores {
 		all[id] = true

@@ -236,7 +236,7 @@ func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []str
 	for len(ids) > 0 {
 		requests := make([]storemanager.EnsureRequest, len(ids))
 		for i, id := range ids {
-			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: reconcileRequest + in.RunID}
+			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: storemanager.ReconcileRequest + in.RunID}
 		}
 		results, err := r.Manager.EnsureBatch(ctx, requests)
 		if err != nil {
@@ -269,9 +269,6 @@ func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []str
 	}
 	return nil
 }
-
-// reconcileRequest begins the request ids of ensures that no event asked for.
-const reconcileRequest = "reconcile/"
 
 // RequestDeletionsInput names confirmed orphans.
 type RequestDeletionsInput struct {

@@ -104,13 +104,10 @@ func (a *app) cancellationCommand(use, short string, run func(context.Context, s
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: storeID,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.Reason, c.Actor = strings.TrimSpace(c.Reason), strings.TrimSpace(c.Actor)
-			switch {
-			case c.Reason == "":
-				return usageError("--reason must not be empty")
-			case c.Actor == "":
-				return usageError("--actor is needed, because USER is not set")
-			case holdFor <= 0:
+			if err := trimReason(&c.Reason, &c.Actor); err != nil {
+				return err
+			}
+			if holdFor <= 0 {
 				return usageError("--for must be more than 0")
 			}
 			expires := time.Now().UTC().Add(holdFor)
@@ -123,6 +120,18 @@ func (a *app) cancellationCommand(use, short string, run func(context.Context, s
 	cmd.Flags().DurationVar(&holdFor, "for", workflows.DefaultHold, "how long the hold lasts")
 	_ = cmd.MarkFlagRequired("reason") // the flag is there
 	return cmd
+}
+
+// trimReason checks the flags that say why and who.
+func trimReason(reason, actor *string) error {
+	*reason, *actor = strings.TrimSpace(*reason), strings.TrimSpace(*actor)
+	switch {
+	case *reason == "":
+		return usageError("--reason must not be empty")
+	case *actor == "":
+		return usageError("--actor is needed, because USER is not set")
+	}
+	return nil
 }
 
 func (a *app) releaseCommand() *cobra.Command {

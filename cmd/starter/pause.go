@@ -33,13 +33,10 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 		Example: "  starter pause --reason \"the Auth Worker is being moved\" --for 2h\n  starter pause ws-1 --reason \"under repair\"",
 		Args:    optionalID,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body.Reason, body.Actor = strings.TrimSpace(body.Reason), strings.TrimSpace(body.Actor)
-			switch {
-			case body.Reason == "":
-				return usageError("--reason must not be empty")
-			case body.Actor == "":
-				return usageError("--actor is needed, because USER is not set")
-			case cmd.Flags().Changed("for") && lasts <= 0:
+			if err := trimReason(&body.Reason, &body.Actor); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("for") && lasts <= 0 {
 				return usageError("--for must be more than 0")
 			}
 			if lasts > 0 {

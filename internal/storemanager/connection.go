@@ -8,7 +8,8 @@ type ConnectionState string
 const (
 	// ConnectionNotConfigured: this process has no sync backend to monitor the store at.
 	ConnectionNotConfigured ConnectionState = "not_configured"
-	// ConnectionConnecting: the first attempt is under way, or waits for its turn; none has failed yet.
+	// ConnectionConnecting: the first attempt is under way, or waits for its turn, and none has failed yet; or the store was
+	// reset at the backend, and its events are about to be read from the beginning.
 	ConnectionConnecting ConnectionState = "connecting"
 	// ConnectionConnected: the backend has answered the pull, which alone proves that it serves this store.
 	ConnectionConnected ConnectionState = "connected"

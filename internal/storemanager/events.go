@@ -30,8 +30,8 @@ const (
 	deleteEvents      = `DELETE FROM store_events WHERE store_id = ? AND seq <= ?`
 )
 
-// reconcileRequest begins the EnsureRequest.RequestID of what no event has asked for, but reconciliation.
-const reconcileRequest = "reconcile/"
+// ReconcileRequest begins the EnsureRequest.RequestID of what no event has asked for, but reconciliation.
+const ReconcileRequest = "reconcile/"
 
 // decide is apply for a rule that also says what is to be told of it; an event without a Kind is nothing.
 func (tx *changes) decide(ctx context.Context, id string, rule func(*record) (StoreEvent, error)) error {
@@ -103,7 +103,7 @@ func (r *Registry) storeEvents(ctx context.Context, id string) ([]StoreEvent, er
 
 func (q EnsureRequest) event(res EnsureResult) StoreEvent {
 	var detail []string
-	if strings.HasPrefix(q.RequestID, reconcileRequest) {
+	if strings.HasPrefix(q.RequestID, ReconcileRequest) {
 		detail = append(detail, "from reconciliation")
 	}
 	if res.DeletionCancelled {

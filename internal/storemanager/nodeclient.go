@@ -52,15 +52,11 @@ type nodeClient struct {
 }
 
 func newNodeClient(o NodeOptions) (*nodeClient, error) {
-	base, err := url.Parse(o.URL)
-	switch {
-	case err != nil:
-		return nil, errors.New("node server URL: it can't be parsed") // err repeats the URL, and so a password in it
-	case base.Scheme != "http" && base.Scheme != "https", base.Host == "":
-		return nil, errors.New("node server URL: want http(s)://host[:port][/path]")
-	case base.User != nil, base.RawQuery != "", base.Fragment != "":
-		return nil, errors.New("node server URL: user, query and fragment are not taken")
-	case o.WebhookSecret == "":
+	base, err := parseBase("node server URL", o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if o.WebhookSecret == "" {
 		return nil, errors.New("node server webhook secret: it is empty")
 	}
 	hc := &http.Client{Transport: &http.Transport{

@@ -37,13 +37,14 @@ var (
 	ErrShutdown = errors.New("the store manager is shutting down")
 )
 
-// Manager is what the rest of the system may ask of a store manager. Registry answers in process, Client over HTTP.
+// Manager is what the rest of the system may ask of a store manager. Supervisor (a Registry whose stores are monitored) and Node
+// (one that drives a Node server) answer in process, Client over HTTP.
 // Every method is safe to repeat: a repeat of a request that was carried out answers as the first time.
 type Manager interface {
 	// Ensure makes the store monitored, unless a newer deletion is known.
 	Ensure(ctx context.Context, r EnsureRequest) (EnsureResult, error)
 	// EnsureBatch ensures up to MaxBatch stores; results come in the order of the requests, and an item that fails (Outcome
-	// EnsureInvalid, EnsureFailed) does not stop the others. An error says that none was ensured.
+	// EnsureInvalid, EnsureFailed) does not stop the others. After an error any of them may have been.
 	EnsureBatch(ctx context.Context, rs []EnsureRequest) ([]EnsureResult, error)
 	// BeginDeletion marks the store as pending deletion until DeleteAt, or says why not.
 	BeginDeletion(ctx context.Context, r DeletionRequest) (DeletionResult, error)

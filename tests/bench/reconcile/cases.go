@@ -57,7 +57,7 @@ func (b *bench) measureMissing(ctx context.Context, n int, name string, missing 
 	if err != nil {
 		return err
 	}
-	defer w.end()
+	defer w.Close()
 	b.say("%s: adding %d stores", name, missing)
 	r, err := b.reconcile(ctx, w)
 	if err != nil {
@@ -67,9 +67,9 @@ func (b *bench) measureMissing(ctx context.Context, n int, name string, missing 
 		return fmt.Errorf("%s: the run added %d stores instead of %d: %+v", name, r.report.Added, missing, r.report)
 	}
 	if missing == mostMissing {
-		b.report.atMost(name+"_seconds", r.seconds, "s", targetRepair)
+		b.report.AtMost(name+"_seconds", r.seconds, "s", targetRepair)
 	} else {
-		b.report.add(name+"_seconds", r.seconds, "s")
+		b.report.Add(name+"_seconds", r.seconds, "s")
 	}
 	b.add(name, r)
 	return nil
@@ -82,7 +82,7 @@ func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) erro
 	if err != nil {
 		return err
 	}
-	defer w.end()
+	defer w.Close()
 	b.say("%s: reconciling", name)
 	var first measured // the worker's memory grows in the first run, the others use it again
 	var seconds, floor []float64
@@ -104,15 +104,15 @@ func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) erro
 		seconds, floor = append(seconds, r.seconds), append(floor, fetched)
 	}
 	if limit, ok := targetSeconds[n]; ok {
-		b.report.atMost(name+"_seconds", median(seconds), "s", limit)
+		b.report.AtMost(name+"_seconds", median(seconds), "s", limit)
 	} else {
-		b.report.add(name+"_seconds", median(seconds), "s")
+		b.report.Add(name+"_seconds", median(seconds), "s")
 	}
-	b.report.add(name+"_floor_seconds", median(floor), "s")
+	b.report.Add(name+"_floor_seconds", median(floor), "s")
 	if _, ok := targetSeconds[n]; ok { // the fixed cost of a run hides the ratio of smaller ones
-		b.report.atMost(name+"_to_floor", median(seconds)/median(floor), "×", targetRatio)
+		b.report.AtMost(name+"_to_floor", median(seconds)/median(floor), "×", targetRatio)
 	} else {
-		b.report.add(name+"_to_floor", median(seconds)/median(floor), "×")
+		b.report.Add(name+"_to_floor", median(seconds)/median(floor), "×")
 	}
 	b.add(name, first)
 	return nil
@@ -121,14 +121,14 @@ func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) erro
 // add adds what is worth knowing of each run.
 func (b *bench) add(name string, r measured) {
 	phases := r.report.Phases
-	b.report.add(name+"_fetch_seconds", float64(phases.FetchMs)/1000, "s")
-	b.report.add(name+"_compare_seconds", float64(phases.CompareMs)/1000, "s")
+	b.report.Add(name+"_fetch_seconds", float64(phases.FetchMs)/1000, "s")
+	b.report.Add(name+"_compare_seconds", float64(phases.CompareMs)/1000, "s")
 	if r.report.Added > 0 {
-		b.report.add(name+"_ensure_seconds", float64(phases.EnsureMs)/1000, "s")
-		b.report.add(name+"_rounds", float64(r.report.Rounds), "")
+		b.report.Add(name+"_ensure_seconds", float64(phases.EnsureMs)/1000, "s")
+		b.report.Add(name+"_rounds", float64(r.report.Rounds), "")
 	}
-	b.report.below(name+"_history_events", float64(r.events), "", targetHistory)
-	b.report.atMost(name+"_rss_growth_mib", r.growth, "MiB", targetGrowth)
+	b.report.Below(name+"_history_events", float64(r.events), "", targetHistory)
+	b.report.AtMost(name+"_rss_growth_mib", r.growth, "MiB", targetGrowth)
 }
 
 // measured is one reconcile run.
@@ -140,11 +140,11 @@ type measured struct {
 }
 
 func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
-	before, err := w.memory("VmRSS")
+	before, err := w.Memory("VmRSS")
 	if err != nil {
 		return measured{}, err
 	}
-	if err := w.resetPeak(); err != nil {
+	if err := w.ResetPeak(); err != nil {
 		return measured{}, err
 	}
 	start := time.Now()
@@ -157,7 +157,7 @@ func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
 		return measured{}, err
 	}
 	m.seconds = time.Since(start).Seconds()
-	peak, err := w.memory("VmHWM")
+	peak, err := w.Memory("VmHWM")
 	if err != nil {
 		return measured{}, err
 	}
@@ -204,10 +204,10 @@ func median(values []float64) float64 {
 
 // fetch merely fetches and decodes the list of n workspaces, and returns how many seconds that took.
 func (w *worker) fetch(n int) (float64, error) {
-	if _, err := fmt.Fprintln(w.stdin, n); err != nil {
-		return 0, w.gone()
+	if _, err := fmt.Fprintln(w.Stdin, n); err != nil {
+		return 0, w.Gone()
 	}
-	line, err := w.line()
+	line, err := w.Line()
 	if err != nil {
 		return 0, err
 	}

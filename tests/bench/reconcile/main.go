@@ -17,7 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +28,7 @@ import (
 
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/temporalserver"
+	"storekeeper/tests/bench/internal/measure"
 )
 
 const token = "bench-token"
@@ -38,7 +39,7 @@ type bench struct {
 	repeats  int    // of what finds nothing to do; the median counts
 	profile  string // a directory; "" for none
 	progress io.Writer
-	report   *report
+	report   *measure.Report
 
 	temporal     string // its address
 	client       client.Client
@@ -78,9 +79,9 @@ func run(ctx context.Context, args []string) error {
 	if *repeats < 1 {
 		return errors.New("--repeats: want at least 1")
 	}
-	b := &bench{repeats: *repeats, profile: *profile, progress: os.Stderr, report: &report{machine: machine()}}
+	b := &bench{repeats: *repeats, profile: *profile, progress: os.Stderr, report: &measure.Report{Machine: measure.Machine()}}
 	// What was measured before an error is worth showing, too.
-	return errors.Join(b.measure(ctx, sizes), b.report.write(os.Stdout))
+	return errors.Join(b.measure(ctx, sizes), b.report.Write(os.Stdout))
 }
 
 // measure starts what all cases share, and goes through them.
@@ -108,8 +109,8 @@ func (b *bench) measure(ctx context.Context, sizes []int) error {
 	if err != nil {
 		return err
 	}
-	defer lists.end()
-	if b.lists, err = lists.line(); err != nil {
+	defer lists.Close()
+	if b.lists, err = lists.Line(); err != nil {
 		return err
 	}
 	for _, n := range sizes {
@@ -137,13 +138,11 @@ func parseSizes(s string) ([]int, error) {
 	return sizes, nil
 }
 
-// machine is what the figures depend on.
-func machine() string {
-	load, _ := os.ReadFile("/proc/loadavg")
-	busy, _, _ := strings.Cut(string(load), " ")
-	cpu, _ := os.ReadFile("/proc/cpuinfo")
-	_, model, _ := strings.Cut(string(cpu), "model name\t: ")
-	model, _, _ = strings.Cut(model, "\n")
-	return fmt.Sprintf("%d × %s, %s, %s, load average %s before the start",
-		runtime.NumCPU(), model, runtime.GOARCH, runtime.Version(), busy)
+// startSelf starts this program as another one, with these arguments.
+func (b *bench) startSelf(ctx context.Context, args ...string) (*measure.Child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return measure.StartChild(ctx, filepath.Join(b.dir, args[0]+".log"), []string{"TMPDIR=" + b.dir}, self, args...)
 }

@@ -23,6 +23,7 @@ import (
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	roles "storekeeper/internal/worker"
+	"storekeeper/tests/bench/internal/measure"
 )
 
 // workerMode is the first argument of a child that is the worker; then come the workerArgs.
@@ -36,7 +37,7 @@ type workerArgs struct {
 }
 
 // worker is the worker in a process of its own, with the registry in it.
-type worker struct{ *child }
+type worker struct{ *measure.Child }
 
 // startWorker returns when the worker polls. Its list has n workspaces.
 func (b *bench) startWorker(ctx context.Context, n int, name, registry string) (*worker, error) {
@@ -48,7 +49,7 @@ func (b *bench) startWorker(ctx context.Context, n int, name, registry string) (
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.line(); err != nil {
+	if _, err := c.Line(); err != nil {
 		return nil, err
 	}
 	return &worker{c}, nil

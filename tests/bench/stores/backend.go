@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"storekeeper/internal/demo"
+	"storekeeper/tests/bench/internal/measure"
 )
 
 // backendMode is the first argument of a child that is a sync backend; then come the address and the database, which may be empty.
@@ -18,7 +19,7 @@ const backendMode = "backend"
 
 // backend is the demo sync backend in a process of its own.
 type backend struct {
-	*child
+	*measure.Child
 	url string
 }
 
@@ -34,24 +35,24 @@ func (b *bench) startBackend(ctx context.Context, address, database string) (*ba
 	if err != nil {
 		return nil, err
 	}
-	url, err := c.line()
+	url, err := c.Line()
 	return &backend{c, url}, err
 }
 
 // startSelf starts this program as another one.
-func (b *bench) startSelf(ctx context.Context, log string, args ...string) (*child, error) {
+func (b *bench) startSelf(ctx context.Context, log string, args ...string) (*measure.Child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return startChild(ctx, b.path(log), nil, self, args...)
+	return measure.StartChild(ctx, b.path(log), nil, self, args...)
 }
 
 func (k *backend) stats() (s backendStats, err error) {
-	if _, err := fmt.Fprintln(k.stdin, "stats"); err != nil {
-		return s, k.gone()
+	if _, err := fmt.Fprintln(k.Stdin, "stats"); err != nil {
+		return s, k.Gone()
 	}
-	line, err := k.line()
+	line, err := k.Line()
 	if err != nil {
 		return s, err
 	}

@@ -89,25 +89,25 @@ func (b *bench) measureBare(ctx context.Context, url string, n int) (r bare, err
 	if err != nil {
 		return r, err
 	}
-	defer c.kill()
-	if _, err = c.line(); err != nil {
+	defer c.Kill()
+	if _, err = c.Line(); err != nil {
 		return r, err
 	}
-	before, err := c.memory("VmRSS")
+	before, err := c.Memory("VmRSS")
 	if err != nil {
 		return r, err
 	}
-	if _, err := fmt.Fprintln(c.stdin); err != nil {
-		return r, c.gone()
+	if _, err := fmt.Fprintln(c.Stdin); err != nil {
+		return r, c.Gone()
 	}
-	seconds, err := c.line()
+	seconds, err := c.Line()
 	if err != nil {
 		return r, err
 	}
 	if r.seconds, err = strconv.ParseFloat(seconds, 64); err != nil {
 		return r, err
 	}
-	after, cpu, err := c.usage(ctx, b.idle)
+	after, cpu, err := c.Usage(ctx, b.idle)
 	r.connection, r.cpu = (after-before)*1024/float64(n), cpu
 	return r, err
 }

@@ -44,11 +44,11 @@ func (b *bench) measureIdle(ctx context.Context, n int) error {
 	if t.backend, err = b.startBackend(ctx, address, database); err != nil {
 		return err
 	}
-	defer func() { t.backend.kill() }()
+	defer func() { t.backend.Kill() }()
 	if t.manager, err = b.startManager(ctx, t.data, t.backend.url); err != nil {
 		return err
 	}
-	defer func() { t.manager.kill() }()
+	defer func() { t.manager.Kill() }()
 
 	for _, step := range []func(context.Context) error{
 		t.first, t.coldStart, t.idling, func(ctx context.Context) error { return t.outage(ctx, address, database) }, t.crash, t.floor,
@@ -69,7 +69,7 @@ func (t *idleTrial) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.empty, err = t.manager.memory("VmRSS"); err != nil {
+	if t.empty, err = t.manager.Memory("VmRSS"); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -80,7 +80,7 @@ func (t *idleTrial) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.report.add(t.name("ensure_and_connect_seconds"), seconds, "s")
+	t.report.Add(t.name("ensure_and_connect_seconds"), seconds, "s")
 	return t.sawAll()
 }
 
@@ -97,21 +97,21 @@ func (t *idleTrial) sawAll() error {
 func (t *idleTrial) coldStart(ctx context.Context) error {
 	t.say("%d stores: cold start", t.n)
 	start := time.Now()
-	if err := t.manager.end(ctx, syscall.SIGTERM); err != nil {
+	if err := t.manager.End(ctx, syscall.SIGTERM); err != nil {
 		return err
 	}
-	t.report.add(t.name("stop_seconds"), time.Since(start).Seconds(), "s")
+	t.report.Add(t.name("stop_seconds"), time.Since(start).Seconds(), "s")
 	seconds, err := t.restart(ctx)
 	if err != nil {
 		return err
 	}
 	t.cold = seconds
-	t.report.atMost(t.name("cold_start_seconds"), seconds, "s", targetConnectSeconds)
+	t.report.AtMost(t.name("cold_start_seconds"), seconds, "s", targetConnectSeconds)
 	stats, err := t.backend.stats()
 	if err != nil {
 		return err
 	}
-	t.report.atMost(t.name("cold_start_peak_handshakes"), float64(stats.PeakHandshakes), "", maxDials)
+	t.report.AtMost(t.name("cold_start_peak_handshakes"), float64(stats.PeakHandshakes), "", maxDials)
 	return nil
 }
 
@@ -122,27 +122,27 @@ func (t *idleTrial) restart(ctx context.Context) (seconds float64, err error) {
 		return 0, err
 	}
 	t.manager = m
-	return m.connected(ctx, t.n, m.started)
+	return m.connected(ctx, t.n, m.Started)
 }
 
 func (t *idleTrial) idling(ctx context.Context) error {
 	t.say("%d stores: idle for %s", t.n, t.idle)
-	memory, cpu, err := t.manager.usage(ctx, t.idle)
+	memory, cpu, err := t.manager.Usage(ctx, t.idle)
 	if err != nil {
 		return err
 	}
 	t.store, t.cpu = (memory-t.empty)*1024/float64(t.n), cpu
-	t.report.add(t.name("rss_without_stores_mib"), t.empty, "MiB")
-	t.report.atMost(t.name("rss_mib"), memory, "MiB", targetMiB)
-	t.report.atMost(t.name("rss_kib_per_store"), t.store, "KiB", targetStoreKiB)
-	t.report.below(t.name("idle_cpu_percent"), cpu, "% of a core", targetIdlePercent)
+	t.report.Add(t.name("rss_without_stores_mib"), t.empty, "MiB")
+	t.report.AtMost(t.name("rss_mib"), memory, "MiB", targetMiB)
+	t.report.AtMost(t.name("rss_kib_per_store"), t.store, "KiB", targetStoreKiB)
+	t.report.Below(t.name("idle_cpu_percent"), cpu, "% of a core", targetIdlePercent)
 	return t.sawAll()
 }
 
 // outage kills the backend and lets another one take its place.
 func (t *idleTrial) outage(ctx context.Context, address, database string) error {
 	t.say("%d stores: backend away for %s", t.n, outage)
-	t.backend.kill()
+	t.backend.Kill()
 	if err := pause(ctx, outage); err != nil {
 		return err
 	}
@@ -160,40 +160,40 @@ func (t *idleTrial) outage(ctx context.Context, address, database string) error 
 	if err != nil {
 		return err
 	}
-	t.report.atMost(t.name("backend_restart_seconds"), seconds, "s", targetReconnectSeconds)
-	t.report.atMost(t.name("backend_restart_peak_handshakes"), float64(stats.PeakHandshakes), "", maxDials)
-	peak, err := t.manager.memory("VmHWM")
+	t.report.AtMost(t.name("backend_restart_seconds"), seconds, "s", targetReconnectSeconds)
+	t.report.AtMost(t.name("backend_restart_peak_handshakes"), float64(stats.PeakHandshakes), "", maxDials)
+	peak, err := t.manager.Memory("VmHWM")
 	if err != nil {
 		return err
 	}
-	t.report.atMost(t.name("rss_peak_mib"), peak, "MiB", targetMiB)
+	t.report.AtMost(t.name("rss_peak_mib"), peak, "MiB", targetMiB)
 	return t.sawAll()
 }
 
 func (t *idleTrial) crash(ctx context.Context) error {
 	t.say("%d stores: start after kill -9", t.n)
-	t.manager.kill()
+	t.manager.Kill()
 	seconds, err := t.restart(ctx)
 	if err != nil {
 		return err
 	}
-	t.report.atMost(t.name("start_after_kill_seconds"), seconds, "s", targetConnectSeconds)
+	t.report.AtMost(t.name("start_after_kill_seconds"), seconds, "s", targetConnectSeconds)
 	return nil
 }
 
 // floor does the same with nothing but clients of the sync protocol.
 func (t *idleTrial) floor(ctx context.Context) error {
 	t.say("%d stores: bare clients", t.n)
-	t.manager.kill()
+	t.manager.Kill()
 	floor, err := t.measureBare(ctx, t.backend.url, t.n)
 	if err != nil {
 		return err
 	}
-	t.report.add(t.name("floor_kib_per_connection"), floor.connection, "KiB")
-	t.report.add(t.name("floor_connect_seconds"), floor.seconds, "s")
-	t.report.add(t.name("floor_idle_cpu_percent"), floor.cpu, "% of a core")
-	t.report.add(t.name("rss_to_floor"), t.store/floor.connection, "×")
-	t.report.add(t.name("cold_start_to_floor"), t.cold/floor.seconds, "×")
-	t.report.add(t.name("idle_cpu_to_floor"), t.cpu/floor.cpu, "×")
+	t.report.Add(t.name("floor_kib_per_connection"), floor.connection, "KiB")
+	t.report.Add(t.name("floor_connect_seconds"), floor.seconds, "s")
+	t.report.Add(t.name("floor_idle_cpu_percent"), floor.cpu, "% of a core")
+	t.report.Add(t.name("rss_to_floor"), t.store/floor.connection, "×")
+	t.report.Add(t.name("cold_start_to_floor"), t.cold/floor.seconds, "×")
+	t.report.Add(t.name("idle_cpu_to_floor"), t.cpu/floor.cpu, "×")
 	return nil
 }

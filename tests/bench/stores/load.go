@@ -130,7 +130,7 @@ func (b *bench) measureLoad(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer backend.kill()
+	defer backend.Kill()
 	sink, err := startSink(ctx)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (b *bench) measureLoad(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer m.kill()
+	defer m.Kill()
 	if err := m.answers(ctx); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (b *bench) watchLoad(ctx context.Context, g *generator, m *manager, sink *s
 	var memory, cpu float64
 	go func() {
 		var err error
-		memory, cpu, err = m.usage(ctx, b.load.duration)
+		memory, cpu, err = m.Usage(ctx, b.load.duration)
 		used <- err
 	}()
 	if err := errors.Join(g.run(ctx), <-used); err != nil {
@@ -178,19 +178,19 @@ func (b *bench) watchLoad(ctx context.Context, g *generator, m *manager, sink *s
 	}
 	const most = 0.99 // of what was sent: the first and the last event are not equally late
 	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	b.report.add("load_sent_events", float64(g.sent.Load()), "")
-	b.report.add("load_generator_lag_p99_ms", millis(percentile(g.lags, 99)), "ms")
-	b.report.atLeast("load_events_per_second", got.rate, "", most*float64(b.load.rate))
-	b.report.atMost("load_lost_events", float64(g.sent.Load()-got.events), "", 0)
-	b.report.atMost("load_out_of_order_batches", float64(got.disordered), "", 0)
-	b.report.add("load_duplicate_events", float64(got.duplicates), "")
-	b.report.add("load_events_per_batch", float64(got.events)/float64(got.batches), "")
-	b.report.add("load_latency_p50_ms", millis(percentile(got.latencies, 50)), "ms")
-	b.report.add("load_latency_p95_ms", millis(percentile(got.latencies, 95)), "ms")
-	b.report.below("load_latency_p99_ms", millis(percentile(got.latencies, 99)), "ms", targetP99Millis)
-	b.report.add("load_latency_max_ms", millis(percentile(got.latencies, 100)), "ms")
-	b.report.add("load_cpu_percent", cpu, "% of a core")
-	b.report.add("load_rss_mib", memory, "MiB")
+	b.report.Add("load_sent_events", float64(g.sent.Load()), "")
+	b.report.Add("load_generator_lag_p99_ms", millis(percentile(g.lags, 99)), "ms")
+	b.report.AtLeast("load_events_per_second", got.rate, "", most*float64(b.load.rate))
+	b.report.AtMost("load_lost_events", float64(g.sent.Load()-got.events), "", 0)
+	b.report.AtMost("load_out_of_order_batches", float64(got.disordered), "", 0)
+	b.report.Add("load_duplicate_events", float64(got.duplicates), "")
+	b.report.Add("load_events_per_batch", float64(got.events)/float64(got.batches), "")
+	b.report.Add("load_latency_p50_ms", millis(percentile(got.latencies, 50)), "ms")
+	b.report.Add("load_latency_p95_ms", millis(percentile(got.latencies, 95)), "ms")
+	b.report.Below("load_latency_p99_ms", millis(percentile(got.latencies, 99)), "ms", targetP99Millis)
+	b.report.Add("load_latency_max_ms", millis(percentile(got.latencies, 100)), "ms")
+	b.report.Add("load_cpu_percent", cpu, "% of a core")
+	b.report.Add("load_rss_mib", memory, "MiB")
 	return nil
 }
 

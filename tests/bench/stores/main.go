@@ -17,11 +17,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"storekeeper/tests/bench/internal/measure"
 )
 
 const (
@@ -39,7 +40,7 @@ type bench struct {
 	dir      string // of files that go with the run
 	manager  string // the store manager's binary
 	progress io.Writer
-	report   *report
+	report   *measure.Report
 
 	idle time.Duration // how long idle stores are watched
 	load load
@@ -77,9 +78,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{progress: os.Stderr, report: &report{}, idle: *idle, load: l}
+	b := &bench{progress: os.Stderr, report: &measure.Report{}, idle: *idle, load: l}
 	// What was measured before an error is worth showing, too.
-	return errors.Join(b.measure(ctx, sizes), b.report.write(os.Stdout))
+	return errors.Join(b.measure(ctx, sizes), b.report.Write(os.Stdout))
 }
 
 func (b *bench) measure(ctx context.Context, sizes []int) error {
@@ -95,7 +96,7 @@ func (b *bench) measure(ctx context.Context, sizes []int) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the store manager: %w\n%s", err, out)
 	}
-	b.report.machine = machine()
+	b.report.Machine = measure.Machine()
 	for _, n := range sizes {
 		if err := b.measureIdle(ctx, n); err != nil {
 			return fmt.Errorf("%d idle stores: %w", n, err)
@@ -135,17 +136,6 @@ func parseSizes(s string) ([]int, error) {
 		sizes = append(sizes, n)
 	}
 	return sizes, nil
-}
-
-// machine is what the figures depend on.
-func machine() string {
-	load, _ := os.ReadFile("/proc/loadavg")
-	busy, _, _ := strings.Cut(string(load), " ")
-	cpu, _ := os.ReadFile("/proc/cpuinfo")
-	_, model, _ := strings.Cut(string(cpu), "model name\t: ")
-	model, _, _ = strings.Cut(model, "\n")
-	return fmt.Sprintf("%d × %s, %s, %s, load average %s before the start",
-		runtime.NumCPU(), model, runtime.GOARCH, runtime.Version(), busy)
 }
 
 // pause returns the context's error when that ends first.

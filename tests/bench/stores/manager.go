@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/tests/bench/internal/measure"
 )
 
 // manager is cmd/storemanager in a process of its own.
 type manager struct {
-	*child
+	*measure.Child
 	client *storemanager.Client
 }
 
@@ -37,7 +38,7 @@ func (b *bench) startManager(ctx context.Context, data, syncURL string, more ...
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
-	c, err := startChild(ctx, b.path("storemanager.log"), append([]string{
+	c, err := measure.StartChild(ctx, b.path("storemanager.log"), append([]string{
 		"STORE_MANAGER_LISTEN=" + address, "STORE_DATA_PATH=" + data, "SERVER_BYPASS_TOKEN=" + token,
 		"LIVESTORE_SYNC_URL=" + syncURL, "LIVESTORE_SYNC_MAX_DIALS=" + strconv.Itoa(maxDials),
 	}, more...), b.manager)
@@ -66,7 +67,7 @@ func (m *manager) ensure(ctx context.Context, n int) error {
 
 // answers waits until the store manager does.
 func (m *manager) answers(ctx context.Context) error {
-	_, err := m.await(ctx, m.started, func(storemanager.Overview) bool { return true })
+	_, err := m.await(ctx, m.Started, func(storemanager.Overview) bool { return true })
 	return err
 }
 
@@ -90,8 +91,8 @@ func (m *manager) await(ctx context.Context, since time.Time, wanted func(storem
 		}
 		select {
 		case <-again.C:
-		case <-m.ended:
-			return 0, m.gone()
+		case <-m.Ended:
+			return 0, m.Gone()
 		case <-limit.C:
 			return 0, errors.Join(fmt.Errorf("after %s the store manager still says %v", tooLong, o.Connections), err)
 		case <-ctx.Done():
