@@ -157,7 +157,7 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 		a.printf("%6d  listed with an id that can be no store's: %q\n", r.QuarantinedCount, r.Quarantined)
 	}
 	if r.DriftCount == 0 && r.QuarantinedCount == 0 {
-		a.printf("        no difference\n")
+		a.printf("        nothing to repair\n")
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	a.printf("        fetch %s, compare %s, ensure %s, remove %s\n",
