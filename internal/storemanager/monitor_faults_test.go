@@ -12,6 +12,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"storekeeper/internal/demo"
 	"storekeeper/internal/livestore"
@@ -259,4 +261,17 @@ func TestAllQueuesTogetherAreBounded(t *testing.T) {
 	m.ensure(id)
 	m.arrives(id) // page by page
 	require.Eventually(t, func() bool { return m.held.Load() == maxHeldBytes }, patience, time.Millisecond, "nothing is held for good")
+}
+
+func TestTheStartSaysThatTheFilesAreTooFewForTheRegisteredStores(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zap.ErrorLevel)
+	m := supervise(t, func(o *MonitorOptions) { o.maxConns, o.Logger = 1, zap.New(core) })
+	m.ensure("first-store")
+	m.restart()
+	require.Zero(t, logs.Len(), "one store, one connection")
+	m.ensure("second-store")
+	m.restart()
+	require.Equal(t, 1, logs.FilterMessageSnippet("raise the limit").Len())
+	require.EqualValues(t, 2, logs.All()[0].ContextMap()["stores"])
 }
