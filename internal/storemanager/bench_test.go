@@ -74,6 +74,26 @@ func BenchmarkListAll(b *testing.B) {
 	}
 }
 
+func BenchmarkListIDs(b *testing.B) {
+	r := filled(b)
+	for b.Loop() {
+		n := 0
+		for cursor := ""; ; {
+			page, err := r.ListIDs(b.Context(), cursor)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += len(page.IDs)
+			if cursor = page.NextCursor; cursor == "" {
+				break
+			}
+		}
+		if n != benchStores {
+			b.Fatalf("listed %d ids", n)
+		}
+	}
+}
+
 func BenchmarkOverview(b *testing.B) {
 	r := filled(b)
 	for b.Loop() {

@@ -154,6 +154,15 @@ func (c *Client) List(ctx context.Context, q ListRequest) (Page, error) {
 	return ask[Page](ctx, c, http.MethodGet, u, nil)
 }
 
+// ListIDs implements Manager.
+func (c *Client) ListIDs(ctx context.Context, cursor string) (IDPage, error) {
+	u := c.base.JoinPath("v1", "store-ids")
+	if cursor != "" {
+		u.RawQuery = url.Values{"cursor": {cursor}}.Encode()
+	}
+	return ask[IDPage](ctx, c, http.MethodGet, u, nil)
+}
+
 // Overview implements Manager.
 func (c *Client) Overview(ctx context.Context) (Overview, error) {
 	return ask[Overview](ctx, c, http.MethodGet, c.base.JoinPath("v1", "overview"), nil)

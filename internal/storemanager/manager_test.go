@@ -327,6 +327,7 @@ func TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 	} {
 		calls[name] = func(ctx context.Context, m Manager) error { _, err := m.List(ctx, q); return err }
 	}
+	calls["ids from no cursor"] = func(ctx context.Context, m Manager) error { _, err := m.ListIDs(ctx, "%"); return err }
 	for name, run := range map[string]ReconcileRun{
 		"run without an id":      {StartedAt: t0, CompletedAt: t0},
 		"run without a start":    {RunID: "run", CompletedAt: t0},

@@ -230,7 +230,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		return values
 	}
 	schemas := described.closed.Components.Schemas
-	for _, name := range []string{"State", "ConnectionState", "EnsureOutcome", "DeletionOutcome", "StopOutcome"} {
+	for _, name := range []string{"State", "ConnectionState", "EnsureOutcome", "DeletionOutcome", "StopOutcome", "GuardVerdict"} {
 		require.NotEmpty(t, constants[name], name)
 		require.ElementsMatch(t, constants[name], enumeration(schemas[name]), name)
 	}
@@ -250,6 +250,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		got  *uint64
 	}{
 		"page":    {MaxBatch, schemas["Page"].Value.Properties["stores"].Value.MaxItems},
+		"ids":     {MaxBatch, schemas["IDPage"].Value.Properties["ids"].Value.MaxItems},
 		"events":  {KeptStoreEvents, schemas["Store"].Value.Properties["events"].Value.MaxItems},
 		"history": {KeptConnectionChanges, schemas["MonitorStatus"].Value.Properties["history"].Value.MaxItems},
 		"runs":    {KeptReconcileRuns, schemas["Reconciliation"].Value.Properties["recent"].Value.MaxItems},
@@ -279,10 +280,12 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"DeletionResult", DeletionResult{}, ""},
 		{"StopResult", StopResult{}, ""},
 		{"Page", Page{}, ""},
+		{"IDPage", IDPage{}, ""},
 		{"Change", Change{}, ""},
 		{"Overview", Overview{}, ""},
 		{"MonitorTotals", MonitorTotals{}, ""},
-		{"ReconcileRun", ReconcileRun{}, ""},
+		{"GuardHold", GuardHold{}, ""},
+		{"ReconcileRun", ReconcileRun{}, "guard,guardReason"},
 		{"Reconciliation", Reconciliation{}, ""},
 		{"Problem", problem{}, ""},
 		{"Status", statusBody{}, ""},

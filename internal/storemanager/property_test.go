@@ -285,6 +285,9 @@ func (m *model) Check(t *rapid.T) {
 	for _, got := range page.Stores {
 		listed[got.ID] = got
 	}
+	ids, err := m.registry.ListIDs(context.Background(), "")
+	require.NoError(t, err)
+	require.Equal(t, slices.Sorted(maps.Keys(listed)), slices.Concat(nil, ids.IDs))
 	for id, want := range m.stores {
 		got, ok := listed[id]
 		require.Equal(t, want.monitored, ok)

@@ -48,6 +48,7 @@ type Registry struct {
 	pause     *sql.Stmt // of read; of one store
 	events    *sql.Stmt // of read; of one store
 	rows      *sql.Stmt // of read; the monitored ones, by id
+	ids       *sql.Stmt // of read; the same, their ids alone
 	lock      *os.File  // nil in memory
 	now       func() time.Time
 	retention time.Duration
@@ -135,6 +136,7 @@ func (r *Registry) prepare(ctx context.Context) error {
 		{&r.pause, r.read, selectPause},
 		{&r.events, r.read, selectEvents},
 		{&r.rows, r.read, listRecords},
+		{&r.ids, r.read, listIDs},
 	} {
 		var err error
 		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database

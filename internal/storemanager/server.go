@@ -59,6 +59,7 @@ type server struct {
 //	PUT    /v1/stores/{id}                   Ensure
 //	POST   /v1/stores                        EnsureBatch
 //	GET    /v1/stores?cursor=&limit=&state=  List; states are separated by commas
+//	GET    /v1/store-ids?cursor=             ListIDs
 //	GET    /v1/stores/{id}                   Get
 //	PUT    /v1/stores/{id}/deletion          BeginDeletion
 //	DELETE /v1/stores/{id}/deletion          CancelDeletion
@@ -140,6 +141,13 @@ func (s *server) routes() http.Handler {
 func (s *server) storeRoutes(r chi.Router) {
 	m := s.manager
 	r.Get("/stores", s.answer(s.list))
+	r.Get("/store-ids", s.answer(func(r *http.Request) (any, error) {
+		query, err := queryOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return m.ListIDs(r.Context(), query.Get("cursor"))
+	}))
 	r.Post("/stores", answerBody(s, func(r *http.Request, q batchRequest) (any, error) {
 		results, err := m.EnsureBatch(r.Context(), q.Stores)
 		return batchResponse{results}, err
@@ -195,9 +203,9 @@ func oneStore(r *http.Request) (string, error) {
 }
 
 func (s *server) list(r *http.Request) (any, error) {
-	query, err := url.ParseQuery(r.URL.RawQuery) // URL.Query leaves out what it can't read: it would be the first page again
+	query, err := queryOf(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the query can't be parsed", ErrInvalid)
+		return nil, err
 	}
 	q := ListRequest{Cursor: query.Get("cursor")}
 	for _, states := range query["state"] {
@@ -211,6 +219,15 @@ func (s *server) list(r *http.Request) (any, error) {
 		q.Limit = n
 	}
 	return s.manager.List(r.Context(), q)
+}
+
+// queryOf is for cursors. URL.Query leaves out what it can't read: it would be the first page again.
+func queryOf(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the query can't be parsed", ErrInvalid)
+	}
+	return query, nil
 }
 
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {

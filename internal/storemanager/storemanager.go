@@ -63,6 +63,9 @@ type Manager interface {
 	Get(ctx context.Context, id string) (Store, error)
 	// List returns monitored stores sorted by id.
 	List(ctx context.Context, r ListRequest) (Page, error)
+	// ListIDs returns the ids alone of what List lists, MaxBatch at a time, at a small part of its cost. The cursor is
+	// IDPage.NextCursor of the page before, or any other id: the page has those after it. "" starts at the beginning.
+	ListIDs(ctx context.Context, cursor string) (IDPage, error)
 	// Overview counts; it is cheap enough for every health check and scrape.
 	Overview(ctx context.Context) (Overview, error)
 
@@ -82,7 +85,7 @@ type Manager interface {
 	Reconciliation(ctx context.Context) (Reconciliation, error)
 }
 
-// MaxBatch is the largest number of stores in one EnsureBatch or MarkMissing.
+// MaxBatch is the largest number of stores in one EnsureBatch or MarkMissing, and in a page.
 const MaxBatch = 1000
 
 // State of a store in the registry.
@@ -300,6 +303,16 @@ type Page struct {
 	NextCursor string `json:"nextCursor,omitempty"`
 }
 
+// IDPage is a page of ids of monitored stores, sorted.
+type IDPage struct {
+	IDs []string `json:"ids"`
+	// Unsettled is the first of IDs whose store a reconcile run may have to do something about though it is listed: it has a
+	// MissingSince, or nobody ever told of it (its EventAt is 1970). "" when there is none.
+	Unsettled string `json:"unsettled,omitempty"`
+	// NextCursor is "" on the last page.
+	NextCursor string `json:"nextCursor,omitempty"`
+}
+
 // Overview counts the registry. Monitored includes the pending, held and pinned ones.
 type Overview struct {
 	// Connections counts the monitored stores by the state of their connection; a state that no store is in is left out.
@@ -317,6 +330,10 @@ type Overview struct {
 	Paused *Pause `json:"paused,omitempty"`
 	// PausedStores counts the pauses in force of single stores, known or not.
 	PausedStores int `json:"pausedStores"`
+	// Guard is nil unless the guard of reconciliation holds removals back.
+	Guard *GuardHold `json:"guard,omitempty"`
+	// GuardApprovedAt is when the newest run ended whose removals were approved; nil before the first.
+	GuardApprovedAt *time.Time `json:"guardApprovedAt,omitempty"`
 	// Monitors is nil without monitors.
 	Monitors *MonitorTotals `json:"monitors,omitempty"`
 }
@@ -353,6 +370,29 @@ type ReconcileRun struct {
 	Error string `json:"error,omitempty"`
 	// Report is the workflow's own report, kept as it is.
 	Report json.RawMessage `json:"report,omitempty"`
+	// Guard is what the run means for the guard, and GuardReason why it holds removals back: they change Overview and are not kept
+	// with the run.
+	Guard       GuardVerdict `json:"guard,omitempty"`
+	GuardReason string       `json:"guardReason,omitempty"`
+}
+
+// GuardVerdict is what a reconcile run means for the guard that holds removals back until an operator approves them.
+type GuardVerdict string
+
+// The verdicts. "" leaves the guard as it is: the run has found out nothing.
+const (
+	// GuardHeld: the run was to remove more than it may. The guard holds from now on, whatever later runs find.
+	GuardHeld GuardVerdict = "held"
+	// GuardCleared: the list lacks nothing any more that is not protected.
+	GuardCleared GuardVerdict = "cleared"
+	// GuardApproved: the removals were approved.
+	GuardApproved GuardVerdict = "approved"
+)
+
+// GuardHold says that the guard of reconciliation holds removals back.
+type GuardHold struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
 }
 
 // KeptReconcileRuns is how many runs are kept.

@@ -1,0 +1,105 @@
+package storemanager
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// requireSameIDs fails unless ListIDs and List say the same, and returns the ids that are unsettled.
+func requireSameIDs(t *testing.T, m Manager) (unsettled []string) {
+	t.Helper()
+	for cursor := ""; ; {
+		stores, err := m.List(t.Context(), ListRequest{Cursor: cursor, Limit: MaxBatch})
+		require.NoError(t, err)
+		want := IDPage{IDs: []string{}, NextCursor: stores.NextCursor}
+		for _, s := range stores.Stores {
+			want.IDs = append(want.IDs, s.ID)
+			if s.MissingSince == nil && s.EventAt.Unix() != 0 {
+				continue
+			}
+			unsettled = append(unsettled, s.ID)
+			if want.Unsettled == "" {
+				want.Unsettled = s.ID
+			}
+		}
+		page, err := m.ListIDs(t.Context(), cursor)
+		require.NoError(t, err)
+		require.Equal(t, want, page)
+		if cursor = page.NextCursor; cursor == "" {
+			return unsettled
+		}
+	}
+}
+
+func TestListIDsListsWhatListDoes(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		require.Empty(t, requireSameIDs(t, b)) // of nothing
+		for _, id := range []string{"aAa", "0aa", "aaa", "Zaa", "a_a", "a-a", "a0a"} {
+			_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(1)})
+			require.NoError(t, err)
+		}
+		_, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: "a11", At: at(1), DeleteAt: at(1), Owner: "run"})
+		require.NoError(t, err)
+		require.Empty(t, requireSameIDs(t, b))
+		page, err := b.ListIDs(t.Context(), "")
+		require.NoError(t, err)
+		require.Equal(t, []string{"0aa", "Zaa", "a-a", "a0a", "aAa", "a_a", "aaa"}, page.IDs, "by bytes, and no tombstone")
+		page, err = b.ListIDs(t.Context(), "a0z")
+		require.NoError(t, err)
+		require.Equal(t, []string{"aAa", "a_a", "aaa"}, page.IDs, "a cursor need be no store's")
+		_, err = b.ListIDs(t.Context(), "no cursor")
+		require.ErrorIs(t, err, ErrInvalid)
+	})
+}
+
+func TestListIDsTellsOfTheFirstUnsettledStoreOfAPage(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		fill(t, b, MaxBatch+2)
+		page, err := b.ListIDs(t.Context(), "")
+		require.NoError(t, err)
+		require.Len(t, page.IDs, MaxBatch)
+		require.Equal(t, page.IDs[MaxBatch-1], page.NextCursor)
+
+		next := batch(MaxBatch, 2, t0)
+		mark := func(ids ...string) {
+			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(1), Missing: ids}))
+		}
+		mark(next[0].StoreID)
+		require.Equal(t, []string{next[0].StoreID}, requireSameIDs(t, b), "the first page is not told of the next")
+		mark(page.IDs[7], page.IDs[5])
+		require.Equal(t, []string{page.IDs[5], page.IDs[7], next[0].StoreID}, requireSameIDs(t, b))
+		require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(2), Listed: []string{page.IDs[5]}}))
+		require.Equal(t, []string{page.IDs[7], next[0].StoreID}, requireSameIDs(t, b))
+
+		for id, event := range map[string]time.Duration{ // nobody ever told of those of 1970
+			"adopted-0": 0, "adopted-1": time.Second - time.Microsecond, "settled-0": -time.Microsecond, "settled-1": time.Second,
+		} {
+			_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: time.Unix(0, 0).Add(event)})
+			require.NoError(t, err)
+		}
+		require.Equal(t, []string{"adopted-0", "adopted-1", page.IDs[7], next[0].StoreID}, requireSameIDs(t, b))
+	})
+}
+
+func TestNodeListsTheIDsOfWhatItsServerHas(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t)
+	b.fake.boot("store-b", "store-a", "store-c")
+	require.Equal(t, []string{"store-a", "store-b", "store-c"}, requireSameIDs(t, serve(t, b.Manager)), "nobody told of them")
+	for _, id := range []string{"store-a", "store-c"} {
+		_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(1)})
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"store-b"}, requireSameIDs(t, b.Manager))
+	b.fake.set(func() { delete(b.fake.stores, "store-b") })
+	require.Empty(t, requireSameIDs(t, b.Manager))
+	page, err := b.ListIDs(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, []string{"store-a", "store-c"}, page.IDs)
+	_, err = b.ListIDs(t.Context(), "no cursor")
+	require.ErrorIs(t, err, ErrInvalid)
+}
