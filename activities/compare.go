@@ -1,15 +1,13 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"iter"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
-	"storekeeper/internal/authclient"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
 
@@ -18,11 +16,17 @@ type CompareInput struct {
 	reconcilePhase
 	// RunStartedAt: sightings since then do not confirm themselves.
 	RunStartedAt time.Time `json:"runStartedAt"`
-	// ApprovedPlan is the hash of the plan that may pass the guard; "" is none.
+	// ApprovedPlan is the Hash or the RemovalHash of the plan that may pass the guard; "" is none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
-	// ApprovedOrphans is the size of the plan that an earlier round has found approved: as many may still pass the guard. They
-	// are the ones that are left of it, but for stores whose hold or pause has run out meanwhile.
+	// ApprovedOrphans is what earlier rounds have left of an approved plan: as many may still pass the guard.
 	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
+	// After is the last id that earlier rounds have planned; "" in the first. Nothing up to it is planned again: what could not
+	// be done is for the next run.
+	After string `json:"after,omitempty"`
+	// Removed is how many orphans earlier rounds have handed over.
+	Removed int `json:"removed,omitempty"`
+	// Held: an earlier round has found that the guard holds removals back. It does so for the rest of the run.
+	Held bool `json:"held,omitempty"`
 	// Confirm: a second sighting makes an orphan. Without it all stay first sightings.
 	Confirm bool `json:"confirm"`
 	// Mode "" is the worker's setting.
@@ -45,6 +49,8 @@ type Plan struct {
 	Skipped            Skipped   `json:"skipped"`
 	QuarantinedCount   int       `json:"quarantinedCount"`
 	Quarantined        []string  `json:"quarantined,omitempty"`
+	// Next is CompareInput.After for another round; "" when the lists hold all that is to be done.
+	Next string `json:"next,omitempty"`
 	// AdoptCount is how many stores get their first event; Missing names them too.
 	AdoptCount int  `json:"adoptCount,omitempty"`
 	Mode       Mode `json:"mode,omitempty"`
@@ -52,13 +58,37 @@ type Plan struct {
 	Hash        string `json:"hash,omitempty"`
 	RemovalHash string `json:"removalHash,omitempty"`
 	Guard       string `json:"guard,omitempty"`
+	// Approvable: an approval of the plan releases what Guard holds back. An empty list, say, no approval makes credible.
+	Approvable bool `json:"approvable,omitempty"`
+	// LacksNothing: every store that the list lacks is protected. It ends what a guard has held back.
+	LacksNothing bool `json:"lacksNothing,omitempty"`
 	// Paused says who has paused all of reconciliation, and why; "" when nobody has. The plan then observes.
 	Paused string `json:"paused,omitempty"`
 	// FetchMs is how long the list took to fetch, CompareMs how long the comparison, in milliseconds.
 	FetchMs   int64 `json:"fetchMs,omitempty"`
 	CompareMs int64 `json:"compareMs,omitempty"`
-	// Items are the first 1,000 lines for people, in the order of ids, when they were asked for.
+	// Items are lines for people when they were asked for: up to MaxPlanItems of each action, deletes first, each in the order of ids.
 	Items []PlanItem `json:"items,omitempty"`
+}
+
+// ApprovedBy says whether the hash names the plan, or its removals, which are all of it that may need an approval. "" names none.
+func (p *Plan) ApprovedBy(hash string) bool {
+	return hash != "" && (hash == p.Hash || hash == p.RemovalHash)
+}
+
+// refuse is nil if the plan is the approved one, and all of it would be done.
+func (p *Plan) refuse(approved string) error {
+	switch {
+	case !p.ApprovedBy(approved):
+		return planChanged(approved, "the plan is now "+cmp.Or(p.Hash, "empty"))
+	case p.Paused != "":
+		return planChanged(approved, "reconciliation is paused by "+p.Paused)
+	case p.Mode == ModeObserve, p.Mode != ModeFull && p.OrphanCount > 0:
+		return planChanged(approved, "RECONCILE_MODE is "+string(p.Mode))
+	case p.Guard != "":
+		return planChanged(approved, p.Guard)
+	}
+	return nil
 }
 
 // errGuardTripped is for Sentry, which groups by its text.
@@ -93,22 +123,27 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 	if err != nil {
 		return Plan{}, wrap(err)
 	}
-	c := comparison{input: in, list: list, planner: newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct)}
-	c.planner.registered = known.Monitored
+	c := comparison{input: in, list: list.All(), manager: r.Manager, planner: newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct)}
+	c.alive = func() {
+		activity.RecordHeartbeat(ctx, Progress{Phase: PhaseCompare, Done: c.planner.plan.MonitoredCount, Total: list.Distinct})
+	}
+	c.planner.know(known)
 	c.planner.paused = func(id string) bool { return paused.stores[id] }
 	for _, id := range list.Quarantined {
 		c.planner.invalid(id)
 	}
-	if err := c.compare(ctx, r.Manager); err != nil {
+	if err := c.compare(ctx); err != nil {
 		return Plan{}, wrap(err)
 	}
 	plan := c.planner.finish()
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
-	if in.ApprovedPlan != "" && in.ApprovedPlan != plan.Hash {
-		return Plan{}, planChanged(in.ApprovedPlan, plan.Hash)
+	if in.ApprovedPlan != "" {
+		if err := plan.refuse(in.ApprovedPlan); err != nil {
+			return Plan{}, err
+		}
 	}
-	if plan.Guard != "" {
+	if plan.Guard != "" && !in.ReadOnly { // whoever only looks is told anyway
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
@@ -131,61 +166,4 @@ func (r *Reconcile) pauses(ctx context.Context) (pauses, error) {
 		p.stores[one.StoreID] = true
 	}
 	return p, err
-}
-
-// comparison is a merge of the sorted authoritative ids with the store manager's sorted pages. Neither side is kept.
-type comparison struct {
-	input   CompareInput
-	list    *authclient.Listing
-	planner *planner
-}
-
-// compare walks both sides in the order of ids.
-func (c *comparison) compare(ctx context.Context, m ReconcileKeeper) error {
-	next, stop := iter.Pull2(c.list.All())
-	defer stop()
-	listed, err, more := next()
-	for cursor, pages := "", true; pages; {
-		page, listErr := m.List(ctx, storemanager.ListRequest{Cursor: cursor, Limit: storemanager.MaxBatch})
-		if listErr != nil {
-			return listErr
-		}
-		for i := range page.Stores {
-			s := &page.Stores[i]
-			for ; more && err == nil && listed < s.ID; listed, err, more = next() {
-				c.planner.listed(listed)
-			}
-			switch {
-			case err != nil:
-				return err
-			case more && listed == s.ID:
-				c.planner.both(s)
-				listed, err, more = next()
-			default:
-				c.planner.monitored(s)
-			}
-		}
-		if err := c.flushMarks(ctx, m); err != nil {
-			return err
-		}
-		activity.RecordHeartbeat(ctx, Progress{Phase: PhaseCompare, Done: c.planner.plan.MonitoredCount, Total: c.list.Distinct})
-		cursor, pages = page.NextCursor, page.NextCursor != ""
-	}
-	for ; more && err == nil; listed, err, more = next() {
-		c.planner.listed(listed)
-	}
-	return err
-}
-
-func (c *comparison) flushMarks(ctx context.Context, m ReconcileKeeper) error {
-	marks := &c.planner.marks
-	if len(marks.Missing)+len(marks.Listed) == 0 {
-		return nil
-	}
-	var err error
-	if !c.input.ReadOnly {
-		err = m.MarkMissing(ctx, *marks)
-	}
-	marks.Missing, marks.Listed = nil, nil
-	return err
 }

@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -50,10 +49,10 @@ func wrap(err error) error {
 	return temporal.NewApplicationErrorWithCause(err.Error(), ErrTypeUnavailable, err)
 }
 
-// planChanged is final: what is to be done now must be approved anew.
-func planChanged(approved, found string) error {
-	return temporal.NewNonRetryableApplicationError(
-		fmt.Sprintf("plan %s was approved, and the plan is now %s: nothing was done", approved, cmp.Or(found, "empty")), ErrTypePlanChanged, nil)
+// planChanged is final: somebody has to look again. It is an answer and no fault, so nothing and nobody is alarmed by it.
+func planChanged(approved, why string) error {
+	return temporal.NewApplicationErrorWithOptions(fmt.Sprintf("plan %s was approved, and %s: nothing was done", approved, why), ErrTypePlanChanged,
+		temporal.ApplicationErrorOptions{NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign})
 }
 
 func retryAfter(err error, errType string, delay time.Duration) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"slices"
 	"time"
 
 	"storekeeper/internal/storemanager"
@@ -38,6 +39,9 @@ const (
 	ActionSkip Action = "skip"
 )
 
+// actions in the order in which people should see them.
+var actions = []Action{ActionDelete, ActionCreate, ActionAdopt, ActionSkip}
+
 // Reason says why a plan has an Action for a store.
 type Reason string
 
@@ -65,8 +69,8 @@ type PlanItem struct {
 const (
 	// MaxPlanned bounds the ids of each kind in a plan: both together stay under 256 KiB of history.
 	MaxPlanned = 3000
-	// MaxPlanItems bounds Plan.Items.
-	MaxPlanItems = 1000
+	// MaxPlanItems bounds Plan.Items of each action.
+	MaxPlanItems = 500
 	// guardMinMonitored: below it a percentage means nothing.
 	guardMinMonitored = 10
 	// pendingOverdue is how long after its DeleteAt a pending deletion is still believed to be somebody's. Then whoever
@@ -87,17 +91,20 @@ type Guard struct {
 type planner struct {
 	in    CompareInput
 	guard Guard
-	// registered is how many stores the store manager should list: one that lists much fewer has lost some for a moment.
-	registered int
+	// known is what the store manager says of all stores, and of the guard.
+	known storemanager.Overview
 	// paused says whether reconciliation leaves the store alone.
 	paused func(storeID string) bool
 	// without is the one reason, or guard, that is left out: a test sees to it that each is missed.
 	without Reason
 
 	plan    Plan
+	leaving int                       // orphans of earlier runs, whose grace period runs without anybody's approval
+	items   map[Action]int            // counts Plan.Items
 	marks   storemanager.MissingMarks // to be written, and emptied, by the caller
 	all     digest                    // of all that is to be done
 	removal digest                    // of the deletes alone
+	last    string                    // the newest id in a list of the plan
 }
 
 // newPlanner plans for a complete list with so many valid ids, whose fetch began at listAt.
@@ -108,13 +115,22 @@ func newPlanner(in CompareInput, guard Guard, listAt time.Time, listed int) *pla
 	return &planner{
 		in: in, guard: guard, paused: func(string) bool { return false },
 		plan:  Plan{Mode: in.Mode, ListAt: listAt, AuthoritativeCount: listed},
-		marks: storemanager.MissingMarks{ListAt: listAt},
-		all:   digest{Hash: sha256.New()}, removal: digest{Hash: sha256.New()},
+		marks: storemanager.MissingMarks{ListAt: listAt}, items: map[Action]int{},
+		all: digest{Hash: sha256.New()}, removal: digest{Hash: sha256.New()},
 	}
 }
 
+// know is told of the store manager before all else. One that lists much fewer stores than it knows has lost some for a moment.
+func (p *planner) know(o storemanager.Overview) { p.known = o }
+
+// planned says whether an earlier round has planned for the store.
+func (p *planner) planned(id string) bool { return id <= p.in.After }
+
 // listed is told of a store that is listed and not monitored.
 func (p *planner) listed(id string) {
+	if p.planned(id) {
+		return
+	}
 	p.plan.MissingCount++
 	if p.obeys(ReasonPaused) && p.paused(id) {
 		p.skip(id, ReasonPaused)
@@ -129,11 +145,14 @@ func (p *planner) both(s *storemanager.Store) {
 	if s.MissingSince != nil {
 		p.marks.Listed = append(p.marks.Listed, s.ID)
 	}
-	if s.EventAt.Unix() == 0 && !p.paused(s.ID) { // as storemanager.Node adopts what it finds
+	if s.EventAt.Unix() == 0 && !p.paused(s.ID) && !p.planned(s.ID) { // as storemanager.Node adopts what it finds
 		p.plan.AdoptCount++
 		p.ensure(s.ID, ActionAdopt, ReasonUnknown)
 	}
 }
+
+// settled is told of a store that is listed and monitored, and of which both would do no more than count it.
+func (p *planner) settled() { p.plan.MonitoredCount++ }
 
 // monitored is told of a store that is monitored and not listed.
 func (p *planner) monitored(s *storemanager.Store) {
@@ -141,7 +160,14 @@ func (p *planner) monitored(s *storemanager.Store) {
 	if p.plan.AuthoritativeCount == 0 && p.obeys(guardEmptyList) {
 		return // an empty list is no sighting
 	}
+	if p.planned(s.ID) {
+		return
+	}
 	if reason := p.reasonToKeep(s); reason != "" {
+		// One that was sighted is on its way out because lists lacked it, and not because an event said so.
+		if reason == ReasonPending && s.MissingSince != nil && !p.approved(s.Deletion) {
+			p.leaving++
+		}
 		p.skip(s.ID, reason)
 		return
 	}
@@ -157,9 +183,24 @@ func (p *planner) monitored(s *storemanager.Store) {
 	p.item(s.ID, ActionDelete, ReasonOrphan)
 	p.all.add(ActionDelete, s.ID)
 	p.removal.add(ActionDelete, s.ID)
-	if len(p.plan.Orphans) < MaxPlanned {
-		p.plan.Orphans = append(p.plan.Orphans, s.ID)
+	p.plan.Orphans = p.toDo(p.plan.Orphans, s.ID)
+}
+
+// toDo adds the id, unless one of the lists is full: then the next round goes on after the last id of both.
+func (p *planner) toDo(list []string, id string) []string {
+	if p.plan.Next == "" && len(list) == MaxPlanned {
+		p.plan.Next = p.last
 	}
+	if p.plan.Next != "" {
+		return list
+	}
+	p.last = id
+	return append(list, id)
+}
+
+// approved says whether an operator has approved removals since this one was decided.
+func (p *planner) approved(d *storemanager.Deletion) bool {
+	return p.known.GuardApprovedAt != nil && !d.EventAt.After(*p.known.GuardApprovedAt)
 }
 
 // reasonToKeep is why a store that the list lacks is no orphan; "" if it may be one.
@@ -186,9 +227,7 @@ func (p *planner) invalid(id string) { p.item(id, ActionSkip, ReasonInvalidID) }
 func (p *planner) ensure(id string, action Action, reason Reason) {
 	p.item(id, action, reason)
 	p.all.add(action, id)
-	if len(p.plan.Missing) < MaxPlanned {
-		p.plan.Missing = append(p.plan.Missing, id)
-	}
+	p.plan.Missing = p.toDo(p.plan.Missing, id)
 }
 
 func (p *planner) skip(id string, reason Reason) {
@@ -201,7 +240,8 @@ func (p *planner) skip(id string, reason Reason) {
 }
 
 func (p *planner) item(id string, action Action, reason Reason) {
-	if p.in.ReadOnly && len(p.plan.Items) < MaxPlanItems {
+	if p.in.ReadOnly && p.items[action] < MaxPlanItems {
+		p.items[action]++
 		p.plan.Items = append(p.plan.Items, PlanItem{id, action, reason})
 	}
 }
@@ -213,6 +253,9 @@ const (
 	guardMaxPercent Reason = "max percent"
 	guardMode       Reason = "mode"
 	guardIncomplete Reason = "incomplete"
+	guardFew        Reason = "few"
+	guardHeld       Reason = "held back"
+	guardLeaving    Reason = "leaving"
 )
 
 func (p *planner) obeys(rule Reason) bool { return p.without != rule }
@@ -220,7 +263,9 @@ func (p *planner) obeys(rule Reason) bool { return p.without != rule }
 // finish gives the plan. What may not be done is not in its lists; its counts, hashes and items say what it would do.
 func (p *planner) finish() Plan {
 	p.plan.Hash, p.plan.RemovalHash = p.all.String(), p.removal.String()
-	p.plan.Guard = p.verdict()
+	p.plan.Guard, p.plan.Approvable = p.verdict()
+	p.plan.LacksNothing = p.plan.AuthoritativeCount > 0 && p.plan.OrphanCount+p.plan.FirstSightings+len(p.in.After) == 0 && !p.incomplete()
+	slices.SortStableFunc(p.plan.Items, func(a, b PlanItem) int { return slices.Index(actions, a.Action) - slices.Index(actions, b.Action) })
 	if p.plan.Guard != "" || p.plan.Mode != ModeFull && p.obeys(guardMode) {
 		p.plan.Orphans = nil
 	}
@@ -230,29 +275,47 @@ func (p *planner) finish() Plan {
 	return p.plan
 }
 
-// verdict is "" when the plan's removals may be carried out, else why not. It counts first sightings too: a list that lacks
-// so much is not to be believed about the little that the list before lacked as well.
-func (p *planner) verdict() string {
-	lacking := p.plan.OrphanCount + p.plan.FirstSightings
+// incomplete: the store manager lists much fewer stores than it knows. Percentages of so few mean nothing.
+func (p *planner) incomplete() bool { return p.plan.MonitoredCount*10 < p.known.Monitored*9 }
+
+// verdict is "" when the plan's removals may be carried out, else why not, and whether an approval helps. It counts all that the
+// list lacks without an event having said so: a list is not to be believed about a little while it lacks so much, and a list that
+// shrinks slowly is no better than one that shrinks at once.
+func (p *planner) verdict() (why string, approvable bool) {
+	lacking := p.plan.OrphanCount + p.plan.FirstSightings + p.in.Removed
+	if p.obeys(guardLeaving) {
+		lacking += p.leaving
+	}
+	held := p.in.Held || p.known.Guard != nil
 	switch {
 	case p.plan.AuthoritativeCount == 0 && p.plan.MonitoredCount > 0 && p.obeys(guardEmptyList):
-		return "the authoritative list is empty: nothing is removed"
+		return "the authoritative list is empty: nothing is removed", false
 	case p.plan.OrphanCount == 0:
-		return ""
-	case p.plan.MonitoredCount*10 < p.registered*9 && p.obeys(guardIncomplete):
-		return fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", p.plan.MonitoredCount, p.registered)
-	case p.plan.MonitoredCount < guardMinMonitored:
-		return ""
-	case p.in.ApprovedPlan != "" && p.in.ApprovedPlan == p.plan.Hash, p.plan.OrphanCount <= p.in.ApprovedOrphans:
-		return ""
+		return "", false
+	case p.incomplete() && p.obeys(guardIncomplete):
+		return fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", p.plan.MonitoredCount, p.known.Monitored), false
+	case p.plan.ApprovedBy(p.in.ApprovedPlan), p.plan.OrphanCount <= p.in.ApprovedOrphans:
+		return "", false
+	case held && p.obeys(guardHeld):
+		return "an earlier list lacked too many stores: nothing is removed before " + p.thePlan() + " is approved, or a list lacks none", true
+	case p.plan.MonitoredCount < guardMinMonitored && p.obeys(guardFew):
+		return "", false
 	case lacking > p.guard.MaxDeletes && p.obeys(guardMaxDeletes):
-		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): nothing is removed before plan %s is approved",
-			lacking, p.guard.MaxDeletes, p.plan.RemovalHash)
+		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): nothing is removed before %s is approved",
+			lacking, p.guard.MaxDeletes, p.thePlan()), true
 	case lacking*100 > p.guard.MaxDeletePercent*p.plan.MonitoredCount && p.obeys(guardMaxPercent):
-		return fmt.Sprintf("the list lacks %d of %d stores, more than RECONCILE_MAX_DELETE_PERCENT (%d): nothing is removed before plan %s is approved",
-			lacking, p.plan.MonitoredCount, p.guard.MaxDeletePercent, p.plan.RemovalHash)
+		return fmt.Sprintf("the list lacks %d of %d stores, more than RECONCILE_MAX_DELETE_PERCENT (%d): nothing is removed before %s is approved",
+			lacking, p.plan.MonitoredCount, p.guard.MaxDeletePercent, p.thePlan()), true
 	}
-	return ""
+	return "", false
+}
+
+// thePlan names the plan as a run will find it once all has been added. Who only looks is shown the hash of the whole.
+func (p *planner) thePlan() string {
+	if p.in.ReadOnly {
+		return "the plan"
+	}
+	return "plan " + p.plan.RemovalHash
 }
 
 // digest names a set of actions: the same actions on the same stores have the same one.

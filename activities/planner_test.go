@@ -34,8 +34,11 @@ type world struct {
 	listed map[string]bool
 	stores map[string]storemanager.Store
 	paused map[string]bool
-	// registered is how many stores the store manager should have.
+	// registered is how many stores the store manager should have, held whether the guard holds removals back already, and
+	// approvedAt when removals were approved last.
 	registered int
+	held       bool
+	approvedAt *time.Time
 }
 
 var planStart = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -45,7 +48,7 @@ func worlds() *rapid.Generator[world] {
 	return rapid.Custom(func(t *rapid.T) world {
 		w := world{
 			listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, paused: map[string]bool{},
-			guard: Guard{MaxDeletePercent: rapid.SampledFrom([]int{0, 10, 50, 100}).Draw(t, "percent"), MaxDeletes: rapid.IntRange(0, 12).Draw(t, "deletes")},
+			guard: Guard{MaxDeletePercent: rapid.SampledFrom([]int{0, 10, 50, 100, 100, 100}).Draw(t, "percent"), MaxDeletes: rapid.IntRange(0, 12).Draw(t, "deletes")},
 			in: CompareInput{
 				RunStartedAt: planStart.Add(-time.Second), Confirm: rapid.Bool().Draw(t, "confirm"), ReadOnly: true,
 				Mode: rapid.SampledFrom([]Mode{ModeFull, ModeFull, ModeFull, ModeCreateOnly, ModeObserve}).Draw(t, "mode"),
@@ -67,9 +70,29 @@ func worlds() *rapid.Generator[world] {
 			}
 			w.paused[id] = rapid.IntRange(0, 9).Draw(t, "paused") == 0
 		}
+		w.held = rapid.IntRange(0, 4).Draw(t, "held") == 0
+		if rapid.Bool().Draw(t, "approved") {
+			at := moment.Draw(t, "approvedAt")
+			w.approvedAt = &at
+		}
 		w.registered = len(w.stores) + rapid.SampledFrom([]int{0, 0, 0, 0, 1, 5, 500}).Draw(t, "lost")
 		return w
 	})
+}
+
+func storeID(i int) string { return fmt.Sprintf("store-%05d", i) }
+
+// someWorld has n stores, all of them listed and settled.
+func someWorld(n int) world {
+	w := world{
+		listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, guard: Guard{MaxDeletePercent: 10, MaxDeletes: 50},
+		in: CompareInput{RunStartedAt: planStart.Add(-time.Second), Confirm: true, ReadOnly: true, Mode: ModeFull}, registered: n,
+	}
+	for i := range n {
+		w.listed[storeID(i)] = true
+		w.stores[storeID(i)] = storemanager.Store{ID: storeID(i), State: storemanager.StateMonitored, EventAt: planStart.Add(-time.Hour)}
+	}
+	return w
 }
 
 func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanager.Store {
@@ -88,8 +111,11 @@ func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanag
 		s.Hold = &storemanager.Hold{Reason: "r", Actor: "a"}
 	}
 	s.Pinned = rare("pinned")
-	if rare("pending") {
-		s.Deletion = &storemanager.Deletion{DeleteAt: moment.Draw(t, "deleteAt").Add(rapid.SampledFrom([]time.Duration{0, -pendingOverdue}).Draw(t, "overdue"))}
+	if rapid.IntRange(0, 3).Draw(t, "pending") == 0 {
+		s.Deletion = &storemanager.Deletion{
+			EventAt:  moment.Draw(t, "deletionEventAt"),
+			DeleteAt: moment.Draw(t, "deleteAt").Add(rapid.SampledFrom([]time.Duration{0, -pendingOverdue}).Draw(t, "overdue")),
+		}
 	}
 	if rapid.Bool().Draw(t, "missing") {
 		s.MissingSince = new(moment.Draw(t, "missingSince"))
@@ -97,11 +123,22 @@ func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanag
 	return s
 }
 
+// planner is one that has been told of nothing yet.
+func (w world) planner() *planner {
+	p := newPlanner(w.in, w.guard, w.listAt, len(w.listed))
+	known := storemanager.Overview{Monitored: w.registered, GuardApprovedAt: w.approvedAt}
+	if w.held {
+		known.Guard = &storemanager.GuardHold{Since: planStart, Reason: "too many"}
+	}
+	p.know(known)
+	p.paused = func(id string) bool { return w.paused[id] }
+	return p
+}
+
 // plan tells a planner of the world, in the order of ids.
 func (w world) plan(without Reason) *planner {
-	p := newPlanner(w.in, w.guard, w.listAt, len(w.listed))
-	p.registered = w.registered
-	p.paused, p.without = func(id string) bool { return w.paused[id] }, without
+	p := w.planner()
+	p.without = without
 	all := maps.Clone(w.listed)
 	for id := range w.stores {
 		all[id] = true
@@ -127,6 +164,16 @@ func (w world) protected(s storemanager.Store) bool {
 	return w.listed[s.ID] || s.Hold != nil || s.Pinned || pending || newer || w.paused[s.ID]
 }
 
+// leaving says whether it is on its way out because lists lacked it, and nobody has approved that.
+func (w world) leaving(s storemanager.Store) bool {
+	if s.Deletion == nil || s.MissingSince == nil || w.approvedAt != nil && s.Deletion.EventAt.Compare(*w.approvedAt) <= 0 {
+		return false
+	}
+	without := s
+	without.Deletion = nil
+	return w.protected(s) && !w.protected(without) // the deletion is all that protects it
+}
+
 // orphan says whether it was sighted before this run, and is not protected.
 func (w world) orphan(s storemanager.Store) bool {
 	return !w.protected(s) && w.in.Confirm && s.MissingSince != nil && s.MissingSince.Before(w.in.RunStartedAt)
@@ -136,15 +183,16 @@ func (w world) orphan(s storemanager.Store) bool {
 func (w world) check(p *planner) string {
 	plan := p.finish()
 	var orphans, missing []string
-	lacking := 0
+	lacking, free := 0, true
 	for _, id := range slices.Sorted(maps.Keys(w.stores)) {
 		s := w.stores[id]
 		if w.orphan(s) {
 			orphans = append(orphans, id)
 		}
-		if !w.protected(s) {
+		if !w.protected(s) || w.leaving(s) {
 			lacking++
 		}
+		free = free && w.protected(s)
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.listed)) {
 		s, monitored := w.stores[id]
@@ -156,7 +204,7 @@ func (w world) check(p *planner) string {
 		orphans, lacking = nil, 0
 	}
 	incomplete := len(w.stores)*100 < w.registered*90
-	tooMany := len(orphans) > 0 && (incomplete || len(w.stores) >= 10 &&
+	tooMany := len(orphans) > 0 && (incomplete || w.held || len(w.stores) >= 10 &&
 		(lacking > w.guard.MaxDeletes || lacking*100 > w.guard.MaxDeletePercent*len(w.stores)))
 	switch {
 	case w.in.Mode == ModeObserve && len(plan.Missing)+len(plan.Orphans) > 0:
@@ -173,6 +221,8 @@ func (w world) check(p *planner) string {
 		return "an empty list is believed"
 	case !tooMany && w.in.Mode == ModeFull && !slices.Equal(plan.Orphans, orphans):
 		return fmt.Sprintf("it removes %v, and not %v", plan.Orphans, orphans)
+	case plan.LacksNothing != (free && !incomplete && len(w.listed) > 0):
+		return "it says what the list lacks wrongly"
 	case len(w.listed) == 0 && len(p.marks.Missing) > 0:
 		return "an empty list is a sighting"
 	}
@@ -197,7 +247,7 @@ func TestThePropertyFailsWithoutAnyOneOfTheGuards(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []Reason{
 		ReasonPaused, ReasonTooYoung, ReasonHeld, ReasonPinned, ReasonPending, ReasonFirstSighting,
-		guardEmptyList, guardIncomplete, guardMaxDeletes, guardMaxPercent, guardMode,
+		guardEmptyList, guardIncomplete, guardFew, guardHeld, guardLeaving, guardMaxDeletes, guardMaxPercent, guardMode,
 	} {
 		t.Run(string(rule), func(t *testing.T) {
 			t.Parallel()
@@ -233,6 +283,7 @@ func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
 		w.in.Mode, w.in.Confirm, w.guard, w.registered = ModeFull, true, Guard{}, 0
+		w.held = rapid.Bool().Draw(t, "held already")
 		plan := w.plan("").finish()
 		w.in.ApprovedPlan = plan.Hash
 		approved := w.plan("").finish()
@@ -242,6 +293,8 @@ func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
 		} else {
 			require.Empty(t, approved.Orphans, "no approval makes an empty list credible")
 		}
+		w.in.ApprovedPlan = plan.RemovalHash
+		require.Equal(t, approved, w.plan("").finish(), "only removals need an approval")
 		w.in.ApprovedPlan = "another"
 		require.Equal(t, plan.Guard, w.plan("").finish().Guard)
 	})

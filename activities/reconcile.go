@@ -25,6 +25,7 @@ type Lister interface {
 // ReconcileKeeper is what reconciliation asks of the store manager.
 type ReconcileKeeper interface {
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
+	ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error)
 	Overview(ctx context.Context) (storemanager.Overview, error)
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	MarkMissing(ctx context.Context, m storemanager.MissingMarks) error
@@ -101,10 +102,14 @@ type ReconcileReport struct {
 	// Phases say how long the parts of the run took, all rounds together.
 	Phases Phases `json:"phases"`
 	// PlanHash identifies what the first round was to do; once the guard has tripped, what is left of it when all has been
-	// added: that is what an approval names. "" when there was nothing.
+	// added: that is what an approval names. "" when there was nothing, or no approval helps.
 	PlanHash string `json:"planHash,omitempty"`
 	// Guard is "" when the plan passed, else why nothing was removed.
 	Guard string `json:"guard,omitempty"`
+	// GuardVerdict is what the run means for the guard from now on; "" leaves it as it is.
+	GuardVerdict storemanager.GuardVerdict `json:"guardVerdict,omitempty"`
+	// Left counts what was planned and not done: reconciliation was paused meanwhile (Paused says by whom), or the time was over.
+	Left int `json:"left,omitempty"`
 }
 
 // Phases are durations in milliseconds.
@@ -123,8 +128,15 @@ type FailingStore struct {
 	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
 }
 
-// maxFailing bounds ReconcileReport.Failing.
-const maxFailing = 20
+// MaxFailing bounds ReconcileReport.Failing.
+const MaxFailing = 20
+
+// What ReconcileReport.GuardVerdict may be.
+const (
+	GuardHeld     = storemanager.GuardHeld
+	GuardCleared  = storemanager.GuardCleared
+	GuardApproved = storemanager.GuardApproved
+)
 
 // Skipped counts, by reason, stores that the authoritative list lacks and that are no orphans.
 type Skipped struct {
@@ -158,6 +170,10 @@ type EnsureMissingResult struct {
 	Failed  int `json:"failed"`
 	// Failing are the first 20 of Failed.
 	Failing []FailingStore `json:"failing,omitempty"`
+	// Left counts those that were not asked for, because all of reconciliation was paused meanwhile (Paused says by whom) or the
+	// time was over.
+	Left   int    `json:"left,omitempty"`
+	Paused string `json:"paused,omitempty"`
 }
 
 // Progress is what the activities of a run tell while they run (their heartbeat), and what a retry goes on from.
@@ -167,8 +183,9 @@ type Progress struct {
 	// Done counts entries of the list, or stores; Total is 0 where it is not known.
 	Done  int `json:"done"`
 	Total int `json:"total,omitempty"`
-	// Ensured is what PhaseEnsure has done so far.
-	Ensured EnsureMissingResult `json:"ensured,omitzero"`
+	// Ensured is what PhaseEnsure has done so far, Removed what PhaseRemove has.
+	Ensured EnsureMissingResult    `json:"ensured,omitzero"`
+	Removed RequestDeletionsResult `json:"removed,omitzero"`
 }
 
 // The phases of a run.
@@ -198,14 +215,18 @@ func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (E
 		pace = rate.NewLimiter(rate.Limit(r.MaxRate), size)
 	}
 	until := time.Now().Add(ensureTime)
+	var paused string
 	for p.Done < len(in.IDs) && time.Now().Before(until) {
-		batch, all, err := r.unpaused(ctx, in.IDs[p.Done:min(p.Done+size, len(in.IDs))])
+		var batch []string
+		var err error
+		batch, paused, err = r.unpaused(ctx, in.IDs[p.Done:min(p.Done+size, len(in.IDs))])
 		if err != nil {
 			return EnsureMissingResult{}, wrap(err)
 		}
-		if all {
-			break // somebody has paused reconciliation meanwhile
+		if paused != "" {
+			break
 		}
+		activity.RecordHeartbeat(ctx, p) // what comes now may take as long again
 		if err := pace.WaitN(ctx, len(batch)); err != nil {
 			return EnsureMissingResult{}, wrap(err)
 		}
@@ -215,16 +236,17 @@ func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (E
 		p.Done = min(p.Done+size, len(in.IDs))
 		activity.RecordHeartbeat(ctx, p)
 	}
+	p.Ensured.Left, p.Ensured.Paused = len(in.IDs)-p.Done, paused
 	return p.Ensured, nil
 }
 
-// unpaused are those of the stores that reconciliation does not leave alone now; all says that it leaves all alone.
-func (r *Reconcile) unpaused(ctx context.Context, ids []string) (_ []string, all bool, err error) {
+// unpaused are those of the stores that reconciliation does not leave alone now; all says who has it leave all alone, and why.
+func (r *Reconcile) unpaused(ctx context.Context, ids []string) (_ []string, all string, err error) {
 	paused, err := r.pauses(ctx)
 	if err != nil || paused.all != "" {
-		return nil, true, err
+		return nil, paused.all, err
 	}
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return paused.stores[id] }), false, nil
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return paused.stores[id] }), "", nil
 }
 
 // ensure ensures the stores of one batch. A store manager that is slow does a part at a time: those that it says to ask for again
@@ -261,7 +283,7 @@ func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []str
 		}
 		if len(again) == len(ids) {
 			done.Failed += len(again)
-			done.Failing = append(done.Failing, failing[:min(len(failing), maxFailing-len(done.Failing))]...)
+			done.Failing = append(done.Failing, failing[:min(len(failing), MaxFailing-len(done.Failing))]...)
 			return nil
 		}
 		ids = again
@@ -282,50 +304,71 @@ type RequestDeletionsInput struct {
 type RequestDeletionsResult struct {
 	Requested int `json:"requested"`
 	Failed    int `json:"failed"`
+	// Left and Paused are those of EnsureMissingResult.
+	Left   int    `json:"left,omitempty"`
+	Paused string `json:"paused,omitempty"`
 }
 
-// requestParallelism bounds the load that a reconcile puts on Temporal beside the webhooks.
-const requestParallelism = 4
+// requestParallelism bounds the load that a reconcile puts on Temporal beside the webhooks, removeBatch how many orphans are
+// handed over before pauses are looked at again.
+const (
+	requestParallelism = 4
+	removeBatch        = 100
+)
 
 // RequestDeletions hands each orphan to the lifecycle of its workspace. One that fails stops none of the others: the next
-// run finds it again.
+// run finds it again. A retry goes on where the attempt before had got to.
 func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
-	ids, _, err := r.unpaused(ctx, in.IDs) // none when all are paused
-	if err != nil {
-		return RequestDeletionsResult{}, wrap(err)
+	p := Progress{Phase: PhaseRemove, Total: len(in.IDs)}
+	if activity.HasHeartbeatDetails(ctx) {
+		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != PhaseRemove {
+			p = Progress{Phase: PhaseRemove, Total: len(in.IDs)} // asking twice does no harm
+		}
 	}
-	in.IDs = ids
-	failed := make([]bool, len(in.IDs))
-	var done atomic.Int64
+	for p.Done < len(in.IDs) {
+		end := min(p.Done+removeBatch, len(in.IDs))
+		batch, paused, err := r.unpaused(ctx, in.IDs[p.Done:end])
+		if err != nil {
+			return RequestDeletionsResult{}, wrap(err)
+		}
+		if paused != "" {
+			p.Removed.Left, p.Removed.Paused = len(in.IDs)-p.Done, paused
+			break
+		}
+		failed, err := r.requestDeletions(ctx, batch, in.ListAt)
+		if err != nil {
+			return RequestDeletionsResult{}, wrap(err)
+		}
+		p.Removed.Requested += len(batch) - failed
+		p.Removed.Failed += failed
+		p.Done = end
+		activity.RecordHeartbeat(ctx, p)
+	}
+	return p.Removed, nil
+}
+
+// requestDeletions returns how many failed; an error only when ctx has ended.
+func (r *Reconcile) requestDeletions(ctx context.Context, ids []string, listAt time.Time) (int, error) {
+	var failed atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(requestParallelism)
-	for i, id := range in.IDs {
+	for _, id := range ids {
 		g.Go(func() error {
-			if err := r.Deletions.RequestDeletion(gctx, id, in.ListAt); err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				failed[i] = true
+			err := r.Deletions.RequestDeletion(gctx, id, listAt)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				failed.Add(1)
 				activity.GetLogger(ctx).Warn("deletion of an orphan not requested", telemetry.KeyStoreID, id, telemetry.KeyError, err)
 			}
-			activity.RecordHeartbeat(ctx, Progress{Phase: PhaseRemove, Done: int(done.Add(1)), Total: len(in.IDs)})
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return RequestDeletionsResult{}, wrap(err)
-	}
-	var out RequestDeletionsResult
-	for _, f := range failed {
-		if f {
-			out.Failed++
-		} else {
-			out.Requested++
-		}
-	}
-	return out, nil
+	err := g.Wait()
+	return int(failed.Load()), err
 }
 
 // untilStop ends ctx when the worker stops too: the attempt then fails while Temporal can still be told, and another worker
@@ -350,28 +393,35 @@ type RecordInput struct {
 	Report ReconcileReport `json:"report"`
 	// Error is "" for a run that succeeded.
 	Error string `json:"error,omitempty"`
+	// Refused: the run did nothing, because it could not do what was approved. That is an answer, and not recorded as a failure.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // RecordRun keeps the report where health checks and operators find it, and counts it.
 func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
+	if in.Refused {
+		activity.GetLogger(ctx).Info("reconcile run refused", telemetry.KeyTrigger, in.Report.Trigger, telemetry.KeyReason, in.Error)
+		return nil
+	}
 	report, err := json.Marshal(in.Report)
 	if err != nil {
 		return wrap(fmt.Errorf("%w: report: %w", storemanager.ErrInvalid, err))
 	}
 	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
 		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
+		Guard: in.Report.GuardVerdict, GuardReason: in.Report.Guard,
 	})
 	if err != nil {
 		return wrap(err)
 	}
 	run := telemetry.ReconcileRun{
-		Outcome:      telemetry.OutcomeSucceeded,
-		Duration:     time.Duration(in.Report.DurationMs) * time.Millisecond,
-		EndedAt:      in.Report.CompletedAt,
-		Missing:      in.Report.Missing,
-		Orphaned:     in.Report.Orphaned + in.Report.FirstSightings,
-		Quarantined:  in.Report.QuarantinedCount,
-		GuardTripped: in.Report.Guard != "",
+		Outcome:     telemetry.OutcomeSucceeded,
+		Duration:    time.Duration(in.Report.DurationMs) * time.Millisecond,
+		EndedAt:     in.Report.CompletedAt,
+		Failing:     in.Report.FailedAdds + in.Report.FailedRemovals,
+		Missing:     in.Report.Missing,
+		Orphaned:    in.Report.Orphaned + in.Report.FirstSightings,
+		Quarantined: in.Report.QuarantinedCount,
 	}
 	if in.Error != "" {
 		run.Outcome = telemetry.OutcomeFailed

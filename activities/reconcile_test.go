@@ -329,13 +329,19 @@ func TestATrippedGuardIsReleasedByTheHashOfThatVeryPlan(t *testing.T) {
 	require.Equal(t, ids(20, 21), tripped.Missing, "it still adds")
 	_, err := b.tryCompare(ids(5, 21), "another")
 	require.ErrorContains(t, err, "plan another was approved, and the plan is now "+tripped.Hash+": nothing was done")
-	_, err = b.tryCompare(ids(5, 21), tripped.RemovalHash)
-	require.ErrorContains(t, err, "nothing was done", "it would add, too")
+	for _, hash := range []string{tripped.Hash, tripped.RemovalHash} {
+		approved := b.compare(ids(5, 21), hash)
+		require.Empty(t, approved.Guard)
+		require.Equal(t, ids(0, 5), approved.Orphans)
+		require.Equal(t, ids(20, 21), approved.Missing, "a store that can't be added does not stand in the way")
+	}
 
 	b.monitored(ids(20, 21)) // as the run has done
 	other := b.compare(ids(6, 21), tripped.RemovalHash)
 	require.Empty(t, other.Guard, "the first sighting is not part of the approved plan")
 	require.Equal(t, ids(0, 5), other.Orphans)
+	_, err = b.tryCompare(ids(4, 21), tripped.RemovalHash)
+	require.ErrorContains(t, err, "nothing was done", "other removals")
 }
 
 func TestInvalidIDsAreSetAsideAndStopNothing(t *testing.T) {
@@ -472,8 +478,11 @@ func TestAPauseDuringARunIsObeyed(t *testing.T) {
 	v, err = b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(5, 9), ListAt: b.now, RunID: "r"})
 	require.NoError(t, err)
 	require.NoError(t, v.Get(&ensured))
-	require.Equal(t, activities.EnsureMissingResult{}, ensured)
-	_, err = b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(5, 9), ListAt: b.now})
+	require.Equal(t, activities.EnsureMissingResult{Left: 4, Paused: "a: r"}, ensured)
+	v, err = b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(5, 9), ListAt: b.now})
 	require.NoError(t, err)
+	var requested activities.RequestDeletionsResult
+	require.NoError(t, v.Get(&requested))
+	require.Equal(t, activities.RequestDeletionsResult{Left: 4, Paused: "a: r"}, requested)
 	require.Len(t, b.deletion.ids, 2)
 }

@@ -214,6 +214,8 @@ type ReconcileInput struct {
 	Confirm bool `json:"confirm"`
 	// ApprovedOrphans is the size of the approved plan once a round has found it: what is left of it may pass later rounds.
 	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
+	// After is CompareInput.After of the next round.
+	After string `json:"after,omitempty"`
 	// Carried is nil but after continue-as-new.
 	Carried *ReconcileReport `json:"carried,omitempty"`
 }

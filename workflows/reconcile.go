@@ -55,7 +55,7 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	plan, err := compareLists(ctx, activities.CompareInput{
 		RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan, ApprovedOrphans: r.in.ApprovedOrphans, Confirm: r.in.Confirm,
-		Mode: r.in.Mode,
+		Mode: r.in.Mode, After: r.in.After, Removed: r.report.Removed, Held: r.report.GuardVerdict == activities.GuardHeld,
 	})
 	if err != nil {
 		return false, err
@@ -63,14 +63,15 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	r.take(plan)
 	workflow.SetCurrentDetails(ctx, details(plan))
 	if r.in.ApprovedPlan != "" {
-		// The next round finds the rest of the approved plan under another hash, and may find some of this round's removals
-		// again: a requested deletion takes a moment to become pending. (A worker of an older version answers another plan with
-		// a tripped guard, and not with an error.)
-		if plan.Hash == r.in.ApprovedPlan && plan.Guard == "" {
+		// The next round finds the rest of the approved plan under another hash. (A worker of an older version answers another
+		// plan with a tripped guard, and not with an error.)
+		if plan.ApprovedBy(r.in.ApprovedPlan) && plan.Guard == "" {
 			r.in.ApprovedOrphans = plan.OrphanCount
+			r.report.GuardVerdict = activities.GuardApproved
 		}
 		r.in.ApprovedPlan = ""
 	}
+	r.in.ApprovedOrphans = max(0, r.in.ApprovedOrphans-len(plan.Orphans))
 	progress := 0
 	began := workflow.Now(ctx)
 	if len(plan.Missing) > 0 {
@@ -83,8 +84,9 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.Phases.EnsureMs += workflow.Now(ctx).Sub(began).Milliseconds()
 		r.report.Added += res.Added
 		r.report.Adopted += res.Adopted
-		r.report.Failing = res.Failing
+		r.report.Failing = append(r.report.Failing, res.Failing[:min(len(res.Failing), activities.MaxFailing-len(r.report.Failing))]...)
 		r.report.FailedAdds += res.Failed
+		r.left(res.Left, res.Paused)
 		r.report.Stale += res.Stale
 		r.report.MonitoredCount += res.Added
 		progress += res.Added + res.Adopted
@@ -98,12 +100,24 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.Phases.RemoveMs += workflow.Now(ctx).Sub(began).Milliseconds()
 		r.report.Removed += res.Requested
 		r.report.FailedRemovals += res.Failed
+		r.left(res.Left, res.Paused)
 		progress += res.Requested
 	}
-	// Only a list that was full has left something out: paused stores, say, are counted and not in it.
-	left := len(plan.Missing) >= activities.MaxPlanned && plan.MissingCount+plan.AdoptCount > activities.MaxPlanned ||
+	if r.in.After = plan.Next; plan.Next != "" {
+		return plan.Mode != ModeObserve && r.report.Paused == "" && r.report.Rounds < maxRounds, nil
+	}
+	// The plan of a worker of an older version, which says no Next: only a list that was full has left something out.
+	full := len(plan.Missing) >= activities.MaxPlanned && plan.MissingCount+plan.AdoptCount > activities.MaxPlanned ||
 		plan.Guard == "" && len(plan.Orphans) >= activities.MaxPlanned && plan.OrphanCount > activities.MaxPlanned
-	return left && progress > 0 && r.report.Rounds < maxRounds, nil
+	return full && progress > 0 && r.report.Rounds < maxRounds, nil
+}
+
+// left notes what was planned and not done.
+func (r *reconcileRun) left(n int, paused string) {
+	r.report.Left += n
+	if paused != "" {
+		r.report.Paused = paused
+	}
 }
 
 // details is what the Web UI shows of a run under way, and of one that has ended.
@@ -130,7 +144,16 @@ func (r *reconcileRun) take(plan activities.Plan) {
 	rep.Phases.FetchMs += plan.FetchMs
 	rep.Phases.CompareMs += plan.CompareMs
 	if rep.Guard == "" && plan.Guard != "" {
-		rep.PlanHash, rep.Guard = plan.RemovalHash, plan.Guard
+		rep.Guard, rep.PlanHash = plan.Guard, ""
+		if plan.Approvable {
+			rep.PlanHash = plan.RemovalHash
+		}
+	}
+	switch {
+	case plan.Approvable:
+		rep.GuardVerdict = activities.GuardHeld
+	case plan.LacksNothing && rep.GuardVerdict == "":
+		rep.GuardVerdict = activities.GuardCleared
 	}
 	if rep.Rounds > 1 {
 		return
@@ -148,10 +171,16 @@ func (r *reconcileRun) record(ctx workflow.Context, cause error) {
 	defer cancel()
 	r.report.CompletedAt = workflow.Now(ctx)
 	r.report.DurationMs = r.report.CompletedAt.Sub(r.report.StartedAt).Milliseconds()
-	in := activities.RecordInput{RunID: workflow.GetInfo(ctx).FirstRunID, Report: r.report, Error: safeMessage(cause)}
+	in := activities.RecordInput{RunID: workflow.GetInfo(ctx).FirstRunID, Report: r.report, Error: safeMessage(cause), Refused: refused(cause)}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, recordOptions), reconcile.RecordRun, in).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Error("reconcile report not recorded", "error", err)
 	}
+}
+
+// refused says whether the run could not do what was approved.
+func refused(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.Type() == ErrTypePlanChanged
 }
 
 // safeMessage is the innermost message of an activity's failure: activities put nothing into it that may not be shown.
@@ -212,7 +241,7 @@ var compareOptions = workflow.ActivityOptions{
 var repairOptions = workflow.ActivityOptions{
 	Priority:            temporal.Priority{PriorityKey: PriorityRepair},
 	StartToCloseTimeout: 15 * time.Minute,
-	HeartbeatTimeout:    time.Minute,
+	HeartbeatTimeout:    30 * time.Second, // more than a batch takes at a Node server (20 s): another worker waits as long for a dead one
 	RetryPolicy:         reconcileRetry,
 	Summary:             "repair",
 }

@@ -78,7 +78,8 @@ func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
 			"monitored": o.Monitored, storemanager.StoreDeletionPending: o.DeletionPending, storemanager.StoreHeld: o.Held,
 			storemanager.StorePinned: o.Pinned, "tombstone": o.Tombstones,
 		},
-		Connections: map[string]int{},
+		Connections:  map[string]int{},
+		GuardTripped: o.Guard != nil,
 	}
 	for _, state := range storemanager.ConnectionStates() {
 		f.Connections[string(state)] = o.Connections[state]

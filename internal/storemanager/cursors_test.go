@@ -3,6 +3,7 @@ package storemanager
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,29 +140,36 @@ func TestAPrunedTombstoneTakesItsCursorAlong(t *testing.T) {
 	require.Zero(t, kept)
 }
 
-func TestARegistryOfTheFirstVersionIsBroughtUpToDate(t *testing.T) {
+func TestARegistryOfAnEarlierVersionIsBroughtUpToDate(t *testing.T) {
 	t.Parallel()
-	path := t.TempDir() + "/registry.db"
-	r := open(t, Options{Path: path})
-	_, err := r.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(1)})
-	require.NoError(t, err)
-	_, err = r.write.ExecContext(t.Context(), `DROP TABLE cursors; DROP TABLE pauses; DROP TABLE store_events; PRAGMA user_version = 1`)
-	require.NoError(t, err)
-	require.NoError(t, r.Close())
+	for version := 1; version < len(migrations); version++ {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			t.Parallel()
+			path := t.TempDir() + "/registry.db"
+			// All columns of the first version's stores are those of today.
+			execute(t, path, strings.Join(migrations[:version], ";")+fmt.Sprintf(`;
+				INSERT INTO stores VALUES ('%s', NULL, 1000000, '', 1, 1, NULL, NULL, 0, NULL, NULL, '', NULL, '', NULL, NULL, '', '');
+				UPDATE totals SET provisioned = 1; PRAGMA application_id = %d; PRAGMA user_version = %d`, id, applicationID, version))
 
-	r = open(t, Options{Path: path})
-	version, err := schemaVersion(t.Context(), r.write)
-	require.NoError(t, err)
-	require.Equal(t, len(migrations), version)
-	s, err := r.Get(t.Context(), id)
-	require.NoError(t, err)
-	require.Equal(t, StateMonitored, s.State)
-	require.Empty(t, s.Events)
-	require.NoError(t, r.setCursors(t.Context(), map[string]livestore.Cursor{id: {BackendID: "B", Seq: 1}}))
-	_, err = r.Pause(t.Context(), Pause{StoreID: id, Reason: "r", Actor: "a"})
-	require.NoError(t, err)
-	s, err = r.Get(t.Context(), id)
-	require.NoError(t, err)
-	require.NotNil(t, s.Pause)
-	require.Len(t, s.Events, 1)
+			r := open(t, Options{Path: path})
+			now, err := schemaVersion(t.Context(), r.write)
+			require.NoError(t, err)
+			require.Equal(t, len(migrations), now)
+			s, err := r.Get(t.Context(), id)
+			require.NoError(t, err)
+			require.Equal(t, StateMonitored, s.State)
+			require.Empty(t, s.Events)
+			o, err := r.Overview(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 1, o.Monitored)
+			require.Nil(t, o.Guard)
+			require.NoError(t, r.setCursors(t.Context(), map[string]livestore.Cursor{id: {BackendID: "B", Seq: 1}}))
+			_, err = r.Pause(t.Context(), Pause{StoreID: id, Reason: "r", Actor: "a"})
+			require.NoError(t, err)
+			s, err = r.Get(t.Context(), id)
+			require.NoError(t, err)
+			require.NotNil(t, s.Pause)
+			require.Len(t, s.Events, 1)
+		})
+	}
 }

@@ -147,7 +147,7 @@ const selectOverview = `
 		(SELECT count(*) FROM stores WHERE pinned = 1),
 		(SELECT count(*) FROM stores WHERE tombstone_at IS NOT NULL),
 		(SELECT count(*) FROM pauses WHERE store_id != '' AND (expires_at IS NULL OR expires_at > ?1)),
-		provisioned, stopped, last_provisioned_at, last_stopped_at
+		provisioned, stopped, last_provisioned_at, last_stopped_at, guard_since, guard_reason, guard_approved_at
 	FROM totals`
 
 // Overview implements Manager. A registry alone connects to nothing.
@@ -155,13 +155,20 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 	var (
 		o                    Overview
 		provisioned, stopped column
+		held, approved       column
+		guard                GuardHold
 	)
 	err := r.read.QueryRowContext(ctx, selectOverview, column(r.clock())).Scan(&o.Monitored, &o.DeletionPending, &o.Held,
-		&o.Pinned, &o.Tombstones, &o.PausedStores, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped)
+		&o.Pinned, &o.Tombstones, &o.PausedStores, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved)
 	if err != nil {
 		return Overview{}, fmt.Errorf("read registry: %w", err)
 	}
 	o.LastProvisionedAt, o.LastStoppedAt = provisioned.optional(), stopped.optional()
+	o.GuardApprovedAt = approved.optional()
+	if since := held.optional(); since != nil {
+		guard.Since = *since
+		o.Guard = &guard
+	}
 	if o.Paused, err = scanPause(r.pause.QueryRowContext(ctx, "", column(r.clock()))); err != nil {
 		return Overview{}, err
 	}

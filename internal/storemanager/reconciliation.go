@@ -42,6 +42,9 @@ func (tx *changes) recordReconcile(ctx context.Context, run ReconcileRun) error 
 		VALUES (?, ?, ?, ?, ?)`, run.RunID, column(precise(run.StartedAt)), completedAt, run.Error, string(run.Report)); err != nil {
 		return err
 	}
+	if err := tx.recordGuard(ctx, run, completedAt); err != nil {
+		return err
+	}
 	if run.Error == "" {
 		if _, err := tx.ExecContext(ctx, `UPDATE totals SET last_reconcile_success_at =
 			max(coalesce(last_reconcile_success_at, ?1), ?1)`, completedAt); err != nil {
@@ -50,6 +53,20 @@ func (tx *changes) recordReconcile(ctx context.Context, run ReconcileRun) error 
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM reconcile_runs WHERE run_id NOT IN
 		(SELECT run_id FROM reconcile_runs ORDER BY completed_at DESC, run_id LIMIT ?)`, KeptReconcileRuns)
+	return err
+}
+
+// recordGuard keeps since when the guard holds, however often that is found again.
+func (tx *changes) recordGuard(ctx context.Context, run ReconcileRun, completedAt column) error {
+	var err error
+	switch run.Guard {
+	case GuardHeld:
+		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_since = coalesce(guard_since, ?), guard_reason = ?`, completedAt, cut(run.GuardReason))
+	case GuardCleared:
+		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = ''`)
+	case GuardApproved:
+		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = '', guard_approved_at = ?`, completedAt)
+	}
 	return err
 }
 

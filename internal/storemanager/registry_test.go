@@ -98,7 +98,7 @@ func TestFilesThatAreRefusedAreLeftAlone(t *testing.T) {
 				makeRegistry(t, path)
 				execute(t, path, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)+1))
 			},
-			"a newer version of Storekeeper wrote it (schema 4, this one knows 3): start that version",
+			fmt.Sprintf("a newer version of Storekeeper wrote it (schema %d, this one knows %d): start that version", len(migrations)+1, len(migrations)),
 		},
 		"another program's database": {
 			func(t *testing.T, path string) { execute(t, path, "CREATE TABLE things (a)") },

@@ -92,6 +92,11 @@ CREATE TABLE store_events (
 	detail   TEXT NOT NULL,
 	PRIMARY KEY (store_id, seq)
 ) STRICT, WITHOUT ROWID;
+`, `
+-- The guard of reconciliation: since when it holds removals back (NULL: it doesn't), and the newest approval.
+ALTER TABLE totals ADD COLUMN guard_since INTEGER;
+ALTER TABLE totals ADD COLUMN guard_reason TEXT NOT NULL DEFAULT '';
+ALTER TABLE totals ADD COLUMN guard_approved_at INTEGER;
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change.

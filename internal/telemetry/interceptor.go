@@ -92,7 +92,7 @@ func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Inf
 	}
 	w.metrics.Operation(op)
 	w.sentry.Breadcrumb(op)
-	if op.Outcome != OutcomeFailed {
+	if op.Outcome != OutcomeFailed || benign(err) {
 		return
 	}
 	w.log.Warn("activity failed",
@@ -110,6 +110,12 @@ func captureActivity(attempt int32, err error) bool {
 	return attempt == captureAttempt || attempt < captureAttempt && nonRetryable(err)
 }
 
+// benign says whether the error is an answer and no fault, as the one who made it has said.
+func benign(err error) bool {
+	var app *temporal.ApplicationError
+	return errors.As(err, &app) && app.Category() == temporal.ApplicationErrorCategoryBenign
+}
+
 func nonRetryable(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && app.NonRetryable()
@@ -124,7 +130,7 @@ type workflowInterceptor struct {
 // (Sentry only queues), and defers nothing, for a deferred call would also run when the cache evicts the workflow.
 func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
 	result, err := i.Next.ExecuteWorkflow(ctx, in)
-	if err == nil || workflow.IsReplaying(ctx) || temporal.IsCanceledError(err) || workflow.IsContinueAsNewError(err) {
+	if err == nil || workflow.IsReplaying(ctx) || temporal.IsCanceledError(err) || workflow.IsContinueAsNewError(err) || benign(err) {
 		return result, err
 	}
 	info := workflow.GetInfo(ctx)

@@ -48,7 +48,7 @@ type Metrics struct {
 	// would read "in step, guard quiet, last success in 1970".
 	reconcileDrift       *prometheus.GaugeVec
 	reconcileLastSuccess *prometheus.GaugeVec
-	reconcileGuard       *prometheus.GaugeVec
+	reconcileFailing     *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics with nothing measured yet but the Go runtime and the process. What goes wrong while measuring or
@@ -69,11 +69,11 @@ func NewMetrics(log *zap.Logger) (*Metrics, error) {
 	})
 	m.reconcileDrift = gauge("reconcile_drift", "Differences the last complete comparison found.", "kind")
 	m.reconcileLastSuccess = gauge("reconcile_last_success_timestamp_seconds", "When the last successful run ended, in Unix time.")
-	m.reconcileGuard = gauge("reconcile_guard_tripped", "1 while the guard holds back deletions, else 0.")
+	m.reconcileFailing = gauge("reconcile_failing_stores", "Stores that the last successful run could not add or remove.")
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.webhookEvents, m.webhookDuration, m.provisioning, m.operations, m.operationDuration,
-		m.reconcileRuns, m.reconcileDuration, m.reconcileDrift, m.reconcileLastSuccess, m.reconcileGuard,
+		m.reconcileRuns, m.reconcileDuration, m.reconcileDrift, m.reconcileLastSuccess, m.reconcileFailing,
 	)
 
 	exporter, err := otelprometheus.New(
@@ -154,8 +154,8 @@ type ReconcileRun struct {
 	EndedAt  time.Time
 	// Missing, Orphaned and Quarantined (ids that can be no store ids) are what the comparison found.
 	Missing, Orphaned, Quarantined int
-	// GuardTripped says that deletions wait for approval.
-	GuardTripped bool
+	// Failing stores could not be added or removed.
+	Failing int
 }
 
 // Reconciled counts a run. One that did not succeed leaves the gauges as they were, for it found out nothing.
@@ -169,11 +169,7 @@ func (m *Metrics) Reconciled(run ReconcileRun) {
 	m.reconcileDrift.WithLabelValues("orphaned").Set(float64(run.Orphaned))
 	m.reconcileDrift.WithLabelValues("quarantined").Set(float64(run.Quarantined))
 	m.reconcileLastSuccess.WithLabelValues().Set(float64(run.EndedAt.UnixMilli()) / 1000)
-	tripped := 0.0
-	if run.GuardTripped {
-		tripped = 1
-	}
-	m.reconcileGuard.WithLabelValues().Set(tripped)
+	m.reconcileFailing.WithLabelValues().Set(float64(run.Failing))
 }
 
 // RegisterAuthList makes each scrape show when the newest complete list of the Auth Worker was asked for, in Unix time; nothing
@@ -209,6 +205,8 @@ type Stores struct {
 	Events, Errors, Reconnects, Resets int64
 	// Dialing is how many connections to sync backends are being made.
 	Dialing int64
+	// GuardTripped: the guard of reconciliation holds removals back, which wait for approval.
+	GuardTripped bool
 }
 
 // RegisterStores makes each scrape ask for the figures of the process's store manager. ask gets a context that ends after 2 s;
@@ -226,17 +224,18 @@ func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
 		reconnects:  desc("store_reconnects_total", "Subscriptions but the first of each store."),
 		resets:      desc("store_resets_total", "Stores found to be reset at the sync backend."),
 		dialing:     desc("store_dials", "Connections to sync backends that are being made."),
+		guard:       desc("reconcile_guard_tripped", "1 while the guard holds back deletions, else 0."),
 	})
 }
 
 type storeCollector struct {
-	ask                                                              func(context.Context) (Stores, error)
-	states, connections, events, errors, reconnects, resets, dialing *prometheus.Desc
+	ask                                                                     func(context.Context) (Stores, error)
+	states, connections, events, errors, reconnects, resets, dialing, guard *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing} {
+	for _, d := range []*prometheus.Desc{c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard} {
 		ch <- d
 	}
 }
@@ -261,6 +260,11 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n))
 	}
 	ch <- prometheus.MustNewConstMetric(c.dialing, prometheus.GaugeValue, float64(s.Dialing))
+	tripped := 0.0
+	if s.GuardTripped {
+		tripped = 1
+	}
+	ch <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, tripped)
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {

@@ -29,7 +29,7 @@ func TestMetricsBeforeAnythingHappened(t *testing.T) {
 	body := scrape(t, newMetrics(t))
 	require.Contains(t, body, "go_goroutines ")
 	require.Contains(t, body, "process_resident_memory_bytes ")
-	for _, unknown := range []string{"reconcile_drift", "last_success", "guard_tripped"} {
+	for _, unknown := range []string{"reconcile_drift", "last_success", "failing_stores"} {
 		require.NotContains(t, body, unknown, "nothing is known of it yet")
 	}
 }
@@ -42,7 +42,7 @@ func TestMetricsOfOurs(t *testing.T) {
 		require.True(t, bounded)
 		return telemetry.Stores{
 			States: map[string]int{"monitored": 7, "held": 0}, Connections: map[string]int{"connected": 6, "stuck": 1},
-			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2,
+			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, GuardTripped: true,
 		}, nil
 	})
 	var listAt time.Time
@@ -57,7 +57,7 @@ func TestMetricsOfOurs(t *testing.T) {
 	m.Operation(telemetry.Operation{Name: "EnsureStore", Outcome: telemetry.OutcomeFailed, StoreID: "abc", Duration: time.Second})
 	m.Reconciled(telemetry.ReconcileRun{
 		Outcome: telemetry.OutcomeSucceeded, Duration: time.Second, EndedAt: time.Unix(1_700_000_000, 500_000_000),
-		Missing: 3, Orphaned: 2, Quarantined: 1, GuardTripped: true,
+		Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4,
 	})
 	m.Reconciled(telemetry.ReconcileRun{Outcome: telemetry.OutcomeFailed, EndedAt: time.Unix(1_800_000_000, 0)})
 
@@ -90,6 +90,7 @@ func TestMetricsOfOurs(t *testing.T) {
 		`storekeeper_reconcile_drift{kind="orphaned"} 2`,
 		`storekeeper_reconcile_drift{kind="quarantined"} 1`,
 		`storekeeper_reconcile_last_success_timestamp_seconds 1.7000000005e+09`,
+		`storekeeper_reconcile_failing_stores 4`,
 		`storekeeper_reconcile_guard_tripped 1`,
 	} {
 		require.Contains(t, body, want+"\n")

@@ -1,0 +1,118 @@
+package activities
+
+import (
+	"context"
+	"iter"
+
+	"storekeeper/internal/storemanager"
+)
+
+// fewStores is how many stores are read where the two sides differ, at first: most differences stand alone.
+const fewStores = 50
+
+// comparison is a merge of the sorted authoritative ids with the store manager's sorted pages. Neither side is kept.
+//
+// It reads the ids of what is monitored, which suffice for nearly all stores, and the stores themselves from where the sides
+// differ. A page of stores replaces what was left of the page of ids, so that each store is seen as one read had it, and once.
+type comparison struct {
+	input   CompareInput
+	list    iter.Seq2[string, error]
+	planner *planner
+	manager ReconcileKeeper
+	alive   func() // called before each page
+
+	// What is left of the page in hand, of ids or of stores.
+	ids       []string
+	unsettled string // of the ids
+	stores    []storemanager.Store
+
+	passed string // the last id of either side that is done with
+	more   bool   // there is another page after the one in hand
+	limit  int    // of the next page of stores
+}
+
+// compare walks both sides in the order of ids.
+func (c *comparison) compare(ctx context.Context) error {
+	c.more, c.limit = true, fewStores
+	for listed, err := range c.list {
+		if err == nil {
+			err = c.pass(ctx, listed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.pass(ctx, ""); err != nil {
+		return err
+	}
+	return c.flushMarks(ctx)
+}
+
+// pass tells the planner of the listed id, and before it of what is monitored up to it; "" is the end of the list.
+func (c *comparison) pass(ctx context.Context, listed string) error {
+	before := func(id string) bool { return listed == "" || id < listed }
+	for {
+		switch {
+		case len(c.ids) > 0 && c.ids[0] == listed && listed != c.unsettled:
+			c.planner.settled()
+			c.passed, c.ids = listed, c.ids[1:]
+			if len(c.ids) == 0 {
+				c.limit = fewStores // nothing differed in a whole page
+			}
+			return nil
+		case len(c.ids) > 0 && (c.ids[0] == listed || before(c.ids[0])):
+			if err := c.readStores(ctx); err != nil {
+				return err
+			}
+		case len(c.stores) > 0 && before(c.stores[0].ID):
+			c.planner.monitored(&c.stores[0])
+			c.passed, c.stores = c.stores[0].ID, c.stores[1:]
+		case len(c.stores) > 0 && c.stores[0].ID == listed:
+			c.planner.both(&c.stores[0])
+			c.passed, c.stores = listed, c.stores[1:]
+			return nil
+		case len(c.ids)+len(c.stores) == 0 && c.more:
+			if err := c.readIDs(ctx); err != nil {
+				return err
+			}
+		default:
+			if listed != "" {
+				c.planner.listed(listed)
+				c.passed = listed
+			}
+			return nil
+		}
+	}
+}
+
+// readIDs goes on to the next page.
+func (c *comparison) readIDs(ctx context.Context) error {
+	if err := c.flushMarks(ctx); err != nil {
+		return err
+	}
+	c.alive()
+	page, err := c.manager.ListIDs(ctx, c.passed)
+	c.ids, c.unsettled, c.more = page.IDs, page.Unsettled, page.NextCursor != ""
+	return err
+}
+
+// readStores replaces the ids in hand by stores. Where differences follow each other closely, more and more are read at once.
+func (c *comparison) readStores(ctx context.Context) error {
+	page, err := c.manager.List(ctx, storemanager.ListRequest{Cursor: c.passed, Limit: c.limit})
+	c.limit = min(2*c.limit, storemanager.MaxBatch)
+	c.ids, c.stores, c.more = nil, page.Stores, page.NextCursor != ""
+	return err
+}
+
+func (c *comparison) flushMarks(ctx context.Context) error {
+	marks := &c.planner.marks
+	if len(marks.Missing)+len(marks.Listed) == 0 {
+		return nil
+	}
+	var err error
+	if !c.input.ReadOnly {
+		err = c.manager.MarkMissing(ctx, *marks)
+	}
+	marks.Missing, marks.Listed = nil, nil
+	return err
+}
