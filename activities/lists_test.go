@@ -19,8 +19,11 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// listCases is how many random lists are compared with random stores in every run of the tests.
-const listCases = 400
+// In every run of the tests so many random registries are compared with so many random lists each, one after the other.
+const (
+	listCases = 30
+	listsEach = 10
+)
 
 // What protects a store of a listCase.
 const (
@@ -38,24 +41,42 @@ type listedStore struct {
 	sighted   bool // as missing, by an earlier list
 }
 
-// listCase is an Auth Worker's answer, and what is monitored.
+// listCase is an Auth Worker's answer, and what is monitored then.
 type listCase struct {
+	listAnswer
+	stores map[string]listedStore
+}
+
+type listAnswer struct {
 	body    string
 	damaged bool
 	valid   map[string]bool // of the list, each once
 	invalid map[string]bool
-	stores  map[string]listedStore
 	// readOnly asks what would be done, as an operator does.
 	readOnly bool
 }
 
+const mostListed = 20 // stores
+
 var badIDs = []string{"a/b", "../x", "no id", "-store", "ab", "größe", `quoted"id`}
 
-func genListCases() *rapid.Generator[listCase] {
-	return rapid.Custom(func(t *rapid.T) listCase {
-		c := listCase{
-			valid: map[string]bool{}, invalid: map[string]bool{}, stores: map[string]listedStore{}, readOnly: rapid.IntRange(0, 3).Draw(t, "read only") == 0,
+func monitoredStores() *rapid.Generator[map[string]listedStore] {
+	return rapid.Custom(func(t *rapid.T) map[string]listedStore {
+		stores := map[string]listedStore{}
+		for _, id := range ids(0, rapid.IntRange(0, mostListed).Draw(t, "size")) {
+			if rapid.IntRange(0, 2).Draw(t, "monitored") > 0 {
+				s := listedStore{protected: rapid.IntRange(0, 2*protections).Draw(t, "protected") % protections, sighted: rapid.Bool().Draw(t, "sighted")}
+				s.sighted = s.sighted && s.protected != byAge
+				stores[id] = s
+			}
 		}
+		return stores
+	})
+}
+
+func listAnswers() *rapid.Generator[listAnswer] {
+	return rapid.Custom(func(t *rapid.T) listAnswer {
+		l := listAnswer{valid: map[string]bool{}, invalid: map[string]bool{}, readOnly: rapid.IntRange(0, 3).Draw(t, "read only") == 0}
 		entries := []map[string]any{}
 		list := func(id string) { // once for each of its members
 			for member := range rapid.IntRange(1, 3).Draw(t, "members") {
@@ -63,27 +84,23 @@ func genListCases() *rapid.Generator[listCase] {
 			}
 		}
 		empty := rapid.IntRange(0, 9).Draw(t, "empty") == 0
-		for i := range rapid.IntRange(0, 20).Draw(t, "size") {
-			id := ids(i, i+1)[0]
-			side := rapid.IntRange(0, 2).Draw(t, "side")
-			if side > 0 && !empty {
-				c.valid[id] = true
+		for _, id := range ids(0, mostListed) {
+			if rapid.IntRange(0, 2).Draw(t, "listed") > 0 && !empty {
+				l.valid[id] = true
 				list(id)
-			}
-			if side < 2 {
-				s := listedStore{protected: rapid.IntRange(0, 2*protections).Draw(t, "protected") % protections, sighted: rapid.Bool().Draw(t, "sighted")}
-				s.sighted = s.sighted && s.protected != byAge
-				c.stores[id] = s
 			}
 		}
 		for _, id := range badIDs {
 			if rapid.IntRange(0, 5).Draw(t, "bad") == 0 {
-				c.invalid[id] = true
+				l.invalid[id] = true
 				list(id)
 			}
 		}
-		c.body, c.damaged = answer(t, rapid.Permutation(entries).Draw(t, "order"))
-		return c
+		if len(entries) > 0 { // else it would become null
+			entries = rapid.Permutation(entries).Draw(t, "order")
+		}
+		l.body, l.damaged = answer(t, entries)
+		return l
 	})
 }
 
@@ -107,7 +124,7 @@ func answer(t *rapid.T, entries []map[string]any) (body string, damaged bool) {
 	return string(encoded), 1 <= fault && fault <= 3
 }
 
-// fill makes a registry with the stores, whose clock stands at the moment of the list then.
+// fill makes a registry with the stores as it is when the list is asked for.
 func (c listCase) fill(t *testing.T, listAt time.Time) *storemanager.Registry {
 	t.Helper()
 	now := listAt.Add(-time.Hour)
@@ -204,52 +221,68 @@ func (c listCase) check(t require.TestingT, plan activities.Plan) (sighted map[s
 	return sighted
 }
 
-// The whole way of a list, from its bytes to the plan and to what is kept of it. It is no rapid.Check, of which the planner needs
-// many more cases; a failure names the case.
+// The whole way of a list, from its bytes to the plan and to what is kept of it. It is no rapid.Check, for the planner's tests have set that to
+// many more cases; a failure names its case.
 func TestAListIsTheSetOfItsIDsOrNothing(t *testing.T) {
 	t.Parallel()
 	var body string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
 	t.Cleanup(server.Close)
 	b := setup(t)
-	listAt := b.now
-	auth, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: "token", Now: func() time.Time { return listAt }})
+	at := b.now // the list is asked for
+	auth, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: "token", Now: func() time.Time { return at }})
 	require.NoError(t, err)
 	b.act.AuthWorker = auth
 	b.act.Guard = activities.Guard{MaxDeletePercent: 100, MaxDeletes: 100} // of its limits the planner's tests know
-	cases, damaged := genListCases(), 0
+	damaged := 0
 	for seed := range listCases {
-		c := cases.Example(seed)
-		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { //nolint:paralleltest // one server, one list at a time
-			registry := c.fill(t, listAt)
-			b.act.Manager, body = registry, c.body
+		c := listCase{stores: monitoredStores().Example(seed)}
+		at = b.now
+		registry := c.fill(t, at)
+		b.act.Manager = registry
+		for i := range listsEach {
+			c.listAnswer = listAnswers().Example(seed*listsEach + i)
+			body = c.body
 			before := dump(t, registry)
-			v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: listAt, Confirm: true, ReadOnly: c.readOnly})
+			v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: at, Confirm: true, ReadOnly: c.readOnly})
+			require.Equal(t, c.damaged, err != nil, "registry %d, list %d: %v %s", seed, i, err, body)
 			if c.damaged {
 				damaged++
-				require.Error(t, err, c.body)
 				require.Equal(t, before, dump(t, registry), "it changes nothing")
-				return
+				continue
 			}
-			require.NoError(t, err, c.body)
 			var plan activities.Plan
 			require.NoError(t, v.Get(&plan))
-			sighted, after := c.check(t, plan), dump(t, registry)
-			if c.readOnly {
-				require.Equal(t, before, after, "a look changes nothing")
-				return
-			}
-			for i, s := range after {
-				require.Equal(t, sighted[s.ID], s.MissingSince != nil, s.ID)
-				before[i].MissingSince = s.MissingSince
-			}
-			require.Equal(t, before, after, "only sightings are kept")
-		})
-		if !ok {
-			return
+			c.see(t, c.check(t, plan), before, dump(t, registry))
+			at = at.Add(time.Minute)
+			c.age()
 		}
 	}
-	require.Greater(t, damaged, listCases/5)
+	require.Greater(t, damaged, listCases*listsEach/5)
+}
+
+// see compares what the registry has now with what it had, and takes note of the sightings.
+func (c listCase) see(t *testing.T, sighted map[string]bool, before, after []storemanager.Store) {
+	t.Helper()
+	if c.readOnly {
+		require.Equal(t, before, after, "a look changes nothing")
+		return
+	}
+	for i, s := range after {
+		require.Equal(t, sighted[s.ID], s.MissingSince != nil, s.ID)
+		before[i].MissingSince = s.MissingSince
+		c.stores[s.ID] = listedStore{c.stores[s.ID].protected, sighted[s.ID]}
+	}
+	require.Equal(t, before, after, "only sightings are kept")
+}
+
+// age makes the next list one that knows of the youngest stores.
+func (c listCase) age() {
+	for id, s := range c.stores {
+		if s.protected == byAge {
+			c.stores[id] = listedStore{unprotected, s.sighted}
+		}
+	}
 }
 
 func dump(t *testing.T, r *storemanager.Registry) []storemanager.Store {

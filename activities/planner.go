@@ -256,6 +256,7 @@ const (
 	guardFew        Reason = "few"
 	guardHeld       Reason = "held back"
 	guardLeaving    Reason = "leaving"
+	guardApproved   Reason = "approved"
 )
 
 func (p *planner) obeys(rule Reason) bool { return p.without != rule }
@@ -294,7 +295,7 @@ func (p *planner) verdict() (why string, approvable bool) {
 		return "", false
 	case p.incomplete() && p.obeys(guardIncomplete):
 		return fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", p.plan.MonitoredCount, p.known.Monitored), false
-	case p.plan.ApprovedBy(p.in.ApprovedPlan), p.plan.OrphanCount <= p.in.ApprovedOrphans:
+	case p.plan.ApprovedBy(p.in.ApprovedPlan), p.plan.OrphanCount <= p.in.ApprovedOrphans && p.obeys(guardApproved):
 		return "", false
 	case held && p.obeys(guardHeld):
 		return "an earlier list lacked too many stores: nothing is removed before " + p.thePlan() + " is approved, or a list lacks none", true

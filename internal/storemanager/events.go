@@ -33,6 +33,9 @@ const (
 // ReconcileRequest begins the EnsureRequest.RequestID of what no event has asked for, but reconciliation.
 const ReconcileRequest = "reconcile/"
 
+// restoreRequest is the EnsureRequest.RequestID of a Node that gives its server back what that has lost.
+const restoreRequest = "restore"
+
 // decide is apply for a rule that also says what is to be told of it; an event without a Kind is nothing.
 func (tx *changes) decide(ctx context.Context, id string, rule func(*record) (StoreEvent, error)) error {
 	var e StoreEvent
@@ -52,6 +55,12 @@ func (tx *changes) decide(ctx context.Context, id string, rule func(*record) (St
 // tell keeps an event that changes no record, if the store is known.
 func (tx *changes) tell(ctx context.Context, id string, e StoreEvent) error {
 	return tx.decide(ctx, id, func(*record) (StoreEvent, error) { return e, nil })
+}
+
+// noteEvent is tell in a transaction of its own.
+func (r *Registry) noteEvent(ctx context.Context, id string, e StoreEvent) error {
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) { return struct{}{}, tx.tell(ctx, id, e) })
+	return err
 }
 
 // keep keeps an event of a store, the first one if the store was unknown before. One that says the same as the newest takes its
@@ -106,10 +115,27 @@ func (q EnsureRequest) event(res EnsureResult) StoreEvent {
 	if strings.HasPrefix(q.RequestID, ReconcileRequest) {
 		detail = append(detail, "from reconciliation")
 	}
+	if q.RequestID == restoreRequest {
+		detail = append(detail, "restored")
+	}
 	if res.DeletionCancelled {
 		detail = append(detail, "cancelled the pending deletion")
 	}
 	return StoreEvent{Kind: eventEnsure, Outcome: string(res.Outcome), Detail: strings.Join(detail, ", ")}
+}
+
+// answered is the event of a store of which the server of a Node was told; err is why it did not take it.
+func (q EnsureRequest) answered(res EnsureResult, err error) StoreEvent {
+	if err == nil {
+		return q.event(res)
+	}
+	res.Outcome = EnsureFailed
+	e := q.event(res)
+	if e.Detail != "" {
+		e.Detail += ", "
+	}
+	e.Detail += shown(err)
+	return e
 }
 
 func (res DeletionResult) event() StoreEvent {

@@ -74,11 +74,11 @@ func (n *Node) heldBack(id string) *Failure {
 }
 
 // repair is ensured for what no event asks for: errHeldBack at once for a store that is.
-func (n *Node) repair(ctx context.Context, res EnsureResult) (EnsureResult, error) {
+func (n *Node) repair(ctx context.Context, q EnsureRequest, res EnsureResult) (EnsureResult, error) {
 	if res.Connection != "" && n.heldBack(res.StoreID) != nil {
 		return EnsureResult{}, errHeldBack
 	}
-	return n.ensured(ctx, res)
+	return n.ensured(ctx, q, res)
 }
 
 // errHeldBack: the server is not asked, see heldBack.
@@ -98,10 +98,13 @@ func (n *Node) judge(id, event string, err error) {
 	switch {
 	case err == nil:
 		n.failures.clear(id)
-	case event == nodeCreated && n.ctx.Err() == nil: // else it was broken off
+	case event == nodeCreated && !n.brokenOff(err):
 		n.failures.add(id, err, n.clock())
 	}
 }
+
+// brokenOff says whether err says nothing of the server, for it is Close that made it.
+func (n *Node) brokenOff(err error) bool { return err != nil && n.ctx.Err() != nil }
 
 // answeredStatus is the status of an answer of the server that can't be right.
 type answeredStatus int

@@ -168,6 +168,117 @@ func TestNodeBacksOff(t *testing.T) {
 	}
 }
 
+// A run of reconciliation of its own: what an earlier one has done is no repeat.
+func (b *nodeBundle) repairBy(t *testing.T, run string) EnsureOutcome {
+	t.Helper()
+	res, err := b.EnsureBatch(t.Context(), []EnsureRequest{{StoreID: id, At: at(1), RequestID: ReconcileRequest + run}})
+	require.NoError(t, err)
+	return res[0].Outcome
+}
+
+func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]func(t *testing.T, b *nodeBundle){
+		"what it refused at first and took then is created": func(t *testing.T, b *nodeBundle) {
+			b.asked(id)
+			require.Equal(t, EnsureFailed, b.repairBy(t, "1"))
+			require.Equal(t, []StoreEvent{{t0, "ensure", "failed", "from reconciliation, " + answered500}}, b.events(t))
+			b.heal()
+			b.clock.Set(at(60))
+			require.Equal(t, EnsureCreated, b.repairBy(t, "2"))
+			require.Equal(t, []StoreEvent{
+				{at(60), "ensure", "created", "from reconciliation"},
+				{t0, "ensure", "failed", "from reconciliation, " + answered500},
+			}, b.events(t))
+			require.Equal(t, EnsureExists, b.repairBy(t, "3"), "it has it")
+		},
+		"what it lost in a restart is created": func(t *testing.T, b *nodeBundle) {
+			require.Equal(t, EnsureCreated, b.repairBy(t, "1"))
+			b.fake.restart()
+			require.Equal(t, EnsureCreated, b.repairBy(t, "2"))
+			b.fake.restart()
+			res, err := b.tryEnsure(t.Context(), 2)
+			require.NoError(t, err)
+			require.Equal(t, EnsureCreated, res.Outcome, "an event's ensure as well")
+		},
+		"what it had before us exists": func(t *testing.T, b *nodeBundle) {
+			b.fake.boot(id)
+			require.Len(t, b.list(t), 1)
+			require.Equal(t, EnsureExists, b.repairBy(t, "1"))
+			require.Equal(t, []StoreEvent{{t0, "ensure", "exists", "from reconciliation"}}, b.events(t))
+		},
+		"refused again and again, it is one event with the newest time": func(t *testing.T, b *nodeBundle) {
+			b.asked(id)
+			for i := range 5 {
+				b.clock.Set(at(i * 3600))
+				require.Equal(t, EnsureFailed, b.repairBy(t, fmt.Sprint(i)))
+				require.Equal(t, EnsureFailed, b.repairBy(t, fmt.Sprint(i)), "held back: nothing happened")
+			}
+			require.Equal(t, []StoreEvent{{at(4 * 3600), "ensure", "failed", "from reconciliation, " + answered500}}, b.events(t))
+		},
+		"an event's ensure that it refused is a failed one": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			require.Equal(t, DeletionScheduled, b.begin(t, 2, "run"))
+			b.fake.restart()
+			b.asked(id)
+			_, err := b.tryEnsure(t.Context(), 3)
+			require.Error(t, err)
+			require.Equal(t, StoreEvent{t0, "ensure", "failed", "cancelled the pending deletion, " + answered500}, b.events(t)[0])
+		},
+		"nothing is told before it has answered, nor when nobody waits for it": func(t *testing.T, b *nodeBundle) {
+			reached, release := b.hangOn(t, "created")
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				_, err := b.tryEnsure(ctx, 1)
+				done <- err
+			}()
+			<-reached
+			cancel()
+			require.ErrorIs(t, <-done, context.Canceled)
+			require.Empty(t, b.events(t))
+			release()
+			require.Eventually(t, func() bool { return len(b.events(t)) == 1 }, 10*time.Second, time.Millisecond)
+			require.Equal(t, []StoreEvent{{t0, "ensure", "created", ""}}, b.events(t))
+		},
+		"what is too old is stale and not told": func(t *testing.T, b *nodeBundle) {
+			require.Equal(t, DeletionAlreadyStopped, b.begin(t, 5, "run"))
+			require.Equal(t, EnsureStale, b.repairBy(t, "1"))
+			require.Equal(t, StoreEvent{t0, "ensure", "stale", "from reconciliation"}, b.events(t)[0])
+		},
+		"close is no refusal": func(t *testing.T, b *nodeBundle) {
+			reached, release := b.hangOn(t, "created")
+			done := make(chan error, 1)
+			go func() {
+				_, err := b.tryEnsure(t.Context(), 1)
+				done <- err
+			}()
+			<-reached
+			require.NoError(t, b.node.Close())
+			require.Error(t, <-done)
+			events, err := b.registry.storeEvents(t.Context(), id)
+			require.NoError(t, err)
+			require.Empty(t, events)
+			release()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, setupNode(t))
+		})
+	}
+}
+
+func TestWhatIsRestoredSaysSo(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t, func(o *NodeOptions) { o.restoreEvery = time.Millisecond })
+	b.ensure(t, 1)
+	b.clock.Set(at(60))
+	b.fake.restart()
+	require.Eventually(t, func() bool { return len(b.events(t)) == 2 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, []StoreEvent{{at(60), "ensure", "created", "restored"}, {t0, "ensure", "created", ""}}, b.events(t))
+}
+
 func TestNodeRestoresAFailingStoreOnlyWhenItIsDue(t *testing.T) {
 	t.Parallel()
 	b := setupNode(t, func(o *NodeOptions) { o.restoreEvery = time.Millisecond })

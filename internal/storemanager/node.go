@@ -119,14 +119,17 @@ func (n *Node) Close() error {
 // Ping returns nil if the server answers and takes the secret; ErrUnauthorized if it refuses it.
 func (n *Node) Ping(ctx context.Context) error { return n.client.ping(ctx) }
 
-// Ensure implements Manager. The Connection of a monitored store is always ConnectionConnecting: the server's answer does not
-// tell.
+// Ensure implements Manager. A store is EnsureCreated as well if the registry had it and the server had not: it had refused it,
+// or lost it. The Connection of a monitored store is always ConnectionConnecting: the server's answer does not tell.
 func (n *Node) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error) {
-	res, err := n.Registry.Ensure(ctx, q)
+	if err := q.check(); err != nil {
+		return EnsureResult{}, err
+	}
+	results, err := n.enter(ctx, []EnsureRequest{q})
 	if err != nil {
 		return EnsureResult{}, err
 	}
-	return n.ensured(ctx, res)
+	return n.ensured(ctx, q, results[0])
 }
 
 // EnsureBatch implements Manager. The registry takes all stores at once, the server one after the other; those that it has not
@@ -134,7 +137,10 @@ func (n *Node) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error
 // the first failure they are due again, after each further one twice as long, up to 15 min. A store that Ensure gets there
 // is due at once.
 func (n *Node) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
-	results, err := n.Registry.EnsureBatch(ctx, qs)
+	if len(qs) > MaxBatch {
+		return nil, fmt.Errorf("%w: %d stores in one batch, at most %d are taken", ErrInvalid, len(qs), MaxBatch)
+	}
+	results, err := n.enter(ctx, qs)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +149,7 @@ func (n *Node) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureRes
 	errs := make([]error, len(results))
 	n.each(len(results), func(i int) {
 		var res EnsureResult
-		if res, errs[i] = n.repair(within, results[i]); errs[i] != nil {
+		if res, errs[i] = n.repair(within, qs[i], results[i]); errs[i] != nil {
 			res = n.notRepaired(results[i].StoreID, errs[i])
 		}
 		results[i] = res
@@ -163,8 +169,33 @@ func timeForBatch(ctx context.Context, most time.Duration) time.Duration {
 	return most
 }
 
-// ensured makes the server monitor a store that the registry has ensured, unless it was stopped again meanwhile.
-func (n *Node) ensured(ctx context.Context, res EnsureResult) (EnsureResult, error) {
+// enter ensures the stores in the registry, all at once. The events of those that the server is to be told of are kept when it
+// has answered, and not before.
+func (n *Node) enter(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
+	return change(ctx, n.Registry, func(tx *changes) ([]EnsureResult, error) {
+		results := make([]EnsureResult, len(qs))
+		for i, q := range qs {
+			if q.check() != nil {
+				results[i] = EnsureResult{StoreID: q.StoreID, Outcome: EnsureInvalid}
+				continue
+			}
+			q.At = known(q.At, tx.now)
+			if err := tx.decide(ctx, q.StoreID, func(s *record) (e StoreEvent, _ error) {
+				if results[i] = s.ensure(q, tx.now); results[i].Connection == "" {
+					e = q.event(results[i])
+				}
+				return e, nil
+			}); err != nil {
+				return nil, err
+			}
+		}
+		return results, nil
+	})
+}
+
+// ensured makes the server monitor a store that the registry has ensured, unless it was stopped again meanwhile, and keeps the
+// event.
+func (n *Node) ensured(ctx context.Context, q EnsureRequest, res EnsureResult) (EnsureResult, error) {
 	if res.Connection == "" { // not monitored
 		return res, nil
 	}
@@ -172,11 +203,26 @@ func (n *Node) ensured(ctx context.Context, res EnsureResult) (EnsureResult, err
 	err := n.tell(ctx, res.StoreID, func(s record) (string, error) {
 		if !s.monitored() {
 			res = EnsureResult{StoreID: res.StoreID, Outcome: EnsureStale}
-			return "", nil
+			return "", n.noteEvent(ctx, q.StoreID, q.event(res))
 		}
 		return nodeCreated, nil
-	}, nil)
-	return res, err
+	}, func(_ context.Context, _ time.Time, answer string, err error) error {
+		switch {
+		case n.brokenOff(err):
+			return err
+		case answer == nodeStarted:
+			res.Outcome = EnsureCreated
+		}
+		// Only the account of it would be missing. It is the server's time that is over, if any, and not that of the registry.
+		if failed := n.noteEvent(context.WithoutCancel(n.ctx), q.StoreID, q.answered(res, err)); failed != nil {
+			n.log.Warn("an event of a store was not kept", zap.Error(failed))
+		}
+		return err
+	})
+	if err != nil {
+		return EnsureResult{}, err
+	}
+	return res, nil
 }
 
 // Stop implements Manager. The registry has the store as monitored, and its deletion as pending, until the server has stopped
@@ -192,9 +238,12 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 			event = nodeDeleted // nothing but this may stop a store
 		}
 		return event, err
-	}, func(ctx context.Context, at time.Time) (err error) {
+	}, func(ctx context.Context, at time.Time, _ string, err error) error {
+		if err != nil {
+			return err
+		}
 		if done, err = n.Registry.Stop(ctx, q); err == nil && done.Outcome == StopNotPending {
-			err = n.client.post(ctx, nodeCreated, q.StoreID, at) // it is wanted again since
+			_, err = n.client.tell(ctx, nodeCreated, q.StoreID, at) // it is wanted again since
 		}
 		return err
 	})
@@ -204,11 +253,11 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 	return cmp.Or(done, asked), nil
 }
 
-// tell tells the server the event that decide finds by what the registry has of the store, and calls then, if not nil, when
-// the server has taken it; decide is called once nobody else can tell the server of this store, and "" tells it nothing. When
-// ctx ends, tell returns, but what was sent goes on.
+// tell tells the server the event that decide finds by what the registry has of the store, and calls then with what the server
+// answered, or why it did not take it; what then returns counts. Decide is called once nobody else can tell the server of this
+// store, and "" tells it nothing. When ctx ends, tell returns, but what was sent goes on.
 func (n *Node) tell(ctx context.Context, id string, decide func(record) (event string, err error),
-	then func(ctx context.Context, at time.Time) error,
+	then func(ctx context.Context, at time.Time, answer string, err error) error,
 ) error {
 	release, err := n.turns.take(ctx, n.ctx, id)
 	if err != nil {
@@ -236,10 +285,8 @@ func (n *Node) tell(ctx context.Context, id string, decide func(record) (event s
 		defer free()
 		sent, cancel := context.WithTimeout(n.ctx, n.timeout)
 		defer cancel()
-		err := n.client.post(sent, event, id, s.eventAt)
-		if err == nil && then != nil {
-			err = then(sent, s.eventAt)
-		}
+		answer, err := n.client.tell(sent, event, id, s.eventAt)
+		err = then(sent, s.eventAt, answer, err)
 		n.posts.Add(1)
 		n.judge(id, event, err)
 		done <- err
@@ -316,7 +363,8 @@ func (n *Node) restore(ctx context.Context) error {
 	})
 	errs := make([]error, len(lost))
 	n.each(len(lost), func(i int) {
-		_, errs[i] = n.repair(ctx, EnsureResult{StoreID: lost[i], Connection: ConnectionConnecting})
+		_, errs[i] = n.repair(ctx, EnsureRequest{StoreID: lost[i], RequestID: restoreRequest},
+			EnsureResult{StoreID: lost[i], Outcome: EnsureExists, Connection: ConnectionConnecting})
 	})
 	if ctx.Err() == nil {
 		n.logFailures("the Node server did not take all stores of the registry", errs)

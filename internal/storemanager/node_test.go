@@ -246,7 +246,7 @@ func TestNode(t *testing.T) {
 			o := b.overview(t)
 			require.Equal(t, map[ConnectionState]int{ConnectionConnected: 1, ConnectionDisconnected: 1}, o.Connections)
 			require.Equal(t, 2, o.Monitored)
-			require.Equal(t, EnsureExists, b.ensure(t, 2))
+			require.Equal(t, EnsureCreated, b.ensure(t, 2))
 			require.Equal(t, []string{"boot-store", id}, b.fake.ids())
 		},
 		"what was told shows at once, whatever was known a moment ago": func(t *testing.T, b *nodeBundle) {
@@ -389,7 +389,7 @@ func TestNodeBatch(t *testing.T) {
 			b.node.batchTime = nodeBatchTime
 			res, err = b.EnsureBatch(t.Context(), requests(10))
 			require.NoError(t, err)
-			require.Equal(t, EnsureExists, res[9].Outcome)
+			require.Equal(t, EnsureCreated, res[9].Outcome, "it was not told of it")
 			require.Len(t, b.fake.ids(), 10)
 		},
 		"a slow server has taken a part": func(t *testing.T, b *nodeBundle) {

@@ -78,27 +78,30 @@ func newNodeClient(o NodeOptions) (*nodeClient, error) {
 	}, nil
 }
 
-// post tells the server of an event, and returns nil once that has taken effect there. The caller holds a slot.
-func (c *nodeClient) post(ctx context.Context, event, id string, at time.Time) error {
-	status, answer, err := c.webhook(ctx, map[string]string{
+// nodeStarted is the server's answer to nodeCreated when it did not have the store.
+const nodeStarted = "monitoring_started"
+
+// tell tells the server of an event, and returns its answer once that has taken effect there. The caller holds a slot.
+func (c *nodeClient) tell(ctx context.Context, event, id string, at time.Time) (answer string, err error) {
+	status, body, err := c.webhook(ctx, map[string]string{
 		"event": event, "instanceId": id, "userId": nodeUser, "timestamp": at.UTC().Format("2006-01-02T15:04:05.000Z"),
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	if status != http.StatusOK {
-		return nodeRefusal(status)
+		return "", nodeRefusal(status)
 	}
 	var taken struct {
 		Status string `json:"status"`
 	}
-	if err := json.Unmarshal(answer, &taken); err != nil {
-		return fmt.Errorf("read answer of node server: %w", err)
+	if err := json.Unmarshal(body, &taken); err != nil {
+		return "", fmt.Errorf("read answer of node server: %w", err)
 	}
 	if !slices.Contains(nodeSuccess[event], taken.Status) {
-		return fmt.Errorf("the node server answered %.40q to %s", taken.Status, event)
+		return "", fmt.Errorf("the node server answered %.40q to %s", taken.Status, event)
 	}
-	return nil
+	return taken.Status, nil
 }
 
 // ping returns nil if the server answers and takes the secret, which it looks at before the body.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -341,6 +342,37 @@ func TestAStreamEndsWhenItsCallerGoes(t *testing.T) {
 		return nil
 	}), context.Canceled)
 	next(t, ended)
+}
+
+func TestAStreamWhoseCallerDoesNotReadIsBrokenOff(t *testing.T) {
+	t.Parallel()
+	log := newChangeLog()
+	huge := someChange(1)
+	huge.Reason = strings.Repeat("x", 1<<16)
+	for range 500 { // 32 MiB: more than any socket holds
+		log.append(huge)
+	}
+	s := newServer(watchable{log: log}, testToken, nil)
+	ended := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		s.routes().ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(log.close)
+	// It is connected, and reads nothing, not even the header.
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "GET /v1/changes?after=%s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n", log.id(0), bearer)
+	require.NoError(t, err)
+	began := time.Now()
+	select {
+	case <-ended:
+		require.Greater(t, time.Since(began), streamWriteTimeout/2, "it ended for another reason")
+	case <-time.After(streamWriteTimeout + 20*time.Second):
+		require.FailNow(t, "the stream still waits for its caller")
+	}
 }
 
 func TestChangesNeedAWatcherAndAToken(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,9 +17,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/activities"
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
+	"storekeeper/internal/worker"
 	"storekeeper/tests/harness"
 )
 
@@ -135,4 +138,80 @@ func TestTheProcessEndsGracefullyOnASignal(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 0, state.ExitCode())
 	require.Less(t, time.Since(started), 10*time.Second)
+}
+
+// runWorker is cmd/worker.
+func runWorker() {
+	environ, _ := standalone.DemoEnviron(os.Environ())
+	process.Main(process.Command(process.Options{
+		Use: "worker", Role: config.RoleWorker,
+		Environ: func() ([]string, error) { return environ, nil },
+		Run: func(ctx context.Context, p *process.Process) error {
+			clients, err := p.Clients()
+			if err != nil {
+				return err
+			}
+			defer clients.Temporal.Close()
+			return worker.Run(ctx, worker.Options{
+				Temporal: clients.Temporal, Namespace: clients.Namespace, Manager: clients.Manager, AuthWorker: clients.AuthWorker,
+				Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics,
+			})
+		},
+	}))
+}
+
+// startWorkerProcess starts a worker in a process of its own; kill is kill -9, and returns when it is dead.
+func (s *split) startWorkerProcess(t *testing.T) (kill func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^$") // this very test binary
+	cmd.Args = cmd.Args[:1]
+	cmd.Env = append(os.Environ(), "STOREKEEPER_TEST_RUN_WORKER=1", "WORKSPACE_RECONCILE_INTERVAL_MS=86400000",
+		"TEMPORAL_ADDRESS="+s.address, "STORE_MANAGER_URL="+s.managerURL, "AUTH_WORKER_INTERNAL_URL="+s.authURL)
+	require.NoError(t, cmd.Start())
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_, _ = cmd.Process.Wait()
+	})
+	t.Cleanup(kill)
+	return kill
+}
+
+func TestAnotherWorkerGoesOnWithARepairInWhoseMiddleTheFirstIsKilled(t *testing.T) {
+	t.Parallel()
+	const (
+		missing = 3000
+		unsure  = 1000 // the batch under way, and what was done since Temporal was told the last time
+	)
+	s := withList(t, startSplit(t), missing, &longList{})
+	kill := s.startWorkerProcess(t)
+	run, err := s.Orchestrator.JoinReconcile(t.Context(), reconcileInput)
+	require.NoError(t, err)
+	s.Eventually("the repair is in the middle, as far as Temporal knows", func() bool {
+		progress, err := s.Orchestrator.ReconcileProgress(t.Context(), run)
+		return err == nil && progress != nil && progress.Phase == activities.PhaseEnsure && progress.Done > missing/2
+	})
+	kill()
+	before := monitored(t, s.Stores)
+	require.Less(t, len(before), missing, "it was not in the middle any more")
+
+	s.startWorker(t)
+	report, err := run.Wait(t.Context()) // Temporal misses the heartbeats of the dead worker first
+	require.NoError(t, err)
+	require.Equal(t, missing, report.Added, "each counts once, whoever added it")
+	require.Equal(t, 1, report.Rounds)
+	require.Zero(t, report.FailedAdds+report.Adopted+report.Stale)
+	o, err := s.Stores.Overview(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, missing, o.Monitored)
+	require.EqualValues(t, missing, o.TotalProvisioned, "no store twice")
+	twice := 0
+	for id, store := range monitored(t, s.Stores) {
+		if was, is := before[id]; is {
+			require.Equal(t, was.FirstMonitoredAt, store.FirstMonitoredAt, "what the first worker did is lost")
+		}
+		if !store.LastEnsuredAt.Equal(*store.FirstMonitoredAt) {
+			twice++
+		}
+	}
+	require.LessOrEqual(t, twice, unsure, "it did not begin again")
 }

@@ -10,11 +10,15 @@ import (
 
 var reconcileInput = workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true}
 
-// TestMain makes the test binary also the program that the crash tests kill: with this variable set it is cmd/standalone.
+// TestMain makes the test binary also the programs that the crash tests kill: with one of these variables set it is
+// cmd/standalone or cmd/worker.
 func TestMain(m *testing.M) {
-	if os.Getenv("STOREKEEPER_TEST_RUN_STANDALONE") != "" {
+	switch {
+	case os.Getenv("STOREKEEPER_TEST_RUN_STANDALONE") != "":
 		runStandalone()
-		return
+	case os.Getenv("STOREKEEPER_TEST_RUN_WORKER") != "":
+		runWorker()
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
 }

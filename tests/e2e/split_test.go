@@ -42,6 +42,8 @@ type split struct {
 	client   client.Client
 	manager  *storemanager.Client
 	auth     *authclient.Client
+	// Where the store manager and the Auth Worker answer, for workers in processes of their own.
+	managerURL, authURL string
 }
 
 func startSplit(t *testing.T, settings ...string) *split {
@@ -62,6 +64,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	t.Cleanup(func() { require.NoError(t, stores.Close()) })
 	api := httptest.NewServer(storemanager.Handler(stores, standalone.DemoBypassToken, zap.NewNop()))
 	t.Cleanup(api.Close)
+	s.managerURL = api.URL
 	s.manager, err = storemanager.NewClient(api.URL, standalone.DemoBypassToken, nil)
 	require.NoError(t, err)
 
@@ -73,6 +76,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = authWorker.Stop(context.Background()) })
+	s.authURL = authWorker.URL()
 	s.auth, err = authclient.New(authclient.Options{BaseURL: authWorker.URL(), Token: standalone.DemoBypassToken, ListMaxAge: cfg.AuthListMaxAge})
 	require.NoError(t, err)
 

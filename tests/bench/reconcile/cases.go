@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
+
+	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
 )
@@ -26,6 +29,13 @@ const (
 	targetGrowth  = 150 // MiB
 	targetRepair  = 60  // seconds, for mostMissing
 	targetRatio   = 2
+	targetEvent   = 1 // second, for a new workspace
+
+	// eventEvery is how often a workspace is created while others are repaired; eventWait bounds the wait for each.
+	eventEvery = 500 * time.Millisecond
+	eventWait  = 30 * time.Second
+	// fewestEvents is how many must come while the repair goes on, or it says nothing.
+	fewestEvents = 10
 )
 
 // targetSeconds are for a run without drift, by the number of workspaces.
@@ -35,6 +45,11 @@ var targetSeconds = map[int]float64{100_000: 2, 1_000_000: 20}
 func (b *bench) measureSize(ctx context.Context, n int) error {
 	if n <= mostMissing {
 		if err := b.measureMissing(ctx, n, "all_missing", n, filepath.Join(b.dir, fmt.Sprintf("empty-%d.db", n))); err != nil {
+			return err
+		}
+	}
+	if n == mostMissing {
+		if err := b.measureEvents(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -73,6 +88,66 @@ func (b *bench) measureMissing(ctx context.Context, n int, name string, missing 
 	}
 	b.add(name, r)
 	return nil
+}
+
+// measureEvents creates workspaces while n missing stores are repaired, one after the other, as an edge does.
+func (b *bench) measureEvents(ctx context.Context, n int) error {
+	name := fmt.Sprintf("n%d_all_missing_new_workspace", n)
+	w, err := b.startWorker(ctx, n, name, filepath.Join(b.dir, name+".db"))
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	b.say("%s: creating workspaces while %d stores are added", name, n)
+	run, err := b.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true})
+	if err != nil {
+		return err
+	}
+	type ending struct {
+		report workflows.ReconcileReport
+		err    error
+	}
+	ended := make(chan ending, 1)
+	go func() {
+		report, err := run.Wait(ctx)
+		ended <- ending{report, err}
+	}()
+	tick := time.NewTicker(eventEvery)
+	defer tick.Stop()
+	var seconds []float64
+	for {
+		select {
+		case end := <-ended:
+			if end.err != nil {
+				return end.err
+			}
+			if end.report.Added != n || len(seconds) < fewestEvents {
+				return fmt.Errorf("%s: %d workspaces were created while %d stores were added", name, len(seconds), end.report.Added)
+			}
+			b.report.Add(name+"_p50_seconds", median(seconds), "s")
+			b.report.Below(name+"_max_seconds", slices.Max(seconds), "s", targetEvent)
+			return nil
+		case <-tick.C:
+		}
+		took, err := b.createWorkspace(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		seconds = append(seconds, took)
+	}
+}
+
+// createWorkspace sends the event of a new workspace, and returns how many seconds it took until its store was monitored.
+func (b *bench) createWorkspace(ctx context.Context) (float64, error) {
+	start := time.Now()
+	result, err := b.orchestrator.Apply(ctx, workflows.Event{
+		DeliveryID: orchestrator.NewDeliveryID(), Type: workflows.WorkspaceCreated, InstanceID: uuid.NewString(), Timestamp: start,
+		Source: workflows.SourceWebhook,
+	}, eventWait)
+	if err == nil && result.Status != workflows.StatusMonitoringStarted {
+		err = fmt.Errorf("the event of a new workspace was answered %q", result.Status)
+	}
+	return time.Since(start).Seconds(), err
 }
 
 // measureNoDrift reconciles what needs no repair, and as often merely fetches and decodes the list.

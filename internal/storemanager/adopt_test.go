@@ -1,0 +1,66 @@
+package storemanager
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// wanted says how many have the turn of the store or wait for it.
+func (ts *turns) wanted(id string) int {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if t := ts.of[id]; t != nil {
+		return t.users
+	}
+	return 0
+}
+
+func TestNodeAdoptsNoStoreThatIsStoppedWhileItsListIsUnderWay(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t)
+	require.Equal(t, DeletionAlreadyStopped, b.begin(t, 1, "first"))
+	b.fake.boot(id) // the server has it again by itself, so the next look at it takes it into the registry
+	asked, held := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	var lists atomic.Int32
+	b.fake.set(func() {
+		b.fake.answer = func(http.ResponseWriter) bool { // the list is as it was when it was asked for
+			if lists.Add(1) == 1 {
+				close(asked)
+				<-held
+			}
+			return false
+		}
+	})
+	marked := make(chan error, 1)
+	go func() { marked <- b.MarkMissing(t.Context(), MissingMarks{ListAt: at(5), Missing: []string{id}}) }()
+	next(t, asked)
+
+	// Meanwhile the workspace comes back and goes for good.
+	b.clock.Set(at(100))
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := b.tryEnsure(t.Context(), 10)
+		if err == nil {
+			_, err = b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(11), DeleteAt: at(100), Owner: "second"})
+		}
+		if err == nil {
+			_, err = b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "second"})
+		}
+		stopped <- err
+	}()
+	require.Eventually(t, func() bool { return b.node.turns.wanted(id) > 1 || len(stopped) == 1 }, 10*time.Second, time.Millisecond,
+		"it neither waits for the list nor overtakes it")
+	release()
+	require.NoError(t, next(t, marked))
+	require.NoError(t, next(t, stopped))
+	require.Empty(t, b.fake.ids())
+	require.Equal(t, StateStopped, b.get(t).State, "the old list has brought back what the server no longer has")
+	require.Zero(t, b.overview(t).Monitored)
+}

@@ -1,0 +1,96 @@
+package e2e_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/sdk/v1"
+
+	"storekeeper/internal/standalone"
+	"storekeeper/tests/harness"
+	"storekeeper/workflows"
+)
+
+func TestATrippedGuardShowsEverywhereAndIsReleasedByItsPlanAlone(t *testing.T) {
+	t.Parallel()
+	sent := &harness.Buffer{}
+	sentry := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(sent, r.Body) }))
+	t.Cleanup(sentry.Close)
+	in := harness.Start(t, "DELETION_GRACE_PERIOD=0s", "SENTRY_DSN="+strings.Replace(sentry.URL, "http://", "http://key@", 1)+"/1")
+	listed := in.SignUpSilently()
+	for range 12 {
+		monitor(t, in.Stores, uuid.NewString(), true)
+	}
+	const metric, holds = "storekeeper_reconcile_guard_tripped ", "holds removals back"
+	metrics := func() string { return in.Do(http.MethodGet, in.EdgeURL+"/metrics", "").Body }
+	report, err := reconcile(in, "")
+	require.NoError(t, err)
+	require.Equal(t, 12, report.FirstSightings)
+	require.Contains(t, metrics(), metric+"0")
+	require.NotContains(t, in.Edge(http.MethodGet, "/health").Body, "guard holds")
+
+	missing := in.SignUpSilently()
+	report, err = reconcile(in, "")
+	require.NoError(t, err)
+	require.Zero(t, report.Removed)
+	require.Equal(t, 1, report.Added, "it still adds")
+	require.True(t, in.Monitored(missing))
+	require.Contains(t, report.Guard, "lacks 12 of 13 stores")
+	in.Eventually("/health", func() bool { return strings.Contains(in.Edge(http.MethodGet, "/health").Body, report.Guard) })
+	require.Contains(t, metrics(), metric+"1")
+	require.Contains(t, in.Logs.String(), `"reconcile guard tripped"`)
+	require.Contains(t, in.Logs.String(), report.PlanHash)
+	in.Eventually("Sentry", func() bool { return strings.Contains(sent.String(), holds) })
+	value, err := in.Temporal.QueryWorkflow(t.Context(), workflows.ReconcileID, "", "__temporal_workflow_metadata")
+	require.NoError(t, err)
+	var shown sdk.WorkflowMetadata
+	require.NoError(t, value.Get(&shown))
+	require.Contains(t, shown.GetCurrentDetails(), holds, "the Temporal Web UI")
+	require.Contains(t, shown.GetCurrentDetails(), report.Guard)
+
+	again, err := reconcile(in, "")
+	require.NoError(t, err)
+	require.Contains(t, again.Guard, "an earlier list lacked too many stores", "no later run gets past it")
+	require.Contains(t, in.Edge(http.MethodGet, "/health").Body, "the guard holds back removals since")
+	require.Equal(t, report.PlanHash, again.PlanHash)
+	approved := reconcileInput
+	approved.ApprovedPlan = again.PlanHash
+	run, err := in.Orchestrator.JoinReconcile(t.Context(), approved)
+	require.NoError(t, err)
+	released, err := run.Wait(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 12, released.Removed)
+	require.Contains(t, metrics(), metric+"0")
+	in.Eventually("the orphans go", func() bool { return len(monitored(t, in.Stores)) == 2 })
+	require.True(t, in.Monitored(listed) && in.Monitored(missing))
+}
+
+func TestAFirstSightingSurvivesTheRestartOfWorkerAndStoreManager(t *testing.T) {
+	t.Parallel()
+	o := standalone.Options{DataDir: t.TempDir()}
+	first := harness.StartWith(t, o)
+	listed, orphan := first.SignUpSilently(), uuid.NewString()
+	monitor(t, first.Stores, orphan, true)
+	report, err := reconcile(first, "")
+	require.NoError(t, err)
+	require.Equal(t, 1, report.FirstSightings)
+	require.Zero(t, report.Removed)
+	sighted := monitored(t, first.Stores)[orphan].MissingSince
+	require.NotNil(t, sighted)
+	first.Stop()
+
+	second := harness.StartWith(t, o)
+	// Not one of the run that the edge has asked for at its start.
+	require.Equal(t, sighted, monitored(t, second.Stores)[orphan].MissingSince)
+	report, err = reconcile(second, "")
+	require.NoError(t, err)
+	require.Zero(t, report.FirstSightings, "it was sighted before the restart")
+	require.Equal(t, 1, report.Removed)
+	second.Eventually("its grace period runs", func() bool { return second.Edge(http.MethodGet, "/stores/"+orphan).JSON("deletion") != nil })
+	require.True(t, second.Monitored(listed))
+}
