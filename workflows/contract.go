@@ -236,11 +236,8 @@ type Plan = activities.Plan
 // Skipped counts the stores that a plan leaves alone.
 type Skipped = activities.Skipped
 
-// What the lines of a plan may say, as far as its readers must know.
-const (
-	ReasonInvalidID = activities.ReasonInvalidID
-	MaxPlanItems    = activities.MaxPlanItems
-)
+// ReasonInvalidID is why a plan skips a listed id that can be no store's.
+const ReasonInvalidID = activities.ReasonInvalidID
 
 // ReconcileProgress is what the activity under way in a run tells in its heartbeat.
 type ReconcileProgress = activities.Progress

@@ -49,6 +49,7 @@ type store struct {
 	Conditions []struct {
 		Type        string     `json:"type"`
 		Status      bool       `json:"status"`
+		Unknown     bool       `json:"unknown"`
 		Reason      string     `json:"reason"`
 		Message     string     `json:"message"`
 		Since       *time.Time `json:"since"`
@@ -108,7 +109,10 @@ func (e *edge) do(ctx context.Context, method, path string, body, into any) erro
 		req.Header.Set("Authorization", "Bearer "+string(e.token))
 	}
 	resp, err := e.client.Do(req)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+		return e.unreachable(fmt.Sprintf("has not answered within %s, the --timeout", e.timeout))
+	case err != nil:
 		return e.unreachable(fmt.Sprintf("can't be reached (%s)", innermost(err)))
 	}
 	defer resp.Body.Close()

@@ -132,9 +132,13 @@ func TestWithoutAWorkerEventsAreAcceptedAndTheWorkerIsMissed(t *testing.T) {
 	require.Equal(t, exitAccepted, out.exit, out.stderr)
 	require.Equal(t, "ws-1: accepted\n", out.stdout)
 	require.Contains(t, out.stderr, "start cmd/worker")
-	out = c.run(t, "status", "ws-1", "--json", "--timeout", "2s")
-	require.Equal(t, exitUnreachable, out.exit, out.stderr)
-	require.Equal(t, "no_worker", out.errorCode(t))
+	for _, args := range [][]string{
+		{"status", "ws-1", "--timeout", "2s"}, {"drift"}, {"reconcile", "--wait"}, {"reconcile", "--apply", "0123456789abcdef"},
+	} {
+		out = c.run(t, append(args, "--json")...)
+		require.Equal(t, exitUnreachable, out.exit, "%v: %s", args, out.stderr)
+		require.Equal(t, "no_worker", out.errorCode(t), args)
+	}
 	out = c.run(t, "cancel-delete", "ws-1", "--reason", "r", "--json", "--timeout", "2s")
 	require.Equal(t, exitAccepted, out.exit, "the signal is durable without a worker: %s", out.stderr)
 }

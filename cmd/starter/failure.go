@@ -113,14 +113,44 @@ func (c *connection) failure(err error) error {
 		}
 	case errors.Is(err, orchestrator.ErrInvalid):
 		return &failure{exitRefused, "invalid", err.Error(), ""}
+	case errors.As(err, &execution) && errors.As(err, &app):
+		return workFailure(app)
 	case errors.As(err, &execution):
-		what := "the workflow failed: " + errors.Unwrap(execution).Error()
-		if errors.As(err, &app) {
-			what = "the workflow failed: " + app.Message()
-		}
-		return &failure{exitFailed, "failed", what, "the Temporal Web UI shows it"}
+		return &failure{exitFailed, "failed", "the workflow failed: " + errors.Unwrap(execution).Error(), "the Temporal Web UI shows it"}
+	case timedOut(err):
+		return c.timedOut()
 	}
 	return c.unreachable(err)
+}
+
+// Types of errors as activities give them.
+const (
+	typeUnavailable  = "Unavailable"
+	typeUnauthorized = "Unauthorized"
+)
+
+// workFailure tells the failure of a workflow by what its activity could not do.
+func workFailure(app *temporal.ApplicationError) *failure {
+	f := &failure{exitFailed, "failed", "the workflow failed: " + app.Message(), "the Temporal Web UI shows it"}
+	switch app.Type() {
+	case typeUnavailable: // the Auth Worker or the store manager
+		f.exit, f.code = exitUnreachable, "unreachable"
+	case typeUnauthorized:
+		f.exit, f.code = exitRefused, "unauthorized"
+	}
+	return f
+}
+
+func timedOut(err error) bool {
+	var deadline *serviceerror.DeadlineExceeded
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &deadline)
+}
+
+func (c *connection) timedOut() *failure {
+	return &failure{
+		exitUnreachable, "unreachable", fmt.Sprintf("Temporal at %s has not answered within the time-out", c.address),
+		fmt.Sprintf("give it a longer --timeout than %s, or check that it runs, and --address, TEMPORAL_ADDRESS or --profile", c.timeout),
+	}
 }
 
 // waitFailure is for an error while waiting for work that is durable: unless the work itself failed, it goes on, whatever has

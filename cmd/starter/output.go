@@ -4,14 +4,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
 )
 
-// printf writes to stdout. The first error of any write is kept in stdoutErr, and Execute reports it: a script must not take
-// a part of the output for the whole.
+// printf writes to stdout what people read. The format is ours; strings among args may be of others, and are made plain. The
+// first error of any write is kept in stdoutErr, and Execute reports it: a script must not take a part of the output for the whole.
 func (a *app) printf(format string, args ...any) {
+	for i, arg := range args {
+		if v := reflect.ValueOf(arg); v.Kind() == reflect.String {
+			args[i] = plain(v.String())
+		}
+	}
 	_, err := fmt.Fprintf(a.Stdout, format, args...)
 	a.keep(err)
 }
@@ -43,6 +49,15 @@ func plain(s string) string {
 		}
 		return ' '
 	}, s)
+}
+
+// plainLines is plain for text that may have lines of its own.
+func plainLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = plain(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // moment is a time for people: UTC, and how far away it is.

@@ -44,7 +44,7 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 			}
 			var p storemanager.Pause
 			if err := a.changePause(cmd.Context(), http.MethodPut, args, body, &p); err != nil {
-				return err
+				return tooShort(err, body.ExpiresAt)
 			}
 			until := "until resumed"
 			if p.ExpiresAt != nil {
@@ -63,6 +63,15 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long the pause lasts (default until resumed)")
 	_ = cmd.MarkFlagRequired("reason") // the flag is there
 	return cmd
+}
+
+// tooShort is err, or what it means when the edge refuses a pause that has ended by now: the rest of it was checked before.
+func tooShort(err error, expiresAt *time.Time) error {
+	var f *failure
+	if errors.As(err, &f) && f.code == "invalid" && expiresAt != nil && !expiresAt.After(time.Now()) {
+		return &failure{f.exit, f.code, "the pause would have ended before the edge could take it", "give it a longer --for"}
+	}
+	return err
 }
 
 func (a *app) resumeCommand() *cobra.Command {

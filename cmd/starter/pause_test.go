@@ -65,6 +65,20 @@ func TestStatusShowsConditionsAndEvents(t *testing.T) {
 	require.NotContains(t, out.stdout, "\x1b", "what others wrote must not steer the terminal")
 }
 
+func TestAPauseThatIsOverBeforeItBeginsSaysSo(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":"reason and actor are required, and expiresAt must be in the future"}`)
+	})
+	c := setup(t, "STOREKEEPER_URL="+url)
+	out := c.run(t, "pause", "--reason", "r", "--for", "1ns")
+	require.Equal(t, exitRefused, out.exit)
+	require.Contains(t, out.stderr, "would have ended")
+	require.NotContains(t, out.stderr, "are required")
+	require.Contains(t, c.run(t, "pause", "--reason", "r", "--for", "1h").stderr, "are required", "the edge knows why")
+}
+
 func TestPlainProgressIsToldWhenThePhaseChangesAndNowAndThen(t *testing.T) {
 	t.Parallel()
 	var plain plainProgress

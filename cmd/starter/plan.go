@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,8 @@ func (a *app) driftCommand() *cobra.Command {
 		Short: "Show what differs now between the Auth Worker's list and what is monitored",
 		Long: `Show what differs now between the Auth Worker's list and what is monitored. Nothing is changed.
 
-Exit code 0 without drift, 8 with drift, or when the guard would hold a run back.`,
+Exit code 0 when both sides are equal, else 8. Stores that reconciliation leaves alone differ too: those that are held, pinned
+or paused, and those whose deletion is pending.`,
 		Example: "  starter drift\n  starter drift --json | jq -r '.items[] | select(.action != \"skip\").storeId'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,11 +31,11 @@ Exit code 0 without drift, 8 with drift, or when the guard would hold a run back
 			} else {
 				a.printPlan(plan)
 			}
-			drift := plan.MissingCount + plan.OrphanCount + plan.FirstSightings
-			if drift == 0 && plan.Guard == "" {
+			n := plan.drift()
+			if n == 0 && plan.Guard == "" {
 				return nil
 			}
-			return &failure{exitDrift, "drift", fmt.Sprintf("there is drift: %d stores", drift), "starter reconcile --plan shows what a run would do"}
+			return &failure{exitDrift, "drift", "there is drift, stores: " + strconv.Itoa(n), "starter reconcile --plan shows what a run would do"}
 		},
 	}
 }
@@ -48,24 +50,113 @@ func (a *app) showPlan(ctx context.Context, bounded bool) error {
 		return nil
 	}
 	a.printPlan(plan)
-	if plan.Hash != "" {
-		a.printf("\nplan %s; to carry out exactly this: starter reconcile --apply %s\n", plan.Hash, plan.Hash)
+	if plan.Hash != "" || plan.Guard != "" {
+		a.printf("\n%s\n", plan.offer())
 	}
 	return nil
 }
 
-// plan asks for what a run would do now. It leaves out the bounded lists of ids, which say less than the items.
-func (a *app) plan(ctx context.Context, bounded bool) (workflows.Plan, error) {
+// offer says how the plan is carried out, or what stands in the way.
+func (p shownPlan) offer() string {
+	why := obstacle(p.Mode, p.Paused)
+	switch {
+	case p.Guard != "" && !p.Approvable:
+		return "no approval releases the removals: " + lookAtBoth
+	case why != "":
+		return "this can't be carried out: " + why
+	}
+	return fmt.Sprintf("plan %s; to carry out exactly this: starter reconcile --apply %s", p.Hash, p.Hash)
+}
+
+// lookAtBoth is what to do about a guard that no approval releases.
+const lookAtBoth = "look at the Auth Worker's list, and whether the store manager lists all its stores"
+
+// obstacle is why no plan can be carried out now, and what to do about it; "" if nothing stands in the way.
+func obstacle(mode workflows.ReconcileMode, paused string) string {
+	switch {
+	case paused != "": // such a run observes, whatever its mode
+		return "reconciliation is paused; first: starter resume"
+	case mode != "" && mode != workflows.ModeFull:
+		return "the worker's RECONCILE_MODE is " + string(mode) + ", and must be " + string(workflows.ModeFull)
+	}
+	return ""
+}
+
+// shownPlan is a plan as the CLI shows it, without the bounded lists of ids, which say less than the items.
+type shownPlan struct {
+	workflows.Plan
+	// Items are never null, and those that change most come first.
+	Items []shownItem `json:"items"`
+}
+
+// shownItem is a line of a plan.
+type shownItem struct {
+	StoreID string `json:"storeId"`
+	Action  string `json:"action"`
+	Reason  string `json:"reason"`
+}
+
+// Actions of a plan.
+const (
+	actionDelete = "delete"
+	actionCreate = "create"
+	actionAdopt  = "adopt"
+	actionSkip   = "skip"
+)
+
+// actions are in the order in which they are shown.
+var actions = []string{actionDelete, actionCreate, actionAdopt, actionSkip}
+
+func showable(p workflows.Plan) shownPlan {
+	shown := shownPlan{Plan: p, Items: make([]shownItem, len(p.Items))}
+	for i, item := range p.Items {
+		shown.Items[i] = shownItem{item.StoreID, string(item.Action), string(item.Reason)}
+	}
+	slices.SortStableFunc(shown.Items, func(a, b shownItem) int {
+		return slices.Index(actions, a.Action) - slices.Index(actions, b.Action)
+	})
+	shown.Missing, shown.Orphans, shown.Plan.Items = nil, nil, nil
+	return shown
+}
+
+// drift counts all on which the sides differ, whether or not a run would do something about it.
+func (p shownPlan) drift() int {
+	return p.MissingCount + p.unlisted() + p.AdoptCount + p.QuarantinedCount
+}
+
+// unlisted counts what is monitored and not listed. A plan counts it by what becomes of it, and not at all when the list is empty.
+func (p shownPlan) unlisted() int {
+	listedAndMonitored := p.AuthoritativeCount - p.MissingCount
+	return p.MonitoredCount - listedAndMonitored
+}
+
+// count is how many stores the plan has the action for; its items may be fewer.
+func (p shownPlan) count(action string) int {
+	s := p.Skipped
+	switch action {
+	case actionDelete:
+		return p.OrphanCount
+	case actionCreate:
+		// Paused stores are of both sides.
+		pausedUnlisted := p.unlisted() - (p.OrphanCount + p.FirstSightings + s.Held + s.Pinned + s.Pending + s.TooYoung)
+		return p.MissingCount - max(0, s.Paused-pausedUnlisted)
+	case actionAdopt:
+		return p.AdoptCount
+	case actionSkip:
+		return p.FirstSightings + s.Held + s.Pinned + s.Pending + s.TooYoung + s.Paused + p.QuarantinedCount
+	}
+	return 0
+}
+
+// plan asks for what a run would do now.
+func (a *app) plan(ctx context.Context, bounded bool) (shownPlan, error) {
 	c, err := a.dial(ctx)
 	if err != nil {
-		return workflows.Plan{}, err
+		return shownPlan{}, err
 	}
 	defer c.close()
-	askCtx, cancelAsk := context.WithTimeout(ctx, a.timeout)
-	err = c.WorkersPolling(askCtx) // without one the plan would never come
-	cancelAsk()
-	if err != nil {
-		return workflows.Plan{}, c.failure(err)
+	if err := c.worked(ctx); err != nil {
+		return shownPlan{}, err
 	}
 	waitCtx, cancel := a.waitContext(ctx, bounded)
 	defer cancel()
@@ -74,20 +165,19 @@ func (a *app) plan(ctx context.Context, bounded bool) (workflows.Plan, error) {
 	stop()
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return workflows.Plan{}, interrupted("nothing was changed", "")
-	case errors.Is(waitCtx.Err(), context.DeadlineExceeded) && err != nil:
-		return workflows.Plan{}, &failure{exitUnreachable, "unreachable", fmt.Sprintf("there is no plan after %s", a.timeout), "give it a longer --timeout"}
+		return shownPlan{}, interrupted("nothing was changed", "")
+	case bounded && err != nil && timedOut(err):
+		return shownPlan{}, &failure{exitUnreachable, "unreachable", fmt.Sprintf("there is no plan after %s", a.timeout), "give it a longer --timeout"}
 	case err != nil:
-		return workflows.Plan{}, c.failure(err)
+		return shownPlan{}, c.failure(err)
 	}
-	plan.Missing, plan.Orphans = nil, nil
-	return plan, nil
+	return showable(plan), nil
 }
 
-func (a *app) printPlan(p workflows.Plan) {
+func (a *app) printPlan(p shownPlan) {
 	a.printf("%d listed, %d monitored, mode %s\n", p.AuthoritativeCount, p.MonitoredCount, p.Mode)
 	if p.Paused != "" {
-		a.printf("        paused by %s: a run repairs nothing\n", plain(p.Paused))
+		a.printf("        paused by %s: a run repairs nothing\n", p.Paused)
 	}
 	a.printCounts([]countRow{
 		{p.MissingCount, "listed and not monitored"},
@@ -100,20 +190,26 @@ func (a *app) printPlan(p workflows.Plan) {
 	if p.Guard != "" {
 		a.printf("        the guard: %s\n", p.Guard)
 	}
-	if len(p.Items) == 0 {
+	if p.drift() == 0 && p.Guard == "" {
 		a.printf("        no difference\n")
+	}
+	if len(p.Items) == 0 {
 		return
 	}
 	const row = "%-36s  %-6s  %s\n"
 	a.printf("\n"+row, "ID", "ACTION", "REASON")
+	shown := map[string]int{}
 	for _, item := range p.Items {
 		id := item.StoreID
-		if item.Reason == workflows.ReasonInvalidID {
+		if item.Reason == string(workflows.ReasonInvalidID) {
 			id = fmt.Sprintf("%.60q", id)
 		}
 		a.printf(row, id, item.Action, item.Reason)
+		shown[item.Action]++
 	}
-	if len(p.Items) == workflows.MaxPlanItems {
-		a.printf("these are the first %d; the counts are of all\n", workflows.MaxPlanItems)
+	for _, action := range actions {
+		if left := p.count(action) - shown[action]; left > 0 {
+			a.printf("and %d more to %s\n", left, action)
+		}
 	}
 }

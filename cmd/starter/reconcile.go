@@ -38,8 +38,11 @@ Missing stores are added at once. A store that two consecutive lists lack gets a
 plan would remove too many, the guard holds all removals back (exit code 6) until the plan is approved with --apply and the
 hash that the report names.
 
---plan shows what a run would do, and its hash. --apply HASH does exactly that; when the world has changed since, nothing is
-done (exit code 5, plan_changed).
+--plan shows what a run would do, and its hash. --apply HASH does exactly that; when the world has changed since, or the plan
+can't be carried out, nothing is done (exit code 5, plan_changed).
+
+A run that could not add, or hand over for removal, all that it should ends --wait and --apply with exit code 8; what failed is
+for the next run.
 
 Without this CLI:
   temporal schedule trigger --schedule-id workspace-reconcile
@@ -47,14 +50,15 @@ Without this CLI:
 		Example: "  starter reconcile --wait\n  starter reconcile --plan\n  starter reconcile --wait --apply 3f9a61c2d07b45e8",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if approved != "" && !planHash.MatchString(approved) {
+			apply := cmd.Flags().Changed("apply") // "" too: a variable that is not set must not start a run without an approval
+			if apply && !planHash.MatchString(approved) {
 				return usageError(fmt.Sprintf("--apply %.40q is no plan hash: 16 hexadecimal digits, as the report of a run names it", approved))
 			}
 			if plan {
 				return a.showPlan(cmd.Context(), cmd.Flags().Changed("timeout"))
 			}
 			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true, ApprovedPlan: approved}
-			return a.reconcile(cmd.Context(), in, wait || approved != "", cmd.Flags().Changed("timeout"))
+			return a.reconcile(cmd.Context(), in, wait || apply, cmd.Flags().Changed("timeout"))
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the report (bounded only by an explicit --timeout)")
@@ -71,6 +75,11 @@ func (a *app) reconcile(ctx context.Context, in workflows.ReconcileInput, wait, 
 		return err
 	}
 	defer c.close()
+	if wait {
+		if err := c.worked(ctx); err != nil {
+			return err
+		}
+	}
 	// A run under way has not heard of an approval, and a script that does not wait must hear that nothing was started.
 	start := c.StartReconcile
 	if wait && in.ApprovedPlan == "" {
@@ -81,7 +90,11 @@ func (a *app) reconcile(ctx context.Context, in workflows.ReconcileInput, wait, 
 	cancel()
 	switch {
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
-		return &failure{exitRefused, "reconcile_running", "a reconcile run is under way already", "starter reconcile --wait joins it"}
+		todo := "starter reconcile --wait joins it"
+		if in.ApprovedPlan != "" {
+			todo = "it has not heard of the approval: wait for its end, and then again: starter reconcile --apply " + in.ApprovedPlan
+		}
+		return &failure{exitRefused, "reconcile_running", "a reconcile run is under way already", todo}
 	case err != nil:
 		return c.failure(err)
 	}
@@ -107,6 +120,7 @@ func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.Re
 	report, err := run.Wait(waitCtx)
 	stop()
 	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.Type() == workflows.ErrTypePlanChanged {
+		// The message says whether the world has changed, or what stands in the way.
 		return &failure{exitRefused, "plan_changed", app.Message(), "look at it again: starter reconcile --plan"}
 	}
 	if err != nil {
@@ -117,14 +131,28 @@ func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.Re
 	} else {
 		a.printReport(report)
 	}
-	if report.Guard == "" {
-		return nil
+	return conclusion(report)
+}
+
+// conclusion is nil for a run that has done all that it should.
+func conclusion(r workflows.ReconcileReport) error {
+	if r.Guard != "" {
+		todo := lookAtBoth
+		if r.PlanHash != "" {
+			todo = "check the Auth Worker; if the removals are right: starter reconcile --wait --apply " + r.PlanHash
+			if why := obstacle(r.Mode, r.Paused); why != "" {
+				todo += "; but " + why
+			}
+		}
+		return &failure{exitGuard, "guard_tripped", "the guard holds the removals back: " + r.Guard, todo}
 	}
-	todo := "check the Auth Worker"
-	if report.PlanHash != "" {
-		todo += "; if the removals are right: starter reconcile --wait --apply " + report.PlanHash
+	if failed := r.FailedAdds + r.FailedRemovals; failed+r.Left > 0 {
+		return &failure{
+			exitDrift, "incomplete", fmt.Sprintf("the run could not do all: %d stores failed, %d are left", failed, r.Left),
+			"the next run goes on; starter drift shows what differs",
+		}
 	}
-	return &failure{exitGuard, "guard_tripped", "the guard holds the removals back: " + report.Guard, todo}
+	return nil
 }
 
 func (a *app) printReport(r workflows.ReconcileReport) {
@@ -134,7 +162,7 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 		a.printf("        mode %s\n", r.Mode)
 	}
 	if r.Paused != "" {
-		a.printf("        paused by %s: nothing was repaired\n", plain(r.Paused))
+		a.printf("        paused by %s: the rest was not repaired\n", r.Paused)
 	}
 	a.printCounts([]countRow{
 		{r.Added, "added"},
@@ -142,26 +170,39 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 		{r.Stale, "listed but not added, for a newer deletion is known"},
 		{r.Removed, "to be removed after the grace period"},
 		{r.FirstSightings, "not listed for the first time; a second list decides"},
+		{heldBack(r), "held back by the guard"},
+		{r.Left, "left for the next run"},
 		{r.FailedRemovals, "failed to be handed over for removal"},
 		{r.FailedAdds, "failed to be added"},
 	})
 	for _, f := range r.Failing {
-		line := f.StoreID + ": " + plain(f.Error)
+		line := f.StoreID + ": " + f.Error
 		if f.NextAttemptAt != nil {
 			line += "; next attempt " + moment(*f.NextAttemptAt)
 		}
 		a.printf("        %s\n", line)
 	}
+	if more := r.FailedAdds - len(r.Failing); more > 0 && len(r.Failing) > 0 {
+		a.printf("        and %d more\n", more)
+	}
 	a.printCounts(skippedRows(r.Skipped))
 	if r.QuarantinedCount > 0 {
 		a.printf("%6d  listed with an id that can be no store's: %q\n", r.QuarantinedCount, r.Quarantined)
 	}
-	if r.DriftCount == 0 && r.QuarantinedCount == 0 {
+	if r.DriftCount+r.Adopted+r.FailedAdds+r.Stale+r.QuarantinedCount == 0 && r.Guard == "" {
 		a.printf("        nothing to repair\n")
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	a.printf("        fetch %s, compare %s, ensure %s, remove %s\n",
 		ms(r.Phases.FetchMs), ms(r.Phases.CompareMs), ms(r.Phases.EnsureMs), ms(r.Phases.RemoveMs))
+}
+
+// heldBack counts the orphans that a tripped guard has kept. It counts none when the list is empty: that is no sighting.
+func heldBack(r workflows.ReconcileReport) int {
+	if r.Guard == "" {
+		return 0
+	}
+	return max(0, r.Orphaned-r.Removed-r.FailedRemovals)
 }
 
 // countRow is so many of what.

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
@@ -40,13 +44,22 @@ func TestReconcile(t *testing.T) {
 	require.Nil(t, started.Result)
 
 	// While it runs: another one is refused, with an approval even by --wait; waiting can end before the run does.
-	for _, args := range [][]string{nil, {"--wait", "--apply", "0123456789abcdef"}} {
+	for todo, args := range map[string][]string{
+		"--wait joins it": nil, "wait for its end, and then again: starter reconcile --apply 0123456789abcdef": {"--apply", "0123456789abcdef"},
+	} {
 		_, out := run(exitRefused, args...)
 		require.Equal(t, "reconcile_running", out.errorCode(t))
+		require.Contains(t, out.stderr, todo)
 	}
 	_, out := run(exitAccepted, "--wait", "--timeout", "2s")
 	require.Equal(t, "accepted", out.errorCode(t))
 	require.Contains(t, interruptOnceWaiting(t, c, "reconcile", "--wait"), "goes on by itself")
+
+	// Whoever gives up on a plan leaves no comparison behind.
+	gaveUp := c.run(t, "drift", "--timeout", "2s")
+	require.Equal(t, exitUnreachable, gaveUp.exit, gaveUp.stderr)
+	require.Contains(t, gaveUp.stderr, "there is no plan after 2s")
+	in.requireCancelledPlan(t)
 
 	release()
 	done, _ := run(exitDone, "--wait")
@@ -88,18 +101,69 @@ func TestReconcile(t *testing.T) {
 	require.Equal(t, 19, strings.Count(shown.stdout, "  delete  in neither of two consecutive lists\n"))
 	require.Contains(t, shown.stdout, "the guard: ")
 
+	// An outage of the Auth Worker is no fault of ours.
+	in.reconcileList.fail(errors.New("the auth worker is away"))
+	away := c.run(t, "drift", "--json")
+	require.Equal(t, exitUnreachable, away.exit, away.stderr)
+	require.Equal(t, "unreachable", away.errorCode(t))
+	require.Contains(t, away.stderr, "the auth worker is away")
+	in.reconcileList.fail(nil)
+
+	// What stands in the way of an apply is said before and after.
+	_, err = in.reconciled.Pause(t.Context(), storemanager.Pause{Reason: "audit", Actor: "bob"})
+	require.NoError(t, err)
+	require.Contains(t, c.run(t, "reconcile", "--plan").stdout, "this can't be carried out: reconciliation is paused; first: starter resume")
+	refused := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash)
+	require.Equal(t, exitRefused, refused.exit, refused.stdout)
+	require.Contains(t, refused.stderr, "reconciliation is paused by bob: audit")
+	require.NoError(t, in.reconciled.Resume(t.Context(), ""))
+
 	// The world changes, so that plan is not carried out, not even the part of it that only adds.
 	in.reconcileList.list("one-more", true)
+	_, err = in.reconciled.Pause(t.Context(), storemanager.Pause{StoreID: requests[0].StoreID, Reason: "audit", Actor: "bob"})
+	require.NoError(t, err)
 	changed := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--json")
 	require.Equal(t, exitRefused, changed.exit, changed.stdout)
 	require.Equal(t, "plan_changed", changed.errorCode(t))
 	_, err = in.reconciled.Get(t.Context(), "one-more")
 	require.ErrorIs(t, err, storemanager.ErrNotFound)
+	require.NoError(t, in.reconciled.Resume(t.Context(), requests[0].StoreID))
+	mixed := c.run(t, "reconcile", "--plan").stdout
+	require.Equal(t, 2, strings.Count(mixed, planHashIn.FindString(lastLine(mixed))), mixed)
+	guard, _, _ := strings.Cut(mixed, "\n\n")
+	require.Contains(t, guard, "the guard: ")
+	require.NotContains(t, guard, tripped.Result.PlanHash, "one hash is named, and no other")
+	require.Less(t, strings.Index(mixed, "  delete  "), strings.Index(mixed, "  create  "))
 	in.reconcileList.list("one-more", false)
 
 	text := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash)
 	require.Equal(t, exitDone, text.exit, text.stderr)
 	require.Contains(t, text.stdout, "    19  to be removed after the grace period")
+}
+
+var planHashIn = regexp.MustCompile(`[0-9a-f]{16}`)
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+// requireCancelledPlan waits until the one comparison that somebody gave up on is cancelled.
+func (i *installation) requireCancelledPlan(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		list, err := i.sdk.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
+			Query: "WorkflowType = '" + workflows.TypePlanReconcile + "' AND ExecutionStatus = 'Canceled'",
+		})
+		require.NoError(t, err)
+		for _, e := range list.GetExecutions() {
+			history := i.sdk.GetWorkflowHistory(t.Context(), e.GetExecution().GetWorkflowId(), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+			first, err := history.Next()
+			require.NoError(t, err)
+			require.Positive(t, first.GetWorkflowExecutionStartedEventAttributes().GetWorkflowExecutionTimeout().AsDuration())
+		}
+		return len(list.GetExecutions()) > 0
+	}, 20*time.Second, 100*time.Millisecond)
 }
 
 // interruptOnceWaiting interrupts the command when it says on stderr that it waits, and returns what it said in all.

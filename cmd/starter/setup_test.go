@@ -191,12 +191,20 @@ type fakeAuthWorker struct {
 	listed map[string]bool
 	// gate, unless nil, keeps a list waiting until it is closed.
 	gate chan struct{}
+	// err fails each list.
+	err error
 }
 
 func (f *fakeAuthWorker) list(id string, listed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.listed[id] = listed
+}
+
+func (f *fakeAuthWorker) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
 }
 
 // hold keeps lists waiting until release is called.
@@ -224,7 +232,11 @@ func (f *fakeAuthWorker) Sorted(ctx context.Context, progress func(int)) (*authc
 			workspaces = append(workspaces, map[string]string{"instanceId": id})
 		}
 	}
+	err := f.err
 	f.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	if gate != nil {
 		select {
 		case <-gate:

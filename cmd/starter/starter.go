@@ -46,7 +46,7 @@ func Execute(ctx context.Context, o Options) int {
 	if a.json || slices.Contains(o.Args, "--json") { // it may stand after the flag that could not be parsed
 		_ = writeJSON(a.Stderr, f.body())
 	} else {
-		a.tell("starter: %s\n", f.Error())
+		a.tell("starter: %s\n", plainLines(f.Error()))
 	}
 	return int(f.exit)
 }
@@ -78,13 +78,14 @@ Exit codes:
   0    done
   1    unexpected failure
   2    usage: a bad flag, argument or id
-  3    Temporal, the edge or the sync backend can't be reached, or answers with a fault of its own
+  3    Temporal or its workers, the edge, the Auth Worker, the store manager or the sync backend can't be reached, or answers
+       with a fault of its own
   4    not found: no such store, or no deletion is pending
-  5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, by a plan that has changed,
-       or because of a wrong token or a missing setting
+  5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, by a plan that has changed or
+       can't be carried out, or because of a wrong token or a missing setting
   6    the guard of a reconcile run has held back its removals
   7    accepted for good, but the outcome is not known yet
-  8    drift: drift has found a difference
+  8    drift: drift has found a difference, or a reconcile run could not repair all that it should
   130  interrupted
 
 With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message"}} to stderr.`

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -265,7 +266,11 @@ func (a *app) printKnown(k known) {
 	if why := s.why(); why != "" {
 		a.printf("  state      %s\n", why)
 	}
-	if t := s.Orchestrator.FirstMonitoredAt; t != nil {
+	switch t := s.Orchestrator.FirstMonitoredAt; {
+	case t == nil:
+	case s.Orchestrator.Status == "stopped":
+		a.printf("  monitored  first %s\n", moment(*t))
+	default:
 		a.printf("  monitored  since %s\n", moment(*t))
 	}
 	if t := s.Orchestrator.LastStoppedAt; t != nil {
@@ -287,7 +292,7 @@ func (a *app) printConditions(s store) {
 	for _, c := range s.Conditions {
 		line := c.Reason
 		if c.Message != "" {
-			line += ": " + plain(c.Message)
+			line += ": " + c.Message
 		}
 		if c.Since != nil {
 			line += "; since " + moment(*c.Since)
@@ -295,7 +300,11 @@ func (a *app) printConditions(s store) {
 		if c.NextAttempt != nil {
 			line += "; next " + moment(*c.NextAttempt)
 		}
-		a.printf("    %-16s %-6t %s\n", c.Type, c.Status, line)
+		status := strconv.FormatBool(c.Status)
+		if c.Unknown {
+			status = "unknown"
+		}
+		a.printf("    %-16s %-7s %s\n", c.Type, status, line)
 	}
 }
 
@@ -304,7 +313,7 @@ func (a *app) printEvents(s store) {
 		a.printf("  last events\n")
 	}
 	for _, e := range s.Events {
-		a.printf("    %s\n", strings.TrimSpace(fmt.Sprintf("%s  %s  %s  %s", moment(e.At), e.Kind, e.Outcome, plain(e.Detail))))
+		a.printf("    %s\n", strings.TrimSpace(fmt.Sprintf("%s  %s  %s  %s", moment(e.At), e.Kind, e.Outcome, e.Detail)))
 	}
 }
 

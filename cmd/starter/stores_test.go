@@ -103,6 +103,25 @@ func TestListShowsAllPages(t *testing.T) {
 	require.Contains(t, c.run(t, "list", "--json").stdout, `"futureField":7`, "what the edge says is passed on whole")
 }
 
+func TestTextOfOthersDoesNotSteerTheTerminal(t *testing.T) {
+	t.Parallel()
+	url := edgeOf(t, `{"id":"ws-e","status":"error","statusReason":"\u001b[2Jgone","orchestrator":{"status":"stopped","firstMonitoredAt":"2026-01-02T03:04:05Z"},
+		"hold":{"reason":"\u001b[31mRED\nws-f forged","actor":"b\u001bob","since":"2026-01-02T03:04:05Z"},
+		"conditions":[{"type":"Drifted","status":false,"unknown":true,"reason":"Pro\u001btected"}]}`)
+	c := setup(t, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+installed(t).address)
+	for _, args := range [][]string{{"list"}, {"status", "ws-e"}} {
+		out := c.run(t, args...)
+		require.Equal(t, exitDone, out.exit, out.stderr)
+		require.Contains(t, out.stdout, "RED ws-f forged", args)
+		require.NotContains(t, out.stdout, "\x1b", args)
+	}
+	status := c.run(t, "status", "ws-e").stdout
+	require.Regexp(t, `Drifted +unknown +Pro tected`, status)
+	require.Contains(t, status, "monitored  first 2026-01-02")
+	require.NotContains(t, status, "monitored  since", "it is stopped")
+	require.Contains(t, c.run(t, "list", "--json").stdout, `\u001b`, "JSON is passed on as it is")
+}
+
 func TestListOfNothing(t *testing.T) {
 	t.Parallel()
 	c := setup(t, "STOREKEEPER_URL="+edgeOf(t))

@@ -27,6 +27,8 @@ type connection struct {
 	*orchestrator.Client
 	sdk                client.Client
 	address, namespace string
+	// timeout is that of a request.
+	timeout time.Duration
 }
 
 // dial connects to Temporal: flags before variables before the profile.
@@ -43,11 +45,15 @@ func (a *app) dial(ctx context.Context) (*connection, error) {
 	opts.HostPort = firstOf(a.address, opts.HostPort, defaultAddress)
 	opts.Namespace = firstOf(a.namespace, opts.Namespace, client.DefaultNamespace)
 	opts.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)) // errors are reported by the command
-	c := &connection{address: opts.HostPort, namespace: opts.Namespace}
+	c := &connection{address: opts.HostPort, namespace: opts.Namespace, timeout: a.timeout}
 
 	dialCtx, cancel := context.WithTimeout(ctx, min(dialTimeout, a.timeout))
 	defer cancel()
-	if c.sdk, err = client.DialContext(dialCtx, opts); err != nil {
+	c.sdk, err = client.DialContext(dialCtx, opts)
+	switch {
+	case err != nil && timedOut(err) && a.timeout >= dialTimeout:
+		return nil, c.unreachable(err) // a longer --timeout would not help
+	case err != nil:
 		return nil, c.failure(err)
 	}
 	c.Client = orchestrator.New(c.sdk, opts.Namespace)
@@ -55,6 +61,16 @@ func (a *app) dial(ctx context.Context) (*connection, error) {
 }
 
 func (c *connection) close() { c.sdk.Close() }
+
+// worked checks that a worker polls. Without one a wait for what it does would never end.
+func (c *connection) worked(ctx context.Context) error {
+	askCtx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if err := c.WorkersPolling(askCtx); err != nil {
+		return c.failure(err)
+	}
+	return nil
+}
 
 // explained is err, or the reason for it when that is not an outage: a query is answered by a worker, so without one
 // Temporal itself seems to be away.

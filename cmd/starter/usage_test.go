@@ -33,6 +33,7 @@ func TestBadArgumentsAreUsageErrorsAndReachNobody(t *testing.T) {
 		"an unknown state":                 {[]string{"list", "--state", "gone"}, "want one of deletion_pending, held, pinned, not_configured, connecting, connected, disconnected, error, stuck"},
 		"a negative limit":                 {[]string{"list", "--limit=-1"}, "--limit"},
 		"an approval that is no hash":      {[]string{"reconcile", "--apply", "yes"}, "16 hexadecimal digits"},
+		"an approval that is empty":        {[]string{"reconcile", "--apply", ""}, "16 hexadecimal digits"},
 		"a timeout of nothing":             {[]string{"list", "--timeout", "0s"}, "--timeout"},
 		"a URL that is none":               {[]string{"list", "--url", "127.0.0.1:3003"}, "--url"},
 		"a URL that holds a password":      {[]string{"list", "--url", "http://u:" + testToken + "@127.0.0.1"}, "--url"},
@@ -106,6 +107,21 @@ func TestTemporalOutOfReachIsToldSoon(t *testing.T) {
 			require.Contains(t, out.stderr, "TEMPORAL_ADDRESS")
 			require.Less(t, time.Since(began), 8*time.Second)
 		})
+	}
+}
+
+func TestATimeOutIsNoOutage(t *testing.T) {
+	t.Parallel()
+	in := installed(t)
+	stalled := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	c := setup(t, "TEMPORAL_ADDRESS="+in.address, "STOREKEEPER_URL="+stalled)
+	for name, args := range map[string][]string{
+		"Temporal": {"reconcile", "--timeout", "1us"}, "the edge": {"list", "--timeout", "20ms"},
+	} {
+		out := c.run(t, args...)
+		require.Equal(t, exitUnreachable, out.exit, "%s: %s", name, out.stderr)
+		require.Contains(t, out.stderr, "--timeout", name)
+		require.NotContains(t, out.stderr, "can't be reached", name)
 	}
 }
 

@@ -31,6 +31,8 @@ const (
 type condition struct {
 	Type   conditionType `json:"type"`
 	Status bool          `json:"status"`
+	// Unknown: whether it is so is not known, and Status says nothing.
+	Unknown bool `json:"unknown,omitempty"`
 	// Reason is one word for programs, Message a sentence for people; "" when Reason says it all.
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
@@ -43,10 +45,20 @@ type condition struct {
 // overdueAfter is how long after its DeleteAt a deletion is taken to have stalled: the re-check takes some seconds.
 const overdueAfter = time.Minute
 
-// conditions are one of each type, in a fixed order. A nil lifecycle is one that is not known, or does not run.
-func conditions(st storemanager.Store, o storemanager.Overview, l *workflows.LifecycleStatus, now time.Time) []condition {
+// surroundings are what a store's conditions depend on beside the store.
+type surroundings struct {
+	now      time.Time
+	overview storemanager.Overview
+	// lifecycle is nil when it is not known, or does not run.
+	lifecycle *workflows.LifecycleStatus
+	// authWorker is why the Auth Worker can't be asked; "" if it can, or nobody has tried.
+	authWorker string
+}
+
+// conditions are one of each type, in a fixed order.
+func conditions(st storemanager.Store, s surroundings) []condition {
 	return []condition{
-		provisioned(st), connected(st), drifted(st), deletionPending(st, l, now), held(st.Hold), paused(st.Pause, o.Paused), stalled(st, now),
+		provisioned(st), connected(st), drifted(st), deletionPending(st, s), held(st.Hold), paused(st.Pause, s.overview.Paused), stalled(st, s),
 	}
 }
 
@@ -102,8 +114,16 @@ func connectionReason(m *storemanager.MonitorStatus) string {
 	return m.History[len(m.History)-1].Reason
 }
 
+// drifted goes by the marks of reconciliation, which makes none for a store that it leaves alone.
 func drifted(st storemanager.Store) condition {
-	if st.MissingSince == nil {
+	leftAlone := st.Hold != nil || st.Pinned || st.Pause != nil || st.Deletion != nil
+	switch {
+	case st.MissingSince == nil && leftAlone:
+		return condition{
+			Type: conditionDrifted, Unknown: true, Reason: "Protected",
+			Message: "reconciliation looks no further while the store is held, pinned or paused, or its deletion is pending",
+		}
+	case st.MissingSince == nil:
 		return condition{Type: conditionDrifted, Reason: "NotMissed"}
 	}
 	return condition{
@@ -112,7 +132,7 @@ func drifted(st storemanager.Store) condition {
 }
 
 // deletionPending goes by the registry, which alone decides; the lifecycle only knows who asked.
-func deletionPending(st storemanager.Store, l *workflows.LifecycleStatus, now time.Time) condition {
+func deletionPending(st storemanager.Store, s surroundings) condition {
 	c := condition{Type: conditionDeletionPending, Reason: "None"}
 	d := st.Deletion
 	if d == nil {
@@ -120,13 +140,25 @@ func deletionPending(st storemanager.Store, l *workflows.LifecycleStatus, now ti
 	}
 	c.Status, c.Since, c.NextAttempt = true, &d.EventAt, &d.DeleteAt
 	c.Reason, c.Message = "GracePeriod", "the store is to be stopped when the grace period ends and a re-check agrees"
-	if !now.Before(d.DeleteAt) {
-		c.Reason, c.Message = "Recheck", "the grace period has ended, the Auth Worker is asked again"
+	if !s.now.Before(d.DeleteAt) {
+		c.NextAttempt = nil // it has begun
+		c.Reason, c.Message = "Recheck", "the grace period has ended, "+recheck(s)
 	}
-	if l != nil && l.Deletion != nil {
+	if l := s.lifecycle; l != nil && l.Deletion != nil {
 		c.Message += "; asked for by " + string(l.Deletion.Source)
 	}
 	return c
+}
+
+// recheck says how the re-check of a deletion that is due gets on.
+func recheck(s surroundings) string {
+	switch {
+	case s.authWorker != "":
+		return "and the re-check waits: " + s.authWorker
+	case s.lifecycle == nil || s.lifecycle.Deletion == nil:
+		return "and no re-check is known to be under way"
+	}
+	return "the re-check with the Auth Worker is under way"
 }
 
 func held(h *storemanager.Hold) condition {
@@ -185,15 +217,15 @@ func untilWhen(expiresAt *time.Time, otherwise string) string {
 }
 
 // stalled names the first of what does not get on.
-func stalled(st storemanager.Store, now time.Time) condition {
+func stalled(st storemanager.Store, s surroundings) condition {
 	c := condition{Type: conditionStalled, Reason: "GettingOn"}
 	switch {
 	case st.Failing != nil:
 		c.Status = true
 		c.Reason, c.Message, c.Since, c.NextAttempt = repairFailing(st.Failing)
-	case st.Deletion != nil && now.Sub(st.Deletion.DeleteAt) > overdueAfter:
+	case st.Deletion != nil && s.now.Sub(st.Deletion.DeleteAt) > overdueAfter:
 		c.Status, c.Since = true, &st.Deletion.DeleteAt
-		c.Reason, c.Message = "DeletionOverdue", "the grace period has ended, and the store is not stopped"
+		c.Reason, c.Message = "DeletionOverdue", "the store is not stopped: the grace period has ended, "+recheck(s)
 	case st.Connection == storemanager.ConnectionStuck:
 		c.Status, c.Reason = true, "EventsStuck"
 		if m := st.Monitor; m != nil {

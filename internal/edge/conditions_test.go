@@ -39,10 +39,15 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 		return &storemanager.Pause{Reason: "audit", Actor: "ann", Since: *at(since), ExpiresAt: until}
 	}
 	no := func(c conditionType, reason string) condition { return condition{Type: c, Reason: reason} }
+	protected := condition{
+		Type: conditionDrifted, Unknown: true, Reason: "Protected",
+		Message: "reconciliation looks no further while the store is held, pinned or paused, or its deletion is pending",
+	}
 	for name, tt := range map[string]struct {
 		store     storemanager.Store
 		all       *storemanager.Pause
 		lifecycle *workflows.LifecycleStatus
+		auth      string
 		// want are those of interest; every other is as with a healthy store.
 		want []condition
 	}{
@@ -93,42 +98,75 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 		"a deletion in its grace period": {
 			store:     monitored(deletion(at(10))),
 			lifecycle: &workflows.LifecycleStatus{Deletion: &workflows.PendingDeletion{Source: workflows.SourceWebhook}},
-			want: []condition{{
+			want: []condition{protected, {
 				Type: conditionDeletionPending, Status: true, Reason: "GracePeriod", Since: at(-20), NextAttempt: at(10),
 				Message: "the store is to be stopped when the grace period ends and a re-check agrees; asked for by webhook",
 			}},
 		},
-		"a deletion that is due has not stalled yet": {
-			store: monitored(deletion(at(-1))),
-			want: []condition{{
-				Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20), NextAttempt: at(-1),
-				Message: "the grace period has ended, the Auth Worker is asked again",
+		"a deletion that is due has not stalled yet, and no next attempt": {
+			store:     monitored(deletion(at(-1))),
+			lifecycle: &workflows.LifecycleStatus{Deletion: &workflows.PendingDeletion{Source: workflows.SourceWebhook}},
+			want: []condition{protected, {
+				Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20),
+				Message: "the grace period has ended, the re-check with the Auth Worker is under way; asked for by webhook",
 			}},
 		},
-		"a deletion that is overdue has stalled": {
-			store: monitored(deletion(at(-2))),
+		"a deletion that is overdue because the Auth Worker can't be asked": {
+			store: monitored(deletion(at(-2))), auth: "the Auth Worker can't be reached",
+			lifecycle: &workflows.LifecycleStatus{Deletion: &workflows.PendingDeletion{Source: workflows.SourceReconcile}},
 			want: []condition{
+				protected,
 				{
-					Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20), NextAttempt: at(-2),
-					Message: "the grace period has ended, the Auth Worker is asked again",
+					Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20),
+					Message: "the grace period has ended, and the re-check waits: the Auth Worker can't be reached; asked for by reconcile",
 				},
 				{
 					Type: conditionStalled, Status: true, Reason: "DeletionOverdue", Since: at(-2),
-					Message: "the grace period has ended, and the store is not stopped",
+					Message: "the store is not stopped: the grace period has ended, and the re-check waits: the Auth Worker can't be reached",
 				},
+			},
+		},
+		"a deletion that is overdue and that nobody works at": {
+			store: monitored(deletion(at(-2))),
+			want: []condition{
+				protected,
+				{
+					Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20),
+					Message: "the grace period has ended, and no re-check is known to be under way",
+				},
+				{
+					Type: conditionStalled, Status: true, Reason: "DeletionOverdue", Since: at(-2),
+					Message: "the store is not stopped: the grace period has ended, and no re-check is known to be under way",
+				},
+			},
+		},
+		"a pinned store": {store: monitored(func(st *storemanager.Store) { st.Pinned = true }), want: []condition{protected}},
+		"a held store that the list lacked before": {
+			store: monitored(func(st *storemanager.Store) {
+				st.MissingSince, st.Hold = at(-7), &storemanager.Hold{Reason: "export", Actor: "bob", Since: *at(-4)}
+			}),
+			want: []condition{
+				{
+					Type: conditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace",
+					Since: at(-7),
+				},
+				{Type: conditionHeld, Status: true, Reason: "Hold", Message: "by bob until released: export", Since: at(-4)},
 			},
 		},
 		"a held store": {
 			store: monitored(func(st *storemanager.Store) {
 				st.Hold = &storemanager.Hold{Reason: "export", Actor: "bob", Since: *at(-4), ExpiresAt: at(0)}
 			}),
-			want: []condition{{
+			want: []condition{protected, {
 				Type: conditionHeld, Status: true, Reason: "Hold", Message: "by bob until 2026-01-02T03:04:05Z: export", Since: at(-4),
 			}},
 		},
 		"a pause of its own": {
 			store: monitored(func(st *storemanager.Store) { st.Pause = pause(-4, nil) }),
-			want:  []condition{{Type: conditionPaused, Status: true, Reason: "StorePaused", Message: "by ann until resumed: audit", Since: at(-4)}},
+			want: []condition{
+				protected,
+				{Type: conditionPaused, Status: true, Reason: "StorePaused", Message: "by ann until resumed: audit", Since: at(-4)},
+			},
 		},
 		"the pause of all stores": {
 			store: monitored(func(*storemanager.Store) {}), all: pause(-4, at(0)),
@@ -139,14 +177,14 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 		},
 		"two pauses last as long as the longer": {
 			store: monitored(func(st *storemanager.Store) { st.Pause = pause(-4, at(-1)) }), all: pause(-6, at(0)),
-			want: []condition{{
+			want: []condition{protected, {
 				Type: conditionPaused, Status: true, Reason: "StorePaused", Since: at(-6), NextAttempt: at(0),
 				Message: "by ann until 2026-01-02T03:03:05Z: audit; all stores are paused by ann until 2026-01-02T03:04:05Z: audit",
 			}},
 		},
 		"two pauses of which one does not end by itself": {
 			store: monitored(func(st *storemanager.Store) { st.Pause = pause(-4, at(1)) }), all: pause(-2, nil),
-			want: []condition{{
+			want: []condition{protected, {
 				Type: conditionPaused, Status: true, Reason: "StorePaused", Since: at(-4),
 				Message: "by ann until 2026-01-02T03:05:05Z: audit; all stores are paused by ann until resumed: audit",
 			}},
@@ -170,7 +208,9 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 					}
 				}
 			}
-			require.Equal(t, want, conditions(tt.store, storemanager.Overview{Paused: tt.all}, tt.lifecycle, now))
+			require.Equal(t, want, conditions(tt.store, surroundings{
+				now: now, overview: storemanager.Overview{Paused: tt.all}, lifecycle: tt.lifecycle, authWorker: tt.auth,
+			}))
 		})
 	}
 }

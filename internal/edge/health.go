@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
+	"storekeeper/workflows"
 )
 
 type healthAnswer struct {
@@ -154,11 +156,40 @@ func warnings(st state, trusted bool) []string {
 	if st.pauses != nil {
 		found = append(found, pauseWarnings(*st.pauses, trusted)...)
 	}
-	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" {
+	if st.overview != nil && st.overview.Guard != nil {
+		held := st.overview.Guard
+		found = append(found, "reconciliation: the guard holds back removals since "+held.Since.Format(time.RFC3339)+", "+held.Reason)
+	} else if last := lastResult(st.reconciliation); last != nil && last.Guard != "" { // one that no approval releases
 		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
 	}
 	if last := lastResult(st.reconciliation); last != nil && last.Stale > 0 {
 		found = append(found, fmt.Sprintf("reconciliation: %d listed stores were not added, for newer deletions are known", last.Stale))
+	}
+	if last := lastResult(st.reconciliation); last != nil {
+		found = append(found, failureWarnings(*last, trusted)...)
+	}
+	return found
+}
+
+// shownFailing is how many failing stores a warning names; lastResult names more.
+const shownFailing = 5
+
+// failureWarnings say what the run could not repair.
+func failureWarnings(last workflows.ReconcileReport, trusted bool) []string {
+	var found []string
+	if last.FailedAdds > 0 {
+		warning := fmt.Sprintf("reconciliation: %d stores could not be added", last.FailedAdds)
+		if trusted && len(last.Failing) > 0 {
+			var ids []string
+			for _, f := range last.Failing[:min(len(last.Failing), shownFailing)] {
+				ids = append(ids, f.StoreID)
+			}
+			warning += ", among them " + strings.Join(ids, ", ")
+		}
+		found = append(found, warning)
+	}
+	if last.FailedRemovals > 0 {
+		found = append(found, fmt.Sprintf("reconciliation: %d stores could not be handed over for removal", last.FailedRemovals))
 	}
 	return found
 }

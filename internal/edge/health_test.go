@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/activities"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
@@ -170,6 +171,27 @@ func TestHealthWithReconciliationDisabledSaysWhy(t *testing.T) {
 	require.Equal(t, "WORKSPACE_RECONCILE_ENABLED is false", rec["reason"])
 }
 
+func TestHealthWarnsOfWhatTheLastRunCouldNotRepair(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	report := workflows.ReconcileReport{CompletedAt: time.Now(), FailedAdds: 30, FailedRemovals: 2}
+	for i := range 20 {
+		report.Failing = append(report.Failing, activities.FailingStore{StoreID: fmt.Sprintf("failing-%02d", i), Error: "refused"})
+	}
+	f.record(t, "r1", "", report)
+	resp := f.do(t, http.MethodGet, "/health", "")
+	require.Equal(t, 200, resp.status, "the system keeps its promise to all others")
+	require.Equal(t, []any{
+		"reconciliation: 30 stores could not be added", "reconciliation: 2 stores could not be handed over for removal",
+	}, resp.json(t)["warnings"])
+	require.NotContains(t, resp.body, "failing-", "no ids without a token")
+	require.Equal(t, "reconciliation: 30 stores could not be added, among them failing-00, failing-01, failing-02, failing-03, failing-04",
+		f.get(t, "/health").json(t)["warnings"].([]any)[0])
+
+	f.record(t, "r2", "", workflows.ReconcileReport{CompletedAt: time.Now()})
+	require.Empty(t, f.get(t, "/health").json(t)["warnings"], "the next run has repaired it")
+}
+
 func TestHealthNamesAtMostAThousandStores(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -233,4 +255,18 @@ func TestHealthFailsWhenNoStoreHasASubscription(t *testing.T) {
 			require.Equal(t, tt.ok, checkConnections(state{overview: o}).OK)
 		})
 	}
+}
+
+func TestATrippedGuardShowsUntilItIsReleasedWhateverLaterRunsReport(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	record := func(id string, verdict storemanager.GuardVerdict, reason string) string {
+		require.NoError(t, f.registry.RecordReconcile(t.Context(), storemanager.ReconcileRun{
+			RunID: id, StartedAt: time.Now(), CompletedAt: time.Now(), Report: []byte(`{}`), Guard: verdict, GuardReason: reason,
+		}))
+		return f.do(t, http.MethodGet, "/health", "", "Authorization", "Bearer "+token).body
+	}
+	require.Contains(t, record("r1", storemanager.GuardHeld, "too many are lacking"), "the guard holds back removals since")
+	require.Contains(t, record("r2", "", ""), "too many are lacking", "the run that an edge asks for at its start confirms nothing")
+	require.NotContains(t, record("r3", storemanager.GuardApproved, ""), "the guard holds back")
 }

@@ -178,7 +178,11 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 		s.log.Warn("lifecycle not asked", requestID(w), zap.String(telemetry.KeyStoreID, id), zap.Error(err))
 		answer.LifecycleError = "Temporal or its workers can't be reached"
 	}
-	answer.Conditions = conditions(store, overview, answer.Lifecycle, time.Now())
+	around := surroundings{now: time.Now(), overview: overview, lifecycle: answer.Lifecycle}
+	if d := store.Deletion; d != nil && !around.now.Before(d.DeleteAt) {
+		around.authWorker = s.checks.authWorker.get(ctx, authCheckAge).Error
+	}
+	answer.Conditions = conditions(store, around)
 	writeJSON(w, http.StatusOK, answer)
 }
 

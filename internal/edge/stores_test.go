@@ -141,6 +141,23 @@ func TestAStoppedStoreIsShownAsATombstone(t *testing.T) {
 	require.Equal(t, "stopped", got["orchestrator"].(map[string]any)["status"])
 }
 
+func TestADeletionThatIsDueSaysWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.auth.err = errDown })
+	f.ensure(t, storeA)
+	_, err := f.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: storeA, At: time.Now(), DeleteAt: time.Now().Add(50 * time.Millisecond), Owner: "run",
+	})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		return f.condition(t, storeA, conditionDeletionPending)["reason"] == "Recheck"
+	}, 5*time.Second, 20*time.Millisecond)
+	due := f.condition(t, storeA, conditionDeletionPending)
+	require.Nil(t, due["nextAttempt"])
+	require.Contains(t, due["message"], "the re-check waits: the Auth Worker can't be reached")
+	require.Equal(t, true, f.condition(t, storeA, conditionDrifted)["unknown"])
+}
+
 func TestAStoreThatIsNotThereIsSaidSo(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

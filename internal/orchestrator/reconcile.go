@@ -57,10 +57,27 @@ func (c *Client) RequestReconcile(ctx context.Context, in workflows.ReconcileInp
 	}
 }
 
-// PlanReconcile waits for what a run would do now. It changes nothing, and runs beside a run under way.
-func (c *Client) PlanReconcile(ctx context.Context) (workflows.Plan, error) {
+const (
+	// planTimeout is more than the attempts of a comparison take: it ends only what nobody waits for any more.
+	planTimeout = time.Hour
+	// cancelTimeout bounds how long whoever gives up is kept waiting.
+	cancelTimeout = 3 * time.Second
+)
+
+// PlanReconcile waits for what a run would do now. It changes nothing, and runs beside a run under way. When ctx ends before,
+// so does the comparison.
+func (c *Client) PlanReconcile(ctx context.Context) (_ workflows.Plan, err error) {
+	id := workflows.PlanReconcileID + uuid.NewString()
+	defer func() {
+		if _, ended := errors.AsType[*temporal.WorkflowExecutionError](err); err == nil || ended {
+			return
+		}
+		cancelCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+		defer cancel()
+		_ = c.temporal.CancelWorkflow(cancelCtx, id, "") // else planTimeout ends it; it may never have begun
+	}()
 	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: workflows.PlanReconcileID + uuid.NewString(), TaskQueue: workflows.TaskQueue,
+		ID: id, TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: planTimeout,
 	}, workflows.TypePlanReconcile)
 	if err != nil {
 		return workflows.Plan{}, fmt.Errorf("%w: %w", ErrUnavailable, err)

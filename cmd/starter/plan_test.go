@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+
+	"storekeeper/activities"
+	"storekeeper/workflows"
+)
+
+// printed is what print writes for people.
+func printed(print func(*app)) string {
+	var out bytes.Buffer
+	print(&app{Options: Options{Stdout: &out}})
+	return out.String()
+}
+
+func printedPlan(p workflows.Plan) string {
+	return printed(func(a *app) { a.printPlan(showable(p)) })
+}
+
+func TestAPlanIsOfferedOnlyIfItCanBeCarriedOut(t *testing.T) {
+	t.Parallel()
+	const offered = "to carry out exactly this: starter reconcile --apply 0123456789abcdef"
+	for name, tt := range map[string]struct {
+		plan workflows.Plan
+		says string
+	}{
+		"in full":                        {workflows.Plan{Mode: workflows.ModeFull}, offered},
+		"a guard that awaits it":         {workflows.Plan{Mode: workflows.ModeFull, Guard: "too many", Approvable: true}, offered},
+		"a guard that no approval moves": {workflows.Plan{Mode: workflows.ModeFull, Guard: "empty"}, lookAtBoth},
+		"while paused":                   {workflows.Plan{Mode: workflows.ModeObserve, Paused: "bob: audit"}, "first: starter resume"},
+		"a worker that only looks":       {workflows.Plan{Mode: workflows.ModeObserve}, "RECONCILE_MODE is observe"},
+		"a worker that only adds":        {workflows.Plan{Mode: workflows.ModeCreateOnly}, "RECONCILE_MODE is create-only"},
+	} {
+		tt.plan.Hash = "0123456789abcdef"
+		offer := showable(tt.plan).offer()
+		require.Contains(t, offer, tt.says, name)
+		require.Equal(t, tt.says == offered, strings.Contains(offer, "--apply"), name)
+	}
+}
+
+func TestAPlanShowsDeletesFirstAndWhatItLeavesOut(t *testing.T) {
+	t.Parallel()
+	plan := workflows.Plan{
+		AuthoritativeCount: 1000, MonitoredCount: 900, MissingCount: 104, OrphanCount: 1, AdoptCount: 2, FirstSightings: 1,
+		Skipped: workflows.Skipped{Held: 1, Paused: 2}, // of the paused one is listed, one is not
+		Items: []activities.PlanItem{
+			{StoreID: "ws-1", Action: activities.ActionSkip, Reason: activities.ReasonHeld},
+			{StoreID: "ws-2", Action: activities.ActionCreate, Reason: activities.ReasonMissing},
+			{StoreID: "ws-3", Action: activities.ActionAdopt, Reason: activities.ReasonUnknown},
+			{StoreID: "ws-4", Action: activities.ActionCreate, Reason: activities.ReasonMissing},
+			{StoreID: "ws-5", Action: activities.ActionDelete, Reason: activities.ReasonOrphan},
+		},
+	}
+	_, lines, _ := strings.Cut(printedPlan(plan), "REASON\n")
+	require.Equal(t, []string{"ws-5", "ws-2", "ws-4", "ws-3", "ws-1", "and", "and", "and"}, firstWords(lines))
+	require.Contains(t, lines, "and 101 more to create\nand 1 more to adopt\nand 3 more to skip\n")
+	require.NotContains(t, lines, "more to delete")
+
+	plan.MissingCount, plan.AdoptCount, plan.FirstSightings, plan.Skipped = 2, 1, 0, workflows.Skipped{Held: 1}
+	plan.MonitoredCount = 1000 // 998 of them are listed
+	require.NotContains(t, printedPlan(plan), "more to")
+}
+
+func firstWords(text string) []string {
+	var words []string
+	for line := range strings.Lines(text) {
+		words = append(words, strings.Fields(line)[0])
+	}
+	return words
+}
+
+func TestDriftIsAllOnWhichTheSidesDiffer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		plan workflows.Plan
+		want int
+	}{
+		"both are equal":             {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 5}, 0},
+		"one is missing":             {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1}, 1},
+		"a missing one is paused":    {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1, Skipped: workflows.Skipped{Paused: 1}}, 1},
+		"an unlisted one is paused":  {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: workflows.Skipped{Paused: 1}}, 1},
+		"an unlisted one is held":    {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: workflows.Skipped{Held: 1}}, 1},
+		"one is to be adopted":       {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 5, AdoptCount: 1}, 1},
+		"a listed id is invalid":     {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 5, QuarantinedCount: 1}, 1},
+		"the list is empty":          {workflows.Plan{MonitoredCount: 20, Guard: "the authoritative list is empty"}, 20},
+		"orphans and first sighting": {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 8, OrphanCount: 2, FirstSightings: 1}, 3},
+	} {
+		require.Equal(t, tt.want, showable(tt.plan).drift(), name)
+		require.Equal(t, tt.want == 0, strings.Contains(printedPlan(tt.plan), "no difference"), name)
+	}
+}
+
+func TestAPlanWithoutLinesHasNoneInJSON(t *testing.T) {
+	t.Parallel()
+	raw, err := json.Marshal(showable(workflows.Plan{Missing: []string{"ws-1"}, AuthoritativeCount: 3}))
+	require.NoError(t, err)
+	require.Contains(t, string(raw), `"items":[]`)
+	require.Contains(t, string(raw), `"authoritativeCount":3`)
+	require.NotContains(t, string(raw), "ws-1")
+}
+
+func TestWhatARunComesTo(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		report workflows.ReconcileReport
+		exit   exitCode
+		says   string
+	}{
+		"all is done":            {workflows.ReconcileReport{Added: 3}, exitDone, ""},
+		"a guard to be released": {workflows.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef"}, exitGuard, "--apply 0123456789abcdef"},
+		"a guard that nothing releases": {
+			workflows.ReconcileReport{Guard: "the authoritative list is empty"}, exitGuard, "; " + lookAtBoth,
+		},
+		"a guard and a pause": {
+			workflows.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef", Paused: "bob: audit", Mode: workflows.ModeObserve},
+			exitGuard, "but reconciliation is paused; first: starter resume",
+		},
+		"some could not be added":   {workflows.ReconcileReport{Added: 3, FailedAdds: 2}, exitDrift, "2 stores failed"},
+		"some could not be removed": {workflows.ReconcileReport{FailedRemovals: 1}, exitDrift, "1 stores failed"},
+		"some are left":             {workflows.ReconcileReport{Left: 4}, exitDrift, "4 are left"},
+	} {
+		err := conclusion(tt.report)
+		if tt.exit == exitDone {
+			require.NoError(t, err, name)
+			continue
+		}
+		var f *failure
+		require.ErrorAs(t, err, &f, name)
+		require.Equal(t, tt.exit, f.exit, name)
+		require.Contains(t, f.Error(), tt.says, name)
+		require.Equal(t, tt.report.PlanHash != "", strings.Contains(f.Error(), "--apply"), name)
+	}
+}
+
+func TestAReportSaysThatThereIsNothingToRepairOnlyIfSo(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		report workflows.ReconcileReport
+		says   string
+	}{
+		"all is equal":          {workflows.ReconcileReport{}, "nothing to repair"},
+		"an empty list":         {workflows.ReconcileReport{MonitoredCount: 20, Guard: "empty"}, "20 monitored"},
+		"one was adopted":       {workflows.ReconcileReport{Adopted: 1}, "1  adopted"},
+		"one could not adopted": {workflows.ReconcileReport{FailedAdds: 1}, "1  failed to be added"},
+		"the guard tripped":     {workflows.ReconcileReport{DriftCount: 9, Orphaned: 9, Removed: 2, Guard: "too many"}, "7  held back by the guard"},
+		"more failed than are named": {
+			workflows.ReconcileReport{FailedAdds: 3, Failing: []activities.FailingStore{{StoreID: "ws-1", Error: "no\x1b[2J"}}},
+			"ws-1: no [2J\n        and 2 more\n",
+		},
+	} {
+		text := printed(func(a *app) { a.printReport(tt.report) })
+		require.Contains(t, text, tt.says, name)
+		require.Equal(t, tt.says == "nothing to repair", strings.Contains(text, "nothing to repair"), name)
+		require.NotContains(t, text, "\x1b", name)
+	}
+}
+
+func TestAFailedWorkflowIsToldByWhatCouldNotBeDone(t *testing.T) {
+	t.Parallel()
+	for errType, want := range map[string]exitCode{
+		activities.ErrTypeUnavailable: exitUnreachable, activities.ErrTypeUnauthorized: exitRefused, activities.ErrTypeNotFound: exitFailed,
+	} {
+		var app *temporal.ApplicationError
+		require.True(t, errors.As(fmt.Errorf("run: %w", temporal.NewApplicationError("no answer", errType)), &app))
+		f := workFailure(app)
+		require.Equal(t, want, f.exit, errType)
+		require.Contains(t, f.Error(), "no answer")
+	}
+}
