@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,9 +15,9 @@ import (
 )
 
 // printed is what print writes for people.
-func printed(print func(*app)) string {
+func printed(write func(*app)) string {
 	var out bytes.Buffer
-	print(&app{Options: Options{Stdout: &out}})
+	write(&app{Options: Options{Stdout: &out}})
 	return out.String()
 }
 
@@ -170,7 +169,7 @@ func TestAFailedWorkflowIsToldByWhatCouldNotBeDone(t *testing.T) {
 		activities.ErrTypeUnavailable: exitUnreachable, activities.ErrTypeUnauthorized: exitRefused, activities.ErrTypeNotFound: exitFailed,
 	} {
 		var app *temporal.ApplicationError
-		require.True(t, errors.As(fmt.Errorf("run: %w", temporal.NewApplicationError("no answer", errType)), &app))
+		require.ErrorAs(t, fmt.Errorf("run: %w", temporal.NewApplicationError("no answer", errType)), &app)
 		f := workFailure(app)
 		require.Equal(t, want, f.exit, errType)
 		require.Contains(t, f.Error(), "no answer")

@@ -20,10 +20,10 @@ func (f *fixture) ask(t *testing.T, method, path, body string) response {
 	return f.do(t, method, path, body, "Authorization", "Bearer "+token)
 }
 
-// condition is that of the store.
-func (f *fixture) condition(t *testing.T, id string, kind conditionType) map[string]any {
+// condition is that of storeA.
+func (f *fixture) condition(t *testing.T, kind conditionType) map[string]any {
 	t.Helper()
-	for _, c := range f.get(t, "/stores/"+id).json(t)["conditions"].([]any) {
+	for _, c := range f.get(t, "/stores/"+storeA).json(t)["conditions"].([]any) {
 		if c := c.(map[string]any); c["type"] == string(kind) {
 			return c
 		}
@@ -42,7 +42,7 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			f.ensure(t, storeA)
-			require.Equal(t, false, f.condition(t, storeA, conditionPaused)["status"])
+			require.Equal(t, false, f.condition(t, conditionPaused)["status"])
 
 			until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 			resp := f.ask(t, http.MethodPut, tt.path, fmt.Sprintf(`{"reason":" audit ","actor":"ann","expiresAt":%q}`, until.Format(time.RFC3339)))
@@ -54,7 +54,7 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			require.Equal(t, storemanager.Pause{
 				StoreID: tt.scope, Reason: "audit", Actor: "ann", Since: pauses[0].Since, ExpiresAt: &until,
 			}, pauses[0])
-			paused := f.condition(t, storeA, conditionPaused)
+			paused := f.condition(t, conditionPaused)
 			require.Equal(t, true, paused["status"])
 			require.Equal(t, tt.reason, paused["reason"])
 			require.Equal(t, until.Format(time.RFC3339), paused["nextAttempt"])
@@ -62,7 +62,7 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			for range 2 { // the second time there is none
 				require.Equal(t, 204, f.ask(t, http.MethodDelete, tt.path, "").status)
 			}
-			require.Equal(t, false, f.condition(t, storeA, conditionPaused)["status"])
+			require.Equal(t, false, f.condition(t, conditionPaused)["status"])
 		})
 	}
 }

@@ -150,12 +150,12 @@ func TestADeletionThatIsDueSaysWhatItWaitsFor(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		return f.condition(t, storeA, conditionDeletionPending)["reason"] == "Recheck"
+		return f.condition(t, conditionDeletionPending)["reason"] == "Recheck"
 	}, 5*time.Second, 20*time.Millisecond)
-	due := f.condition(t, storeA, conditionDeletionPending)
+	due := f.condition(t, conditionDeletionPending)
 	require.Nil(t, due["nextAttempt"])
 	require.Contains(t, due["message"], "the re-check waits: the Auth Worker can't be reached")
-	require.Equal(t, true, f.condition(t, storeA, conditionDrifted)["unknown"])
+	require.Equal(t, true, f.condition(t, conditionDrifted)["unknown"])
 }
 
 func TestAStoreThatIsNotThereIsSaidSo(t *testing.T) {
