@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
 
@@ -16,17 +17,12 @@ type CompareInput struct {
 	reconcilePhase
 	// RunStartedAt: sightings since then do not confirm themselves.
 	RunStartedAt time.Time `json:"runStartedAt"`
-	// ApprovedPlan is the Hash or the RemovalHash of the plan that may pass the guard; "" is none.
+	// ApprovedPlan is the Hash or the RemovalHash of the plan that may pass the guard, in a later round the RestHash of the round
+	// before; "" is none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
-	// ApprovedOrphans is what earlier rounds have left of an approved plan: as many may still pass the guard.
-	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
-	// After is the last id that earlier rounds have planned; "" in the first. Nothing up to it is planned again: what could not
+	// After is where earlier rounds have got to; the zero Cursor in the first. Nothing up to there is planned again: what could not
 	// be done is for the next run.
-	After string `json:"after,omitempty"`
-	// Removed is how many orphans earlier rounds have handed over.
-	Removed int `json:"removed,omitempty"`
-	// Held: an earlier round has found that the guard holds removals back. It does so for the rest of the run.
-	Held bool `json:"held,omitempty"`
+	After Cursor `json:"after,omitzero"`
 	// Confirm: a second sighting makes an orphan. Without it all stay first sightings.
 	Confirm bool `json:"confirm"`
 	// Mode "" is the worker's setting.
@@ -34,6 +30,16 @@ type CompareInput struct {
 	// ReadOnly asks for Plan.Items, and for no first sightings to be kept.
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
+
+// Cursor says where the rounds of a run have got to: for each list of a plan, the last id that was in it. The lists get full at
+// different ids.
+type Cursor struct {
+	Missing string `json:"missing,omitempty"`
+	Orphans string `json:"orphans,omitempty"`
+}
+
+// endOfIDs comes after all ids: a Cursor with it is done with that list.
+const endOfIDs = "~"
 
 // Plan is what one comparison of both sides found. Its lists are bounded; the counts are not.
 type Plan struct {
@@ -49,18 +55,26 @@ type Plan struct {
 	Skipped            Skipped   `json:"skipped"`
 	QuarantinedCount   int       `json:"quarantinedCount"`
 	Quarantined        []string  `json:"quarantined,omitempty"`
-	// Next is CompareInput.After for another round; "" when the lists hold all that is to be done.
-	Next string `json:"next,omitempty"`
+	// Next is CompareInput.After for another round; the zero Cursor when the lists hold all that is to be done.
+	Next Cursor `json:"next,omitzero"`
 	// AdoptCount is how many stores get their first event; Missing names them too.
 	AdoptCount int  `json:"adoptCount,omitempty"`
 	Mode       Mode `json:"mode,omitempty"`
 	// Hash identifies all that the plan does, RemovalHash what is left of it when all has been added; "" when that is nothing.
 	Hash        string `json:"hash,omitempty"`
 	RemovalHash string `json:"removalHash,omitempty"`
-	Guard       string `json:"guard,omitempty"`
-	// Approvable: an approval of the plan releases what Guard holds back. An empty list, say, no approval makes credible.
+	// RestHash identifies the removals that did not fit into Orphans.
+	RestHash string `json:"restHash,omitempty"`
+	Guard    string `json:"guard,omitempty"`
+	// Held: the list lacks more than the limits allow, or an earlier one did and this one still lacks some. Removals are held back
+	// until they are approved, or a list lacks nothing.
+	Held bool `json:"held,omitempty"`
+	// Approvable: an approval of the plan releases what Guard holds back. An empty list, say, no approval makes credible, and first
+	// sightings are not to be removed yet.
 	Approvable bool `json:"approvable,omitempty"`
-	// LacksNothing: every store that the list lacks is protected. It ends what a guard has held back.
+	// Released: the plan passes because it was approved, and would not have without.
+	Released bool `json:"released,omitempty"`
+	// LacksNothing: every store that the list lacks is protected, and none is on its way out. It ends what a guard has held back.
 	LacksNothing bool `json:"lacksNothing,omitempty"`
 	// Paused says who has paused all of reconciliation, and why; "" when nobody has. The plan then observes.
 	Paused string `json:"paused,omitempty"`
@@ -85,7 +99,7 @@ func (p *Plan) refuse(approved string) error {
 		return planChanged(approved, "reconciliation is paused by "+p.Paused)
 	case p.Mode == ModeObserve, p.Mode != ModeFull && p.OrphanCount > 0:
 		return planChanged(approved, "RECONCILE_MODE is "+string(p.Mode))
-	case p.Guard != "":
+	case p.Guard != "" && p.RemovalHash != "": // what is only added needs no approval
 		return planChanged(approved, p.Guard)
 	}
 	return nil
@@ -138,16 +152,30 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 	plan := c.planner.finish()
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
-	if in.ApprovedPlan != "" {
+	if in.ApprovedPlan != "" && in.After == (Cursor{}) {
 		if err := plan.refuse(in.ApprovedPlan); err != nil {
 			return Plan{}, err
 		}
 	}
-	if plan.Guard != "" && !in.ReadOnly { // whoever only looks is told anyway
+	if in.ReadOnly || plan.Mode != ModeFull {
+		return plan, nil // whoever only looks is told anyway, and without removals there is nothing to hold back
+	}
+	return plan, wrap(r.guard(ctx, plan, known.Guard != nil))
+}
+
+// guard keeps what the plan means for the guard before anything is repaired: what a run adds must not open it.
+func (r *Reconcile) guard(ctx context.Context, plan Plan, held bool) error {
+	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
-	return plan, nil
+	switch {
+	case plan.Held && !held:
+		return r.Manager.MarkMissing(ctx, storemanager.MissingMarks{ListAt: plan.ListAt, Guard: GuardHeld, GuardReason: plan.Guard})
+	case plan.LacksNothing && held:
+		return r.Manager.MarkMissing(ctx, storemanager.MissingMarks{ListAt: plan.ListAt, Guard: GuardCleared})
+	}
+	return nil
 }
 
 // pauses are those in force when a comparison begins.

@@ -10,11 +10,11 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// record records a run, as the workflow does at its end.
-func (b *bundle) record(id string, verdict storemanager.GuardVerdict, reason string) {
+// approve records a run whose removals were approved.
+func (b *bundle) approve(listAt time.Time) {
 	b.t.Helper()
-	_, err := b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: id, Report: activities.ReconcileReport{
-		StartedAt: b.now, CompletedAt: b.now, Guard: reason, GuardVerdict: verdict,
+	_, err := b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: "approved", Report: activities.ReconcileReport{
+		StartedAt: b.now, CompletedAt: b.now, GuardVerdict: activities.GuardApproved, ListAt: listAt,
 	}})
 	require.NoError(b.t, err)
 }
@@ -24,7 +24,7 @@ func (b *bundle) leave(plan activities.Plan) {
 	b.t.Helper()
 	for _, id := range plan.Orphans {
 		_, err := b.registry.BeginDeletion(b.t.Context(), storemanager.DeletionRequest{
-			StoreID: id, At: plan.ListAt, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+			StoreID: id, At: plan.ListAt, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run", ByList: true,
 		})
 		require.NoError(b.t, err)
 	}
@@ -34,44 +34,25 @@ func TestATrippedGuardHoldsHoweverManyStoresThereAreLater(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored(ids(0, 20))
-	b.compare(ids(5, 20), "")
-	tripped := b.compare(ids(5, 1020), "")
-	require.True(t, tripped.Approvable)
-	require.Contains(t, tripped.Guard, "lacks 5 of 20 stores")
-	b.record("r1", activities.GuardHeld, tripped.Guard)
-	b.monitored(ids(20, 1020)) // it still added: 5 are no longer many
+	b.compare(ids(4, 20), "")
+	require.True(t, b.held())
+	b.monitored(ids(20, 1020)) // 4 are no longer many
 
-	later := b.compare(ids(5, 1020), "")
-	require.Equal(t, 5, later.OrphanCount)
+	later := b.compare(ids(4, 1020), "")
+	require.Equal(t, 4, later.OrphanCount)
 	require.Empty(t, later.Orphans)
 	require.True(t, later.Approvable)
-	require.Equal(t, "an earlier list lacked too many stores: nothing is removed before plan "+later.RemovalHash+" is approved, or a list lacks none", later.Guard)
-	approved := b.compare(ids(5, 1020), later.RemovalHash)
+	require.Equal(t, "an earlier list lacked too many stores, and this one still lacks 4: nothing is removed before plan "+
+		later.RemovalHash+" is approved", later.Guard)
+	approved := b.compare(ids(4, 1020), later.RemovalHash)
 	require.Empty(t, approved.Guard)
-	require.Len(t, approved.Orphans, 5)
+	require.True(t, approved.Released)
+	require.Len(t, approved.Orphans, 4)
 
-	require.False(t, later.LacksNothing)
-	whole := b.compare(ids(0, 1020), "")
-	require.True(t, whole.LacksNothing)
-	b.record("r2", activities.GuardCleared, "")
+	require.True(t, b.compare(ids(0, 1020), "").LacksNothing)
+	require.False(t, b.held())
 	b.compare(ids(1, 1020), "")
 	require.Empty(t, b.compare(ids(1, 1020), "").Guard, "it no longer holds")
-}
-
-func TestWithinARunTheGuardHoldsToo(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.monitored(ids(0, 20))
-	b.compare(ids(1, 20), "")
-	b.now = b.now.Add(time.Minute)
-	b.lister.ids, b.lister.at = ids(1, 20), b.now
-	for held, orphans := range map[bool]int{false: 1, true: 0} {
-		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, Confirm: true, Held: held})
-		require.NoError(t, err)
-		var plan activities.Plan
-		require.NoError(t, v.Get(&plan))
-		require.Len(t, plan.Orphans, orphans)
-	}
 }
 
 func TestAListThatShrinksSlowlyTripsTheGuardAsOneThatShrinksAtOnce(t *testing.T) {
@@ -85,14 +66,15 @@ func TestAListThatShrinksSlowlyTripsTheGuardAsOneThatShrinksAtOnce(t *testing.T)
 		return plan
 	}
 	require.Len(t, shrink(50).Orphans, 50)
-	again := shrink(100)
-	require.Contains(t, again.Guard, "the list lacks 100 stores, more than RECONCILE_MAX_DELETES (50)")
+	require.Contains(t, b.compare(ids(100, 1000), "").Guard, "the list lacks 100 stores, more than RECONCILE_MAX_DELETES (50)")
+	again := b.compare(ids(100, 1000), "")
+	require.Contains(t, again.Guard, "the list lacks 100 stores")
 	require.Empty(t, again.Orphans)
 
 	approved := b.compare(ids(100, 1000), again.RemovalHash)
 	require.Len(t, approved.Orphans, 50)
 	b.leave(approved)
-	b.record("r1", activities.GuardApproved, "")
+	b.approve(approved.ListAt)
 	require.Len(t, shrink(150).Orphans, 50, "what was approved does not count against the next")
 	require.NotEmpty(t, shrink(151).Guard)
 }
@@ -102,29 +84,20 @@ func TestWhatEventsDeleteDoesNotCountAgainstTheGuard(t *testing.T) {
 	b := setup(t)
 	b.monitored(ids(0, 200))
 	b.now = b.now.Add(time.Minute)
-	b.leave(activities.Plan{ListAt: b.now, Orphans: ids(0, 100)}) // as events do: no list has lacked them
+	b.compare(ids(50, 200), "") // lists may have lacked them before the events came
+	require.True(t, b.held())
+	b.now = b.now.Add(time.Second)
+	for _, id := range ids(0, 100) {
+		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+		})
+		require.NoError(t, err)
+	}
+	require.True(t, b.compare(ids(100, 200), "").LacksNothing)
 	b.compare(ids(101, 200), "")
 	plan := b.compare(ids(101, 200), "")
 	require.Empty(t, plan.Guard)
 	require.Equal(t, ids(100, 101), plan.Orphans)
-}
-
-func TestWhatAnEarlierRoundHasHandedOverCounts(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.monitored(ids(0, 600))
-	b.compare(ids(2, 600), "")
-	b.now = b.now.Add(time.Minute)
-	b.lister.ids, b.lister.at = ids(2, 600), b.now
-	for removed, orphans := range map[int]int{49: 1, 50: 0} {
-		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{
-			RunStartedAt: b.now, Confirm: true, After: ids(0, 1)[0], Removed: removed,
-		})
-		require.NoError(t, err)
-		var plan activities.Plan
-		require.NoError(t, v.Get(&plan))
-		require.Len(t, plan.Orphans, orphans, "%d in an earlier round", removed)
-	}
 }
 
 func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
@@ -169,14 +142,14 @@ func TestARoundGoesOnWhereTheOneBeforeEnded(t *testing.T) {
 	const first, all = activities.MaxPlanned, activities.MaxPlanned + 500
 	plan := b.compare(ids(0, all), "")
 	require.Equal(t, ids(0, first), plan.Missing)
-	require.Equal(t, ids(first-1, first)[0], plan.Next)
+	require.Equal(t, activities.Cursor{Missing: ids(first-1, first)[0], Orphans: "~"}, plan.Next)
 	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, Confirm: true, After: plan.Next})
 	require.NoError(t, err)
 	var rest activities.Plan
 	require.NoError(t, v.Get(&rest))
 	require.Equal(t, ids(first, all), rest.Missing, "none of the first could be added, and they block nothing")
 	require.Empty(t, rest.Next)
-	require.Equal(t, 500, rest.MissingCount)
+	require.Equal(t, all, rest.MissingCount)
 }
 
 func TestThePlanForPeopleHasItsRemovalsFirst(t *testing.T) {

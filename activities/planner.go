@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -67,7 +68,7 @@ type PlanItem struct {
 }
 
 const (
-	// MaxPlanned bounds the ids of each kind in a plan: both together stay under 256 KiB of history.
+	// MaxPlanned bounds the ids of each kind in a plan: if they are UUIDs, both together stay under 256 KiB of history.
 	MaxPlanned = 3000
 	// MaxPlanItems bounds Plan.Items of each action.
 	MaxPlanItems = 500
@@ -99,12 +100,12 @@ type planner struct {
 	without Reason
 
 	plan    Plan
-	leaving int                       // orphans of earlier runs, whose grace period runs without anybody's approval
+	leaving int                       // on their way out because lists lacked them, without anybody's approval
 	items   map[Action]int            // counts Plan.Items
 	marks   storemanager.MissingMarks // to be written, and emptied, by the caller
 	all     digest                    // of all that is to be done
 	removal digest                    // of the deletes alone
-	last    string                    // the newest id in a list of the plan
+	rest    digest                    // of the deletes that don't fit into the plan
 }
 
 // newPlanner plans for a complete list with so many valid ids, whose fetch began at listAt.
@@ -116,21 +117,15 @@ func newPlanner(in CompareInput, guard Guard, listAt time.Time, listed int) *pla
 		in: in, guard: guard, paused: func(string) bool { return false },
 		plan:  Plan{Mode: in.Mode, ListAt: listAt, AuthoritativeCount: listed},
 		marks: storemanager.MissingMarks{ListAt: listAt}, items: map[Action]int{},
-		all: digest{Hash: sha256.New()}, removal: digest{Hash: sha256.New()},
+		all: digest{Hash: sha256.New()}, removal: digest{Hash: sha256.New()}, rest: digest{Hash: sha256.New()},
 	}
 }
 
 // know is told of the store manager before all else. One that lists much fewer stores than it knows has lost some for a moment.
 func (p *planner) know(o storemanager.Overview) { p.known = o }
 
-// planned says whether an earlier round has planned for the store.
-func (p *planner) planned(id string) bool { return id <= p.in.After }
-
 // listed is told of a store that is listed and not monitored.
 func (p *planner) listed(id string) {
-	if p.planned(id) {
-		return
-	}
 	p.plan.MissingCount++
 	if p.obeys(ReasonPaused) && p.paused(id) {
 		p.skip(id, ReasonPaused)
@@ -145,7 +140,7 @@ func (p *planner) both(s *storemanager.Store) {
 	if s.MissingSince != nil {
 		p.marks.Listed = append(p.marks.Listed, s.ID)
 	}
-	if s.EventAt.Unix() == 0 && !p.paused(s.ID) && !p.planned(s.ID) { // as storemanager.Node adopts what it finds
+	if s.EventAt.Unix() == 0 && !p.paused(s.ID) { // as storemanager.Node adopts what it finds
 		p.plan.AdoptCount++
 		p.ensure(s.ID, ActionAdopt, ReasonUnknown)
 	}
@@ -160,11 +155,8 @@ func (p *planner) monitored(s *storemanager.Store) {
 	if p.plan.AuthoritativeCount == 0 && p.obeys(guardEmptyList) {
 		return // an empty list is no sighting
 	}
-	if p.planned(s.ID) {
-		return
-	}
 	if reason := p.reasonToKeep(s); reason != "" {
-		// One that was sighted is on its way out because lists lacked it, and not because an event said so.
+		// What an event deletes is no longer a sighting (storemanager.DeletionRequest.ByList).
 		if reason == ReasonPending && s.MissingSince != nil && !p.approved(s.Deletion) {
 			p.leaving++
 		}
@@ -180,22 +172,25 @@ func (p *planner) monitored(s *storemanager.Store) {
 		return
 	}
 	p.plan.OrphanCount++
+	if s.ID <= p.in.After.Orphans {
+		return // handed over by an earlier round, and not yet pending
+	}
 	p.item(s.ID, ActionDelete, ReasonOrphan)
 	p.all.add(ActionDelete, s.ID)
 	p.removal.add(ActionDelete, s.ID)
-	p.plan.Orphans = p.toDo(p.plan.Orphans, s.ID)
+	if !toDo(&p.plan.Orphans, &p.plan.Next.Orphans, s.ID) {
+		p.rest.add(ActionDelete, s.ID)
+	}
 }
 
-// toDo adds the id, unless one of the lists is full: then the next round goes on after the last id of both.
-func (p *planner) toDo(list []string, id string) []string {
-	if p.plan.Next == "" && len(list) == MaxPlanned {
-		p.plan.Next = p.last
+// toDo adds the id to the list and says so, until the list is full: then next says where the next round goes on.
+func toDo(list *[]string, next *string, id string) bool {
+	if len(*list) == MaxPlanned {
+		*next = (*list)[MaxPlanned-1]
+		return false
 	}
-	if p.plan.Next != "" {
-		return list
-	}
-	p.last = id
-	return append(list, id)
+	*list = append(*list, id)
+	return true
 }
 
 // approved says whether an operator has approved removals since this one was decided.
@@ -225,9 +220,12 @@ func (p *planner) reasonToKeep(s *storemanager.Store) Reason {
 func (p *planner) invalid(id string) { p.item(id, ActionSkip, ReasonInvalidID) }
 
 func (p *planner) ensure(id string, action Action, reason Reason) {
+	if id <= p.in.After.Missing {
+		return
+	}
 	p.item(id, action, reason)
 	p.all.add(action, id)
-	p.plan.Missing = p.toDo(p.plan.Missing, id)
+	toDo(&p.plan.Missing, &p.plan.Next.Missing, id)
 }
 
 func (p *planner) skip(id string, reason Reason) {
@@ -263,60 +261,79 @@ func (p *planner) obeys(rule Reason) bool { return p.without != rule }
 
 // finish gives the plan. What may not be done is not in its lists; its counts, hashes and items say what it would do.
 func (p *planner) finish() Plan {
-	p.plan.Hash, p.plan.RemovalHash = p.all.String(), p.removal.String()
-	p.plan.Guard, p.plan.Approvable = p.verdict()
-	p.plan.LacksNothing = p.plan.AuthoritativeCount > 0 && p.plan.OrphanCount+p.plan.FirstSightings+len(p.in.After) == 0 && !p.incomplete()
-	slices.SortStableFunc(p.plan.Items, func(a, b PlanItem) int { return slices.Index(actions, a.Action) - slices.Index(actions, b.Action) })
-	if p.plan.Guard != "" || p.plan.Mode != ModeFull && p.obeys(guardMode) {
-		p.plan.Orphans = nil
+	plan := &p.plan
+	plan.Hash, plan.RemovalHash, plan.RestHash = p.all.String(), p.removal.String(), p.rest.String()
+	plan.LacksNothing = plan.AuthoritativeCount > 0 && plan.OrphanCount+plan.FirstSightings+p.leaving == 0 && !p.incomplete()
+	if p.in.After.Orphans != endOfIDs { // else nothing would be removed any more
+		p.judge()
 	}
-	if p.plan.Mode == ModeObserve {
-		p.plan.Missing = nil
+	slices.SortStableFunc(plan.Items, func(a, b PlanItem) int { return slices.Index(actions, a.Action) - slices.Index(actions, b.Action) })
+	if plan.Guard != "" || plan.Mode != ModeFull && p.obeys(guardMode) {
+		plan.Orphans, plan.Next.Orphans = nil, ""
 	}
-	return p.plan
+	if plan.Mode == ModeObserve {
+		plan.Missing, plan.Next.Missing = nil, ""
+	}
+	if plan.Next != (Cursor{}) {
+		plan.Next.Missing, plan.Next.Orphans = cmp.Or(plan.Next.Missing, endOfIDs), cmp.Or(plan.Next.Orphans, endOfIDs)
+	}
+	return *plan
 }
 
 // incomplete: the store manager lists much fewer stores than it knows. Percentages of so few mean nothing.
 func (p *planner) incomplete() bool { return p.plan.MonitoredCount*10 < p.known.Monitored*9 }
 
-// verdict is "" when the plan's removals may be carried out, else why not, and whether an approval helps. It counts all that the
-// list lacks without an event having said so: a list is not to be believed about a little while it lacks so much, and a list that
+// judge says whether the plan's removals may be carried out.
+func (p *planner) judge() {
+	plan := &p.plan
+	switch {
+	case plan.AuthoritativeCount == 0 && plan.MonitoredCount > 0 && p.obeys(guardEmptyList):
+		plan.Guard = "the authoritative list is empty: nothing is removed"
+		return
+	case plan.OrphanCount > 0 && p.incomplete() && p.obeys(guardIncomplete):
+		plan.Guard = fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", plan.MonitoredCount, p.known.Monitored)
+		return
+	}
+	why := p.tooMuch()
+	switch {
+	case why == "":
+	case plan.ApprovedBy(p.in.ApprovedPlan) && plan.RemovalHash != "" && p.obeys(guardApproved):
+		plan.Released = true
+	default:
+		plan.Guard, plan.Held, plan.Approvable = why, true, plan.RemovalHash != ""
+	}
+}
+
+// tooMuch is "" unless the list lacks more than it may. It counts all that it lacks without an event having said so: first
+// sightings, for what a run adds meanwhile would make them a smaller part of all; and what is on its way out, for a list that
 // shrinks slowly is no better than one that shrinks at once.
-func (p *planner) verdict() (why string, approvable bool) {
-	lacking := p.plan.OrphanCount + p.plan.FirstSightings + p.in.Removed
+func (p *planner) tooMuch() string {
+	lacking := p.plan.OrphanCount + p.plan.FirstSightings
 	if p.obeys(guardLeaving) {
 		lacking += p.leaving
 	}
-	held := p.in.Held || p.known.Guard != nil
+	enough := p.plan.MonitoredCount >= guardMinMonitored || !p.obeys(guardFew)
 	switch {
-	case p.plan.AuthoritativeCount == 0 && p.plan.MonitoredCount > 0 && p.obeys(guardEmptyList):
-		return "the authoritative list is empty: nothing is removed", false
-	case p.plan.OrphanCount == 0:
-		return "", false
-	case p.incomplete() && p.obeys(guardIncomplete):
-		return fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", p.plan.MonitoredCount, p.known.Monitored), false
-	case p.plan.ApprovedBy(p.in.ApprovedPlan), p.plan.OrphanCount <= p.in.ApprovedOrphans && p.obeys(guardApproved):
-		return "", false
-	case held && p.obeys(guardHeld):
-		return "an earlier list lacked too many stores: nothing is removed before " + p.thePlan() + " is approved, or a list lacks none", true
-	case p.plan.MonitoredCount < guardMinMonitored && p.obeys(guardFew):
-		return "", false
-	case lacking > p.guard.MaxDeletes && p.obeys(guardMaxDeletes):
-		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): nothing is removed before %s is approved",
-			lacking, p.guard.MaxDeletes, p.thePlan()), true
-	case lacking*100 > p.guard.MaxDeletePercent*p.plan.MonitoredCount && p.obeys(guardMaxPercent):
-		return fmt.Sprintf("the list lacks %d of %d stores, more than RECONCILE_MAX_DELETE_PERCENT (%d): nothing is removed before %s is approved",
-			lacking, p.plan.MonitoredCount, p.guard.MaxDeletePercent, p.thePlan()), true
+	case enough && lacking > p.guard.MaxDeletes && p.obeys(guardMaxDeletes):
+		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): %s", lacking, p.guard.MaxDeletes, p.untilApproved())
+	case enough && lacking*100 > p.guard.MaxDeletePercent*p.plan.MonitoredCount && p.obeys(guardMaxPercent):
+		return fmt.Sprintf("the list lacks %d of %d stores, more than RECONCILE_MAX_DELETE_PERCENT (%d): %s",
+			lacking, p.plan.MonitoredCount, p.guard.MaxDeletePercent, p.untilApproved())
+	case p.known.Guard != nil && !p.plan.LacksNothing && p.obeys(guardHeld):
+		return fmt.Sprintf("an earlier list lacked too many stores, and this one still lacks %d: %s", lacking, p.untilApproved())
 	}
-	return "", false
+	return ""
 }
 
-// thePlan names the plan as a run will find it once all has been added. Who only looks is shown the hash of the whole.
-func (p *planner) thePlan() string {
-	if p.in.ReadOnly {
-		return "the plan"
+// untilApproved names the plan as a run will find it once all has been added. Who only looks is shown the hash of the whole.
+func (p *planner) untilApproved() string {
+	switch {
+	case p.plan.RemovalHash == "":
+		return "nothing is removed; if the next lists lack them too, their removal waits for an approval"
+	case p.in.ReadOnly:
+		return "nothing is removed before the plan is approved"
 	}
-	return "plan " + p.plan.RemovalHash
+	return "nothing is removed before plan " + p.plan.RemovalHash + " is approved"
 }
 
 // digest names a set of actions: the same actions on the same stores have the same one.

@@ -51,8 +51,7 @@ func worlds() *rapid.Generator[world] {
 			guard: Guard{MaxDeletePercent: rapid.SampledFrom([]int{0, 10, 50, 100, 100, 100}).Draw(t, "percent"), MaxDeletes: rapid.IntRange(0, 6).Draw(t, "deletes")},
 			in: CompareInput{
 				RunStartedAt: planStart.Add(-time.Second), Confirm: rapid.Bool().Draw(t, "confirm"), ReadOnly: true,
-				ApprovedOrphans: rapid.SampledFrom([]int{0, 0, 0, 0, 1, 5}).Draw(t, "approvedOrphans"),
-				Mode:            rapid.SampledFrom([]Mode{ModeFull, ModeFull, ModeFull, ModeCreateOnly, ModeObserve}).Draw(t, "mode"),
+				Mode: rapid.SampledFrom([]Mode{ModeFull, ModeFull, ModeFull, ModeCreateOnly, ModeObserve}).Draw(t, "mode"),
 			},
 		}
 		// around the start of the fetch, and around the start of the run
@@ -205,8 +204,9 @@ func (w world) check(p *planner) string {
 		orphans, lacking = nil, 0
 	}
 	incomplete := len(w.stores)*100 < w.registered*90
-	tooMany := len(orphans) > 0 && (incomplete || len(orphans) > w.in.ApprovedOrphans && (w.held || len(w.stores) >= 10 &&
-		(lacking > w.guard.MaxDeletes || lacking*100 > w.guard.MaxDeletePercent*len(w.stores))))
+	free = free && lacking == 0 && !incomplete && len(w.listed) > 0
+	tooMany := len(orphans) > 0 && incomplete || w.held && !free || len(w.stores) >= 10 &&
+		(lacking > w.guard.MaxDeletes || lacking*100 > w.guard.MaxDeletePercent*len(w.stores))
 	switch {
 	case w.in.Mode == ModeObserve && len(plan.Missing)+len(plan.Orphans) > 0:
 		return "observing repairs nothing"
@@ -222,7 +222,7 @@ func (w world) check(p *planner) string {
 		return "an empty list is believed"
 	case !tooMany && w.in.Mode == ModeFull && !slices.Equal(plan.Orphans, orphans):
 		return fmt.Sprintf("it removes %v, and not %v", plan.Orphans, orphans)
-	case plan.LacksNothing != (free && !incomplete && len(w.listed) > 0):
+	case plan.LacksNothing != free:
 		return "it says what the list lacks wrongly"
 	case len(w.listed) == 0 && len(p.marks.Missing) > 0:
 		return "an empty list is a sighting"
@@ -248,7 +248,7 @@ func TestThePropertyFailsWithoutAnyOneOfTheGuards(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []Reason{
 		ReasonPaused, ReasonTooYoung, ReasonHeld, ReasonPinned, ReasonPending, ReasonFirstSighting,
-		guardEmptyList, guardIncomplete, guardFew, guardHeld, guardLeaving, guardApproved, guardMaxDeletes, guardMaxPercent, guardMode,
+		guardEmptyList, guardIncomplete, guardFew, guardHeld, guardLeaving, guardMaxDeletes, guardMaxPercent, guardMode,
 	} {
 		t.Run(string(rule), func(t *testing.T) {
 			t.Parallel()
@@ -283,19 +283,25 @@ func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
-		w.in.Mode, w.in.Confirm, w.in.ApprovedOrphans, w.guard, w.registered = ModeFull, true, 0, Guard{}, 0
+		w.in.Mode, w.in.Confirm, w.guard, w.registered = ModeFull, true, Guard{}, 0
 		w.held = rapid.Bool().Draw(t, "held already")
 		plan := w.plan("").finish()
-		w.in.ApprovedPlan = plan.Hash
-		approved := w.plan("").finish()
-		if len(w.listed) > 0 {
-			require.Empty(t, approved.Guard)
-			require.Len(t, approved.Orphans, plan.OrphanCount)
-		} else {
-			require.Empty(t, approved.Orphans, "no approval makes an empty list credible")
+		for _, hash := range []string{plan.Hash, plan.RemovalHash} {
+			w.in.ApprovedPlan = hash
+			approved := w.plan("").finish()
+			switch {
+			case len(w.listed) == 0:
+				require.Empty(t, approved.Orphans, "no approval makes an empty list credible")
+			case plan.OrphanCount > 0:
+				require.Empty(t, approved.Guard)
+				require.Len(t, approved.Orphans, plan.OrphanCount)
+				require.Equal(t, plan.Guard != "", approved.Released, "only what would not have passed is released")
+			default:
+				require.False(t, approved.Released, "there is nothing to release")
+				require.Equal(t, plan.Guard, approved.Guard)
+			}
 		}
-		w.in.ApprovedPlan = plan.RemovalHash
-		require.Equal(t, approved, w.plan("").finish(), "only removals need an approval")
+		require.Empty(t, w.plan(guardApproved).finish().Released)
 		w.in.ApprovedPlan = "another"
 		require.Equal(t, plan.Guard, w.plan("").finish().Guard)
 	})

@@ -108,6 +108,10 @@ type ReconcileReport struct {
 	Guard string `json:"guard,omitempty"`
 	// GuardVerdict is what the run means for the guard from now on; "" leaves it as it is.
 	GuardVerdict storemanager.GuardVerdict `json:"guardVerdict,omitempty"`
+	// ListAt is when the newest list of the run was asked for.
+	ListAt time.Time `json:"listAt,omitzero"`
+	// FirstListAt is when its first was.
+	FirstListAt time.Time `json:"firstListAt,omitzero"`
 	// Left counts what was planned and not done: reconciliation was paused meanwhile (Paused says by whom), or the time was over.
 	Left int `json:"left,omitempty"`
 }
@@ -337,7 +341,7 @@ func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInp
 			p.Removed.Left, p.Removed.Paused = len(in.IDs)-p.Done, paused
 			break
 		}
-		failed, err := r.requestDeletions(ctx, batch, in.ListAt)
+		failed, err := r.requestDeletions(ctx, batch, in.ListAt, func() { activity.RecordHeartbeat(ctx, p) })
 		if err != nil {
 			return RequestDeletionsResult{}, wrap(err)
 		}
@@ -349,14 +353,15 @@ func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInp
 	return p.Removed, nil
 }
 
-// requestDeletions returns how many failed; an error only when ctx has ended.
-func (r *Reconcile) requestDeletions(ctx context.Context, ids []string, listAt time.Time) (int, error) {
+// requestDeletions returns how many failed; an error only when ctx has ended. alive is called after each.
+func (r *Reconcile) requestDeletions(ctx context.Context, ids []string, listAt time.Time, alive func()) (int, error) {
 	var failed atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(requestParallelism)
 	for _, id := range ids {
 		g.Go(func() error {
 			err := r.Deletions.RequestDeletion(gctx, id, listAt)
+			alive()
 			switch {
 			case ctx.Err() != nil:
 				return ctx.Err()
@@ -397,6 +402,14 @@ type RecordInput struct {
 	Refused bool `json:"refused,omitempty"`
 }
 
+// approvedListAt is that of the newest list whose removals were approved and have begun; nil for none.
+func (in RecordInput) approvedListAt() *time.Time {
+	if in.Report.GuardVerdict != GuardApproved {
+		return nil
+	}
+	return &in.Report.ListAt
+}
+
 // RecordRun keeps the report where health checks and operators find it, and counts it.
 func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
 	if in.Refused {
@@ -409,7 +422,7 @@ func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
 	}
 	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
 		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
-		Guard: in.Report.GuardVerdict, GuardReason: in.Report.Guard,
+		ApprovedListAt: in.approvedListAt(),
 	})
 	if err != nil {
 		return wrap(err)

@@ -207,22 +207,6 @@ func TestARunThatDoesNotConfirmOnlyTakesNote(t *testing.T) {
 	require.Equal(t, 1, b.compare(ids(1, 20), "").OrphanCount)
 }
 
-func TestTheRestOfAnApprovedPlanPassesInLaterRounds(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.monitored(ids(0, 20))
-	b.compare(ids(10, 20), "")
-	for left, passes := range map[int]bool{9: false, 10: true} {
-		b.now = b.now.Add(time.Minute)
-		b.lister.at = b.now
-		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedOrphans: left, Confirm: true})
-		require.NoError(t, err)
-		var plan activities.Plan
-		require.NoError(t, v.Get(&plan))
-		require.Equal(t, passes, plan.Guard == "")
-	}
-}
-
 func TestWhatIsProtectedIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -87,6 +87,8 @@ type DeletionInput struct {
 	Owner string `json:"owner"`
 	// GracePeriod (nanoseconds); nil means the worker's own.
 	GracePeriod *time.Duration `json:"gracePeriod,omitempty"`
+	// ByList: no event has said so, but lists lacked the workspace.
+	ByList bool `json:"byList,omitempty"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.
@@ -127,7 +129,7 @@ func (s *Stores) BeginDeletion(ctx context.Context, in DeletionInput) (DeletionR
 		grace = *in.GracePeriod
 	}
 	res, err := s.Manager.BeginDeletion(ctx, storemanager.DeletionRequest{
-		StoreID: in.InstanceID, At: in.At, DeleteAt: s.now().Add(grace), Owner: in.Owner,
+		StoreID: in.InstanceID, At: in.At, DeleteAt: s.now().Add(grace), Owner: in.Owner, ByList: in.ByList,
 	})
 	if err != nil {
 		return DeletionResult{}, wrap(err)

@@ -205,17 +205,16 @@ const (
 // ReconcileInput starts a ReconcileWorkspaces.
 type ReconcileInput struct {
 	Trigger string `json:"trigger"`
-	// ApprovedPlan is the hash of a plan whose removals an operator has approved; "" approves none.
+	// ApprovedPlan is the hash of a plan whose removals an operator has approved, in a later round that of what is left of it; ""
+	// approves none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
 	// Mode "" is the worker's setting.
 	Mode ReconcileMode `json:"mode,omitempty"`
 	// Confirm: orphans may be confirmed by this run. The runs that the edge asks for at its start only add and take note, for
 	// several edges may start within seconds.
 	Confirm bool `json:"confirm"`
-	// ApprovedOrphans is the size of the approved plan once a round has found it: what is left of it may pass later rounds.
-	ApprovedOrphans int `json:"approvedOrphans,omitempty"`
 	// After is CompareInput.After of the next round.
-	After string `json:"after,omitempty"`
+	After activities.Cursor `json:"after,omitzero"`
 	// Carried is nil but after continue-as-new.
 	Carried *ReconcileReport `json:"carried,omitempty"`
 }

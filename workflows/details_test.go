@@ -13,7 +13,7 @@ import (
 
 func TestTheWebUIShowsWhatARunFound(t *testing.T) {
 	t.Parallel()
-	const counts = "5 listed, 7 monitored, 1 missing, 2 orphans, 3 sighted for the first time"
+	const counts = "5 listed, 7 monitored; at first 1 missing, 2 orphans, 3 sighted for the first time"
 	for name, tt := range map[string]struct {
 		paused, guard string
 		want          string
@@ -28,7 +28,7 @@ func TestTheWebUIShowsWhatARunFound(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
 			env := suite.NewTestWorkflowEnvironment()
 			registerRepair(env, activities.Plan{
-				AuthoritativeCount: 5, MonitoredCount: 7, MissingCount: 1, OrphanCount: 2, FirstSightings: 3, Guard: tt.guard, Paused: tt.paused,
+				Mode: activities.ModeFull, AuthoritativeCount: 5, MonitoredCount: 7, MissingCount: 1, OrphanCount: 2, FirstSightings: 3, Guard: tt.guard, Paused: tt.paused,
 			})
 			// The details are the workflow's, so only a workflow can be asked for them here.
 			var shown string

@@ -274,6 +274,7 @@ func (l *lifecycle) deleted(ctx workflow.Context, d *delivery) (Result, error) {
 	ev := d.event
 	res, err := beginDeletion(ctx, activities.DeletionInput{
 		InstanceID: l.id, At: ev.Timestamp, Owner: l.owner, GracePeriod: ev.GracePeriod,
+		ByList: ev.Source == SourceReconcile,
 	})
 	if err != nil {
 		return Result{}, err

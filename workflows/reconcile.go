@@ -54,24 +54,16 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 // round compares, repairs what the bounded plan holds, and says whether another round is worth it.
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	plan, err := compareLists(ctx, activities.CompareInput{
-		RunStartedAt: r.report.StartedAt, ApprovedPlan: r.in.ApprovedPlan, ApprovedOrphans: r.in.ApprovedOrphans, Confirm: r.in.Confirm,
-		Mode: r.in.Mode, After: r.in.After, Removed: r.report.Removed, Held: r.report.GuardVerdict == activities.GuardHeld,
+		RunStartedAt: r.started(), ApprovedPlan: r.in.ApprovedPlan, Confirm: r.in.Confirm, Mode: r.in.Mode, After: r.in.After,
 	})
 	if err != nil {
 		return false, err
 	}
 	r.take(plan)
-	workflow.SetCurrentDetails(ctx, details(plan))
-	if r.in.ApprovedPlan != "" {
-		// The next round finds the rest of the approved plan under another hash. (A worker of an older version answers another
-		// plan with a tripped guard, and not with an error.)
-		if plan.ApprovedBy(r.in.ApprovedPlan) && plan.Guard == "" {
-			r.in.ApprovedOrphans = plan.OrphanCount
-			r.report.GuardVerdict = activities.GuardApproved
-		}
-		r.in.ApprovedPlan = ""
+	workflow.SetCurrentDetails(ctx, details(r.report))
+	if r.in.ApprovedPlan = ""; plan.Released {
+		r.in.ApprovedPlan = plan.RestHash // exactly these are left of the approved plan
 	}
-	r.in.ApprovedOrphans = max(0, r.in.ApprovedOrphans-len(plan.Orphans))
 	progress := 0
 	began := workflow.Now(ctx)
 	if len(plan.Missing) > 0 {
@@ -101,10 +93,13 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.Removed += res.Requested
 		r.report.FailedRemovals += res.Failed
 		r.left(res.Left, res.Paused)
+		if plan.Released && res.Requested > 0 {
+			r.report.GuardVerdict = activities.GuardApproved
+		}
 		progress += res.Requested
 	}
-	if r.in.After = plan.Next; plan.Next != "" {
-		return plan.Mode != ModeObserve && r.report.Paused == "" && r.report.Rounds < maxRounds, nil
+	if r.in.After = plan.Next; plan.Next != (activities.Cursor{}) {
+		return r.report.Paused == "" && r.report.Rounds < maxRounds, nil
 	}
 	// The plan of a worker of an older version, which says no Next: only a list that was full has left something out.
 	full := len(plan.Missing) >= activities.MaxPlanned && plan.MissingCount+plan.AdoptCount > activities.MaxPlanned ||
@@ -120,48 +115,54 @@ func (r *reconcileRun) left(n int, paused string) {
 	}
 }
 
-// details is what the Web UI shows of a run under way, and of one that has ended.
-func details(plan activities.Plan) string {
-	text := fmt.Sprintf("%d listed, %d monitored, %d missing, %d orphans, %d sighted for the first time", plan.AuthoritativeCount,
-		plan.MonitoredCount, plan.MissingCount, plan.OrphanCount, plan.FirstSightings)
-	if plan.Paused != "" {
-		text += "\n\n**Paused** by " + plan.Paused
+// started is the start of the run by the clock that sightings have, once that is known.
+func (r *reconcileRun) started() time.Time {
+	if first := r.report.FirstListAt; !first.IsZero() && first.Before(r.report.StartedAt) {
+		return first
 	}
-	if plan.Guard != "" {
-		text += "\n\n**The guard holds removals back:** " + plan.Guard
+	return r.report.StartedAt
+}
+
+// details is what the Web UI shows of a run under way, and of one that has ended.
+func details(rep ReconcileReport) string {
+	text := fmt.Sprintf("%d listed, %d monitored; at first %d missing, %d orphans, %d sighted for the first time", rep.AuthoritativeCount,
+		rep.MonitoredCount, rep.Missing, rep.Orphaned, rep.FirstSightings)
+	if rep.Paused != "" {
+		text += "\n\n**Paused** by " + rep.Paused
+	}
+	if rep.Guard != "" {
+		text += "\n\n**The guard holds removals back:** " + rep.Guard
 	}
 	return text
 }
 
-// take notes what the plan says. Drift is what the run found, so only the first round counts it.
+// take notes what the plan says. What a run found is what its first round did; later ones find only what is left.
 func (r *reconcileRun) take(plan activities.Plan) {
 	rep := &r.report
 	rep.Rounds++
 	rep.AuthoritativeCount, rep.MonitoredCount = plan.AuthoritativeCount, plan.MonitoredCount
 	rep.QuarantinedCount, rep.Quarantined = plan.QuarantinedCount, plan.Quarantined
-	rep.Skipped = plan.Skipped
-	rep.Mode, rep.Paused = plan.Mode, plan.Paused
+	rep.Mode, rep.Paused, rep.ListAt = plan.Mode, plan.Paused, plan.ListAt
 	rep.Phases.FetchMs += plan.FetchMs
 	rep.Phases.CompareMs += plan.CompareMs
-	if rep.Guard == "" && plan.Guard != "" {
+	if rep.Rounds == 1 {
+		rep.Skipped, rep.FirstListAt = plan.Skipped, plan.ListAt
+		rep.Missing, rep.Orphaned, rep.FirstSightings = plan.MissingCount, plan.OrphanCount, plan.FirstSightings
+		rep.DriftCount = plan.MissingCount + plan.OrphanCount + plan.FirstSightings
+		rep.PlanHash = plan.Hash
+	}
+	if rep.Guard == "" && plan.Guard != "" && plan.Mode == ModeFull {
 		rep.Guard, rep.PlanHash = plan.Guard, ""
 		if plan.Approvable {
 			rep.PlanHash = plan.RemovalHash
 		}
 	}
 	switch {
-	case plan.Approvable:
+	case plan.Mode != ModeFull:
+	case plan.Held:
 		rep.GuardVerdict = activities.GuardHeld
-	case plan.LacksNothing && rep.GuardVerdict == "":
+	case plan.LacksNothing && rep.Rounds == 1:
 		rep.GuardVerdict = activities.GuardCleared
-	}
-	if rep.Rounds > 1 {
-		return
-	}
-	rep.Missing, rep.Orphaned, rep.FirstSightings = plan.MissingCount, plan.OrphanCount, plan.FirstSightings
-	rep.DriftCount = plan.MissingCount + plan.OrphanCount + plan.FirstSightings
-	if plan.Guard == "" {
-		rep.PlanHash = plan.Hash
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
@@ -17,6 +18,14 @@ import (
 // round was asked.
 func rounds(t *testing.T, in workflows.ReconcileInput, plans ...activities.Plan) (workflows.ReconcileReport, []activities.CompareInput) {
 	t.Helper()
+	return roundsThat(t, activities.EnsureMissingResult{}, in, plans...)
+}
+
+// roundsThat is rounds whose every repair comes to this, and adds all that it is asked for.
+func roundsThat(
+	t *testing.T, ensured activities.EnsureMissingResult, in workflows.ReconcileInput, plans ...activities.Plan,
+) (workflows.ReconcileReport, []activities.CompareInput) {
+	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	var asked []activities.CompareInput
@@ -26,7 +35,8 @@ func rounds(t *testing.T, in workflows.ReconcileInput, plans ...activities.Plan)
 		return plans[min(len(asked), len(plans))-1], nil
 	})
 	register("EnsureMissing", func(_ context.Context, c activities.EnsureMissingInput) (activities.EnsureMissingResult, error) {
-		return activities.EnsureMissingResult{Added: len(c.IDs)}, nil
+		ensured.Added = len(c.IDs) - ensured.Left
+		return ensured, nil
 	})
 	register("RequestDeletions", func(_ context.Context, c activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {
 		return activities.RequestDeletionsResult{Requested: len(c.IDs)}, nil
@@ -61,18 +71,31 @@ func TestAnotherRoundComesOnlyWhenAListWasFull(t *testing.T) {
 	}
 }
 
-func TestAnApprovalCoversThePlanThatItNamesAlone(t *testing.T) {
+func TestARoundIsToldWhereTheOneBeforeHasGotTo(t *testing.T) {
 	t.Parallel()
-	full := slices.Repeat([]string{"some-store"}, activities.MaxPlanned)
-	approved := workflows.ReconcileInput{Confirm: true, ApprovedPlan: "feed"}
-	plan := activities.Plan{Hash: "feed", OrphanCount: 90, Orphans: []string{"o"}, MissingCount: activities.MaxPlanned + 1, Missing: full}
-	_, asked := rounds(t, approved, plan, activities.Plan{})
-	require.Equal(t, 89, asked[1].ApprovedOrphans, "one was handed over")
-	require.Empty(t, asked[1].ApprovedPlan)
+	next := activities.Cursor{Missing: "m", Orphans: "o"}
+	listAt := time.Date(2020, 11, 24, 12, 0, 0, 0, time.UTC)
+	plan := activities.Plan{
+		Mode: activities.ModeFull, ListAt: listAt, Hash: "feed", RestHash: "beef", Released: true, OrphanCount: 90, Orphans: []string{"o"}, Next: next,
+	}
+	report, asked := rounds(t, workflows.ReconcileInput{Confirm: true, ApprovedPlan: "feed"}, plan, activities.Plan{Mode: activities.ModeFull})
+	require.Len(t, asked, 2)
+	require.Equal(t, activities.Cursor{}, asked[0].After)
+	require.Equal(t, next, asked[1].After)
+	require.Equal(t, "beef", asked[1].ApprovedPlan, "exactly what is left of the approved plan")
+	require.Equal(t, listAt, asked[1].RunStartedAt, "sightings of this run, by the clock that they have, don't confirm themselves")
+	require.Equal(t, activities.GuardApproved, report.GuardVerdict)
 
-	// A worker of an older version knows no PlanChanged: it answers with a tripped guard.
-	plan.Hash, plan.Guard, plan.Orphans = "other", "tripped", nil
-	_, asked = rounds(t, approved, plan, activities.Plan{})
-	require.Zero(t, asked[1].ApprovedOrphans)
-	require.Empty(t, asked[1].ApprovedPlan)
+	plan.Released = false
+	_, asked = rounds(t, workflows.ReconcileInput{Confirm: true, ApprovedPlan: "feed"}, plan, activities.Plan{})
+	require.Empty(t, asked[1].ApprovedPlan, "what needed no approval has none to give")
+}
+
+func TestAPauseInTheMiddleOfARunEndsIt(t *testing.T) {
+	t.Parallel()
+	plan := activities.Plan{Mode: activities.ModeFull, Missing: []string{"one"}, Next: activities.Cursor{Missing: "one", Orphans: "~"}}
+	report, asked := roundsThat(t, activities.EnsureMissingResult{Left: 7, Paused: "ops: repair"}, workflows.ReconcileInput{Confirm: true}, plan, activities.Plan{})
+	require.Len(t, asked, 1)
+	require.Equal(t, 7, report.Left)
+	require.Equal(t, "ops: repair", report.Paused)
 }

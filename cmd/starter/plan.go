@@ -58,9 +58,9 @@ func (a *app) showPlan(ctx context.Context, bounded bool) error {
 
 // offer says how the plan is carried out, or what stands in the way.
 func (p shownPlan) offer() string {
-	why := obstacle(p.Mode, p.Paused)
+	why := obstacle(p.Mode, p.Paused, p.OrphanCount)
 	switch {
-	case p.Guard != "" && !p.Approvable:
+	case p.Guard != "" && !p.Approvable && !p.Held: // held: the removals wait for a second list, what is only added does not
 		return "no approval releases the removals: " + lookAtBoth
 	case why != "":
 		return "this can't be carried out: " + why
@@ -72,11 +72,11 @@ func (p shownPlan) offer() string {
 const lookAtBoth = "look at the Auth Worker's list, and whether the store manager lists all its stores"
 
 // obstacle is why no plan can be carried out now, and what to do about it; "" if nothing stands in the way.
-func obstacle(mode workflows.ReconcileMode, paused string) string {
+func obstacle(mode workflows.ReconcileMode, paused string, orphans int) string {
 	switch {
 	case paused != "": // such a run observes, whatever its mode
 		return "reconciliation is paused; first: starter resume"
-	case mode != "" && mode != workflows.ModeFull:
+	case mode == workflows.ModeObserve, mode == workflows.ModeCreateOnly && orphans > 0:
 		return "the worker's RECONCILE_MODE is " + string(mode) + ", and must be " + string(workflows.ModeFull)
 	}
 	return ""

@@ -32,12 +32,14 @@ func TestAPlanIsOfferedOnlyIfItCanBeCarriedOut(t *testing.T) {
 		plan workflows.Plan
 		says string
 	}{
-		"in full":                        {workflows.Plan{Mode: workflows.ModeFull}, offered},
-		"a guard that awaits it":         {workflows.Plan{Mode: workflows.ModeFull, Guard: "too many", Approvable: true}, offered},
-		"a guard that no approval moves": {workflows.Plan{Mode: workflows.ModeFull, Guard: "empty"}, lookAtBoth},
-		"while paused":                   {workflows.Plan{Mode: workflows.ModeObserve, Paused: "bob: audit"}, "first: starter resume"},
-		"a worker that only looks":       {workflows.Plan{Mode: workflows.ModeObserve}, "RECONCILE_MODE is observe"},
-		"a worker that only adds":        {workflows.Plan{Mode: workflows.ModeCreateOnly}, "RECONCILE_MODE is create-only"},
+		"in full":                               {workflows.Plan{Mode: workflows.ModeFull}, offered},
+		"a guard that awaits it":                {workflows.Plan{Mode: workflows.ModeFull, Guard: "too many", Approvable: true}, offered},
+		"a guard that no approval moves":        {workflows.Plan{Mode: workflows.ModeFull, Guard: "empty"}, lookAtBoth},
+		"while paused":                          {workflows.Plan{Mode: workflows.ModeObserve, Paused: "bob: audit"}, "first: starter resume"},
+		"a worker that only looks":              {workflows.Plan{Mode: workflows.ModeObserve}, "RECONCILE_MODE is observe"},
+		"a worker that only adds":               {workflows.Plan{Mode: workflows.ModeCreateOnly, OrphanCount: 1}, "RECONCILE_MODE is create-only"},
+		"and what it can add":                   {workflows.Plan{Mode: workflows.ModeCreateOnly, MissingCount: 1}, offered},
+		"sightings that are not approvable yet": {workflows.Plan{Mode: workflows.ModeFull, Guard: "too many", Held: true, MissingCount: 1}, offered},
 	} {
 		tt.plan.Hash = "0123456789abcdef"
 		offer := showable(tt.plan).offer()

@@ -140,7 +140,7 @@ func conclusion(r workflows.ReconcileReport) error {
 		todo := lookAtBoth
 		if r.PlanHash != "" {
 			todo = "check the Auth Worker; if the removals are right: starter reconcile --wait --apply " + r.PlanHash
-			if why := obstacle(r.Mode, r.Paused); why != "" {
+			if why := obstacle(r.Mode, r.Paused, r.Orphaned); why != "" {
 				todo += "; but " + why
 			}
 		}

@@ -88,7 +88,7 @@ func TestReconcile(t *testing.T) {
 	for range 2 {
 		require.Equal(t, 19, drift(exitDrift).FirstSightings, "to look is no sighting")
 	}
-	first, _ := run(exitDone, "--wait")
+	first, _ := run(exitGuard, "--wait")
 	require.Equal(t, 19, first.Result.FirstSightings)
 	require.Equal(t, 19, drift(exitDrift).OrphanCount)
 	tripped, out := run(exitGuard, "--wait")

@@ -159,7 +159,8 @@ func warnings(st state, trusted bool) []string {
 	if st.overview != nil && st.overview.Guard != nil {
 		held := st.overview.Guard
 		found = append(found, "reconciliation: the guard holds back removals since "+held.Since.Format(time.RFC3339)+", "+held.Reason)
-	} else if last := lastResult(st.reconciliation); last != nil && last.Guard != "" { // one that no approval releases
+	}
+	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" && last.GuardVerdict == "" { // one that no approval releases
 		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
 	}
 	if last := lastResult(st.reconciliation); last != nil && last.Stale > 0 {

@@ -260,13 +260,20 @@ func TestHealthFailsWhenNoStoreHasASubscription(t *testing.T) {
 func TestATrippedGuardShowsUntilItIsReleasedWhateverLaterRunsReport(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	record := func(id string, verdict storemanager.GuardVerdict, reason string) string {
+	record := func(id string, approved *time.Time, report string) string {
 		require.NoError(t, f.registry.RecordReconcile(t.Context(), storemanager.ReconcileRun{
-			RunID: id, StartedAt: time.Now(), CompletedAt: time.Now(), Report: []byte(`{}`), Guard: verdict, GuardReason: reason,
+			RunID: id, StartedAt: time.Now(), CompletedAt: time.Now(), Report: []byte(report), ApprovedListAt: approved,
 		}))
 		return f.do(t, http.MethodGet, "/health", "", "Authorization", "Bearer "+token).body
 	}
-	require.Contains(t, record("r1", storemanager.GuardHeld, "too many are lacking"), "the guard holds back removals since")
-	require.Contains(t, record("r2", "", ""), "too many are lacking", "the run that an edge asks for at its start confirms nothing")
-	require.NotContains(t, record("r3", storemanager.GuardApproved, ""), "the guard holds back")
+	require.NoError(t, f.registry.MarkMissing(t.Context(), storemanager.MissingMarks{
+		ListAt: time.Now(), Guard: storemanager.GuardHeld, GuardReason: "too many are lacking",
+	}))
+	held := "the guard holds back removals since"
+	require.Contains(t, record("r1", nil, `{"guard":"too many are lacking","guardVerdict":"held"}`), held)
+	require.Contains(t, record("r2", nil, `{}`), "too many are lacking", "the run that an edge asks for at its start confirms nothing")
+	body := record("r3", nil, `{"guard":"the list is empty"}`)
+	require.Contains(t, body, held)
+	require.Contains(t, body, "the guard holds back removals, the list is empty", "one does not hide the other")
+	require.NotContains(t, record("r4", new(time.Now()), `{}`), "the guard holds back")
 }

@@ -181,7 +181,7 @@ func (r *Registry) MarkMissing(ctx context.Context, m MissingMarks) error {
 				AND missing_since IS NOT NULL`, string(listed)); err != nil {
 			return struct{}{}, fmt.Errorf("write registry: %w", err)
 		}
-		return struct{}{}, nil
+		return struct{}{}, tx.guard(ctx, m)
 	})
 	return err
 }

@@ -285,7 +285,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"Overview", Overview{}, ""},
 		{"MonitorTotals", MonitorTotals{}, ""},
 		{"GuardHold", GuardHold{}, ""},
-		{"ReconcileRun", ReconcileRun{}, "guard,guardReason"},
+		{"ReconcileRun", ReconcileRun{}, "approvedListAt"},
 		{"Reconciliation", Reconciliation{}, ""},
 		{"Problem", problem{}, ""},
 		{"Status", statusBody{}, ""},

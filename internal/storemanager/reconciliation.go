@@ -42,8 +42,11 @@ func (tx *changes) recordReconcile(ctx context.Context, run ReconcileRun) error 
 		VALUES (?, ?, ?, ?, ?)`, run.RunID, column(precise(run.StartedAt)), completedAt, run.Error, string(run.Report)); err != nil {
 		return err
 	}
-	if err := tx.recordGuard(ctx, run, completedAt); err != nil {
-		return err
+	if run.ApprovedListAt != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = '',
+			guard_approved_at = max(coalesce(guard_approved_at, ?1), ?1)`, column(precise(*run.ApprovedListAt))); err != nil {
+			return err
+		}
 	}
 	if run.Error == "" {
 		if _, err := tx.ExecContext(ctx, `UPDATE totals SET last_reconcile_success_at =
@@ -56,18 +59,20 @@ func (tx *changes) recordReconcile(ctx context.Context, run ReconcileRun) error 
 	return err
 }
 
-// recordGuard keeps since when the guard holds, however often that is found again.
-func (tx *changes) recordGuard(ctx context.Context, run ReconcileRun, completedAt column) error {
+// guard keeps since when the guard holds and why, however often that is found again.
+func (tx *changes) guard(ctx context.Context, m MissingMarks) error {
 	var err error
-	switch run.Guard {
+	switch m.Guard {
 	case GuardHeld:
-		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_since = coalesce(guard_since, ?), guard_reason = ?`, completedAt, cut(run.GuardReason))
+		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_reason = iif(guard_since IS NULL, ?2, guard_reason),
+			guard_since = coalesce(guard_since, ?1)`, column(tx.now), cut(m.GuardReason))
 	case GuardCleared:
 		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = ''`)
-	case GuardApproved:
-		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = '', guard_approved_at = ?`, completedAt)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("write registry: %w", err)
+	}
+	return nil
 }
 
 func (tx *changes) countReconcile(ctx context.Context, success bool, n int) error {

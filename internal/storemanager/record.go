@@ -91,6 +91,9 @@ func (s *record) beginDeletion(q DeletionRequest, now time.Time) DeletionResult 
 		s.deletion.DeleteAt, s.deletion.Owner = q.DeleteAt, q.Owner
 	}
 	s.deletion.EventAt = later(s.deletion.EventAt, q.At)
+	if !q.ByList {
+		s.missingSince = time.Time{}
+	}
 	return DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.deletion.DeleteAt}
 }
 

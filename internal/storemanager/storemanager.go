@@ -230,6 +230,9 @@ type DeletionRequest struct {
 	DeleteAt time.Time `json:"deleteAt"`
 	// Owner is the run that will wait; a repeat by the same owner keeps the first DeleteAt, another owner replaces it.
 	Owner string `json:"owner"`
+	// ByList: no event has said so, but lists lacked the workspace. Without it the store no longer counts as sighted missing: what
+	// events delete says nothing about the list.
+	ByList bool `json:"byList,omitempty"`
 }
 
 // DeletionOutcome says what became of a DeletionRequest.
@@ -332,7 +335,8 @@ type Overview struct {
 	PausedStores int `json:"pausedStores"`
 	// Guard is nil unless the guard of reconciliation holds removals back.
 	Guard *GuardHold `json:"guard,omitempty"`
-	// GuardApprovedAt is when the newest run ended whose removals were approved; nil before the first.
+	// GuardApprovedAt is the newest ReconcileRun.ApprovedListAt: deletions that lists asked for up to then are approved. Nil before
+	// the first.
 	GuardApprovedAt *time.Time `json:"guardApprovedAt,omitempty"`
 	// Monitors is nil without monitors.
 	Monitors *MonitorTotals `json:"monitors,omitempty"`
@@ -359,6 +363,9 @@ type MissingMarks struct {
 	Missing []string `json:"missing,omitempty"`
 	// Listed stores were in the list: MissingSince is cleared.
 	Listed []string `json:"listed,omitempty"`
+	// Guard is GuardHeld or GuardCleared, or "", and GuardReason why the guard holds: the first reason stays.
+	Guard       GuardVerdict `json:"guard,omitempty"`
+	GuardReason string       `json:"guardReason,omitempty"`
 }
 
 // ReconcileRun is the record of one finished reconcile run.
@@ -370,20 +377,19 @@ type ReconcileRun struct {
 	Error string `json:"error,omitempty"`
 	// Report is the workflow's own report, kept as it is.
 	Report json.RawMessage `json:"report,omitempty"`
-	// Guard is what the run means for the guard, and GuardReason why it holds removals back: they change Overview and are not kept
-	// with the run.
-	Guard       GuardVerdict `json:"guard,omitempty"`
-	GuardReason string       `json:"guardReason,omitempty"`
+	// ApprovedListAt is MissingMarks.ListAt of the newest list whose removals were approved in this run; nil for none. It releases the
+	// guard (Overview.Guard), and is not kept with the run.
+	ApprovedListAt *time.Time `json:"approvedListAt,omitempty"`
 }
 
-// GuardVerdict is what a reconcile run means for the guard that holds removals back until an operator approves them.
+// GuardVerdict is what a list, or a run, means for the guard that holds removals back until an operator approves them.
 type GuardVerdict string
 
-// The verdicts. "" leaves the guard as it is: the run has found out nothing.
+// The verdicts. "" leaves the guard as it is.
 const (
-	// GuardHeld: the run was to remove more than it may. The guard holds from now on, whatever later runs find.
+	// GuardHeld: the list lacks more than may be removed. The guard holds from now on, whatever later lists lack.
 	GuardHeld GuardVerdict = "held"
-	// GuardCleared: the list lacks nothing any more that is not protected.
+	// GuardCleared: the list lacks nothing that is not protected.
 	GuardCleared GuardVerdict = "cleared"
 	// GuardApproved: the removals were approved.
 	GuardApproved GuardVerdict = "approved"

@@ -83,7 +83,7 @@ func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *intercept
 
 func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Info, op Operation, err error) {
 	switch {
-	case err == nil:
+	case err == nil, benign(err):
 		op.Outcome = OutcomeSucceeded
 	case cancelled(ctx, err):
 		op.Outcome = OutcomeCancelled
@@ -92,7 +92,7 @@ func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Inf
 	}
 	w.metrics.Operation(op)
 	w.sentry.Breadcrumb(op)
-	if op.Outcome != OutcomeFailed || benign(err) {
+	if op.Outcome != OutcomeFailed {
 		return
 	}
 	w.log.Warn("activity failed",

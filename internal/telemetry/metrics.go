@@ -49,6 +49,7 @@ type Metrics struct {
 	reconcileDrift       *prometheus.GaugeVec
 	reconcileLastSuccess *prometheus.GaugeVec
 	reconcileFailing     *prometheus.GaugeVec
+	reconcileImplausible *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics with nothing measured yet but the Go runtime and the process. What goes wrong while measuring or
@@ -70,10 +71,11 @@ func NewMetrics(log *zap.Logger) (*Metrics, error) {
 	m.reconcileDrift = gauge("reconcile_drift", "Differences the last complete comparison found.", "kind")
 	m.reconcileLastSuccess = gauge("reconcile_last_success_timestamp_seconds", "When the last successful run ended, in Unix time.")
 	m.reconcileFailing = gauge("reconcile_failing_stores", "Stores that the last successful run could not add or remove.")
+	m.reconcileImplausible = gauge("reconcile_implausible", "1 if the last successful run removed nothing because one side listed nothing, or much too little, else 0.")
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.webhookEvents, m.webhookDuration, m.provisioning, m.operations, m.operationDuration,
-		m.reconcileRuns, m.reconcileDuration, m.reconcileDrift, m.reconcileLastSuccess, m.reconcileFailing,
+		m.reconcileRuns, m.reconcileDuration, m.reconcileDrift, m.reconcileLastSuccess, m.reconcileFailing, m.reconcileImplausible,
 	)
 
 	exporter, err := otelprometheus.New(
@@ -156,6 +158,8 @@ type ReconcileRun struct {
 	Missing, Orphaned, Quarantined int
 	// Failing stores could not be added or removed.
 	Failing int
+	// Implausible: one side listed what can't be believed (nothing, or much too little), so nothing was removed.
+	Implausible bool
 }
 
 // Reconciled counts a run. One that did not succeed leaves the gauges as they were, for it found out nothing.
@@ -170,6 +174,11 @@ func (m *Metrics) Reconciled(run ReconcileRun) {
 	m.reconcileDrift.WithLabelValues("quarantined").Set(float64(run.Quarantined))
 	m.reconcileLastSuccess.WithLabelValues().Set(float64(run.EndedAt.UnixMilli()) / 1000)
 	m.reconcileFailing.WithLabelValues().Set(float64(run.Failing))
+	implausible := 0.0
+	if run.Implausible {
+		implausible = 1
+	}
+	m.reconcileImplausible.WithLabelValues().Set(implausible)
 }
 
 // RegisterAuthList makes each scrape show when the newest complete list of the Auth Worker was asked for, in Unix time; nothing

@@ -57,7 +57,7 @@ func TestMetricsOfOurs(t *testing.T) {
 	m.Operation(telemetry.Operation{Name: "EnsureStore", Outcome: telemetry.OutcomeFailed, StoreID: "abc", Duration: time.Second})
 	m.Reconciled(telemetry.ReconcileRun{
 		Outcome: telemetry.OutcomeSucceeded, Duration: time.Second, EndedAt: time.Unix(1_700_000_000, 500_000_000),
-		Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4,
+		Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4, Implausible: true,
 	})
 	m.Reconciled(telemetry.ReconcileRun{Outcome: telemetry.OutcomeFailed, EndedAt: time.Unix(1_800_000_000, 0)})
 
@@ -91,6 +91,7 @@ func TestMetricsOfOurs(t *testing.T) {
 		`storekeeper_reconcile_drift{kind="quarantined"} 1`,
 		`storekeeper_reconcile_last_success_timestamp_seconds 1.7000000005e+09`,
 		`storekeeper_reconcile_failing_stores 4`,
+		`storekeeper_reconcile_implausible 1`,
 		`storekeeper_reconcile_guard_tripped 1`,
 	} {
 		require.Contains(t, body, want+"\n")

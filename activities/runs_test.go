@@ -1,0 +1,301 @@
+package activities_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.uber.org/zap"
+
+	"storekeeper/activities"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+	"storekeeper/workflows"
+)
+
+// keeper is a store manager into which a test can reach.
+type keeper struct {
+	activities.ReconcileKeeper
+	compared  int // comparisons that have begun
+	beginning func(comparison int)
+	ensure    error
+}
+
+func (k *keeper) Overview(ctx context.Context) (storemanager.Overview, error) {
+	k.compared++
+	if k.beginning != nil {
+		k.beginning(k.compared)
+	}
+	return k.ReconcileKeeper.Overview(ctx)
+}
+
+func (k *keeper) EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
+	if k.ensure != nil {
+		return nil, k.ensure
+	}
+	return k.ReconcileKeeper.EnsureBatch(ctx, rs)
+}
+
+func (k *keeper) RecordReconcile(ctx context.Context, run storemanager.ReconcileRun) error {
+	run.RunID = cmp.Or(run.RunID, "run") // the test environment gives none
+	return k.ReconcileKeeper.RecordReconcile(ctx, run)
+}
+
+// run is a whole run, a minute after whatever came before: the real workflow with the real activities.
+func (b *bundle) run(listed []string, approved string) (workflows.ReconcileReport, error) {
+	b.t.Helper()
+	b.now = b.now.Add(time.Minute)
+	b.lister.ids, b.lister.at = listed, b.now
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(telemetry.SDKLogger(zap.NewNop()))
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetStartTime(b.now)
+	if _, ok := b.act.Manager.(*keeper); !ok {
+		b.act.Manager = &keeper{ReconcileKeeper: b.act.Manager}
+	}
+	env.RegisterActivity(b.act)
+	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, workflows.ReconcileInput{Trigger: "manual", Confirm: true, ApprovedPlan: approved})
+	var report workflows.ReconcileReport
+	if err := env.GetWorkflowError(); err != nil {
+		return report, err
+	}
+	return report, env.GetWorkflowResult(&report)
+}
+
+func (b *bundle) mustRun(listed []string, approved string) workflows.ReconcileReport {
+	b.t.Helper()
+	report, err := b.run(listed, approved)
+	require.NoError(b.t, err)
+	return report
+}
+
+func (b *bundle) held() bool {
+	b.t.Helper()
+	o, err := b.registry.Overview(b.t.Context())
+	require.NoError(b.t, err)
+	return o.Guard != nil
+}
+
+func (b *bundle) approvedAt() *time.Time {
+	b.t.Helper()
+	o, err := b.registry.Overview(b.t.Context())
+	require.NoError(b.t, err)
+	return o.GuardApprovedAt
+}
+
+func TestTheListOfAnotherInstallationRemovesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 40))
+	foreign := ids(1000, 2000)
+	first := b.mustRun(foreign, "")
+	require.Contains(t, first.Guard, "lacks 40 of 40 stores", "before what it adds makes them few")
+	require.Empty(t, first.PlanHash, "first sightings are nothing to approve")
+	require.Equal(t, 1000, first.Added, "it still adds")
+	second := b.mustRun(foreign, "")
+	require.Zero(t, second.Removed)
+	require.Contains(t, second.Guard, "an earlier list lacked too many stores, and this one still lacks 40")
+	require.NotEmpty(t, second.PlanHash)
+	require.Equal(t, activities.GuardHeld, second.GuardVerdict)
+	require.True(t, b.held())
+	require.Equal(t, 40, b.mustRun(foreign, second.PlanHash).Removed)
+	require.False(t, b.held())
+}
+
+func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.act.Manager = &keeper{ReconcileKeeper: b.act.Manager, ensure: temporal.NewNonRetryableApplicationError("broken", "X", nil)}
+	_, err := b.run(ids(10, 30), "")
+	require.Error(t, err)
+	require.True(t, b.held(), "although the run was never recorded as one that tripped")
+}
+
+func TestATrippedRunComparesAsOftenAsItsAdditionsNeed(t *testing.T) {
+	t.Parallel()
+	for listed, rounds := range map[int]int{10_000: 1, 10_000 + activities.MaxPlanned + 1: 2} {
+		b := setup(t)
+		b.monitored(ids(0, 10_000))
+		require.NotEmpty(t, b.mustRun(ids(9000, 10_000), "").Guard)
+		report := b.mustRun(ids(9000, listed), "")
+		require.NotEmpty(t, report.Guard)
+		require.Equal(t, rounds, report.Rounds)
+		require.Equal(t, listed-10_000, report.Added)
+		require.Equal(t, 9000, report.Orphaned)
+		require.Zero(t, report.Removed)
+	}
+}
+
+func TestAnApprovedPlanIsCarriedOutOverAllItsRounds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 7100))
+	b.mustRun(ids(7000, 7100), "")
+	tripped := b.mustRun(ids(7000, 7100), "")
+	report := b.mustRun(ids(7000, 7100), tripped.PlanHash)
+	require.Equal(t, 7000, report.Removed)
+	require.Equal(t, 3, report.Rounds)
+	require.Empty(t, report.Guard)
+	require.Equal(t, activities.GuardApproved, report.GuardVerdict)
+	require.ElementsMatch(t, ids(0, 7000), b.deletion.ids, "each once")
+	require.False(t, b.held())
+	require.Equal(t, report.ListAt, *b.approvedAt())
+}
+
+func TestAnApprovedRunEndsItsRemovalsWhenWhatIsLeftIsAnother(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 7100))
+	last := ids(6999, 7000)[0]
+	_, err := b.registry.Hold(t.Context(), last, storemanager.Hold{Reason: "r", Actor: "a"})
+	require.NoError(t, err)
+	require.NoError(t, b.registry.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: b.now, Missing: []string{last}}))
+	b.mustRun(ids(7000, 7100), "")
+	tripped := b.mustRun(ids(7000, 7100), "")
+	k := b.act.Manager.(*keeper)
+	k.compared = 0
+	k.beginning = func(comparison int) {
+		if comparison == 2 {
+			_, err := b.registry.Release(t.Context(), last)
+			require.NoError(t, err)
+		}
+	}
+	report := b.mustRun(ids(7000, 7100), tripped.PlanHash)
+	require.Equal(t, activities.MaxPlanned, report.Removed)
+	require.NotEmpty(t, report.Guard)
+	require.NotEmpty(t, report.PlanHash)
+	require.NotContains(t, b.deletion.ids, last)
+}
+
+func TestAnApprovalThatReleasesNothingForgivesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.mustRun(ids(5, 20), "")
+	require.True(t, b.held())
+	listed := append(ids(0, 20), "zzz")
+	listed = listed[1:] // the five but one are back, and one more is to be created
+	plan := b.compare(listed, "")
+	require.Equal(t, 1, plan.OrphanCount)
+	b.mustRun(listed, "") // adds it
+	only := append(ids(1, 20), "yyy", "zzz")
+	before := b.compare(only, "")
+	require.True(t, before.Held)
+
+	b.deletion.fail = map[string]bool{ids(0, 1)[0]: true}
+	report := b.mustRun(only, before.RemovalHash)
+	require.Equal(t, 1, report.FailedRemovals)
+	require.True(t, b.held(), "nothing was removed")
+	require.Nil(t, b.approvedAt())
+}
+
+func TestAPlanThatNeedsNoApprovalForgivesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 100))
+	b.mustRun(ids(1, 100), "")
+	plan := b.compare(ids(1, 101), "")
+	require.Empty(t, plan.Guard)
+	report := b.mustRun(ids(1, 101), plan.Hash)
+	require.Equal(t, 1, report.Added)
+	require.Equal(t, 1, report.Removed)
+	require.NotEqual(t, activities.GuardApproved, report.GuardVerdict)
+	require.Nil(t, b.approvedAt())
+}
+
+func TestWithoutRemovalsThereIsNothingToHoldBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.act.Mode = activities.ModeCreateOnly
+	b.monitored(ids(0, 200))
+	for range 2 {
+		report := b.mustRun(ids(100, 200), "")
+		require.Empty(t, report.Guard)
+		require.Empty(t, report.GuardVerdict)
+		require.Equal(t, 1, report.Rounds)
+	}
+	require.False(t, b.held())
+}
+
+func TestAReportSaysWhatItsFirstRoundFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 40))
+	for _, id := range ids(0, 40) {
+		_, err := b.registry.Hold(t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
+		require.NoError(t, err)
+	}
+	report := b.mustRun(ids(40, 40+activities.MaxPlanned+100), "")
+	require.Equal(t, 2, report.Rounds)
+	require.Equal(t, activities.Skipped{Held: 40}, report.Skipped)
+	require.Equal(t, activities.MaxPlanned+100, report.Missing)
+	require.Equal(t, activities.MaxPlanned+100, report.Added)
+}
+
+func TestALaterRoundBelievesItsListNoMoreThanTheFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 1000))
+	b.compare(ids(0, 999), "")
+	b.now = b.now.Add(time.Minute)
+	b.lister.ids, b.lister.at = ids(600, 999), b.now
+	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{
+		RunStartedAt: b.now, Confirm: true, After: activities.Cursor{Missing: "~", Orphans: ids(700, 701)[0]},
+	})
+	require.NoError(t, err)
+	var plan activities.Plan
+	require.NoError(t, v.Get(&plan))
+	require.Contains(t, plan.Guard, "lacks 601 stores")
+	require.Empty(t, plan.Orphans)
+}
+
+func TestAListFromWhichStoresAreStillLeavingDoesNotLackNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 1000))
+	b.compare(ids(40, 1000), "")
+	first := b.compare(ids(40, 1000), "")
+	require.Empty(t, first.Guard)
+	require.False(t, first.LacksNothing)
+	for _, id := range first.Orphans {
+		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+			StoreID: id, At: first.ListAt, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run", ByList: true,
+		})
+		require.NoError(t, err)
+	}
+	require.False(t, b.compare(ids(40, 1000), "").LacksNothing)
+	require.True(t, b.compare(ids(0, 1000), "").LacksNothing)
+}
+
+func TestARetryOfRemovalsGoesOnWhereTheAttemptBeforeHadGotTo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.env.SetHeartbeatDetails(activities.Progress{
+		Phase: activities.PhaseRemove, Done: 150, Removed: activities.RequestDeletionsResult{Requested: 148, Failed: 2},
+	})
+	v, err := b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(0, 300), ListAt: b.now})
+	require.NoError(t, err)
+	var res activities.RequestDeletionsResult
+	require.NoError(t, v.Get(&res))
+	require.Equal(t, activities.RequestDeletionsResult{Requested: 298, Failed: 2}, res)
+	require.ElementsMatch(t, ids(150, 300), b.deletion.ids)
+}
+
+func TestARefusedApprovalEndsTheRunAndNothingElse(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	_, err := b.run(ids(0, 21), "another")
+	var app *temporal.ApplicationError
+	require.True(t, errors.As(err, &app))
+	require.Equal(t, activities.ErrTypePlanChanged, app.Type())
+	known, err := b.registry.Reconciliation(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, known.Runs, "it is no failed run")
+}
