@@ -55,6 +55,7 @@ func (b *bundle) run(listed []string, approved string) (workflows.ReconcileRepor
 	suite.SetLogger(telemetry.SDKLogger(zap.NewNop()))
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetStartTime(b.now)
+	env.SetTestTimeout(time.Minute) // of the whole run: thousands of stores, and a machine with other work
 	if _, ok := b.act.Manager.(*keeper); !ok {
 		b.act.Manager = &keeper{ReconcileKeeper: b.act.Manager}
 	}
@@ -119,15 +120,16 @@ func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {
 
 func TestATrippedRunComparesAsOftenAsItsAdditionsNeed(t *testing.T) {
 	t.Parallel()
-	for listed, rounds := range map[int]int{10_000: 1, 10_000 + activities.MaxPlanned + 1: 2} {
+	const monitored, orphans = activities.MaxPlanned + 600, activities.MaxPlanned + 500
+	for listed, rounds := range map[int]int{monitored: 1, monitored + activities.MaxPlanned + 1: 2} {
 		b := setup(t)
-		b.monitored(ids(0, 10_000))
-		require.NotEmpty(t, b.mustRun(ids(9000, 10_000), "").Guard)
-		report := b.mustRun(ids(9000, listed), "")
+		b.monitored(ids(0, monitored))
+		require.NotEmpty(t, b.mustRun(ids(orphans, monitored), "").Guard)
+		report := b.mustRun(ids(orphans, listed), "")
 		require.NotEmpty(t, report.Guard)
 		require.Equal(t, rounds, report.Rounds)
-		require.Equal(t, listed-10_000, report.Added)
-		require.Equal(t, 9000, report.Orphaned)
+		require.Equal(t, listed-monitored, report.Added)
+		require.Equal(t, orphans, report.Orphaned)
 		require.Zero(t, report.Removed)
 	}
 }

@@ -219,7 +219,7 @@ func TestAStoreWhoseRegistryCouldNotBeReadIsMonitoredAllTheSame(t *testing.T) {
 	m.following.Unlock()
 	results, err := m.EnsureBatch(t.Context(), []EnsureRequest{{StoreID: "store-a", At: time.Now()}, {StoreID: "store-b", At: time.Now()}})
 	require.NoError(t, err, "both are in the registry")
-	require.Equal(t, ConnectionConnecting, results[1].Connection)
+	require.Contains(t, []ConnectionState{ConnectionConnecting, ConnectionConnected}, results[1].Connection)
 	require.Eventually(t, func() bool { return m.backend.Pulls("store-a") == 1 && m.backend.Pulls("store-b") == 1 }, patience, time.Millisecond)
 	m.following.Lock()
 	m.get = good
