@@ -201,6 +201,19 @@ func (c *Client) Pauses(ctx context.Context) ([]Pause, error) {
 	return answer.Pauses, err
 }
 
+// Delivery implements Manager.
+func (c *Client) Delivery(ctx context.Context, id string) (*Delivery, error) {
+	u := c.base.JoinPath("v1", "deliveries")
+	u.RawQuery = url.Values{"id": {id}}.Encode()
+	answer, err := ask[deliveryResponse](ctx, c, http.MethodGet, u, nil)
+	return answer.Delivery, err
+}
+
+// Remember implements Manager.
+func (c *Client) Remember(ctx context.Context, d Delivery) (Delivery, error) {
+	return ask[Delivery](ctx, c, http.MethodPut, c.base.JoinPath("v1", "deliveries"), d)
+}
+
 // MarkMissing implements Manager.
 func (c *Client) MarkMissing(ctx context.Context, m MissingMarks) error {
 	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "missing"), m)

@@ -274,6 +274,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"Deletion", Deletion{}, ""},
 		{"Hold", Hold{}, ""},
 		{"Pause", Pause{}, ""},
+		{"Delivery", Delivery{}, ""},
 		{"StoreEvent", StoreEvent{}, ""},
 		{"Failure", Failure{}, ""},
 		{"EnsureResult", EnsureResult{}, ""},

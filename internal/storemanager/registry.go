@@ -37,22 +37,25 @@ const defaultTombstoneRetention = 30 * 24 * time.Hour
 // What a method answered without an error is on disk and survives a power loss; what ended in an error changed nothing,
 // or, if only the answer was lost, is found by the repeat.
 type Registry struct {
-	write     *sql.DB   // one connection: SQLite has one writer, and waiting for it in Go is fair and ends with the context
-	read      *sql.DB   // never waits for a writer; the same as write in memory, where each connection would be its own database
-	load      *sql.Stmt // of write
-	save      *sql.Stmt // of write
-	newest    *sql.Stmt // of write; the newest event of a store
-	note      *sql.Stmt // of write; keeps an event
-	forget    *sql.Stmt // of write; drops events that are too many
-	get       *sql.Stmt // of read
-	pause     *sql.Stmt // of read; of one store
-	events    *sql.Stmt // of read; of one store
-	rows      *sql.Stmt // of read; the monitored ones, by id
-	ids       *sql.Stmt // of read; the same, their ids alone
-	lock      *os.File  // nil in memory
-	now       func() time.Time
-	retention time.Duration
-	log       *zap.Logger
+	write      *sql.DB   // one connection: SQLite has one writer, and waiting for it in Go is fair and ends with the context
+	read       *sql.DB   // never waits for a writer; the same as write in memory, where each connection would be its own database
+	load       *sql.Stmt // of write
+	save       *sql.Stmt // of write
+	newest     *sql.Stmt // of write; the newest event of a store
+	note       *sql.Stmt // of write; keeps an event
+	forget     *sql.Stmt // of write; drops events that are too many
+	get        *sql.Stmt // of read
+	pause      *sql.Stmt // of read; of one store
+	events     *sql.Stmt // of read; of one store
+	rows       *sql.Stmt // of read; the monitored ones, by id
+	ids        *sql.Stmt // of read; the same, their ids alone
+	delivery   *sql.Stmt // of read; one delivery
+	remember   *sql.Stmt // of write; keeps a delivery
+	unremember *sql.Stmt // of write; drops deliveries that are too old
+	lock       *os.File  // nil in memory
+	now        func() time.Time
+	retention  time.Duration
+	log        *zap.Logger
 }
 
 var _ Manager = (*Registry)(nil)
@@ -137,6 +140,9 @@ func (r *Registry) prepare(ctx context.Context) error {
 		{&r.events, r.read, selectEvents},
 		{&r.rows, r.read, listRecords},
 		{&r.ids, r.read, listIDs},
+		{&r.delivery, r.read, selectDelivery},
+		{&r.remember, r.write, insertDelivery},
+		{&r.unremember, r.write, forgetDeliveries},
 	} {
 		var err error
 		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database

@@ -97,6 +97,16 @@ CREATE TABLE store_events (
 ALTER TABLE totals ADD COLUMN guard_since INTEGER;
 ALTER TABLE totals ADD COLUMN guard_reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE totals ADD COLUMN guard_approved_at INTEGER;
+`, `
+-- Webhooks that were answered.
+CREATE TABLE deliveries (
+	id        TEXT PRIMARY KEY, -- the sender's
+	at        INTEGER NOT NULL,
+	body_hash TEXT NOT NULL,
+	status    INTEGER NOT NULL, -- of HTTP
+	answer    TEXT NOT NULL -- JSON
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_at ON deliveries (at);
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change.

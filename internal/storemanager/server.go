@@ -38,6 +38,10 @@ type (
 	pausesResponse struct {
 		Pauses []Pause `json:"pauses"`
 	}
+	deliveryResponse struct {
+		// Delivery is null if it is not known.
+		Delivery *Delivery `json:"delivery"`
+	}
 	nothing struct{} // the answer of a method that returns but an error
 )
 
@@ -71,6 +75,8 @@ type server struct {
 //	PUT    /v1/pause                         Pause of all stores
 //	DELETE /v1/pause                         Resume of all stores
 //	GET    /v1/pauses                        Pauses
+//	GET    /v1/deliveries?id=                Delivery
+//	PUT    /v1/deliveries                    Remember
 //	GET    /v1/overview                      Overview
 //	POST   /v1/missing                       MarkMissing
 //	GET    /v1/reconciliation                Reconciliation
@@ -124,6 +130,11 @@ func (s *server) routes() http.Handler {
 			pauses, err := m.Pauses(r.Context())
 			return pausesResponse{pauses}, err
 		}))
+		r.Get("/deliveries", s.answer(func(r *http.Request) (any, error) {
+			d, err := m.Delivery(r.Context(), r.URL.Query().Get("id"))
+			return deliveryResponse{d}, err
+		}))
+		r.Put("/deliveries", answerBody(s, func(r *http.Request, d Delivery) (any, error) { return m.Remember(r.Context(), d) }))
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(func(r *http.Request) (any, error) { return m.Overview(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks MissingMarks) (any, error) {

@@ -77,6 +77,12 @@ type Manager interface {
 	// Pauses returns those in force now, that of all stores first, the others sorted by id; never nil.
 	Pauses(ctx context.Context) ([]Pause, error)
 
+	// Delivery returns what is remembered of a webhook's delivery; nil without an error if it is not known, or no longer.
+	Delivery(ctx context.Context, id string) (*Delivery, error)
+	// Remember keeps a delivery for at least DeliveryRetention and returns what is remembered now: another one, unchanged, if
+	// one of this id is.
+	Remember(ctx context.Context, d Delivery) (Delivery, error)
+
 	// MarkMissing keeps the first sightings of orphans across reconcile runs.
 	MarkMissing(ctx context.Context, m MissingMarks) error
 	// RecordReconcile keeps the report of a finished reconcile run. A repeat with the same RunID replaces it.

@@ -1,0 +1,116 @@
+package storemanager
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// delivered is a delivery that was answered.
+func delivered(id string) Delivery {
+	return Delivery{
+		ID: id, BodyHash: strings.Repeat("ab", 32), Status: 200, Answer: json.RawMessage(`{"status":"monitoring_started","n":1}`),
+	}
+}
+
+func TestDeliveries(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]func(t *testing.T, b *bundle){
+		"what nobody has delivered is not known": func(t *testing.T, b *bundle) {
+			d, err := b.Delivery(t.Context(), "evt_1")
+			require.NoError(t, err)
+			require.Nil(t, d)
+		},
+		"it is remembered as it was answered, byte for byte": func(t *testing.T, b *bundle) {
+			for _, id := range []string{"evt_1", "a/b?c=d&e#f%41+~!", strings.Repeat("x", 128)} {
+				want := delivered(id)
+				kept, err := b.Remember(t.Context(), want)
+				require.NoError(t, err)
+				want.At = at(0)
+				require.Equal(t, want, kept)
+				found, err := b.Delivery(t.Context(), id)
+				require.NoError(t, err)
+				require.Equal(t, &want, found)
+			}
+		},
+		"the first of an id stays, and whoever comes later is told": func(t *testing.T, b *bundle) {
+			first, err := b.Remember(t.Context(), delivered("evt_1"))
+			require.NoError(t, err)
+			b.clock.Set(at(5))
+			other := delivered("evt_1")
+			other.BodyHash, other.Answer = strings.Repeat("cd", 32), json.RawMessage(`{}`)
+			kept, err := b.Remember(t.Context(), other)
+			require.NoError(t, err)
+			require.Equal(t, first, kept)
+		},
+		"it is forgotten after its time and not before, a hundred at once": func(t *testing.T, b *bundle) {
+			for i := range 150 {
+				_, err := b.Remember(t.Context(), delivered(fmt.Sprintf("old_%d", i)))
+				require.NoError(t, err)
+			}
+			known := func() (n int) {
+				for i := range 150 {
+					d, err := b.Delivery(t.Context(), fmt.Sprintf("old_%d", i))
+					require.NoError(t, err)
+					if d != nil {
+						n++
+					}
+				}
+				return n
+			}
+			b.clock.Set(at(0).Add(DeliveryRetention))
+			for i, left := range []int{150, 50, 0} {
+				_, err := b.Remember(t.Context(), delivered(fmt.Sprintf("new_%d", i)))
+				require.NoError(t, err)
+				require.Equal(t, left, known())
+				b.clock.Set(at(1).Add(DeliveryRetention))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onEach(t, test)
+		})
+	}
+}
+
+func TestADeliveryThatIsNoneIsRefused(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		for name, spoil := range map[string]func(*Delivery){
+			"no id":                   func(d *Delivery) { d.ID = "" },
+			"an id with a space":      func(d *Delivery) { d.ID = "a b" },
+			"an id too long":          func(d *Delivery) { d.ID = strings.Repeat("x", 129) },
+			"a hash that is none":     func(d *Delivery) { d.BodyHash = "abc" },
+			"a status that is none":   func(d *Delivery) { d.Status = 0 },
+			"an answer that is large": func(d *Delivery) { d.Answer = json.RawMessage(`"` + strings.Repeat("x", 4<<10) + `"`) },
+		} {
+			d := delivered("evt_1")
+			spoil(&d)
+			_, err := b.Remember(t.Context(), d)
+			require.Error(t, err, name)
+			found, err := b.Delivery(t.Context(), "evt_1")
+			require.NoError(t, err, name)
+			require.Nil(t, found, name)
+		}
+		_, err := b.Remember(t.Context(), Delivery{})
+		require.ErrorIs(t, err, ErrInvalid)
+		_, err = b.Delivery(t.Context(), "a b")
+		require.ErrorIs(t, err, ErrInvalid)
+	})
+}
+
+func TestDeliveriesAreThereAfterClose(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.Remember(t.Context(), delivered("evt_1"))
+	require.NoError(t, err)
+	require.NoError(t, b.registry.Close())
+	again := open(t, Options{Path: b.path, Now: b.clock.Now})
+	found, err := again.Delivery(t.Context(), "evt_1")
+	require.NoError(t, err)
+	require.NotNil(t, found)
+}
