@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -11,11 +12,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"storekeeper/internal/webhookauth"
 )
 
 // Config is every setting. The tags are the documentation: docs/settings.md is made of them.
 type Config struct {
-	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating, none of them empty or with white space" doc:"The Auth Worker's secret: webhooks must bring one of these in X-Webhook-Secret."`
+	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating, none of them empty or with white space; whsec_ with 24 to 64 bytes in base64 or whpk_ with 32 bytes in base64 is a key of signatures, KEY@NOT_BEFORE/NOT_AFTER one that is limited in time" doc:"What the Auth Worker's webhooks are known by: shared secrets, brought in X-Webhook-Secret, and keys of Standard Webhooks signatures. docs/webhooks.md says how to move from the one to the other."`
 	BypassToken    Secret  `env:"SERVER_BYPASS_TOKEN" roles:"webhook,worker,storemanager,standalone" accepts:"a token without white space" doc:"The token of the internal side: towards the Auth Worker and the store manager, and for everything at the edge that shows ids or acts."`
 	AuthWorkerURL  URL     `env:"AUTH_WORKER_INTERNAL_URL" roles:"webhook,worker,standalone" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the Auth Worker answers GET /internal/workspaces."`
 
@@ -37,6 +40,9 @@ type Config struct {
 	EventSinkURL    URL      `env:"EVENT_SINK_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the events of all stores are posted, in batches, signed as Standard Webhooks are. Empty: they are only logged."`
 	EventSinkSecret Secret   `env:"EVENT_SINK_SECRET" accepts:"whsec_ and 24 to 64 bytes in base64" doc:"What the batches are signed with. Required with EVENT_SINK_URL."`
 
+	WebhookAuth         string        `env:"WEBHOOK_AUTH" envDefault:"any" accepts:"any, secret or signature" oneof:"any,secret,signature" doc:"What a webhook must bring: a shared secret, a signature, or either."`
+	WebhookRateLimit    Count         `env:"WEBHOOK_RATE_LIMIT" envDefault:"1000" accepts:"a whole number, at least 0 (0: no limit)" doc:"How many webhooks a second one sender (a secret or a key of WEBHOOK_SECRET) may send; more are answered 429."`
+	WebhookMaxBacklog   time.Duration `env:"WEBHOOK_MAX_BACKLOG_AGE" envDefault:"1m" min:"1s" accepts:"a duration such as 1m, at least 1s" doc:"While events wait longer for a worker, webhooks are answered 503."`
 	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"2s" min:"0s" accepts:"a duration such as 2s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202."`
 	DeletionGracePeriod time.Duration `env:"DELETION_GRACE_PERIOD" envDefault:"24h" min:"0s" accepts:"a duration such as 24h, at least 0s (0s deletes at once)" doc:"How long a deleted workspace's store is kept. The worker's value counts."`
 
@@ -79,11 +85,31 @@ func (c *Config) Listen() string {
 	return fmt.Sprintf("127.0.0.1:%d", c.Port)
 }
 
+// Keyring is what webhooks are authenticated by. After Load it can't fail for a role that requires WEBHOOK_SECRET. The error names
+// the variable and never holds anything of a secret.
+func (c *Config) Keyring() (*webhookauth.Keyring, error) {
+	entries := make([]string, len(c.WebhookSecrets))
+	for i, s := range c.WebhookSecrets {
+		entries[i] = string(s)
+	}
+	keyring, err := webhookauth.Parse(entries)
+	if err != nil {
+		return nil, fmt.Errorf("WEBHOOK_SECRET is not accepted: %w", err)
+	}
+	if keyring, err = keyring.ForMode(webhookauth.Mode(cmp.Or(c.WebhookAuth, string(webhookauth.ModeAny)))); err != nil {
+		return nil, fmt.Errorf("WEBHOOK_AUTH does not go with WEBHOOK_SECRET: %w", err)
+	}
+	return keyring, nil
+}
+
 // Secrets are all values that must never be shown, for the redaction of logs and of Sentry.
 func (c *Config) Secrets() []string {
 	all := []string{string(c.BypassToken), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret)}
 	for _, s := range c.WebhookSecrets {
 		all = append(all, string(s))
+		if key, _, ok := strings.Cut(string(s), "@"); ok && strings.HasPrefix(key, "whsec_") {
+			all = append(all, key) // without its window
+		}
 	}
 	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
 }

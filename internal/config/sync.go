@@ -87,6 +87,11 @@ func (c *Config) conflicts(role Role) (problems []string) {
 			problems = append(problems, "EVENT_SINK_URL is of no use with STORE_MANAGER_KIND=node: the Node server processes events itself")
 		}
 	}
+	if len(c.WebhookSecrets) > 0 {
+		if _, err := c.Keyring(); err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
 	if manages && (c.EventSinkURL == "") != (c.EventSinkSecret == "") {
 		problems = append(problems, "EVENT_SINK_URL and EVENT_SINK_SECRET need each other")
 	}
