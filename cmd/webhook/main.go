@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -32,8 +33,12 @@ func run(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return fmt.Errorf("the edge can't listen (set LISTEN or PORT): %w", err)
 	}
-	return edge.New(edge.Options{
+	server, err := edge.New(edge.Options{
 		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
 		Stores: clients.Manager, AuthWorker: clients.AuthWorker, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
-	}).Run(ctx, l)
+	})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return server.Run(ctx, l)
 }

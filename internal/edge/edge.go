@@ -22,6 +22,7 @@ import (
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/webhookauth"
 	"storekeeper/workflows"
 )
 
@@ -31,13 +32,15 @@ type Orchestrator interface {
 	LifecycleStatus(ctx context.Context, instanceID string) (*workflows.LifecycleStatus, error)
 	Reachable(ctx context.Context) error
 	WorkersPolling(ctx context.Context) error
+	Backlog(ctx context.Context) (time.Duration, error)
 	StartReconcile(ctx context.Context, in workflows.ReconcileInput) (orchestrator.ReconcileRun, error)
 	RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error
 	ReconcileRunning(ctx context.Context) (bool, error)
 	SchedulePaused(ctx context.Context) (paused bool, note string, err error)
 }
 
-// Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses.
+// Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses and
+// its memory of deliveries.
 type Stores interface {
 	Get(ctx context.Context, id string) (storemanager.Store, error)
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
@@ -46,6 +49,8 @@ type Stores interface {
 	Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error)
 	Resume(ctx context.Context, storeID string) error
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
+	Delivery(ctx context.Context, id string) (*storemanager.Delivery, error)
+	Remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error)
 	Ping(ctx context.Context) error
 }
 
@@ -91,11 +96,17 @@ type Server struct {
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
 
-	secretHashes [][sha256.Size]byte
-	tokenHash    [sha256.Size]byte
-	started      time.Time
-	handler      http.Handler
-	checks       *checks
+	keyring   *webhookauth.Keyring
+	limits    limits
+	underWay  turns // of deliveries, by their ids
+	bodies    gate
+	events    gate
+	backlog   backlog
+	refusals  *zap.Logger // for what strangers can cause: a few lines a second, the metrics count the rest
+	tokenHash [sha256.Size]byte
+	started   time.Time
+	handler   http.Handler
+	checks    *checks
 
 	// refused counts the events that the outage under way has cost, 0: there is none. outage wakes Run when one begins.
 	refused atomic.Int64
@@ -106,24 +117,28 @@ type Server struct {
 	draining chan struct{}
 
 	// As the constants of these names; tests can't wait as long.
-	readTimeout, reconcileWait, outagePoll time.Duration
+	readTimeout, reconcileWait, outagePoll, backlogPoll time.Duration
 }
 
-// New returns a Server that has asked nobody anything yet.
-func New(o Options) *Server {
+// New returns a Server that has asked nobody anything yet. The error is that of Config.Keyring.
+func New(o Options) (*Server, error) {
+	keyring, err := o.Config.Keyring()
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
 		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
 		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
 		started:   time.Now(),
 		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
-		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll,
-	}
-	for _, secret := range o.Config.WebhookSecrets {
-		s.secretHashes = append(s.secretHashes, sha256.Sum256([]byte(secret)))
+		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll, backlogPoll: backlogPoll,
+		keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
+		bodies: make(gate, maxBodies), events: make(gate, maxUnderWay),
+		refusals: o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0) })),
 	}
 	s.checks = newChecks(s, o.AuthWorker)
 	s.handler = s.routes()
-	return s
+	return s, nil
 }
 
 // Handler serves everything but what Run does beside it.
@@ -135,7 +150,7 @@ const adminPausePath = "/admin/pause"
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(identify, s.recoverPanics, harden, middleware.GetHead)
-	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeError(w, http.StatusNotFound, "Not found") })
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, kindNotFound, "Not found") })
 	r.MethodNotAllowed(methodNotAllowed(r))
 
 	r.Get("/", index)
@@ -144,6 +159,10 @@ func (s *Server) routes() http.Handler {
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{Status: "ok"}) })
 	r.Get("/readyz", s.ready)
 	r.Method(http.MethodGet, "/metrics", s.metrics.Handler())
+	r.Get("/openapi.json", serveOpenAPI)
+	r.Get("/docs", serveDocs)
+	r.Get("/docs/assets/{name}", serveDocsAsset)
+	r.Get(problemPath+"{code}", explainProblem)
 	r.Group(func(r chi.Router) {
 		r.Use(s.requireToken)
 		r.Get("/stores", s.listStores)
@@ -167,6 +186,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer background.Wait()
 	defer cancel()
 	background.Go(func() { s.repairOutages(ctx) })
+	background.Go(func() { s.watchBacklog(ctx) })
 
 	errorLog, err := zap.NewStdLogAt(s.log, zapcore.WarnLevel)
 	if err != nil {
@@ -209,11 +229,14 @@ func ignoreClosed(err error) error {
 }
 
 var endpoints = map[string]string{
-	"POST /webhooks/workspaces": "takes workspace.created and workspace.deleted (X-Webhook-Secret)",
+	"POST /webhooks/workspaces": "takes workspace.created and workspace.deleted (X-Webhook-Secret, or a Standard Webhooks signature)",
 	"GET /health":               "how the system is; 503 when it can't keep its promise (a token adds store ids)",
 	"GET /livez":                "200 while the process serves",
 	"GET /readyz":               "200 while a webhook would be taken and worked off",
 	"GET /metrics":              "Prometheus metrics",
+	"GET /docs":                 "all of this, to browse",
+	"GET /openapi.json":         "all of this as OpenAPI 3.1",
+	"GET /docs/problems/{code}": "what an error means, and what to do",
 	"GET /stores":               "the monitored stores, in pages: ?limit=&cursor= (token)",
 	"GET /stores/{id}":          "one store: its conditions, newest events and what is under way for it (token)",
 	"PUT /stores/{id}/pause":    "makes reconciliation leave the store alone: {reason, actor, expiresAt} (token)",

@@ -41,6 +41,7 @@ type fixture struct {
 	*Server
 	temporal *fakeOrchestrator
 	registry *storemanager.Registry
+	shared   *storemanager.Registry // instead of one of its own
 	auth     *fakeAuthWorker
 	config   *config.Config
 	log      *logBuffer
@@ -48,7 +49,7 @@ type fixture struct {
 }
 
 // setup returns an edge whose handler is served; each change applies before it is made. Whatever it answers or logs is searched
-// for the secrets.
+// for the secrets, and whatever it answers must be as openapi.json says.
 func setup(t *testing.T, changes ...func(*fixture)) *fixture {
 	t.Helper()
 	registry, err := storemanager.Open(t.Context(), storemanager.Options{})
@@ -61,18 +62,24 @@ func setup(t *testing.T, changes ...func(*fixture)) *fixture {
 		log:      &logBuffer{},
 		config: &config.Config{
 			WebhookSecrets: config.Secrets{secret, otherSecret}, BypassToken: token, WebhookWait: time.Second,
-			ReconcileEnabled: true, ReconcileInterval: config.Milliseconds(time.Hour), ManualReconcileLimit: config.Milliseconds(time.Minute),
+			WebhookMaxBacklog: time.Minute,
+			ReconcileEnabled:  true, ReconcileInterval: config.Milliseconds(time.Hour), ManualReconcileLimit: config.Milliseconds(time.Minute),
 		},
 	}
 	for _, change := range changes {
 		change(f)
 	}
+	if f.shared != nil {
+		f.registry = f.shared
+	}
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), f.log, zap.DebugLevel))
 	metrics, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	f.Server = New(Options{
+	f.Server, err = New(Options{
 		Config: f.config, Orchestrator: f.temporal, Stores: f.registry, AuthWorker: f.auth, Metrics: metrics, Log: log,
 	})
+	require.NoError(t, err)
+	f.handler = documented(t, f.handler)
 	server := httptest.NewServer(f.Handler())
 	f.url = server.URL
 	t.Cleanup(func() {
@@ -209,6 +216,7 @@ type fakeOrchestrator struct {
 	events    []workflows.Event
 	down      bool
 	noWorkers bool
+	backlog   time.Duration
 	paused    bool
 	lifecycle *workflows.LifecycleStatus
 	run       client.WorkflowRun // nil: a run is under way already
@@ -261,6 +269,12 @@ func (f *fakeOrchestrator) WorkersPolling(context.Context) error {
 		return orchestrator.ErrNoWorker
 	}
 	return f.unreachable()
+}
+
+func (f *fakeOrchestrator) Backlog(context.Context) (time.Duration, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.backlog, nil
 }
 
 func (f *fakeOrchestrator) StartReconcile(ctx context.Context, in workflows.ReconcileInput) (orchestrator.ReconcileRun, error) {

@@ -35,6 +35,7 @@ type healthChecks struct {
 	Workers        check        `json:"workers"`
 	StoreManager   check        `json:"storeManager"`
 	AuthWorker     check        `json:"authWorker"`
+	Backlog        derivedCheck `json:"backlog"`
 	Connections    derivedCheck `json:"connections"`
 	Reconciliation derivedCheck `json:"reconciliation"`
 }
@@ -86,6 +87,7 @@ func (c healthChecks) reasons() []string {
 	}{
 		{"temporal", c.Temporal.Error},
 		{"workers", c.Workers.Error},
+		{"backlog", c.Backlog.Error},
 		{"storeManager", c.StoreManager.Error},
 		{"authWorker", c.AuthWorker.Error},
 		{"connections", c.Connections.Error},
@@ -242,6 +244,7 @@ func (s *Server) checkWay(ctx context.Context, c *healthChecks) {
 	wg.Go(func() { c.Workers = s.checks.workers.get(ctx, checkAge) })
 	wg.Go(func() { c.StoreManager = s.checks.storeManager.get(ctx, checkAge) })
 	wg.Wait()
+	c.Backlog = s.checkBacklog()
 	if c.Temporal.OK && s.refusing() {
 		// It answers, but takes nothing: its disk may be full.
 		c.Temporal.OK, c.Temporal.Error = false, "Temporal takes no events"

@@ -6,10 +6,8 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -58,7 +56,7 @@ func (s *Server) recoverPanics(next http.Handler) http.Handler {
 			err := fmt.Errorf("panic: %v", cause)
 			s.log.Error("request panicked", requestID(w), zap.String("method", r.Method), zap.Error(err), zap.Stack("stack"))
 			s.sentry.Capture(context.WithoutCancel(r.Context()), err, telemetry.Operation{Name: "http"})
-			writeError(w, http.StatusInternalServerError, "Internal server error")
+			writeProblem(w, kindInternal, "Internal server error")
 		}()
 		next.ServeHTTP(w, r)
 	})
@@ -80,7 +78,7 @@ func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 				w.Header().Add("Allow", method)
 			}
 		}
-		writeError(w, http.StatusMethodNotAllowed, "Method not allowed")
+		writeProblem(w, kindMethodNotAllowed, "Method not allowed")
 	}
 }
 
@@ -99,7 +97,7 @@ func (s *Server) requireToken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.authorized(r) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeError(w, http.StatusUnauthorized, "Unauthorized")
+			writeProblem(w, kindUnauthorized, "Unauthorized")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -109,26 +107,6 @@ func (s *Server) requireToken(next http.Handler) http.Handler {
 type statusBody struct {
 	Status  string   `json:"status"`
 	Reasons []string `json:"reasons,omitempty"`
-}
-
-type errorBody struct {
-	Error        string `json:"error"`
-	RetryAfterMs int64  `json:"retryAfterMs,omitempty"`
-}
-
-func writeError(w http.ResponseWriter, status int, message string) {
-	writeJSON(w, status, errorBody{Error: message})
-}
-
-// writeUnavailable answers 503 with a Retry-After.
-func writeUnavailable(w http.ResponseWriter, message string) {
-	setRetryAfter(w, retryLater)
-	writeError(w, http.StatusServiceUnavailable, message)
-}
-
-// setRetryAfter rounds up: the header counts whole seconds.
-func setRetryAfter(w http.ResponseWriter, d time.Duration) {
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

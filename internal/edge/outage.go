@@ -14,22 +14,13 @@ import (
 // errStillRefusing: Temporal took the request, yet events were refused meanwhile.
 var errStillRefusing = errors.New("events were refused after the run was requested")
 
-// noteOutage remembers that an event had to be refused. It reports the first of an outage alone: the rest are in the
-// metrics.
+// noteOutage remembers that Temporal did not take an event.
 func (s *Server) noteOutage(ctx context.Context, err error) {
 	s.refusedAt.Store(time.Now().UnixNano())
-	if s.refused.Add(1) > 1 {
-		return
-	}
-	s.log.Error("webhooks are refused, Temporal took no event", zap.Error(err))
-	s.sentry.Capture(ctx, err, telemetry.Operation{Name: operationWebhook})
-	select {
-	case s.outage <- struct{}{}:
-	default: // Run has not yet got to the one before, and will do for both
-	}
+	s.noteRefusal(ctx, err)
 }
 
-// repairOutages requests a reconcile run at once, and another each time that Temporal is back after events had to be
+// repairOutages requests a reconcile run at once, and another each time that events are taken again after some had to be
 // refused: their senders may have given up, and only reconciliation can still find out. It ends with ctx.
 func (s *Server) repairOutages(ctx context.Context) {
 	tick := time.NewTicker(s.outagePoll)
@@ -60,6 +51,9 @@ func (s *Server) repairOutages(ctx context.Context) {
 
 // repair returns nil once a run has been requested that comes after every refusal so far.
 func (s *Server) repair(ctx context.Context) error {
+	if s.backlog.over.Load() {
+		return errBacklog // a run now would come before the refusals that are still to come
+	}
 	refused := s.refused.Load()
 	reach, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -74,7 +68,7 @@ func (s *Server) repair(ctx context.Context) error {
 		return errStillRefusing
 	}
 	if refused > 0 {
-		s.log.Info("temporal is back", zap.Int64("refused", refused))
+		s.log.Info("webhooks are taken again", zap.Int64("refused", refused))
 	}
 	return nil
 }

@@ -32,12 +32,12 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 	}
 	body, refused := readBody(w, r)
 	if refused != nil {
-		writeError(w, refused.status, refused.message)
+		writeRefusal(w, refused)
 		return
 	}
 	req, err := parsePause(body)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, "The body must be a JSON object of reason, actor and, if the pause is to end by itself, expiresAt (RFC 3339)")
+		writeProblem(w, kindInvalid, "The body must be a JSON object of reason, actor and, if the pause is to end by itself, expiresAt (RFC 3339)")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -45,7 +45,7 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 	p, err := s.stores.Pause(ctx, storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: req.Actor, ExpiresAt: req.ExpiresAt})
 	switch {
 	case errors.Is(err, storemanager.ErrInvalid):
-		writeError(w, http.StatusBadRequest, "reason and actor are required, and expiresAt must be in the future")
+		writeProblem(w, kindInvalid, "reason and actor are required, and expiresAt must be in the future")
 	case err != nil:
 		s.failStores(w, err)
 	default:
@@ -92,7 +92,7 @@ func pauseScope(w http.ResponseWriter, r *http.Request) (string, bool) {
 	if id == "" && r.URL.Path == adminPausePath || storemanager.ValidID(id) {
 		return id, true
 	}
-	writeError(w, http.StatusBadRequest, "this is not a valid store id: "+storeIDRule)
+	writeProblem(w, kindInvalid, "this is not a valid store id: "+storeIDRule)
 	return "", false
 }
 

@@ -3,9 +3,14 @@ package edge
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
@@ -14,6 +19,8 @@ import (
 const (
 	// maxClockLead is how far ahead the sender's clock may be. An event from the far future would make every later one stale.
 	maxClockLead = 24 * time.Hour
+	// maxDepth is of arrays and objects within each other. An event needs one.
+	maxDepth = 16
 	// maxUserID bounds, in bytes, what is only passed on.
 	maxUserID = 256
 )
@@ -30,11 +37,12 @@ var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // parseEvent reads the body of a webhook. The checks and their order are those of the contract, up to the time stamp's
 // presence; then come those of our own.
 func parseEvent(body []byte, now time.Time) (workflows.Event, *refusal) {
+	if refused := checkJSON(body); refused != nil {
+		return workflows.Event{}, refused
+	}
 	// A map, for the names of a struct's fields would match in any case.
 	var fields map[string]json.RawMessage
 	switch {
-	case !json.Valid(body):
-		return workflows.Event{}, invalid("Invalid JSON payload")
 	case !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")), json.Unmarshal(body, &fields) != nil:
 		return workflows.Event{}, invalid("Payload must be an object")
 	}
@@ -66,6 +74,28 @@ func parseEvent(body []byte, now time.Time) (workflows.Event, *refusal) {
 	}
 	ev.Timestamp = at.UTC()
 	return ev, nil
+}
+
+// checkJSON refuses what two readers could understand in two ways: keys that come twice (RFC 8259 leaves open which one counts),
+// text that is no UTF-8, and more than one value.
+func checkJSON(body []byte) *refusal {
+	d := jsontext.NewDecoder(bytes.NewReader(body))
+	for values := 0; ; {
+		switch _, err := d.ReadToken(); {
+		case errors.Is(err, io.EOF) && values == 1:
+			return nil
+		case errors.Is(err, jsontext.ErrDuplicateName):
+			return invalid("Payload has the same key twice")
+		case err != nil:
+			return invalid("Invalid JSON payload")
+		case d.StackDepth() > maxDepth:
+			return invalid("Payload is nested more than " + strconv.Itoa(maxDepth) + " deep")
+		case d.StackDepth() == 0:
+			if values++; values > 1 {
+				return invalid("Invalid JSON payload")
+			}
+		}
+	}
 }
 
 // text is "" for whatever is no string.

@@ -80,7 +80,7 @@ func (s *Server) reconcileRuns(w http.ResponseWriter, r *http.Request) {
 func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time.Time) (orchestrator.ReconcileRun, bool) {
 	var none orchestrator.ReconcileRun
 	if !s.config.ReconcileEnabled {
-		writeError(w, http.StatusServiceUnavailable, "Reconciliation is disabled")
+		writeProblem(w, kindDisabled, "Reconciliation is disabled")
 		return none, false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), startTimeout)
@@ -92,15 +92,14 @@ func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time
 			return none, false
 		}
 		if wait := s.manualWait(&rec, now); wait > 0 {
-			setRetryAfter(w, wait)
-			writeJSON(w, http.StatusTooManyRequests, errorBody{"A manual reconcile has just succeeded", wait.Milliseconds()})
+			writeRefusal(w, &refusal{kind: kindRateLimited, message: "A manual reconcile has just succeeded", retryAfter: wait})
 			return none, false
 		}
 	}
 	run, err := s.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true})
 	switch {
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
-		writeError(w, http.StatusConflict, "A reconcile run is under way")
+		writeProblem(w, kindConflict, "A reconcile run is under way")
 	case err != nil:
 		s.log.Error("manual reconcile not started", requestID(w), zap.Error(err))
 		writeUnavailable(w, "Temporal can't be reached")

@@ -97,7 +97,7 @@ func TestRunFinishesRequestsUnderWay(t *testing.T) {
 	_, stop := f.run(t)
 	answered := make(chan int, 1)
 	go func() {
-		resp, err := f.exchange(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret)
+		resp, err := f.exchange(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret, "Content-Type", "application/json")
 		if err != nil {
 			resp.status = -1
 		}

@@ -97,7 +97,7 @@ func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
 	if limit := r.URL.Query().Get("limit"); limit != "" {
 		n, err := strconv.Atoi(limit)
 		if err != nil || n < 1 || n > storemanager.MaxBatch {
-			writeError(w, http.StatusBadRequest, "limit must be a whole number from 1 to "+strconv.Itoa(storemanager.MaxBatch))
+			writeProblem(w, kindInvalid, "limit must be a whole number from 1 to "+strconv.Itoa(storemanager.MaxBatch))
 			return
 		}
 		q.Limit = n
@@ -106,7 +106,7 @@ func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
 		q.States = strings.Split(states, ",")
 		known := storemanager.ListStates()
 		if slices.ContainsFunc(q.States, func(state string) bool { return !slices.Contains(known, state) }) {
-			writeError(w, http.StatusBadRequest, "state must be one or several, separated by commas, of: "+strings.Join(known, ", "))
+			writeProblem(w, kindInvalid, "state must be one or several, separated by commas, of: "+strings.Join(known, ", "))
 			return
 		}
 	}
@@ -115,7 +115,7 @@ func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
 	page, err := s.stores.List(ctx, q)
 	switch {
 	case errors.Is(err, storemanager.ErrInvalid):
-		writeError(w, http.StatusBadRequest, "cursor must be the nextCursor of the page before")
+		writeProblem(w, kindInvalid, "cursor must be the nextCursor of the page before")
 		return
 	case err != nil:
 		s.failStores(w, err)
@@ -149,7 +149,7 @@ type storeAnswer struct {
 func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 	id := chi.URLParam(r, "id")
 	if !storemanager.ValidID(id) {
-		writeError(w, http.StatusBadRequest, "this is not a valid store id: "+storeIDRule)
+		writeProblem(w, kindInvalid, "this is not a valid store id: "+storeIDRule)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -157,7 +157,7 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 	store, err := s.stores.Get(ctx, id)
 	switch {
 	case errors.Is(err, storemanager.ErrNotFound):
-		writeError(w, http.StatusNotFound, "No such store is known")
+		writeProblem(w, kindNotFound, "No such store is known")
 		return
 	case err != nil:
 		s.failStores(w, err)

@@ -37,7 +37,7 @@ func TestWhatShowsIDsOrActsWantsTheToken(t *testing.T) {
 		} {
 			resp := f.do(t, target[0], target[1], "", headers...)
 			require.Equal(t, 401, resp.status, "%v with %s", target, name)
-			require.JSONEq(t, `{"error":"Unauthorized"}`, resp.body)
+			requireError(t, resp, "Unauthorized")
 		}
 	}
 	for _, headers := range [][]string{
@@ -76,11 +76,11 @@ func TestStoresRefusesBadPages(t *testing.T) {
 	for _, limit := range []string{"0", "-1", "1001", "ten", "1.5"} {
 		resp := f.get(t, "/stores?limit="+limit)
 		require.Equal(t, 400, resp.status, limit)
-		require.JSONEq(t, `{"error":"limit must be a whole number from 1 to 1000"}`, resp.body)
+		requireError(t, resp, "limit must be a whole number from 1 to 1000")
 	}
 	resp := f.get(t, "/stores?cursor=..%2F..")
 	require.Equal(t, 400, resp.status)
-	require.JSONEq(t, `{"error":"cursor must be the nextCursor of the page before"}`, resp.body)
+	requireError(t, resp, "cursor must be the nextCursor of the page before")
 }
 
 func TestAStoreIsShownAsItIs(t *testing.T) {
@@ -170,6 +170,6 @@ func TestAStoreThatIsNotThereIsSaidSo(t *testing.T) {
 		resp := f.get(t, path)
 		require.Equal(t, 503, resp.status)
 		require.Equal(t, "5", resp.header.Get("Retry-After"))
-		require.JSONEq(t, `{"error":"The store manager can't be asked"}`, resp.body)
+		requireError(t, resp, "The store manager can't be asked")
 	}
 }

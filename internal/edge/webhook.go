@@ -2,44 +2,50 @@ package edge
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"os"
-	"regexp"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/webhookauth"
 	"storekeeper/workflows"
 )
 
-const maxBody = 64 << 10
-
-// deliveryIDPattern is printable ASCII without spaces.
-var deliveryIDPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
-
-// refusal is an answer to a webhook that is not taken. A nil *refusal is none.
-type refusal struct {
-	status int
-	// message is for the sender, as {"error": message}.
-	message string
-	// outcome is for metrics and logs.
-	outcome string
-}
-
-var (
-	unauthorized = &refusal{http.StatusUnauthorized, "Unauthorized", "unauthorized"}
-	bodyTooLarge = &refusal{http.StatusRequestEntityTooLarge, "The body is over 64 KiB", "too_large"}
-	bodyTooSlow  = &refusal{http.StatusRequestTimeout, "The body took too long", "too_slow"}
-	unavailable  = &refusal{http.StatusServiceUnavailable, "The event could not be stored; send it again", "unavailable"}
+const (
+	maxBody = 64 << 10
+	// maxUnderWay is how many events may be on their way to Temporal at a time: what comes on top would only make all of them slow.
+	maxUnderWay = 512
+	// maxBodies is how many bodies may be on their way to the edge at a time. They have 10 s, and strangers can send slowly.
+	maxBodies = 2048
 )
 
-func invalid(message string) *refusal { return &refusal{http.StatusBadRequest, message, "invalid"} }
+var (
+	unauthorized     = &refusal{kind: kindUnauthorized, message: "Unauthorized"}
+	bodyTooLarge     = &refusal{kind: kindTooLarge, message: "The body is over 64 KiB"}
+	bodyTooSlow      = &refusal{kind: kindTooSlow, message: "The body took too long"}
+	noJSON           = &refusal{kind: kindUnsupportedMediaType, message: "Content-Type must be application/json, in UTF-8 and not encoded"}
+	deliveryConflict = &refusal{kind: kindDeliveryConflict, message: "This webhook-id came before with another body"}
+	unavailable      = &refusal{kind: kindUnavailable, message: "The event could not be stored; send it again", retryAfter: retryLater}
+)
+
+// delivery is a webhook as far as it has been understood.
+type delivery struct {
+	requestID zap.Field
+	sender    webhookauth.Sender
+	// id is the sender's; "" when it gave none.
+	id    string
+	body  []byte
+	event workflows.Event
+}
 
 type webhookAnswer struct {
 	Status     workflows.Status `json:"status"`
@@ -53,61 +59,115 @@ type webhookAnswer struct {
 // webhook answers 2xx only once the event is durable: 200 with its outcome, or 202 when that is not known in time.
 func (s *Server) webhook(w http.ResponseWriter, r *http.Request) {
 	receivedAt := time.Now()
-	ev, refused := s.readEvent(w, r)
-	var result workflows.Result
-	if refused == nil {
-		result, refused = s.apply(r.Context(), ev)
+	d := delivery{requestID: requestID(w)}
+	a, refused := s.take(w, r, &d, receivedAt)
+	s.tell(d, a, refused, time.Since(receivedAt))
+	if refused != nil {
+		writeRefusal(w, refused)
+		return
 	}
-	s.tell(w, ev, result, refused, time.Since(receivedAt))
-	switch {
-	case refused == unavailable:
-		writeUnavailable(w, refused.message)
-	case refused != nil:
-		writeError(w, refused.status, refused.message)
-	default:
-		status := http.StatusOK
-		if result.Status == workflows.StatusAccepted {
-			status = http.StatusAccepted
-		}
-		writeJSON(w, status, webhookAnswer{
-			Status: result.Status, ReceivedAt: receivedAt.UTC().Truncate(time.Millisecond),
-			DeleteAt: result.DeleteAt, Detail: result.Detail, Connection: result.Connection,
-		})
-	}
+	a.write(w)
 }
 
-// readEvent reads nothing of a body whose sender is not known.
-func (s *Server) readEvent(w http.ResponseWriter, r *http.Request) (workflows.Event, *refusal) {
-	if !s.knowsSecret(r.Header.Get("X-Webhook-Secret")) {
-		return workflows.Event{}, unauthorized
+// take goes from what is cheap to find out to what is not: a stranger costs no more than the headers.
+func (s *Server) take(w http.ResponseWriter, r *http.Request, d *delivery, receivedAt time.Time) (answer, *refusal) {
+	if refused := s.identifySender(w, r, d, receivedAt); refused != nil {
+		return answer{}, refused
 	}
-	body, refused := readBody(w, r)
-	if refused != nil {
-		return workflows.Event{}, refused
+	if wait := s.limits.take(w.Header(), d.sender.Key, receivedAt); wait > 0 {
+		return answer{}, &refusal{kind: kindRateLimited, message: "Too many webhooks from this sender", retryAfter: wait}
 	}
-	ev, refused := parseEvent(body, time.Now())
+	// The event becomes durable even if the sender hangs up: it would send it again, but not for ever.
+	ctx := context.WithoutCancel(r.Context())
+	handle := func() (answer, *refusal) {
+		var refused *refusal
+		if d.event, refused = d.read(receivedAt); refused != nil {
+			return answer{}, refused
+		}
+		return s.apply(ctx, d, receivedAt)
+	}
+	if d.id == "" {
+		return handle()
+	}
+	return s.once(r.Context(), d, handle)
+}
+
+// identifySender reads the body of a sender whose headers can be right, and of no other.
+func (s *Server) identifySender(w http.ResponseWriter, r *http.Request, d *delivery, now time.Time) *refusal {
+	claim, err := s.keyring.Check(r.Header, now)
+	if err != nil {
+		return s.refuseSender(w, err)
+	}
+	if !isJSON(r.Header) {
+		w.Header().Set("Connection", "close") // or the server would read the body to get to the next request
+		return noJSON
+	}
+	var refused *refusal
+	if d.body, refused = s.readWebhook(w, r); refused != nil {
+		return refused
+	}
+	if d.sender, err = claim.Verify(d.body); err != nil {
+		return s.refuseSender(w, err)
+	}
+	s.metrics.WebhookAuth(string(d.sender.Method), telemetry.OutcomeSucceeded)
+	if d.sender.SignatureErr != nil {
+		// Whoever moves to signatures wants to know before secrets are no longer taken.
+		s.metrics.WebhookAuth(string(webhookauth.MethodSignature), reason(d.sender.SignatureErr))
+		s.refusals.Warn("webhook signature wrong beside a right secret", requestID(w), zap.String(telemetry.KeyReason, reason(d.sender.SignatureErr)))
+	}
+	ids := r.Header.Values(webhookauth.HeaderID)
+	switch {
+	case len(ids) == 0:
+	case len(ids) > 1 || !storemanager.ValidDeliveryID(ids[0]):
+		return invalid("webhook-id must be 1 to 128 printable ASCII characters without spaces")
+	default:
+		d.id = ids[0]
+	}
+	return nil
+}
+
+func (s *Server) readWebhook(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	if !s.bodies.enter() {
+		w.Header().Set("Connection", "close")
+		s.noteRefusal(r.Context(), errTooMany)
+		return nil, tooManyOnce
+	}
+	defer s.bodies.leave()
+	return readBody(w, r)
+}
+
+func (s *Server) refuseSender(w http.ResponseWriter, err error) *refusal {
+	s.metrics.WebhookAuth("none", reason(err))
+	s.refusals.Info("sender refused", requestID(w), zap.String(telemetry.KeyReason, reason(err)))
+	return unauthorized
+}
+
+// reason is a word of a fixed set.
+func reason(err error) string {
+	if refusal, ok := errors.AsType[webhookauth.Refusal](err); ok {
+		return string(refusal)
+	}
+	return "other"
+}
+
+func isJSON(header http.Header) bool {
+	media, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	charset, named := params["charset"]
+	return err == nil && media == "application/json" && (!named || strings.EqualFold(charset, "utf-8")) &&
+		header.Get("Content-Encoding") == ""
+}
+
+func (d *delivery) read(now time.Time) (workflows.Event, *refusal) {
+	ev, refused := parseEvent(d.body, now)
 	if refused != nil {
 		return workflows.Event{}, refused
 	}
 	// A request without an id of its own is a delivery of its own: what makes its repeats harmless is the state they find.
-	ev.DeliveryID = orchestrator.NewDeliveryID()
-	if given := r.Header.Values("Webhook-Id"); len(given) > 0 {
-		if ev.DeliveryID = given[0]; !deliveryIDPattern.MatchString(ev.DeliveryID) {
-			return workflows.Event{}, invalid("webhook-id must be 1 to 128 printable ASCII characters without spaces")
-		}
+	if ev.DeliveryID = d.id; d.id == "" {
+		ev.DeliveryID = orchestrator.NewDeliveryID()
 	}
 	ev.Source = workflows.SourceWebhook
 	return ev, nil
-}
-
-// knowsSecret compares with all secrets, and hashes, which are of one length: the time taken tells nothing about them.
-func (s *Server) knowsSecret(given string) bool {
-	hash := sha256.Sum256([]byte(given))
-	known := 0
-	for _, secret := range s.secretHashes {
-		known |= subtle.ConstantTimeCompare(hash[:], secret[:])
-	}
-	return given != "" && known == 1
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
@@ -129,32 +189,61 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 	return body, nil
 }
 
-// apply makes the event durable, even for a sender that hangs up: it would send the event again, but not for ever.
-func (s *Server) apply(ctx context.Context, ev workflows.Event) (workflows.Result, *refusal) {
-	ctx = context.WithoutCancel(ctx)
-	result, err := s.orchestrator.Apply(ctx, ev, s.config.WebhookWait)
+// apply makes the event durable.
+func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (answer, *refusal) {
+	switch {
+	case s.backlog.over.Load():
+		s.noteRefusal(ctx, errBacklog)
+		return answer{}, overloaded
+	case !s.events.enter():
+		s.noteRefusal(ctx, errTooMany)
+		return answer{}, tooManyOnce
+	}
+	defer s.events.leave()
+	result, err := s.orchestrator.Apply(ctx, d.event, s.config.WebhookWait)
 	switch {
 	case errors.Is(err, orchestrator.ErrInvalid):
-		s.log.Warn("event refused by the workflow", zap.String(telemetry.KeyDeliveryID, ev.DeliveryID), zap.Error(err))
-		return workflows.Result{}, invalid("The event was refused")
+		s.log.Warn("event refused by the workflow", d.requestID, zap.String(telemetry.KeyDeliveryID, d.event.DeliveryID), zap.Error(err))
+		return answer{}, invalid("The event was refused")
 	case err != nil:
 		s.noteOutage(ctx, err)
-		return workflows.Result{}, unavailable
+		return answer{}, unavailable
 	}
 	s.refusedAt.Store(0)
-	return result, nil
+	body, err := json.Marshal(webhookAnswer{
+		Status: result.Status, ReceivedAt: receivedAt.UTC().Truncate(time.Millisecond),
+		DeleteAt: result.DeleteAt, Detail: result.Detail, Connection: result.Connection,
+	})
+	if err != nil {
+		panic(err) // strings and times can't fail
+	}
+	a := answer{status: http.StatusOK, body: body, outcome: string(result.Status)}
+	if result.Status == workflows.StatusAccepted {
+		a.status = http.StatusAccepted
+	}
+	return a, nil
 }
 
 // tell leaves one log line, one count and, when it was about a store, one breadcrumb.
-func (s *Server) tell(w http.ResponseWriter, ev workflows.Event, result workflows.Result, refused *refusal, took time.Duration) {
-	outcome := string(result.Status)
+func (s *Server) tell(d delivery, a answer, refused *refusal, took time.Duration) {
+	ev, outcome := d.event, a.outcome
 	if refused != nil {
-		outcome = refused.outcome
+		outcome = refused.code
 	}
 	s.metrics.Webhook(string(ev.Type), outcome, took)
-	fields := []zap.Field{requestID(w), zap.String(telemetry.KeyOutcome, outcome), zap.Duration(telemetry.KeyDurationMs, took)}
-	if ev.Type == "" { // nothing that came is fit for a log line
-		s.log.Info("webhook refused", append(fields, zap.String(telemetry.KeyReason, refused.message))...)
+	fields := []zap.Field{d.requestID, zap.String(telemetry.KeyOutcome, outcome), zap.Duration(telemetry.KeyDurationMs, took)}
+	if refused == unauthorized {
+		return // refuseSender has said why
+	}
+	if d.sender.Key != "" {
+		fields = append(fields, zap.String("sender", d.sender.Key))
+	}
+	if ev.Type == "" { // nothing else that came is fit for a log line
+		if refused != nil {
+			s.refusals.Info("webhook refused", append(fields, zap.String(telemetry.KeyReason, refused.message))...)
+			return
+		}
+		s.log.Info("webhook answered again", append(fields, zap.String(telemetry.KeyDeliveryID, d.id))...)
 		return
 	}
 	s.log.Info("webhook answered", append(fields,

@@ -26,6 +26,26 @@ func event(eventType string) string {
 	return fmt.Sprintf(`{"event":%q,"instanceId":%q,"userId":%q,"timestamp":"2025-11-23T18:29:10.028Z"}`, eventType, storeA, userID)
 }
 
+// requireProblem wants an answer of RFC 9457 that also has the contract's error.
+func requireProblem(t *testing.T, resp response, status int, code, text string) {
+	t.Helper()
+	require.Equal(t, status, resp.status, resp.body)
+	require.Equal(t, "application/problem+json", resp.header.Get("Content-Type"))
+	got := resp.json(t)
+	delete(got, "retryAfterMs")
+	require.NotEmpty(t, got["title"])
+	delete(got, "title")
+	require.Equal(t, map[string]any{
+		"type": "/docs/problems/" + code, "status": float64(status), "detail": text, "error": text, "requestId": resp.header.Get("X-Request-Id"),
+	}, got)
+}
+
+func requireError(t *testing.T, resp response, text string) {
+	t.Helper()
+	require.Equal(t, "application/problem+json", resp.header.Get("Content-Type"))
+	require.Equal(t, text, resp.json(t)["error"])
+}
+
 func (f *fixture) send(t *testing.T, body string, headers ...string) response {
 	t.Helper()
 	return f.do(t, http.MethodPost, webhooks, body,
@@ -105,6 +125,10 @@ func TestWebhookRefusesBadInputAndStartsNothing(t *testing.T) {
 		"half of an object":             {good[:30], "Invalid JSON payload"},
 		"garbage behind the object":     {good + "x", "Invalid JSON payload"},
 		"two objects":                   {good + good, "Invalid JSON payload"},
+		"a key that comes twice":        {with("{", `{"event":"workspace.deleted",`), "Payload has the same key twice"},
+		"a key that comes twice within": {with("{", `{"more":[{"a":1,"a":2}],`), "Payload has the same key twice"},
+		"no UTF-8":                      {with("{", `{"more":"`+"\xff"+`",`), "Invalid JSON payload"},
+		"deep nesting":                  {with("{", `{"more":`+strings.Repeat("[", 16)+strings.Repeat("]", 16)+`,`), "Payload is nested more than 16 deep"},
 		"an array":                      {"[" + good + "]", "Payload must be an object"},
 		"a string":                      {`"created"`, "Payload must be an object"},
 		"null":                          {"null", "Payload must be an object"},
@@ -137,11 +161,12 @@ func TestWebhookRefusesBadInputAndStartsNothing(t *testing.T) {
 		"the far future":                {at(time.Now().Add(25 * time.Hour).Format(time.RFC3339)), "timestamp is more than 24 hours in the future"},
 	}
 	for name, test := range tests {
-		resp := f.send(t, test.body)
-		require.Equal(t, 400, resp.status, name)
-		require.Equal(t, map[string]any{"error": test.error}, resp.json(t), name)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireProblem(t, f.send(t, test.body), 400, "invalid", test.error)
+		})
 	}
-	require.Empty(t, f.temporal.applied())
+	t.Cleanup(func() { require.Empty(t, f.temporal.applied()) }) // after the last of them
 }
 
 func TestWebhookTakesWhatIsUnusualButRight(t *testing.T) {
@@ -176,12 +201,12 @@ func TestWebhookChecksTheSecretBeforeTheBody(t *testing.T) {
 		for _, body := range []string{good, "no JSON", strings.Repeat("x", maxBody+1)} {
 			resp := f.do(t, http.MethodPost, webhooks, body, headers...)
 			require.Equal(t, 401, resp.status, name)
-			require.JSONEq(t, `{"error":"Unauthorized"}`, resp.body, name)
+			requireError(t, resp, "Unauthorized")
 		}
 	}
 	require.Empty(t, f.temporal.applied())
 	for _, s := range []string{secret, otherSecret} {
-		require.Equal(t, 200, f.do(t, http.MethodPost, webhooks, good, "X-Webhook-Secret", s).status, "each of several secrets is taken")
+		require.Equal(t, 200, f.do(t, http.MethodPost, webhooks, good, "X-Webhook-Secret", s, "Content-Type", "application/json").status, "each of several secrets is taken")
 	}
 }
 
@@ -192,7 +217,7 @@ func TestWebhookIsAPost(t *testing.T) {
 		resp := f.do(t, method, webhooks, event("workspace.created"), "X-Webhook-Secret", secret)
 		require.Equal(t, 405, resp.status, method)
 		require.Equal(t, "POST", resp.header.Get("Allow"), method)
-		require.JSONEq(t, `{"error":"Method not allowed"}`, resp.body, method)
+		requireError(t, resp, "Method not allowed")
 	}
 	require.Empty(t, f.temporal.applied())
 }
@@ -203,7 +228,7 @@ func TestWebhookRefusesABodyOver64KiB(t *testing.T) {
 	good := event("workspace.created")
 	resp := f.send(t, good+strings.Repeat(" ", maxBody+1-len(good)))
 	require.Equal(t, 413, resp.status)
-	require.JSONEq(t, `{"error":"The body is over 64 KiB"}`, resp.body)
+	requireError(t, resp, "The body is over 64 KiB")
 	require.Empty(t, f.temporal.applied())
 }
 
@@ -245,7 +270,7 @@ func dial(t *testing.T, address string) net.Conn {
 
 func head(t *testing.T, conn net.Conn, secret, length string) {
 	t.Helper()
-	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: edge\r\nX-Webhook-Secret: %s\r\n%s\r\n\r\n", webhooks, secret, length)
+	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: edge\r\nX-Webhook-Secret: %s\r\nContent-Type: application/json\r\n%s\r\n\r\n", webhooks, secret, length)
 	require.NoError(t, err)
 }
 
@@ -274,7 +299,7 @@ func TestWebhookTakesTheDeliveryIDOfTheSender(t *testing.T) {
 	for name, id := range map[string]string{"empty": "", "with a space": "a b", "not ASCII": "é", "too long": strings.Repeat("a", 129)} {
 		resp := f.send(t, good, "webhook-id", id)
 		require.Equal(t, 400, resp.status, name)
-		require.JSONEq(t, `{"error":"webhook-id must be 1 to 128 printable ASCII characters without spaces"}`, resp.body, name)
+		requireError(t, resp, "webhook-id must be 1 to 128 printable ASCII characters without spaces")
 	}
 	require.Len(t, f.temporal.applied(), 1)
 }
@@ -285,7 +310,7 @@ func TestEachRequestIsADeliveryOfItsOwn(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			_, _ = f.exchange(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret)
+			_, _ = f.exchange(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret, "Content-Type", "application/json")
 		})
 	}
 	wg.Wait()
@@ -305,7 +330,7 @@ func TestAnEventThatTheWorkflowRefusesIs400(t *testing.T) {
 	})
 	resp := f.send(t, event("workspace.created"))
 	require.Equal(t, 400, resp.status)
-	require.JSONEq(t, `{"error":"The event was refused"}`, resp.body)
+	requireError(t, resp, "The event was refused")
 }
 
 func TestAnEventThatIsNotDurableIs503(t *testing.T) {
@@ -315,7 +340,7 @@ func TestAnEventThatIsNotDurableIs503(t *testing.T) {
 		resp := f.send(t, event("workspace.deleted"))
 		require.Equal(t, 503, resp.status)
 		require.Equal(t, "5", resp.header.Get("Retry-After"))
-		require.JSONEq(t, `{"error":"The event could not be stored; send it again"}`, resp.body)
+		requireError(t, resp, "The event could not be stored; send it again")
 	}
 	require.Equal(t, 1, strings.Count(f.log.String(), "webhooks are refused"), "an outage is reported once")
 	metrics := f.do(t, http.MethodGet, "/metrics", "").body
@@ -338,6 +363,7 @@ func TestAnEventOutlivesASenderThatHangsUp(t *testing.T) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url+webhooks, strings.NewReader(event("workspace.created")))
 	require.NoError(t, err)
 	req.Header.Set("X-Webhook-Secret", secret)
+	req.Header.Set("Content-Type", "application/json")
 	go func() {
 		<-entered
 		cancel()
@@ -359,7 +385,7 @@ func TestAPanicIs500AndSaysNothing(t *testing.T) {
 	})
 	resp := f.send(t, event("workspace.created"), "X-Request-Id", "abc-123")
 	require.Equal(t, 500, resp.status)
-	require.JSONEq(t, `{"error":"Internal server error"}`, resp.body)
+	requireError(t, resp, "Internal server error")
 	require.Equal(t, "abc-123", resp.header.Get("X-Request-Id"))
 	require.Contains(t, f.log.String(), "inner text")
 	require.Contains(t, f.log.String(), "abc-123")
@@ -378,7 +404,7 @@ func TestAnythingElseIsNotFound(t *testing.T) {
 	f := setup(t)
 	resp := f.do(t, http.MethodGet, "/nowhere", "")
 	require.Equal(t, 404, resp.status)
-	require.JSONEq(t, `{"error":"Not found"}`, resp.body)
+	requireError(t, resp, "Not found")
 
 	index := f.do(t, http.MethodGet, "/", "")
 	require.Equal(t, 200, index.status)

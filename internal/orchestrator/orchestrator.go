@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -214,6 +215,29 @@ func (c *Client) WorkersPolling(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Backlog is how long the oldest event waits for a worker, as the task queue itself says; 0 when none waits. Repairs, which give
+// way to events, don't count. ErrUnavailable if Temporal can't be asked.
+func (c *Client) Backlog(ctx context.Context) (time.Duration, error) {
+	var oldest time.Duration
+	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
+		resp, err := c.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+			Namespace: c.namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: workflows.TaskQueue}, TaskQueueType: kind, ReportStats: true,
+		})
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if len(resp.GetStatsByPriorityKey()) == 0 { // a server that knows no priorities
+			oldest = max(oldest, resp.GetStats().GetApproximateBacklogAge().AsDuration())
+		}
+		for priority, stats := range resp.GetStatsByPriorityKey() {
+			if priority < workflows.PriorityRepair {
+				oldest = max(oldest, stats.GetApproximateBacklogAge().AsDuration())
+			}
+		}
+	}
+	return oldest, nil
 }
 
 func polled(resp *workflowservice.DescribeTaskQueueResponse) bool {

@@ -110,6 +110,14 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 // runRoles runs the edge and the worker. Both get the end of ctx at once: what the worker no longer does Temporal keeps, so
 // the edge's last requests lose nothing.
 func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, auth *authclient.Client, l net.Listener) error {
+	orch := orchestrator.New(sys.Temporal, client.DefaultNamespace)
+	server, err := edge.New(edge.Options{
+		Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
+		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+	})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	polling := make(chan struct{})
 	g.Go(func() error {
@@ -117,11 +125,6 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 			Temporal: sys.Temporal, Namespace: client.DefaultNamespace, Manager: sys.Stores, AuthWorker: auth,
 			Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics, Ready: func() { close(polling) },
 		})
-	})
-	orch := orchestrator.New(sys.Temporal, client.DefaultNamespace)
-	server := edge.New(edge.Options{
-		Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
-		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	g.Go(func() error { return server.Run(ctx, l) })
 	g.Go(func() error {
@@ -135,7 +138,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 		}
 		return nil
 	})
-	err := g.Wait()
+	err = g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

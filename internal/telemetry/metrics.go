@@ -38,6 +38,8 @@ type Metrics struct {
 
 	webhookEvents     *prometheus.CounterVec
 	webhookDuration   *prometheus.HistogramVec
+	webhookAuth       *prometheus.CounterVec
+	eventBacklog      *prometheus.GaugeVec
 	provisioning      prometheus.Histogram
 	operations        *prometheus.CounterVec
 	operationDuration *prometheus.HistogramVec
@@ -58,6 +60,8 @@ func NewMetrics(log *zap.Logger) (*Metrics, error) {
 	m := &Metrics{log: log, registry: prometheus.NewRegistry()}
 	m.webhookEvents = counter("webhook_events_total", "Webhook requests answered.", "event", "outcome")
 	m.webhookDuration = histogram("webhook_duration_seconds", "Time to answer a webhook request.", requestBuckets, "event", "outcome")
+	m.webhookAuth = counter("webhook_auth_total", "Senders of webhooks, by how they were recognized and whether they were.", "method", "outcome")
+	m.eventBacklog = gauge("event_backlog_age_seconds", "How long the oldest event waits for a worker.")
 	m.provisioning = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "storekeeper_provisioning_latency_seconds", Buckets: provisioningBuckets,
 		Help: "Time from a workspace's creation, by the event's own time stamp, until its store is monitored.",
@@ -74,7 +78,7 @@ func NewMetrics(log *zap.Logger) (*Metrics, error) {
 	m.reconcileImplausible = gauge("reconcile_implausible", "1 if the last successful run removed nothing because one side listed nothing, or much too little, else 0.")
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.webhookEvents, m.webhookDuration, m.provisioning, m.operations, m.operationDuration,
+		m.webhookEvents, m.webhookDuration, m.webhookAuth, m.eventBacklog, m.provisioning, m.operations, m.operationDuration,
 		m.reconcileRuns, m.reconcileDuration, m.reconcileDrift, m.reconcileLastSuccess, m.reconcileFailing, m.reconcileImplausible,
 	)
 
@@ -134,6 +138,17 @@ func (m *Metrics) Webhook(event, outcome string, took time.Duration) {
 	}
 	m.webhookEvents.WithLabelValues(event, outcome).Inc()
 	m.webhookDuration.WithLabelValues(event, outcome).Observe(took.Seconds())
+}
+
+// WebhookAuth counts a sender. method is "secret", "signature" or, for one that was not recognized, "none"; outcome is
+// OutcomeSucceeded, or why not: one of a fixed set.
+func (m *Metrics) WebhookAuth(method, outcome string) {
+	m.webhookAuth.WithLabelValues(method, outcome).Inc()
+}
+
+// EventBacklog tells how long the oldest event waits for a worker.
+func (m *Metrics) EventBacklog(age time.Duration) {
+	m.eventBacklog.WithLabelValues().Set(age.Seconds())
 }
 
 // Provisioned counts a store that became monitored, latency after the event's own time stamp. A negative latency (the

@@ -87,11 +87,11 @@ func startSplit(t *testing.T, settings ...string) *split {
 	s.Installation = &harness.Installation{T: t, System: &standalone.System{
 		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: stores, Temporal: s.client,
 	}, Orchestrator: orchestrator.New(s.client, client.DefaultNamespace)}
-	s.run(t, func(ctx context.Context) error {
-		return edge.New(edge.Options{
-			Config: cfg, Orchestrator: s.Orchestrator, Stores: s.manager, AuthWorker: s.auth, Metrics: metrics, Log: zap.NewNop(),
-		}).Run(ctx, l)
+	server, err := edge.New(edge.Options{
+		Config: cfg, Orchestrator: s.Orchestrator, Stores: s.manager, AuthWorker: s.auth, Metrics: metrics, Log: zap.NewNop(),
 	})
+	require.NoError(t, err)
+	s.run(t, func(ctx context.Context) error { return server.Run(ctx, l) })
 	return s
 }
 

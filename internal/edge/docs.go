@@ -1,0 +1,122 @@
+package edge
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	_ "embed" // openapi.json
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/swaggest/swgui/v5/static"
+)
+
+// openAPI describes all that the edge serves; the tests hold both against each other.
+//
+//go:embed openapi.json
+var openAPI []byte
+
+// docsPage shows openAPI by Swagger UI. All that it loads is named relative to where it is, so that it works behind a proxy
+// that serves the edge under a path of its own.
+const docsPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Storekeeper: the edge</title>
+<link rel="icon" href="docs/assets/favicon-32x32.png">
+<link rel="stylesheet" href="docs/assets/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/assets/swagger-ui-bundle.js"></script>
+<script src="docs/assets/start.js"></script>
+</body>
+</html>
+`
+
+// docsScript is a file of its own, for docsPolicy allows no script within the page. Swagger UI would have another host
+// validate the document if validatorUrl did not say otherwise.
+const docsScript = `SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  validatorUrl: null,
+});
+`
+
+// docsPolicy makes browsers refuse whatever is not from this host. Swagger UI has its icons in data: URLs.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// docsAssets are the files that docsPage consists of, by their names.
+var docsAssets = map[string]docsAsset{
+	"start.js":             newDocsAsset("text/javascript; charset=utf-8", []byte(docsScript), false),
+	"swagger-ui-bundle.js": swaggerUI("text/javascript; charset=utf-8", "swagger-ui-bundle.js.gz"),
+	"swagger-ui.css":       swaggerUI("text/css; charset=utf-8", "swagger-ui.css.gz"),
+	"favicon-32x32.png":    swaggerUI("image/png", "favicon-32x32.png"),
+}
+
+type docsAsset struct {
+	contentType string
+	data        []byte
+	compressed  bool
+	// tag is a weak one: the same for data and what is compressed in it.
+	tag string
+}
+
+func newDocsAsset(contentType string, data []byte, compressed bool) docsAsset {
+	hash := sha256.Sum256(data)
+	return docsAsset{contentType, data, compressed, fmt.Sprintf(`W/"%x"`, hash[:16])}
+}
+
+// swaggerUI panics without the file, which would be the compiler's mistake or a new version's.
+func swaggerUI(contentType, file string) docsAsset {
+	data, err := static.FS.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	return newDocsAsset(contentType, data, strings.HasSuffix(file, ".gz"))
+}
+
+func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(openAPI) // it fails only when the caller has gone
+}
+
+func serveDocs(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", docsPolicy)
+	_, _ = io.WriteString(w, docsPage)
+}
+
+// serveDocsAsset has browsers keep the files, and ask each time whether they have changed.
+func serveDocsAsset(w http.ResponseWriter, r *http.Request) {
+	asset, ok := docsAssets[chi.URLParam(r, "name")]
+	if !ok {
+		writeProblem(w, kindNotFound, "Not found")
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", asset.tag)
+	w.Header().Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("If-None-Match"), asset.tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", asset.contentType)
+	switch {
+	case !asset.compressed:
+		_, _ = w.Write(asset.data)
+	case strings.Contains(r.Header.Get("Accept-Encoding"), "gzip"):
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(asset.data)
+	default:
+		if plain, err := gzip.NewReader(bytes.NewReader(asset.data)); err == nil {
+			_, _ = io.Copy(w, plain) //nolint:gosec // our own file
+		}
+	}
+}

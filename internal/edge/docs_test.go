@@ -1,0 +1,111 @@
+package edge
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// docsReferences are what docsPage loads.
+func docsReferences() []string {
+	var references []string
+	for _, found := range regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(docsPage, -1) {
+		references = append(references, found[1])
+	}
+	return references
+}
+
+func TestTheDocsLoadOnlyWhatTheEdgeServes(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	page := f.do(t, http.MethodGet, "/docs", "")
+	require.Equal(t, 200, page.status)
+	require.Equal(t, docsPage, page.body)
+	require.NotContains(t, page.body, "//", "no other host")
+	require.NotRegexp(t, `<script>|<style| style=| on[a-z]+=`, page.body, "the policy allows no code within the page")
+
+	references := docsReferences()
+	require.Len(t, references, len(docsAssets))
+	for _, reference := range references {
+		name, ok := strings.CutPrefix(reference, "docs/assets/")
+		require.True(t, ok, reference)
+		require.Contains(t, docsAssets, name)
+		resp := f.do(t, http.MethodGet, "/"+reference, "")
+		require.Equal(t, 200, resp.status, reference)
+		require.NotEmpty(t, resp.body, reference)
+		require.Equal(t, docsAssets[name].contentType, resp.header.Get("Content-Type"), reference)
+		require.Equal(t, "nosniff", resp.header.Get("X-Content-Type-Options"), "the type is what it says")
+	}
+
+	script := f.do(t, http.MethodGet, "/docs/assets/start.js", "").body
+	urls := regexp.MustCompile(`(?i)url: (.*),`).FindAllStringSubmatch(script, -1)
+	require.Len(t, urls, 2)
+	require.Equal(t, `"openapi.json"`, urls[0][1])
+	require.Equal(t, "null", urls[1][1], "no host validates the document")
+	require.NotContains(t, script, "//")
+	require.Equal(t, 200, f.do(t, http.MethodGet, "/openapi.json", "").status)
+	require.NotContains(t, f.do(t, http.MethodGet, "/docs/assets/swagger-ui.css", "").body, "@import")
+}
+
+func TestTheDocsPolicyAllowsNoOtherHost(t *testing.T) {
+	t.Parallel()
+	policy := setup(t).do(t, http.MethodGet, "/docs", "").header.Get("Content-Security-Policy")
+	allowed := map[string]string{}
+	for directive := range strings.SplitSeq(policy, "; ") {
+		name, sources, _ := strings.Cut(directive, " ")
+		allowed[name] = sources
+		for source := range strings.FieldsSeq(sources) {
+			require.Contains(t, []string{"'none'", "'self'", "data:"}, source, name)
+		}
+	}
+	require.Equal(t, "'none'", allowed["default-src"])
+	for _, without := range []string{"base-uri", "form-action", "frame-ancestors"} { // they don't fall back to default-src
+		require.Equal(t, "'none'", allowed[without], without)
+	}
+	require.Equal(t, "'self'", allowed["script-src"], "neither within the page nor by eval")
+	require.Equal(t, "'self' data:", allowed["img-src"])
+}
+
+func TestTheDocsAssetsAreLoadedOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	tags := map[string]bool{}
+	for name := range docsAssets {
+		path := "/docs/assets/" + name
+		first := f.do(t, http.MethodGet, path, "")
+		require.Equal(t, "no-cache", first.header.Get("Cache-Control"), "kept, and asked for each time")
+		tag := first.header.Get("ETag")
+		tags[tag] = true
+		again := f.do(t, http.MethodGet, path, "", "If-None-Match", `"another", `+tag)
+		require.Equal(t, 304, again.status)
+		require.Empty(t, again.body)
+		require.Equal(t, tag, again.header.Get("ETag"))
+		require.Equal(t, 200, f.do(t, http.MethodGet, path, "", "If-None-Match", `W/"another"`).status)
+	}
+	require.Len(t, tags, len(docsAssets))
+}
+
+func TestTheDocsAssetsAreCompressedForThoseWhoWantThat(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	const path = "/docs/assets/swagger-ui-bundle.js"
+	plain := f.do(t, http.MethodGet, path, "", "Accept-Encoding", "identity")
+	require.Empty(t, plain.header.Get("Content-Encoding"))
+	require.Contains(t, plain.body, "SwaggerUIBundle")
+	compressed := f.do(t, http.MethodGet, path, "", "Accept-Encoding", "br, gzip")
+	require.Equal(t, "gzip", compressed.header.Get("Content-Encoding"))
+	require.Less(t, len(compressed.body), len(plain.body)/2)
+	require.Equal(t, "Accept-Encoding", compressed.header.Get("Vary"))
+	require.Equal(t, plain.body, f.do(t, http.MethodGet, path, "").body, "the client inflates it")
+}
+
+func TestTheDocsHaveNoOtherAssets(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, path := range []string{"/docs/assets/", "/docs/assets/swagger-ui.js", "/docs/assets/..%2Fopenapi.json", "/docs/nothing"} {
+		require.Equal(t, 404, f.do(t, http.MethodGet, path, "").status, path)
+	}
+}

@@ -1,0 +1,98 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/workflows"
+)
+
+func TestEventsAreRefusedWhileOthersWaitTooLong(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.backlogPoll, f.outagePoll = time.Millisecond, time.Millisecond
+	f.run(t)
+	edgeRequest(t, f)
+	set := func(age time.Duration) {
+		f.temporal.set(func(o *fakeOrchestrator) { o.backlog = age })
+	}
+	health := func(healthy bool) func() bool {
+		return func() bool {
+			backlog := f.do(t, http.MethodGet, "/health", "").json(t)["checks"].(map[string]any)["backlog"].(map[string]any)
+			return backlog["ok"] == healthy
+		}
+	}
+	set(time.Minute)
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status, "up to the bound they are taken")
+	set(90 * time.Second)
+	require.Eventually(t, health(false), 30*time.Second, time.Millisecond)
+	resp := f.send(t, event("workspace.created"))
+	requireProblem(t, resp, 503, "overloaded", "Events wait too long to be worked off; send it again")
+	require.Equal(t, "10", resp.header.Get("Retry-After"))
+	answer := f.do(t, http.MethodGet, "/health", "")
+	require.Equal(t, 503, answer.status)
+	require.Contains(t, answer.body, "backlog: events wait 1m30s for a worker; webhooks are refused")
+	require.Equal(t, 503, f.do(t, http.MethodGet, "/readyz", "").status)
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status, "what is known costs nothing")
+	require.Contains(t, f.do(t, http.MethodGet, "/metrics", "").body, "storekeeper_event_backlog_age_seconds 90")
+
+	set(45 * time.Second)
+	require.Equal(t, 503, f.send(t, event("workspace.created")).status, "not before half of the bound")
+	require.Empty(t, f.temporal.requested, "no reconcile while events are refused")
+	set(30 * time.Second)
+	require.Eventually(t, health(true), 30*time.Second, time.Millisecond)
+	require.Equal(t, 200, f.send(t, event("workspace.created")).status)
+	edgeRequest(t, f)
+	require.Eventually(t, func() bool { return f.refused.Load() == 0 }, 30*time.Second, time.Millisecond)
+	require.Empty(t, f.temporal.requested, "one, for all that was refused")
+	require.Equal(t, 1, strings.Count(f.log.String(), `"webhooks are refused"`), "an outage is reported once")
+}
+
+func TestNotMoreEventsThanTheEdgeCanCarryAreUnderWay(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	f := setup(t, func(f *fixture) {
+		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+			entered <- struct{}{}
+			<-release
+			return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+		}
+	})
+	f.events = make(gate, 2)
+	answered := make(chan int, 2)
+	for range 2 {
+		go func() {
+			resp, _ := f.exchange(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret, "Content-Type", "application/json")
+			answered <- resp.status
+		}()
+		<-entered
+	}
+	resp := f.send(t, event("workspace.created"))
+	requireProblem(t, resp, 503, "overloaded", "Too many webhooks at once; send it again")
+	require.Equal(t, "1", resp.header.Get("Retry-After"))
+	close(release)
+	require.Equal(t, 200, <-answered)
+	require.Equal(t, 200, <-answered)
+	go func() { <-entered }()
+	require.Equal(t, 200, f.send(t, event("workspace.created")).status, "their slots are free again")
+}
+
+func TestNotMoreBodiesThanTheEdgeCanCarryAreRead(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.bodies = make(gate, 1)
+	address, _ := f.run(t)
+	conn := dial(t, address)
+	head(t, conn, secret, "Content-Length: 100")
+	require.Eventually(t, func() bool { return len(f.bodies) == 1 }, 30*time.Second, time.Millisecond)
+	requireProblem(t, f.send(t, event("workspace.created")), 503, "overloaded", "Too many webhooks at once; send it again")
+	require.Equal(t, 401, f.do(t, http.MethodPost, webhooks, "").status, "who is refused by the headers needs no room")
+	require.NoError(t, conn.Close())
+	require.Eventually(t, func() bool { return len(f.bodies) == 0 }, 30*time.Second, time.Millisecond)
+	require.Equal(t, 200, f.send(t, event("workspace.created")).status)
+}
