@@ -33,7 +33,7 @@ type AuthWorkerOptions struct {
 	DatabasePath string
 	// WebhookURL receives the events. Empty sends none.
 	WebhookURL string
-	// WebhookSecret goes into the X-Webhook-Secret header.
+	// WebhookSecret is what events are authenticated with: shared secrets and keys as in notifier.Options.Secret.
 	WebhookSecret string
 	// BypassToken is the bearer token of /internal.
 	BypassToken string
@@ -48,7 +48,7 @@ type AuthWorkerOptions struct {
 // AuthWorker is a running demo Auth Worker.
 type AuthWorker struct {
 	store    *store
-	notifier *notifier
+	notifier *events
 	faults   faults
 	limiter  rateLimiter
 	token    string
@@ -72,6 +72,10 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 	if o.RetryDelays == nil {
 		o.RetryDelays = []time.Duration{500 * time.Millisecond, time.Second}
 	}
+	sender, err := newEvents(context.WithoutCancel(ctx), o.WebhookURL, o.WebhookSecret, o.RetryDelays, o.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("starting the demo auth worker: %w", err)
+	}
 	st, err := openStore(ctx, o.DatabasePath)
 	if err != nil {
 		return nil, fmt.Errorf("opening the demo auth worker's database: %w", err)
@@ -82,7 +86,7 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 	}
 	a := &AuthWorker{
 		store:    st,
-		notifier: newNotifier(context.WithoutCancel(ctx), o.WebhookURL, o.WebhookSecret, o.RetryDelays, o.Logger),
+		notifier: sender,
 		faults:   faults{replaced: make(chan struct{})},
 		limiter:  rateLimiter{perMinute: o.RateLimitPerMinute},
 		token:    o.BypassToken,

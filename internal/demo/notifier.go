@@ -1,36 +1,28 @@
 package demo
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"storekeeper/notifier"
 )
 
 const (
-	eventCreated = "workspace.created"
-	eventDeleted = "workspace.deleted"
+	eventCreated = notifier.Created
+	eventDeleted = notifier.Deleted
 
 	attemptTimeout = 10 * time.Second
 )
 
-// event is the body of a webhook; the order of the fields is part of the contract.
-type event struct {
-	Event      string `json:"event"`
-	InstanceID string `json:"instanceId"`
-	UserID     string `json:"userId"`
-	Timestamp  string `json:"timestamp"`
-}
-
-// notifier delivers events the way the real Auth Worker does: each by itself, so in no order, and after the last attempt
-// the event is lost.
-type notifier struct {
+// events delivers events the way the real Auth Worker does: each by itself, so in no order, after fixed pauses, whatever the answer
+// was; after the last attempt the event is lost. What an attempt consists of is the business of the package notifier.
+type events struct {
 	secret string
 	delays []time.Duration // before each further attempt
 	client *http.Client
@@ -46,56 +38,59 @@ type notifier struct {
 	pending sync.WaitGroup
 }
 
-func newNotifier(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) *notifier {
-	n := &notifier{url: url, secret: secret, delays: delays, log: log}
-	n.client = &http.Client{
-		Transport: http.DefaultTransport.(*http.Transport).Clone(),
-		Timeout:   attemptTimeout,
-		// A redirect is no 2xx, and the secret is not for others.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// newEvents fails when the URL or the secret makes no sense.
+func newEvents(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) (*events, error) {
+	n := &events{url: url, secret: secret, delays: delays, log: log}
+	n.client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	if _, err := n.notifier(); err != nil {
+		return nil, err
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
-	return n
+	return n, nil
 }
 
-func (n *notifier) setURL(url string) {
+// notifier returns one that makes a single attempt at the URL of now: further attempts may go to another one.
+func (n *events) notifier() (*notifier.Notifier, error) {
+	return notifier.New(notifier.Options{
+		URL: n.target(), Secret: n.secret, HTTPClient: n.client, Attempts: 1, AttemptTimeout: attemptTimeout,
+		Logger: slog.New(slog.DiscardHandler), // what happens is logged here
+	})
+}
+
+func (n *events) setURL(url string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.url = url
 }
 
-func (n *notifier) setLost(lost bool) {
+func (n *events) setLost(lost bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lost = lost
 }
 
-func (n *notifier) target() string {
+func (n *events) target() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.url
 }
 
 // notify starts the delivery of an event and returns at once.
-func (n *notifier) notify(name, instanceID, userID string, at time.Time) {
-	log := n.log.With(zap.String("event", name), zap.String("instanceId", instanceID))
-	body, err := json.Marshal(event{Event: name, InstanceID: instanceID, UserID: userID, Timestamp: timestamp(at)})
-	if err != nil {
-		log.Error("workspace event can't be encoded", zap.Error(err))
-		return
-	}
+func (n *events) notify(name notifier.Type, instanceID, userID string, at time.Time) {
+	ev := notifier.Event{Type: name, InstanceID: instanceID, UserID: userID, Timestamp: at}
+	log := n.log.With(zap.String("event", string(name)), zap.String("instanceId", instanceID))
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.lost || n.stopped || n.url == "" {
 		log.Info("workspace event not sent")
 		return
 	}
-	n.pending.Go(func() { n.deliver(body, log) })
+	n.pending.Go(func() { n.deliver(ev, log) })
 }
 
-func (n *notifier) deliver(body []byte, log *zap.Logger) {
+func (n *events) deliver(ev notifier.Event, log *zap.Logger) {
 	for attempt := 0; ; attempt++ {
-		err := n.post(body)
+		err := n.post(ev)
 		if err == nil {
 			return
 		}
@@ -115,28 +110,16 @@ func (n *notifier) deliver(body []byte, log *zap.Logger) {
 	}
 }
 
-func (n *notifier) post(body []byte) error {
-	req, err := http.NewRequestWithContext(n.ctx, http.MethodPost, n.target(), bytes.NewReader(body))
-	if err != nil {
-		return err
+func (n *events) post(ev notifier.Event) error {
+	once, err := n.notifier()
+	if err == nil {
+		_, err = once.Deliver(n.ctx, ev)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Client-Name", "lifebuild-auth-worker")
-	req.Header.Set("X-Webhook-Secret", n.secret)
-	resp, err := n.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("the receiver answered with status %d", resp.StatusCode)
-	}
-	return nil
+	return err
 }
 
 // stop waits for the deliveries under way until ctx ends, then drops them and returns ctx's error. Later events are dropped.
-func (n *notifier) stop(ctx context.Context) error {
+func (n *events) stop(ctx context.Context) error {
 	n.mu.Lock()
 	n.stopped = true
 	n.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/demo"
@@ -86,6 +87,28 @@ func TestAWebhookIsExactlyThatOfTheContract(t *testing.T) {
 	require.Equal(t, id, deleted.InstanceID)
 	b.stop()
 	require.Empty(t, receiver.deliveries)
+}
+
+func TestEventsAreSignedWithTheKeysAmongTheSecrets(t *testing.T) {
+	t.Parallel()
+	const key = "whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+	webhook, err := standardwebhooks.NewWebhook(key)
+	require.NoError(t, err)
+	receiver := newReceiver(t, 500)
+	b := setup(t, func(o *demo.AuthWorkerOptions) { o.WebhookURL, o.WebhookSecret = receiver.URL, webhookSecret+","+key })
+	b.signup("ann@example.com")
+	first, second := receiver.next(), receiver.next()
+	for _, got := range []delivery{first, second} {
+		require.Equal(t, webhookSecret, got.header.Get("X-Webhook-Secret"))
+		require.NoError(t, webhook.Verify([]byte(got.body), got.header))
+	}
+	require.Equal(t, first.header.Get("Webhook-Id"), second.header.Get("Webhook-Id"))
+}
+
+func TestASecretThatIsNoneStopsTheStart(t *testing.T) {
+	t.Parallel()
+	_, err := demo.StartAuthWorker(t.Context(), demo.AuthWorkerOptions{BypassToken: bypassToken, WebhookSecret: "whsec_must-not-show"})
+	require.EqualError(t, err, "starting the demo auth worker: notifier: secret: entry 1 is not of base64 after its prefix")
 }
 
 func TestAnEventIsTriedThreeTimes(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -193,7 +194,7 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, sys *Sy
 	}
 	auth, err := demo.StartAuthWorker(ctx, demo.AuthWorkerOptions{
 		Listen: o.AuthListen, DatabasePath: o.path("auth.db"), WebhookURL: sys.EdgeURL + "/webhooks/workspaces",
-		WebhookSecret: string(p.Config.WebhookSecrets[0]), BypassToken: string(p.Config.BypassToken), Logger: p.Log,
+		WebhookSecret: senderSecret(p.Config.WebhookSecrets), BypassToken: string(p.Config.BypassToken), Logger: p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("demo auth worker: %w", err)
@@ -201,6 +202,20 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, sys *Sy
 	s.push(stopping(ctx, p, "demo auth worker not stopped cleanly", auth.Stop))
 	sys.Auth, sys.AuthURL = auth, auth.URL()
 	return nil
+}
+
+// senderSecret is what a sender can use of the edge's secrets: not the public keys, nor what is limited in time.
+func senderSecret(secrets config.Secrets) string {
+	var usable []string
+	for _, s := range secrets {
+		entry := string(s)
+		public := strings.HasPrefix(entry, "whpk_")
+		limited := strings.HasPrefix(entry, "whsec_") && strings.Contains(entry, "@")
+		if !public && !limited {
+			usable = append(usable, entry)
+		}
+	}
+	return strings.Join(usable, ",")
 }
 
 func startTemporal(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"storekeeper/notifier"
+)
+
+// webhookSecret is a variable of the sender here. The receiver's, of the same name, holds the other halves of its keys.
+const webhookSecret = "WEBHOOK_SECRET" //nolint:gosec // a name
+
+// emitResult is what emit writes with --json.
+type emitResult struct {
+	InstanceID string `json:"instanceId"`
+	DeliveryID string `json:"deliveryId"`
+	// Attempts is how many requests it took.
+	Attempts int `json:"attempts"`
+	// HTTPStatus and Answer are the edge's last answer; Answer is nil when that was no JSON.
+	HTTPStatus int             `json:"httpStatus"`
+	Answer     json.RawMessage `json:"answer,omitempty"`
+}
+
+func (a *app) emitCommand() *cobra.Command {
+	var user, at string
+	cmd := &cobra.Command{
+		Use:   "emit created|deleted ID",
+		Short: "Send a webhook to the edge, as the Auth Worker does",
+		Long: `Send the webhook workspace.created or workspace.deleted to the edge, as the Auth Worker does, and print the answer: for
+trying secrets, keys and the way to the edge. Network errors, overload and 401 are tried again, 3 times in all, within --timeout.
+
+The variable WEBHOOK_SECRET holds the sender's secrets, separated by commas: whsec_… signs, and so does whsk_… (the private
+key of a whpk_… of the edge's); any other entry is a shared secret.
+
+The same id, --user and --at make the same delivery: the edge answers it as it did the first time.`,
+		Example: `  starter emit created ws-1
+  starter emit deleted ws-1 --user 5d1f7a52 --at 2026-11-23T18:29:10.028Z`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 || args[0] != "created" && args[0] != "deleted" {
+				return usageError("created or deleted is needed, and one store id")
+			}
+			return storeID(cmd, args[1:])
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ev := notifier.Event{Type: notifier.Type("workspace." + args[0]), InstanceID: args[1], UserID: user, Timestamp: time.Now()}
+			if at != "" {
+				var err error
+				if ev.Timestamp, err = time.Parse(time.RFC3339, at); err != nil {
+					return usageError("--at is no RFC 3339 time such as 2026-11-23T18:29:10.028Z")
+				}
+			}
+			if user == "" {
+				return usageError("--user must not be empty")
+			}
+			return a.emit(cmd.Context(), ev)
+		},
+	}
+	cmd.Flags().StringVar(&user, "user", "starter", "the id of the workspace's owner")
+	cmd.Flags().StringVar(&at, "at", "", "when it happened, an RFC 3339 time (default now)")
+	return cmd
+}
+
+// emit delivers the event and tells the answer.
+func (a *app) emit(ctx context.Context, ev notifier.Event) error {
+	e, sender, err := a.sender()
+	if err != nil {
+		return err
+	}
+	answer, err := sender.Deliver(ctx, ev)
+	if ctx.Err() != nil {
+		return interrupted("whether the event was taken is not known", "it can be repeated without harm")
+	}
+	if answer.Status != 0 {
+		res := emitResult{InstanceID: ev.InstanceID, DeliveryID: answer.DeliveryID, Attempts: answer.Attempts, HTTPStatus: answer.Status}
+		if json.Valid(answer.Body) {
+			res.Answer = answer.Body
+		}
+		a.showEmitted(res)
+	}
+	return e.emitFailure(ev.InstanceID, answer, err)
+}
+
+// sender returns the edge and what sends to it.
+func (a *app) sender() (*edge, *notifier.Notifier, error) {
+	secret, _ := environ(a.Environ).LookupEnv(webhookSecret)
+	if secret == "" {
+		return nil, nil, &failure{exitRefused, "not_configured", webhookSecret + " is not set", "set it to a secret or key of the sender's"}
+	}
+	receiver := *a // its settings are without the sender's secret, which would be checked as the receiver's
+	receiver.Environ = slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool { return strings.HasPrefix(pair, webhookSecret+"=") })
+	e, err := receiver.edge()
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := notifier.New(notifier.Options{
+		URL: e.url + "/webhooks/workspaces", Secret: secret, ClientName: "starter", Budget: a.timeout, HTTPClient: &e.client,
+		Logger: slog.New(slog.DiscardHandler), // the outcome says it all
+	})
+	if err != nil {
+		return nil, nil, usageError(webhookSecret + " is not accepted: " + err.Error())
+	}
+	return e, n, nil
+}
+
+// emitFailure is nil for an event that was taken and whose outcome is known.
+func (e *edge) emitFailure(id string, answer notifier.Answer, err error) error {
+	switch {
+	case err == nil && answer.Status == http.StatusAccepted:
+		return notYet("the event is stored and will be worked off", look(id))
+	case err == nil:
+		return nil
+	case answer.Status == 0:
+		return e.unreachable(fmt.Sprintf("can't be reached (%s)", innermost(err)))
+	case answer.Status == http.StatusUnauthorized:
+		return &failure{
+			exitRefused, "unauthorized", "the edge at " + e.url + " knows neither the secret nor the signature",
+			"the keys and secrets in WEBHOOK_SECRET must be those of the edge's, WEBHOOK_AUTH there must accept them, and both clocks be right",
+		}
+	case answer.Status >= 400 && answer.Status <= 499 && answer.Status != http.StatusTooManyRequests:
+		var said struct{ Error string }
+		_ = json.Unmarshal(answer.Body, &said) // without a text the status still tells
+		return &failure{exitRefused, "invalid", fmt.Sprintf("the edge refused the event with status %d: %s", answer.Status, plain(said.Error)), ""}
+	}
+	return e.unreachable(fmt.Sprintf("answers %d %s", answer.Status, http.StatusText(answer.Status)))
+}
+
+func (a *app) showEmitted(res emitResult) {
+	if a.json {
+		a.writeJSON(res)
+		return
+	}
+	var said eventResult
+	if json.Unmarshal(res.Answer, &said) == nil && said.Status != "" {
+		said.InstanceID = res.InstanceID
+		a.showResult(said)
+	}
+	a.printf("  status %d at attempt %d, delivery %s\n", res.HTTPStatus, res.Attempts, res.DeliveryID)
+}
