@@ -6,6 +6,7 @@ WORKFLOWCHECK = go tool -modfile=tools/workflowcheck/go.mod workflowcheck
 VERSION    ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS  ?=
 BENCHFLAGS ?=
+FUZZTIME   ?= 1m
 COMPOSE    ?= docker-compose
 
 .DEFAULT_GOAL := help
@@ -31,6 +32,17 @@ test-interop: ## Test the sync client against the genuine @livestore/sync-cf (No
 	for d in . dev22 v040; do npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --prefix tests/interop/$$d || exit; done
 	INTEROP=1 go test -race ./tests/interop -count=1 -timeout 5m
 
+.PHONY: test-notifier
+test-notifier: ## Test the TypeScript notifier (Node.js 20.11, npm)
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --prefix integrations/cloudflare-worker
+	npm test --prefix integrations/cloudflare-worker
+
+.PHONY: fuzz
+fuzz: ## Fuzz what strangers can send to the edge; FUZZTIME=10m each, a minute by default
+	for target in SignatureHeader Timestamp Body ID; do \
+		go test -run '^$$' -fuzz "^Fuzz$$target$$" -fuzztime $(FUZZTIME) ./internal/webhookauth || exit; done
+	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./internal/edge
+
 .PHONY: bench-stores
 bench-stores: ## Measure what 1,000 and 10,000 monitored stores cost (Linux, 4 minutes); BENCHFLAGS='--stores 1000' narrows it
 	go run ./tests/bench/stores $(BENCHFLAGS)
@@ -38,6 +50,10 @@ bench-stores: ## Measure what 1,000 and 10,000 monitored stores cost (Linux, 4 m
 .PHONY: bench-reconcile
 bench-reconcile: ## Measure reconcile runs of 1,000 to 1,000,000 workspaces (Linux, 4 minutes); BENCHFLAGS='--workspaces 10000' narrows it
 	go run ./tests/bench/reconcile $(BENCHFLAGS)
+
+.PHONY: bench-webhook
+bench-webhook: ## Measure the edge: creations, repeats and garbage (Linux, 20 minutes); BENCHFLAGS='--creations 1000' narrows it
+	go run ./tests/bench/webhook $(BENCHFLAGS)
 
 .PHONY: lint
 lint: ## Check formatting, vet, workflow determinism and .golangci.yml
