@@ -316,7 +316,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	}
 	require.ElementsMatch(t, connections, enumeration(schemas["Connection"]))
 	var types []string
-	for _, c := range conditions(storemanager.Store{}, storemanager.Overview{}, nil, time.Now()) {
+	for _, c := range conditions(storemanager.Store{}, surroundings{now: time.Now()}) {
 		types = append(types, string(c.Type))
 	}
 	require.Equal(t, types, enumeration(schemas["Condition"].Value.Properties["type"]))
@@ -379,6 +379,9 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		}
 		if schema == "PauseRequest" { // null and absent are the same in a request
 			required = slices.DeleteFunc(required, func(name string) bool { return name == "expiresAt" })
+		}
+		if schema == "ReconcileRun" { // the guard's verdict is not kept with the run
+			fields = slices.DeleteFunc(fields, func(name string) bool { return strings.HasPrefix(name, "guard") })
 		}
 		described := described.closed.Components.Schemas[schema]
 		require.NotNil(t, described, schema)

@@ -40,12 +40,16 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, kindInvalid, "The body must be a JSON object of reason, actor and, if the pause is to end by itself, expiresAt (RFC 3339)")
 		return
 	}
+	if req.ExpiresAt != nil && !req.ExpiresAt.After(time.Now()) {
+		writeProblem(w, kindInvalid, "expiresAt is over already")
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	p, err := s.stores.Pause(ctx, storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: req.Actor, ExpiresAt: req.ExpiresAt})
 	switch {
 	case errors.Is(err, storemanager.ErrInvalid):
-		writeProblem(w, kindInvalid, "reason and actor are required, and expiresAt must be in the future")
+		writeProblem(w, kindInvalid, "reason and actor are required")
 	case err != nil:
 		s.failStores(w, err)
 	default:

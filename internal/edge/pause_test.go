@@ -165,3 +165,10 @@ func TestAStoreIsShownWithItsNewestEvents(t *testing.T) {
 	require.Equal(t, "created", events[1].(map[string]any)["outcome"])
 	require.NotEmpty(t, events[1].(map[string]any)["at"])
 }
+
+func TestAPauseThatIsOverAlreadyIsRefused(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	resp := f.do(t, http.MethodPut, "/admin/pause", `{"reason":"r","actor":"a","expiresAt":"2020-01-01T00:00:00Z"}`, "Authorization", "Bearer "+token)
+	requireProblem(t, resp, 400, "invalid", "expiresAt is over already")
+}
