@@ -79,6 +79,7 @@ func (r *Registry) Remember(ctx context.Context, d Delivery) (Delivery, error) {
 	}
 	return change(ctx, r, func(tx *changes) (Delivery, error) {
 		d.At = tx.now
+		//nolint:sqlclosecheck // closed with the transaction
 		done, err := tx.StmtContext(ctx, r.remember).ExecContext(ctx, d.ID, column(d.At), d.BodyHash, d.Status, string(d.Answer))
 		if err != nil {
 			return Delivery{}, fmt.Errorf("write registry: %w", err)
@@ -90,6 +91,7 @@ func (r *Registry) Remember(ctx context.Context, d Delivery) (Delivery, error) {
 			}
 			return *first, nil
 		}
+		//nolint:sqlclosecheck // closed with the transaction
 		if _, err := tx.StmtContext(ctx, r.unremember).ExecContext(ctx, column(tx.now.Add(-DeliveryRetention)), forgottenAtOnce); err != nil {
 			return Delivery{}, fmt.Errorf("prune registry: %w", err)
 		}
