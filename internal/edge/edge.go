@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/sync/semaphore"
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
@@ -96,17 +97,18 @@ type Server struct {
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
 
-	keyring   *webhookauth.Keyring
-	limits    limits
-	underWay  turns // of deliveries, by their ids
-	bodies    gate
-	events    gate
-	backlog   backlog
-	refusals  *zap.Logger // for what strangers can cause: a few lines a second, the metrics count the rest
-	tokenHash [sha256.Size]byte
-	started   time.Time
-	handler   http.Handler
-	checks    *checks
+	keyring    *webhookauth.Keyring
+	limits     limits
+	underWay   turns // of deliveries, by their ids
+	bodies     gate
+	events     gate
+	atTemporal *semaphore.Weighted // first come, first served
+	backlog    backlog
+	refusals   *zap.Logger // for what strangers can cause: a few lines a second, the metrics count the rest
+	tokenHash  [sha256.Size]byte
+	started    time.Time
+	handler    http.Handler
+	checks     *checks
 
 	// refused counts the events that the outage under way has cost, 0: there is none. outage wakes Run when one begins.
 	refused atomic.Int64
@@ -133,7 +135,7 @@ func New(o Options) (*Server, error) {
 		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
 		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll, backlogPoll: backlogPoll,
 		keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
-		bodies: make(gate, maxBodies), events: make(gate, maxUnderWay),
+		bodies: make(gate, maxBodies), events: make(gate, maxUnderWay), atTemporal: semaphore.NewWeighted(maxAtTemporal),
 		refusals: o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0) })),
 	}
 	s.checks = newChecks(s, o.AuthWorker)

@@ -22,8 +22,13 @@ import (
 
 const (
 	maxBody = 64 << 10
-	// maxUnderWay is how many events may be on their way to Temporal at a time: what comes on top would only make all of them slow.
+	// maxUnderWay is how many events may be on their way to Temporal or wait for their turn.
 	maxUnderWay = 512
+	// maxAtTemporal is how many events Temporal works on for one edge at a time. With more it does no more of them a second, but each
+	// takes longer, until some outlast WEBHOOK_WAIT and have to be sent twice.
+	maxAtTemporal = 48
+	// turnTimeout is how long an event may wait for its turn. Those before it take at most WEBHOOK_WAIT, and then little.
+	turnTimeout = 20 * time.Second
 	// maxBodies is how many bodies may be on their way to the edge at a time. They have 10 s, and strangers can send slowly.
 	maxBodies = 2048
 )
@@ -200,7 +205,15 @@ func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (
 		return answer{}, tooManyOnce
 	}
 	defer s.events.leave()
-	result, err := s.orchestrator.Apply(ctx, d.event, s.config.WebhookWait)
+	turn, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	if s.atTemporal.Acquire(turn, 1) != nil {
+		s.noteRefusal(ctx, errTooMany)
+		return answer{}, tooManyOnce
+	}
+	defer s.atTemporal.Release(1)
+	// Without time left the event is made durable and its outcome not waited for.
+	result, err := s.orchestrator.Apply(ctx, d.event, max(0, s.config.WebhookWait-time.Since(receivedAt)))
 	switch {
 	case errors.Is(err, orchestrator.ErrInvalid):
 		s.log.Warn("event refused by the workflow", d.requestID, zap.String(telemetry.KeyDeliveryID, d.event.DeliveryID), zap.Error(err))
