@@ -21,9 +21,18 @@ const (
 	replayedHeader = "Idempotent-Replayed"
 	// memoryTimeout bounds each question to the memory of deliveries.
 	memoryTimeout = time.Second
+	// memoryPause is for how long the memory is left alone after it could not be asked: each event would wait for it otherwise.
+	memoryPause = time.Second
+	// forgetfulness is how long an answer that could not be kept is a warning when none has been kept since.
+	forgetfulness = 10 * time.Minute
+	// conflictPause is how often conflicts are reported at most; the log and the metrics have more of them.
+	conflictPause = time.Minute
 )
 
-var errDeliveryConflict = errors.New("a delivery id came again with another body")
+var (
+	errDeliveryConflict = errors.New("a delivery id came again with another body")
+	errMemoryAway       = errors.New("the memory of deliveries could not be asked a moment ago")
+)
 
 // once answers a delivery that was answered before as it was then, and has handle answer it otherwise. Of deliveries of one id
 // that come at the same time, one is handled and the others wait for it; those at other edges, which can't wait, are handled too
@@ -44,7 +53,7 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 	known, err := s.recall(ctx, d.id)
 	switch {
 	case err != nil:
-		s.log.Warn("delivery memory not asked", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
+		s.refusals.Warn("delivery memory not asked", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
 	case known != nil:
 		return s.again(ctx, d, *known, hash)
 	}
@@ -54,7 +63,7 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 	}
 	kept, err := s.remember(ctx, storemanager.Delivery{ID: d.id, BodyHash: hash, Status: a.status, Answer: a.body})
 	if err != nil {
-		s.log.Warn("delivery not remembered", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
+		s.refusals.Warn("delivery not remembered", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
 		return a, nil
 	}
 	if kept.BodyHash != hash || kept.Status != a.status || string(kept.Answer) != string(a.body) {
@@ -66,23 +75,39 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 // again gives the answer of the first delivery to a repeat.
 func (s *Server) again(ctx context.Context, d *delivery, first storemanager.Delivery, hash string) (answer, *refusal) {
 	if first.BodyHash != hash {
-		s.log.Warn("delivery id used for another body", d.requestID, zap.String(telemetry.KeyDeliveryID, first.ID))
-		s.sentry.Capture(ctx, errDeliveryConflict, telemetry.Operation{Name: operationWebhook})
+		s.refusals.Warn("delivery id used for another body", d.requestID, zap.String(telemetry.KeyDeliveryID, first.ID))
+		s.conflicts.Do(func() { s.sentry.Capture(ctx, errDeliveryConflict, telemetry.Operation{Name: operationWebhook}) })
 		return answer{}, deliveryConflict
 	}
 	return answer{status: first.Status, body: first.Answer, outcome: outcomeReplayed, replayed: true}, nil
 }
 
 func (s *Server) recall(ctx context.Context, id string) (*storemanager.Delivery, error) {
+	if s.memoryAway.within(memoryPause) {
+		return nil, errMemoryAway
+	}
 	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
 	defer cancel()
-	return s.stores.Delivery(ctx, id)
+	known, err := s.stores.Delivery(ctx, id)
+	if err != nil {
+		s.memoryAway.set()
+	}
+	return known, err
 }
 
 func (s *Server) remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error) {
+	if s.memoryAway.within(memoryPause) {
+		return storemanager.Delivery{}, errMemoryAway
+	}
 	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
 	defer cancel()
-	return s.stores.Remember(ctx, d)
+	kept, err := s.stores.Remember(ctx, d)
+	if err != nil {
+		s.notRemembered.set()
+	} else {
+		s.notRemembered.clear()
+	}
+	return kept, err
 }
 
 // answer is what a webhook is answered with when it is taken.

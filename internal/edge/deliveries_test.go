@@ -3,7 +3,9 @@ package edge
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
 	"storekeeper/workflows"
 )
 
@@ -58,6 +61,8 @@ func TestADeliveryIDWithAnotherBodyIsRefusedAndReported(t *testing.T) {
 	}
 	require.Len(t, f.temporal.applied(), 1)
 	require.Equal(t, 3, strings.Count(f.log.String(), "delivery id used for another body"))
+	require.Regexp(t, `"delivery id used for another body","requestId":"[^"]+","deliveryId":"evt_1"`, f.log.String())
+	require.Regexp(t, `"webhook answered","requestId":"[^"]+"`, f.log.String())
 	require.Contains(t, f.do(t, http.MethodGet, "/metrics", "").body, `outcome="delivery_conflict"} 3`)
 	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status, "the first is still known")
 }
@@ -147,8 +152,117 @@ func TestWithoutItsMemoryTheEdgeTakesEventsAllTheSame(t *testing.T) {
 		require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
 	}
 	require.Len(t, f.temporal.applied(), 2)
-	require.Contains(t, f.log.String(), "delivery memory not asked")
-	require.Contains(t, f.log.String(), "delivery not remembered")
+	require.Regexp(t, `"delivery memory not asked","requestId":"[^"]+"`, f.log.String())
+	require.Regexp(t, `"delivery not remembered","requestId":"[^"]+"`, f.log.String())
+}
+
+// memory is a store manager whose memory of deliveries does what the test wants.
+type memory struct {
+	Stores
+	recall   func(context.Context) error
+	remember func(context.Context) error
+}
+
+func (m memory) Delivery(ctx context.Context, id string) (*storemanager.Delivery, error) {
+	if err := m.recall(ctx); err != nil {
+		return nil, err
+	}
+	return m.Stores.Delivery(ctx, id)
+}
+
+func (m memory) Remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error) {
+	if err := m.remember(ctx); err != nil {
+		return storemanager.Delivery{}, err
+	}
+	return m.Stores.Remember(ctx, d)
+}
+
+func TestAMemoryThatHangsCostsASecondOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	asked := 0
+	fine := func(context.Context) error { return nil }
+	hangs := func(ctx context.Context) error {
+		asked++
+		until, ok := ctx.Deadline()
+		require.True(t, ok)
+		require.LessOrEqual(t, time.Until(until), time.Second)
+		return context.DeadlineExceeded
+	}
+	f.stores = memory{f.registry, hangs, hangs}
+	for range 3 {
+		f.memoryAway.set() // a slow test must not outlast it
+		require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
+	}
+	require.Zero(t, asked)
+	f.memoryAway.nanos.Add(-int64(time.Second))
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
+	require.Positive(t, asked)
+	require.True(t, f.memoryAway.within(time.Minute))
+
+	f.memoryAway.clear()
+	f.stores = memory{f.registry, fine, hangs}
+	asked = 0
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
+	require.Equal(t, 1, asked)
+}
+
+func TestHealthSaysThatAnswersCantBeRemembered(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	fine := func(context.Context) error { return nil }
+	warning := "webhooks: answers can't be remembered; what is sent again is applied again"
+	warnings := func() any { return f.do(t, http.MethodGet, "/health", "").json(t)["warnings"] }
+	f.stores = memory{f.registry, fine, func(context.Context) error { return errDown }}
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
+	require.Contains(t, warnings(), warning)
+	f.stores = f.registry
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
+	require.NotContains(t, warnings(), warning)
+}
+
+func TestADeliveryIsRememberedWhenItsSenderHasHungUp(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, webhooks, strings.NewReader(event("workspace.created")))
+	r.Header.Set("X-Webhook-Secret", secret)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("webhook-id", "evt_1")
+	f.handler.ServeHTTP(httptest.NewRecorder(), r)
+	known, err := f.registry.Delivery(t.Context(), "evt_1")
+	require.NoError(t, err)
+	require.NotNil(t, known)
+	require.NotContains(t, f.log.String(), "delivery memory not asked")
+}
+
+func TestAConflictIsCapturedInSentryOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	var mu sync.Mutex
+	captured := ""
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		captured += string(body)
+	}))
+	defer server.Close()
+	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{DSN: strings.Replace(server.URL, "http://", "http://key@", 1) + "/1"})
+	require.NoError(t, err)
+	defer sentry.Close()
+	f.sentry = sentry
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
+	for range 30 {
+		require.Equal(t, 409, f.send(t, event("workspace.deleted"), "webhook-id", "evt_1").status)
+	}
+	require.True(t, sentry.Flush(30*time.Second))
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, 1, strings.Count(captured, errDeliveryConflict.Error()))
+	require.Contains(t, captured, `"operation":"webhook"`)
+	require.Less(t, strings.Count(f.log.String(), "delivery id used for another body"), 30, "a known sender can't fill the log either")
 }
 
 func TestASenderWithoutIDsIsNotRemembered(t *testing.T) {

@@ -17,7 +17,9 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
@@ -80,6 +82,8 @@ const (
 	// writeTimeout is more than reconcileWait, and more than any webhook waits; see Run.
 	writeTimeout   = 75 * time.Second
 	maxHeaderBytes = 16 << 10
+	// maxConnections are served at a time; more wait to be accepted.
+	maxConnections = 4096
 	// drainTimeout leaves a process that must end within 10 s some time for the rest.
 	drainTimeout = 8 * time.Second
 	// reconcileWait is how long POST /admin/reconcile waits for the report of its run.
@@ -97,29 +101,34 @@ type Server struct {
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
 
-	keyring    *webhookauth.Keyring
-	limits     limits
-	underWay   turns // of deliveries, by their ids
-	bodies     gate
-	events     gate
-	atTemporal *semaphore.Weighted // first come, first served
-	backlog    backlog
-	refusals   *zap.Logger // for what strangers can cause: a few lines a second, the metrics count the rest
-	tokenHash  [sha256.Size]byte
-	started    time.Time
-	handler    http.Handler
-	checks     *checks
+	keyring  *webhookauth.Keyring
+	limits   limits
+	underWay turns // of deliveries, by their ids
+	// bodies are those of senders with a right secret, unprovenBodies all others.
+	bodies, unprovenBodies gate
+	events                 gate
+	atTemporal             *semaphore.Weighted // first come, first served
+	backlog                backlog
+	refusals               *zap.Logger    // for what any sender can cause: a few lines a second, the metrics count the rest
+	conflicts              rate.Sometimes // bounds how often Sentry is told of them
+	tokenHash              [sha256.Size]byte
+	started                time.Time
+	handler                http.Handler
+	checks                 *checks
 
 	// refused counts the events that the outage under way has cost, 0: there is none. outage wakes Run when one begins.
 	refused atomic.Int64
-	// refusedAt is when the newest event was refused, in Unix nanoseconds; 0 once another has been taken.
-	refusedAt atomic.Int64
-	outage    chan struct{}
+	outage  chan struct{}
+	// refusedLast is when refused was last added to; notTaken when Temporal did not take the newest event.
+	refusedLast, notTaken moment
+	// memoryAway is when the memory of deliveries could not be asked, notRemembered when it did not keep the newest answer.
+	memoryAway, notRemembered moment
 	// draining is closed when the shutdown begins.
 	draining chan struct{}
 
 	// As the constants of these names; tests can't wait as long.
-	readTimeout, reconcileWait, outagePoll, backlogPoll time.Duration
+	readTimeout, reconcileWait, outagePoll, backlogPoll, repairAfter time.Duration
+	maxConnections                                                   int
 }
 
 // New returns a Server that has asked nobody anything yet. The error is that of Config.Keyring.
@@ -133,10 +142,12 @@ func New(o Options) (*Server, error) {
 		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
 		started:   time.Now(),
 		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
-		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll, backlogPoll: backlogPoll,
-		keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
-		bodies: make(gate, maxBodies), events: make(gate, maxUnderWay), atTemporal: semaphore.NewWeighted(maxAtTemporal),
-		refusals: o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0) })),
+		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll, backlogPoll: backlogPoll, repairAfter: repairAfter,
+		maxConnections: maxConnections, keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
+		bodies: make(gate, maxBodies), unprovenBodies: make(gate, maxBodies), events: make(gate, maxUnderWay),
+		atTemporal: semaphore.NewWeighted(maxAtTemporal),
+		conflicts:  rate.Sometimes{Interval: conflictPause},
+		refusals:   o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0) })),
 	}
 	s.checks = newChecks(s, o.AuthWorker)
 	s.handler = s.routes()
@@ -151,7 +162,7 @@ const adminPausePath = "/admin/pause"
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, s.recoverPanics, harden, middleware.GetHead)
+	r.Use(identify, s.recoverPanics, harden, closeUnread, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, kindNotFound, "Not found") })
 	r.MethodNotAllowed(methodNotAllowed(r))
 
@@ -194,17 +205,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("log of the HTTP server: %w", err)
 	}
-	server := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: min(readHeaderTimeout, s.readTimeout),
-		ReadTimeout:       s.readTimeout,
-		WriteTimeout:      max(writeTimeout, s.config.WebhookWait+15*time.Second),
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          errorLog,
-	}
+	server := s.httpServer()
+	server.ErrorLog = errorLog
 	failed := make(chan error, 1)
-	background.Go(func() { failed <- server.Serve(l) })
+	background.Go(func() { failed <- server.Serve(netutil.LimitListener(l, s.maxConnections)) })
 	s.log.Info("edge listens", zap.String("address", l.Addr().String()))
 	select {
 	case err := <-failed:
@@ -221,6 +225,17 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return ignoreClosed(server.Close())
 	}
 	return nil
+}
+
+func (s *Server) httpServer() *http.Server {
+	return &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: min(readHeaderTimeout, s.readTimeout),
+		ReadTimeout:       s.readTimeout,
+		WriteTimeout:      max(writeTimeout, s.config.WebhookWait+15*time.Second),
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
 }
 
 func ignoreClosed(err error) error {

@@ -79,6 +79,7 @@ func setup(t *testing.T, changes ...func(*fixture)) *fixture {
 		Config: f.config, Orchestrator: f.temporal, Stores: f.registry, AuthWorker: f.auth, Metrics: metrics, Log: log,
 	})
 	require.NoError(t, err)
+	f.repairAfter = time.Millisecond
 	f.handler = documented(t, f.handler)
 	server := httptest.NewServer(f.Handler())
 	f.url = server.URL

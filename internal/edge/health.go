@@ -68,7 +68,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
-		Status: "healthy", Reasons: c.reasons(), Warnings: warnings(st, trusted),
+		Status: "healthy", Reasons: c.reasons(), Warnings: append(s.doorWarnings(), warnings(st, trusted)...),
 		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
 		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),

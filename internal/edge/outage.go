@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,13 +12,23 @@ import (
 	"storekeeper/workflows"
 )
 
-// errStillRefusing: Temporal took the request, yet events were refused meanwhile.
-var errStillRefusing = errors.New("events were refused after the run was requested")
+// errStillRefusing: events have been refused lately, or since the run was requested.
+var errStillRefusing = errors.New("events are still refused")
 
-// noteOutage remembers that Temporal did not take an event.
-func (s *Server) noteOutage(ctx context.Context, err error) {
-	s.refusedAt.Store(time.Now().UnixNano())
-	s.noteRefusal(ctx, err)
+// repairAfter is how long no event must have been refused before a reconcile run is worth it: an edge on the brink refuses some and
+// takes others, and would otherwise ask for a run each second.
+const repairAfter = 5 * time.Second
+
+// moment is when something happened last, for all goroutines; the zero moment is never.
+type moment struct{ nanos atomic.Int64 }
+
+func (m *moment) set()   { m.nanos.Store(time.Now().UnixNano()) }
+func (m *moment) clear() { m.nanos.Store(0) }
+
+// within says whether it was less than d ago.
+func (m *moment) within(d time.Duration) bool {
+	at := m.nanos.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < d
 }
 
 // repairOutages requests a reconcile run at once, and another each time that events are taken again after some had to be
@@ -32,14 +43,16 @@ func (s *Server) repairOutages(ctx context.Context) {
 			return
 		case err == nil:
 			warned = false
-			select {
-			case <-ctx.Done():
-				return
-			case <-s.outage:
+			for s.refused.Load() == 0 { // the wake-up may be one of refusals that are repaired
+				select {
+				case <-ctx.Done():
+					return
+				case <-s.outage:
+				}
 			}
 		case !warned:
 			warned = true
-			s.log.Warn("reconcile not requested yet, trying until Temporal takes it", zap.Error(err))
+			s.log.Warn("reconcile not requested yet, trying until events are taken", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -51,8 +64,12 @@ func (s *Server) repairOutages(ctx context.Context) {
 
 // repair returns nil once a run has been requested that comes after every refusal so far.
 func (s *Server) repair(ctx context.Context) error {
-	if s.backlog.over.Load() {
-		return errBacklog // a run now would come before the refusals that are still to come
+	// A run now would come before the refusals that are still to come.
+	switch {
+	case s.backlog.over.Load():
+		return errBacklog
+	case s.refusedLast.within(s.repairAfter):
+		return errStillRefusing
 	}
 	refused := s.refused.Load()
 	reach, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -94,8 +111,5 @@ func (s *Server) requestReconcile(ctx, reach context.Context) (bool, error) {
 // ready gets none that could prove the contrary.
 const refusalMemory = 10 * time.Second
 
-// refusing says whether the newest event was refused, and lately.
-func (s *Server) refusing() bool {
-	at := s.refusedAt.Load()
-	return at != 0 && time.Since(time.Unix(0, at)) < refusalMemory
-}
+// refusing says whether Temporal did not take the newest event, lately.
+func (s *Server) refusing() bool { return s.notTaken.within(refusalMemory) }

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -82,6 +83,29 @@ func (g gate) enter() bool {
 
 func (g gate) leave() { <-g }
 
+func (g gate) full() bool { return len(g) == cap(g) }
+
+// doorWarnings say what the edge itself is short of.
+func (s *Server) doorWarnings() []string {
+	found := []string{}
+	for _, room := range []struct {
+		gate gate
+		of   string
+	}{
+		{s.bodies, "bodies of senders with a secret"},
+		{s.unprovenBodies, "bodies of senders with a signature"},
+		{s.events, "events"},
+	} {
+		if room.gate.full() {
+			found = append(found, fmt.Sprintf("webhooks: %d %s are under way, more are refused", cap(room.gate), room.of))
+		}
+	}
+	if s.notRemembered.within(forgetfulness) {
+		found = append(found, "webhooks: answers can't be remembered; what is sent again is applied again")
+	}
+	return found
+}
+
 func (s *Server) checkBacklog() derivedCheck {
 	age := time.Duration(s.backlog.age.Load())
 	if s.backlog.over.Load() {
@@ -91,11 +115,12 @@ func (s *Server) checkBacklog() derivedCheck {
 }
 
 // noteRefusal remembers that an event had to be refused. It reports the first of an outage alone: the rest are in the metrics.
-func (s *Server) noteRefusal(ctx context.Context, err error) {
+func (s *Server) noteRefusal(ctx context.Context, requestID zap.Field, err error) {
+	s.refusedLast.set()
 	if s.refused.Add(1) > 1 {
 		return
 	}
-	s.log.Error("webhooks are refused", zap.Error(err))
+	s.log.Error("webhooks are refused", requestID, zap.Error(err))
 	s.sentry.Capture(ctx, err, telemetry.Operation{Name: operationWebhook})
 	select {
 	case s.outage <- struct{}{}:

@@ -49,8 +49,9 @@ var (
 	}
 	kindDeliveryConflict = &kind{
 		"delivery_conflict", http.StatusConflict, "Delivery id used for another body",
-		"A delivery with this webhook-id came before with another body. Nothing was done. The same event is sent again with the same id and the same " +
-			"bytes, another event has an id of its own; if that is what the sender does, somebody else sends in its name.",
+		"A delivery with this webhook-id came before with another body. This one has taken no effect, unless both came at the same moment by " +
+			"different edges. The same event is sent again with the same id and the same bytes, another event has an id of its own; if that is " +
+			"what the sender does, somebody else sends in its name.",
 	}
 	kindTooLarge = &kind{
 		"too_large", http.StatusRequestEntityTooLarge, "Body too large",
@@ -70,7 +71,7 @@ var (
 	}
 	kindUnavailable = &kind{
 		"unavailable", http.StatusServiceUnavailable, "Unavailable",
-		"What the request needs can't be reached. Nothing was done: send it again. /health says what is wrong.",
+		"What the request needs can't be reached. It may have been taken; send it again, a webhook with the same webhook-id. /health says what is wrong.",
 	}
 	kindOverloaded = &kind{
 		"overloaded", http.StatusServiceUnavailable, "Overloaded",

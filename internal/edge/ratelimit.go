@@ -15,17 +15,20 @@ import (
 type limits struct {
 	perSecond int // 0: no limit
 
+	// mu is held while the time is taken too: a limiter that is told an earlier time than before fills up once more.
 	mu       sync.Mutex
 	limiters map[string]*rate.Limiter
 }
 
 // take uses up one request of the sender, shows in the header what is left (draft-ietf-httpapi-ratelimit-headers-10), and returns
 // how long to wait when none was.
-func (l *limits) take(header http.Header, sender string, now time.Time) time.Duration {
+func (l *limits) take(header http.Header, sender string) time.Duration {
 	if l.perSecond == 0 {
 		return 0
 	}
-	limiter := l.of(sender)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limiter, now := l.of(sender), time.Now()
 	taken := limiter.AllowN(now, 1)
 	left := limiter.TokensAt(now)
 	var wait time.Duration
@@ -38,8 +41,6 @@ func (l *limits) take(header http.Header, sender string, now time.Time) time.Dur
 }
 
 func (l *limits) of(sender string) *rate.Limiter {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	limiter, ok := l.limiters[sender]
 	if !ok {
 		if l.limiters == nil {

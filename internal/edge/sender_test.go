@@ -4,10 +4,13 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -148,6 +151,54 @@ func TestASenderThatSendsTooMuchIsToldWhenToSendAgain(t *testing.T) {
 	require.Eventually(t, func() bool { return post(secret).status == 200 }, 30*time.Second, 100*time.Millisecond)
 }
 
+// slowBody comes whole, but late.
+type slowBody struct {
+	late time.Duration
+	io.Reader
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	<-time.After(b.late)
+	b.late = 0
+	return b.Reader.Read(p)
+}
+
+func TestASlowBodyDoesNotFillUpTheLimitOfItsSender(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) { f.config.WebhookRateLimit = 5 })
+	synctest.Test(t, func(t *testing.T) {
+		post := func(late time.Duration) int {
+			body := strings.Replace(event("workspace.created"), "2025-", "1999-", 1) // refused, which counts as well
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhooks, &slowBody{late, strings.NewReader(body)})
+			r.Header.Set("X-Webhook-Secret", secret)
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			f.handler.ServeHTTP(w, r)
+			return w.Code
+		}
+		go post(9 * time.Second)
+		<-time.After(9*time.Second - time.Nanosecond)
+		for range 4 {
+			require.Equal(t, 400, post(0))
+		}
+		<-time.After(time.Nanosecond)
+		synctest.Wait() // the slow one is the fifth
+		require.Equal(t, 429, post(0))
+	})
+}
+
+func TestARepeatedRequestThatSomebodyHasCaughtDoesNotUseUpTheLimitOfItsSender(t *testing.T) {
+	t.Parallel()
+	f := setup(t, withAuth("signature", hmacKey), func(f *fixture) { f.config.WebhookRateLimit = 2 })
+	body := event("workspace.created")
+	caught := signed(t, "evt_1", body)
+	for range 20 {
+		require.Equal(t, 200, f.do(t, http.MethodPost, webhooks, body, caught...).status)
+	}
+	require.Equal(t, 200, f.do(t, http.MethodPost, webhooks, body, signed(t, "evt_2", body)...).status)
+	require.Len(t, f.temporal.applied(), 2)
+}
+
 func TestOnlyJSONIsTaken(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -160,6 +211,7 @@ func TestOnlyJSONIsTaken(t *testing.T) {
 	}
 	resp := f.send(t, event("workspace.created"), "Content-Encoding", "gzip")
 	requireProblem(t, resp, 415, "unsupported_media_type", "Content-Type must be application/json, in UTF-8 and not encoded")
+	require.Equal(t, 415, f.send(t, event("workspace.created"), "Content-Type", "text/plain").status, "two types")
 }
 
 func TestEveryProblemHasItsPage(t *testing.T) {

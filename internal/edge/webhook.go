@@ -29,7 +29,8 @@ const (
 	maxAtTemporal = 48
 	// turnTimeout is how long an event may wait for its turn. Those before it take at most WEBHOOK_WAIT, and then little.
 	turnTimeout = 20 * time.Second
-	// maxBodies is how many bodies may be on their way to the edge at a time. They have 10 s, and strangers can send slowly.
+	// maxBodies is how many bodies of senders with a right secret may be on their way to the edge at a time, and how many of senders
+	// whose signature only the body can prove. They have 10 s, and strangers, who can only be among the latter, can send slowly.
 	maxBodies = 2048
 )
 
@@ -79,12 +80,18 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, d *delivery, recei
 	if refused := s.identifySender(w, r, d, receivedAt); refused != nil {
 		return answer{}, refused
 	}
-	if wait := s.limits.take(w.Header(), d.sender.Key, receivedAt); wait > 0 {
-		return answer{}, &refusal{kind: kindRateLimited, message: "Too many webhooks from this sender", retryAfter: wait}
-	}
 	// The event becomes durable even if the sender hangs up: it would send it again, but not for ever.
 	ctx := context.WithoutCancel(r.Context())
+	if !s.events.enter() {
+		s.noteRefusal(ctx, d.requestID, errTooMany)
+		return answer{}, tooManyOnce
+	}
+	defer s.events.leave()
+	// What is known already does not count against the sender: whoever has caught a signed request could use up its limit.
 	handle := func() (answer, *refusal) {
+		if wait := s.limits.take(w.Header(), d.sender.Key); wait > 0 {
+			return answer{}, &refusal{kind: kindRateLimited, message: "Too many webhooks from this sender", retryAfter: wait}
+		}
 		var refused *refusal
 		if d.event, refused = d.read(receivedAt); refused != nil {
 			return answer{}, refused
@@ -104,11 +111,10 @@ func (s *Server) identifySender(w http.ResponseWriter, r *http.Request, d *deliv
 		return s.refuseSender(w, err)
 	}
 	if !isJSON(r.Header) {
-		w.Header().Set("Connection", "close") // or the server would read the body to get to the next request
 		return noJSON
 	}
 	var refused *refusal
-	if d.body, refused = s.readWebhook(w, r); refused != nil {
+	if d.body, refused = s.readWebhook(w, r, claim); refused != nil {
 		return refused
 	}
 	if d.sender, err = claim.Verify(d.body); err != nil {
@@ -131,13 +137,18 @@ func (s *Server) identifySender(w http.ResponseWriter, r *http.Request, d *deliv
 	return nil
 }
 
-func (s *Server) readWebhook(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	if !s.bodies.enter() {
-		w.Header().Set("Connection", "close")
-		s.noteRefusal(r.Context(), errTooMany)
+func (s *Server) readWebhook(w http.ResponseWriter, r *http.Request, claim webhookauth.Claim) ([]byte, *refusal) {
+	room := s.unprovenBodies
+	if claim.Trusted() {
+		room = s.bodies
+	}
+	if !room.enter() {
+		if claim.Trusted() { // a stranger's refusal needs no repair
+			s.noteRefusal(r.Context(), requestID(w), errTooMany)
+		}
 		return nil, tooManyOnce
 	}
-	defer s.bodies.leave()
+	defer room.leave()
 	return readBody(w, r)
 }
 
@@ -158,7 +169,7 @@ func reason(err error) string {
 func isJSON(header http.Header) bool {
 	media, params, err := mime.ParseMediaType(header.Get("Content-Type"))
 	charset, named := params["charset"]
-	return err == nil && media == "application/json" && (!named || strings.EqualFold(charset, "utf-8")) &&
+	return err == nil && len(header.Values("Content-Type")) == 1 && media == "application/json" && (!named || strings.EqualFold(charset, "utf-8")) &&
 		header.Get("Content-Encoding") == ""
 }
 
@@ -175,9 +186,9 @@ func (d *delivery) read(now time.Time) (workflows.Event, *refusal) {
 	return ev, nil
 }
 
+// readBody is for what comes with closeUnread: a body that was read leaves the connection to the next request.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 	if r.ContentLength > maxBody {
-		w.Header().Set("Connection", "close") // or the server would read on for the next request
 		return nil, bodyTooLarge
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -186,29 +197,24 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 	case errors.As(err, &tooLarge):
 		return nil, bodyTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
 		return nil, bodyTooSlow
 	case err != nil:
 		return nil, invalid("The body could not be read")
 	}
+	w.Header().Del("Connection")
 	return body, nil
 }
 
 // apply makes the event durable.
 func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (answer, *refusal) {
-	switch {
-	case s.backlog.over.Load():
-		s.noteRefusal(ctx, errBacklog)
+	if s.backlog.over.Load() {
+		s.noteRefusal(ctx, d.requestID, errBacklog)
 		return answer{}, overloaded
-	case !s.events.enter():
-		s.noteRefusal(ctx, errTooMany)
-		return answer{}, tooManyOnce
 	}
-	defer s.events.leave()
 	turn, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 	if s.atTemporal.Acquire(turn, 1) != nil {
-		s.noteRefusal(ctx, errTooMany)
+		s.noteRefusal(ctx, d.requestID, errTooMany)
 		return answer{}, tooManyOnce
 	}
 	defer s.atTemporal.Release(1)
@@ -219,10 +225,11 @@ func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (
 		s.log.Warn("event refused by the workflow", d.requestID, zap.String(telemetry.KeyDeliveryID, d.event.DeliveryID), zap.Error(err))
 		return answer{}, invalid("The event was refused")
 	case err != nil:
-		s.noteOutage(ctx, err)
+		s.notTaken.set()
+		s.noteRefusal(ctx, d.requestID, err)
 		return answer{}, unavailable
 	}
-	s.refusedAt.Store(0)
+	s.notTaken.clear()
 	body, err := json.Marshal(webhookAnswer{
 		Status: result.Status, ReceivedAt: receivedAt.UTC().Truncate(time.Millisecond),
 		DeleteAt: result.DeleteAt, Detail: result.Detail, Connection: result.Connection,

@@ -238,7 +238,7 @@ func TestWebhookAnswersALargeBodyWithoutReadingIt(t *testing.T) {
 	address, _ := f.run(t)
 	conn := dial(t, address)
 	// Nothing of the 20 MB is ever sent: the answer comes because nobody waits for it.
-	head(t, conn, secret, "Content-Length: 20000000")
+	head(t, conn, "Content-Length: 20000000")
 	require.Equal(t, 413, readStatus(t, conn))
 	requireClosed(t, conn)
 }
@@ -250,7 +250,7 @@ func TestWebhookEndsAHalfSentBody(t *testing.T) {
 	address, _ := f.run(t)
 	for _, length := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
 		conn := dial(t, address)
-		head(t, conn, secret, length)
+		head(t, conn, length)
 		_, err := io.WriteString(conn, "32\r\n{\"event\":")
 		require.NoError(t, err)
 		require.Equal(t, 408, readStatus(t, conn), length)
@@ -268,7 +268,7 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-func head(t *testing.T, conn net.Conn, secret, length string) {
+func head(t *testing.T, conn net.Conn, length string) {
 	t.Helper()
 	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: edge\r\nX-Webhook-Secret: %s\r\nContent-Type: application/json\r\n%s\r\n\r\n", webhooks, secret, length)
 	require.NoError(t, err)
@@ -301,6 +301,7 @@ func TestWebhookTakesTheDeliveryIDOfTheSender(t *testing.T) {
 		require.Equal(t, 400, resp.status, name)
 		requireError(t, resp, "webhook-id must be 1 to 128 printable ASCII characters without spaces")
 	}
+	require.Equal(t, 400, f.send(t, good, "webhook-id", "evt_1", "webhook-id", "evt_1").status, "twice")
 	require.Len(t, f.temporal.applied(), 1)
 }
 

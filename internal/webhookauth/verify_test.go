@@ -302,3 +302,23 @@ func TestAKeyringMayBeUsedByManyAtOnce(t *testing.T) {
 		require.NoError(t, <-results)
 	}
 }
+
+func TestASecretProvesASenderWithoutTheBodyAndASignatureDoesNot(t *testing.T) {
+	t.Parallel()
+	k := setup(t)
+	bySignature := signedHeader(deliveryID, now, signHMAC(hmacKey, deliveryID, now, payload))
+	byBoth := bySignature.Clone()
+	byBoth.Set("X-Webhook-Secret", sharedSecret)
+	for name, test := range map[string]struct {
+		header  http.Header
+		trusted bool
+	}{
+		"a secret":       {header("X-Webhook-Secret", sharedSecret), true},
+		"a signature":    {bySignature, false},
+		"both":           {byBoth, true},
+		"a wrong secret": {header("X-Webhook-Secret", "wrong"), false},
+	} {
+		claim, _ := k.Check(test.header, now)
+		require.Equal(t, test.trusted, claim.Trusted(), name)
+	}
+}
