@@ -27,12 +27,14 @@ type Answer struct {
 	Attempts int
 	// Status is the HTTP status of the last one's answer, 0 when there was none.
 	Status int
+	// Replayed: the receiver has answered this delivery before, says so (Idempotent-Replayed), and did nothing now.
+	Replayed bool
 	// Body is the beginning of that answer's body, up to 64 KiB.
 	Body []byte
 }
 
 // Deliver sends an event until it is taken, which any 2xx means, and returns the last answer. The error is nil when the event was taken,
-// ErrOff when nothing is set up, and else why the last attempt failed. It logs every attempt that fails.
+// ErrOff when nothing is set up, ErrTimestamp when the event can't be sent, and else why the last attempt failed. It logs every attempt that fails.
 //
 // What fails is tried again, with the same id and body and a new signature: network errors, time-outs and every status but the
 // 4xx that another attempt would get as well. Of these 408, 425 and 429 are worth another attempt, and so is 401, because keys are
@@ -41,6 +43,9 @@ type Answer struct {
 func (n *Notifier) Deliver(ctx context.Context, ev Event) (Answer, error) {
 	if n.url == "" {
 		return Answer{}, ErrOff
+	}
+	if year := ev.Timestamp.UTC().Year(); year < 0 || year > 9999 {
+		return Answer{}, ErrTimestamp
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.budget)
 	defer cancel()
@@ -62,7 +67,7 @@ func (n *Notifier) Deliver(ctx context.Context, ev Event) (Answer, error) {
 
 // attempt makes one request. It returns nil for a 2xx, else why it was none and how long the receiver wants to be left alone.
 func (n *Notifier) attempt(ctx context.Context, body []byte, answer *Answer) (wait time.Duration, _ error) {
-	answer.Status, answer.Body = 0, nil
+	answer.Status, answer.Replayed, answer.Body = 0, false, nil
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url, bytes.NewReader(body))
@@ -78,7 +83,7 @@ func (n *Notifier) attempt(ctx context.Context, body []byte, answer *Answer) (wa
 		return 0, err
 	}
 	defer resp.Body.Close()
-	answer.Status = resp.StatusCode
+	answer.Status, answer.Replayed = resp.StatusCode, resp.Header.Get("Idempotent-Replayed") == "true"
 	answer.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the status alone decides
 	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		return 0, nil

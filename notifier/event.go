@@ -24,7 +24,8 @@ type Event struct {
 	InstanceID string
 	// UserID is that of its owner.
 	UserID string
-	// Timestamp is when it happened, down to the millisecond; what is finer is cut off. It orders the events of a workspace.
+	// Timestamp is when it happened, down to the millisecond; what is finer is cut off. It orders the events of a workspace. Its
+	// year, in UTC, is 0 to 9999: others have no form in RFC 3339.
 	Timestamp time.Time
 }
 

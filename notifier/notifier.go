@@ -28,6 +28,9 @@ const DefaultClientName = "lifebuild-auth-worker"
 // ErrOff is why Deliver sends nothing: no URL or no secret is set.
 var ErrOff = errors.New("workspace events are off: no URL or no secret is set")
 
+// ErrTimestamp is why Deliver and Notify send nothing: Event.Timestamp is not within the years 0 to 9999.
+var ErrTimestamp = errors.New("the event's timestamp is not within the years 0 to 9999")
+
 // Options configure a Notifier.
 type Options struct {
 	// URL is that of the webhook, such as https://storekeeper.example.com/webhooks/workspaces. Empty turns the notifier off.

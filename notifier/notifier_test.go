@@ -190,6 +190,19 @@ func TestPausesDoubleWithJitter(t *testing.T) {
 	})
 }
 
+func TestJitterUsesAllOfItsRange(t *testing.T) {
+	t.Parallel()
+	least, most := maxPause, time.Duration(0)
+	for range 1000 {
+		pause := backoff(1)
+		least, most = min(least, pause), max(most, pause)
+	}
+	require.GreaterOrEqual(t, least, firstPause/2)
+	require.Less(t, least, firstPause*6/10)
+	require.LessOrEqual(t, most, firstPause)
+	require.Greater(t, most, firstPause*9/10)
+}
+
 func TestRetryAfterIsObeyed(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -254,6 +267,16 @@ func TestDeliverReturnsTheLastAnswer(t *testing.T) {
 		require.Equal(t, Answer{
 			DeliveryID: deliveryID(anEvent.body()), Attempts: 2, Status: 200, Body: []byte(`{"status":"monitoring_started"}`),
 		}, answer)
+
+		b.answer = answers(status(200, "Idempotent-Replayed", "true"))
+		answer, err = b.Deliver(t.Context(), anEvent)
+		require.NoError(t, err)
+		require.True(t, answer.Replayed)
+
+		b.answer = answers(status(503, "Idempotent-Replayed", "true"), down)
+		answer, err = b.Deliver(t.Context(), anEvent)
+		require.Error(t, err)
+		require.False(t, answer.Replayed, "no answer is none that was given before")
 
 		b.answer = answers(reply{status: 400, body: strings.Repeat("x", 100<<10)})
 		answer, err = b.Deliver(t.Context(), anEvent)

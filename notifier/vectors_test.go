@@ -26,6 +26,8 @@ type vectors struct {
 	Deliveries []vector `json:"deliveries"`
 	// Refused are secrets that are no setting.
 	Refused []refusedSecret `json:"refusedSecrets"`
+	// RefusedTimes are those of events that are not sent.
+	RefusedTimes []refusedTime `json:"refusedTimestamps"`
 }
 
 type vector struct {
@@ -46,6 +48,12 @@ type vector struct {
 type refusedSecret struct {
 	Name   string `json:"name"`
 	Secret string `json:"secret"`
+}
+
+type refusedTime struct {
+	Name string `json:"name"`
+	// UnixMilli is in milliseconds since 1970: no JSON time holds it.
+	UnixMilli int64 `json:"unixMilli"`
 }
 
 func keyOf(n int, fill byte) []byte { return bytes.Repeat([]byte{fill}, n) }
@@ -101,6 +109,8 @@ func inputs() vectors {
 			edit("another time zone", func(v *vector) { v.Timestamp = at.In(time.FixedZone("", 9000)) }),
 			edit("a leap day", func(v *vector) { v.Timestamp = time.Date(2028, 2, 29, 23, 59, 59, 999e6, time.UTC) }),
 			edit("the beginning of time", func(v *vector) { v.Timestamp, v.SentAt = time.UnixMilli(0).UTC(), 0 }),
+			edit("the first year there is", func(v *vector) { v.Timestamp = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC) }),
+			edit("the last millisecond there is", func(v *vector) { v.Timestamp = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC) }),
 			edit("quotes and backslashes", func(v *vector) { v.InstanceID, v.UserID = raw(`"a\b"\\u2028\`), raw(`'/\/"`) }),
 			edit("what HTML escapes", func(v *vector) { v.InstanceID = raw(`<script>&amp;</script>`) }),
 			edit("line and paragraph separators", func(v *vector) { v.InstanceID = raw("a\u2028b\u2029c\u0085") }),
@@ -132,6 +142,11 @@ func inputs() vectors {
 			{"a private key of another length", whsk(keyOf(33, 1))},
 			{"a private key of nothing", "whsk_"},
 			{"a private key with another's public half", whsk(mismatched)},
+		},
+		RefusedTimes: []refusedTime{
+			{"the year after the last", time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()},
+			{"the year before the first", time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1},
+			{"a time of another age", time.Date(275760, 9, 13, 0, 0, 0, 0, time.UTC).UnixMilli()},
 		},
 	}
 }
@@ -178,6 +193,7 @@ func TestTheVectorsAreKept(t *testing.T) { //nolint:paralleltest // with -update
 		require.Equal(t, v.Headers, kept.Deliveries[i].Headers, v.Name)
 	}
 	require.Equal(t, want.Refused, kept.Refused)
+	require.Equal(t, want.RefusedTimes, kept.RefusedTimes)
 }
 
 func readVectors(t *testing.T) (v vectors) {
@@ -187,6 +203,7 @@ func readVectors(t *testing.T) (v vectors) {
 	require.NoError(t, json.Unmarshal(b, &v))
 	require.NotEmpty(t, v.Deliveries)
 	require.NotEmpty(t, v.Refused)
+	require.NotEmpty(t, v.RefusedTimes)
 	return v
 }
 
@@ -268,6 +285,24 @@ func TestASecretThatIsNoneIsRefusedAndNotQuoted(t *testing.T) {
 					require.NotContains(t, err.Error(), part)
 				}
 			}
+		})
+	}
+}
+
+func TestATimeThatHasNoFormIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, refused := range readVectors(t).RefusedTimes {
+		t.Run(refused.Name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, answers(status(200)))
+			ev := anEvent
+			ev.Timestamp = time.UnixMilli(refused.UnixMilli)
+			answer, err := b.Deliver(t.Context(), ev)
+			require.ErrorIs(t, err, ErrTimestamp)
+			require.Zero(t, answer)
+			require.ErrorIs(t, b.Notify(t.Context(), ev), ErrTimestamp)
+			require.Contains(t, b.logs.String(), "workspace event lost")
+			require.Empty(t, b.requests)
 		})
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"storekeeper/workflows"
 )
 
-// priorities notes the priority key with which each activity is scheduled; 0 is the default. The test environment does not
+// priorities notes the priority key with which each activity is scheduled; 0 is that of its workflow. The test environment does not
 // hand it on to the activities, so they can't be asked.
 type priorities struct {
 	interceptor.WorkerInterceptorBase
@@ -61,7 +61,7 @@ func TestRepairGivesWayToEvents(t *testing.T) {
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, map[string]int{
 		"EnsureMissing": workflows.PriorityRepair, "RequestDeletions": workflows.PriorityRepair,
-		"CompareLists": 0, "RecordRun": 0, // a run has few of them: they fill no queue
+		"CompareLists": 0, "RecordRun": 0, // as the run, and whoever starts one gives it PriorityRepair (internal/orchestrator)
 	}, scheduled.keys)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,6 +25,8 @@ type emitResult struct {
 	DeliveryID string `json:"deliveryId"`
 	// Attempts is how many requests it took.
 	Attempts int `json:"attempts"`
+	// Replayed: the edge had answered this delivery before, and did nothing now.
+	Replayed bool `json:"replayed"`
 	// HTTPStatus and Answer are the edge's last answer; Answer is nil when that was no JSON.
 	HTTPStatus int             `json:"httpStatus"`
 	Answer     json.RawMessage `json:"answer,omitempty"`
@@ -40,7 +43,7 @@ trying secrets, keys and the way to the edge. Network errors, overload and 401 a
 The variable WEBHOOK_SECRET holds the sender's secrets, separated by commas: whsec_… signs, and so does whsk_… (the private
 key of a whpk_… of the edge's); any other entry is a shared secret.
 
-The same id, --user and --at make the same delivery: the edge answers it as it did the first time.`,
+The same id, --user and --at make the same delivery: the edge answers it as it did the first time, and does nothing.`,
 		Example: `  starter emit created ws-1
   starter emit deleted ws-1 --user 5d1f7a52 --at 2026-11-23T18:29:10.028Z`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -75,11 +78,16 @@ func (a *app) emit(ctx context.Context, ev notifier.Event) error {
 		return err
 	}
 	answer, err := sender.Deliver(ctx, ev)
+	if errors.Is(err, notifier.ErrTimestamp) {
+		return usageError("--at is not within the years 0 to 9999, in UTC")
+	}
 	if ctx.Err() != nil {
 		return interrupted("whether the event was taken is not known", "it can be repeated without harm")
 	}
 	if answer.Status != 0 {
-		res := emitResult{InstanceID: ev.InstanceID, DeliveryID: answer.DeliveryID, Attempts: answer.Attempts, HTTPStatus: answer.Status}
+		res := emitResult{
+			InstanceID: ev.InstanceID, DeliveryID: answer.DeliveryID, Attempts: answer.Attempts, Replayed: answer.Replayed, HTTPStatus: answer.Status,
+		}
 		if json.Valid(answer.Body) {
 			res.Answer = answer.Body
 		}
@@ -91,7 +99,7 @@ func (a *app) emit(ctx context.Context, ev notifier.Event) error {
 // sender returns the edge and what sends to it.
 func (a *app) sender() (*edge, *notifier.Notifier, error) {
 	secret, _ := environ(a.Environ).LookupEnv(webhookSecret)
-	if secret == "" {
+	if strings.TrimSpace(secret) == "" {
 		return nil, nil, &failure{exitRefused, "not_configured", webhookSecret + " is not set", "set it to a secret or key of the sender's"}
 	}
 	receiver := *a // its settings are without the sender's secret, which would be checked as the receiver's
@@ -143,4 +151,7 @@ func (a *app) showEmitted(res emitResult) {
 		a.showResult(said)
 	}
 	a.printf("  status %d at attempt %d, delivery %s\n", res.HTTPStatus, res.Attempts, res.DeliveryID)
+	if res.Replayed {
+		a.printf("  answered before, nothing was done\n")
+	}
 }

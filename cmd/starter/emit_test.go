@@ -49,6 +49,24 @@ func TestEmitSendsTheContractsWebhookAndPrintsTheAnswer(t *testing.T) {
 	require.InDelta(t, 200, fields["httpStatus"], 0)
 	require.InDelta(t, 1, fields["attempts"], 0)
 	require.Equal(t, "deletion_scheduled", fields["answer"].(map[string]any)["status"])
+	require.Equal(t, false, fields["replayed"])
+}
+
+func TestEmitTellsARepeat(t *testing.T) {
+	t.Parallel()
+	var known atomic.Bool
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if known.Swap(true) {
+			w.Header().Set("Idempotent-Replayed", "true")
+		}
+		_, _ = io.WriteString(w, `{"status":"monitoring_started"}`)
+	})
+	c := setup(t, "STOREKEEPER_URL="+url, "WEBHOOK_SECRET="+emitSecret)
+	args := []string{"emit", "created", "ws-1", "--at", "2026-11-23T19:29:10Z"}
+	const says = "answered before, nothing was done\n"
+	require.NotContains(t, c.run(t, args...).stdout, says)
+	require.Contains(t, c.run(t, args...).stdout, says)
+	require.Equal(t, true, c.run(t, append(args, "--json")...).fields(t)["replayed"])
 }
 
 func TestEmitSaysWhatTheEdgeDidNotTake(t *testing.T) {
@@ -96,12 +114,14 @@ func TestEmitNeedsASenderAndAnEvent(t *testing.T) {
 		says   string
 	}{
 		"no secret":           {"", []string{"created", "ws-1"}, exitRefused, "WEBHOOK_SECRET is not set"},
+		"a secret of nothing": {" ", []string{"created", "ws-1"}, exitRefused, "WEBHOOK_SECRET is not set"},
 		"the edge's own keys": {emitSecret + ",whpk_must-not-show", []string{"created", "ws-1"}, exitUsage, "entry 2 is a public key"},
 		"an unknown event":    {emitSecret, []string{"renamed", "ws-1"}, exitUsage, "created or deleted"},
 		"no id":               {emitSecret, []string{"created"}, exitUsage, "one store id"},
 		"an id of no store":   {emitSecret, []string{"created", "../etc"}, exitUsage, "can be no store id"},
 		"nobody":              {emitSecret, []string{"created", "ws-1", "--user", ""}, exitUsage, "--user"},
 		"no time":             {emitSecret, []string{"created", "ws-1", "--at", "yesterday"}, exitUsage, "--at"},
+		"a time too late":     {emitSecret, []string{"created", "ws-1", "--at", "9999-12-31T23:59:59-01:00"}, exitUsage, "years 0 to 9999"},
 		"nobody who answers":  {emitSecret, []string{"created", "ws-1", "--timeout", "2s"}, exitUnreachable, "can't be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,7 +21,7 @@ func TestDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:3003", c.Listen())
 	require.Equal(t, 24*time.Hour, c.DeletionGracePeriod)
-	require.Equal(t, 2*time.Second, c.WebhookWait)
+	require.Equal(t, 5*time.Second, c.WebhookWait)
 	require.Equal(t, 5*time.Minute, time.Duration(c.ReconcileInterval))
 	require.True(t, c.ReconcileEnabled)
 	require.EqualValues(t, 10, c.MaxDeletePercent)

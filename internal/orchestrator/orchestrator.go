@@ -110,7 +110,7 @@ func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {
 	defer cancel()
 	options := lifecycleOptions(ev.InstanceID)
 	if ev.Source == workflows.SourceReconcile {
-		options.Priority.PriorityKey = workflows.PriorityRepair
+		options.Priority = repair
 	}
 	_, err := c.temporal.SignalWithStartWorkflow(ctx, workflows.LifecycleID(ev.InstanceID), workflows.ApplyEvent, ev,
 		options, workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID})

@@ -12,11 +12,13 @@ import (
 	"storekeeper/workflows"
 )
 
-// fakeTemporal takes signals, and nothing else.
+// fakeTemporal keeps what it is asked for, and does nothing.
 type fakeTemporal struct {
 	client.Client
 	event   any
 	options client.StartWorkflowOptions
+	action  *client.ScheduleWorkflowAction
+	service *fakeService
 }
 
 func (f *fakeTemporal) SignalWithStartWorkflow(_ context.Context, _, _ string, event any, options client.StartWorkflowOptions,

@@ -17,6 +17,10 @@ import (
 	"storekeeper/workflows"
 )
 
+// repair is the priority of all reconciliation. Activities and child workflows have that of their workflow, where they have none of
+// their own: so a run that waits for a worker is no event that waits, and Backlog leaves it out.
+var repair = temporal.Priority{PriorityKey: workflows.PriorityRepair}
+
 // ReconcileRun is a reconcile run that has been started or joined.
 type ReconcileRun struct{ run client.WorkflowRun }
 
@@ -77,7 +81,7 @@ func (c *Client) PlanReconcile(ctx context.Context) (_ workflows.Plan, err error
 		_ = c.temporal.CancelWorkflow(cancelCtx, id, "") // else planTimeout ends it; it may never have begun
 	}()
 	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: planTimeout,
+		ID: id, TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: planTimeout, Priority: repair,
 	}, workflows.TypePlanReconcile)
 	if err != nil {
 		return workflows.Plan{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -111,6 +115,7 @@ func (c *Client) reconcile(ctx context.Context, in workflows.ReconcileInput, con
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy:                 conflict,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		Priority:                                 repair,
 	}, workflows.TypeReconcileWorkspaces, in)
 	switch {
 	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
@@ -177,6 +182,7 @@ func schedule(interval time.Duration, enabled bool) client.Schedule {
 			ID:        workflows.ScheduledReconcileID,
 			Workflow:  workflows.TypeScheduledReconcile,
 			TaskQueue: workflows.TaskQueue,
+			Priority:  repair,
 		},
 		Policy: &client.SchedulePolicies{
 			Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP,

@@ -24,6 +24,7 @@ import (
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
 	"storekeeper/internal/temporalserver"
+	"storekeeper/internal/webhookauth"
 	"storekeeper/internal/worker"
 )
 
@@ -72,6 +73,13 @@ type System struct {
 func Run(ctx context.Context, p *process.Process, o Options) error {
 	var s stack
 	defer s.close()
+	var secret string
+	if o.Demo {
+		var err error
+		if secret, err = senderSecret(p.Config); err != nil {
+			return err
+		}
+	}
 	edgeListener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("the edge can't listen (choose another --listen): %w", err)
@@ -92,7 +100,7 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 		return err
 	}
 	s.push(closeStores)
-	if err := startAuthWorker(ctx, p, o, sys, &s); err != nil {
+	if err := startAuthWorker(ctx, p, o, secret, sys, &s); err != nil {
 		return err
 	}
 	if err := startTemporal(ctx, p, o, sys, &s); err != nil {
@@ -187,14 +195,14 @@ func stopping(ctx context.Context, p *process.Process, complaint string, stop fu
 	}
 }
 
-func startAuthWorker(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
+func startAuthWorker(ctx context.Context, p *process.Process, o Options, secret string, sys *System, s *stack) error {
 	sys.AuthURL = string(p.Config.AuthWorkerURL)
 	if !o.Demo {
 		return nil
 	}
 	auth, err := demo.StartAuthWorker(ctx, demo.AuthWorkerOptions{
 		Listen: o.AuthListen, DatabasePath: o.path("auth.db"), WebhookURL: sys.EdgeURL + "/webhooks/workspaces",
-		WebhookSecret: senderSecret(p.Config.WebhookSecrets), BypassToken: string(p.Config.BypassToken), Logger: p.Log,
+		WebhookSecret: secret, BypassToken: string(p.Config.BypassToken), Logger: p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("demo auth worker: %w", err)
@@ -204,18 +212,28 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, sys *Sy
 	return nil
 }
 
-// senderSecret is what a sender can use of the edge's secrets: not the public keys, nor what is limited in time.
-func senderSecret(secrets config.Secrets) string {
+// senderSecret is what the demo's sender can use of the edge's secrets: what WEBHOOK_AUTH accepts, without public keys. The windows of
+// validity, which only a receiver has, are left out: the sender brings all signatures, and the edge takes any that is valid.
+func senderSecret(c *config.Config) (string, error) {
 	var usable []string
-	for _, s := range secrets {
+	for _, s := range c.WebhookSecrets {
 		entry := string(s)
-		public := strings.HasPrefix(entry, "whpk_")
-		limited := strings.HasPrefix(entry, "whsec_") && strings.Contains(entry, "@")
-		if !public && !limited {
+		key, _, _ := strings.Cut(entry, "@")
+		switch {
+		case strings.HasPrefix(entry, "whpk_"):
+		case strings.HasPrefix(entry, "whsec_"):
+			if c.WebhookAuth != string(webhookauth.ModeSecret) {
+				usable = append(usable, key)
+			}
+		case c.WebhookAuth != string(webhookauth.ModeSignature):
 			usable = append(usable, entry)
 		}
 	}
-	return strings.Join(usable, ",")
+	if len(usable) == 0 { // the settings themselves see to it that WEBHOOK_AUTH=secret has a secret
+		return "", fmt.Errorf("WEBHOOK_SECRET has nothing that the demo's Auth Worker could use with WEBHOOK_AUTH=%s: add a whsec_ key, or start without --demo",
+			c.WebhookAuth)
+	}
+	return strings.Join(usable, ","), nil
 }
 
 func startTemporal(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {

@@ -24,9 +24,12 @@ type Delivery struct {
 }
 
 const (
-	// DeliveryRetention is how long a Delivery is remembered at the least. There is no bound on their number but this one and
-	// the rate that the edge lets a sender send at.
+	// DeliveryRetention is how long a Delivery is remembered, unless more than MaxDeliveries come in that time.
 	DeliveryRetention = 7 * 24 * time.Hour
+	// MaxDeliveries is how many are remembered at the most, by default. Of more the oldest are forgotten early, and a repeat of one
+	// of them is taken for a new event, which the lifecycle then finds to be stale or done. It takes 16 deliveries a second for
+	// 7 days without an end; on disk each is some 250 bytes, so all of them 2.5 GB.
+	MaxDeliveries = 10_000_000
 
 	maxDeliveryAnswer = 4 << 10
 	// forgottenAtOnce bounds what one Remember has to delete, so that none takes long after a quiet week. It is more than one, so
@@ -45,6 +48,7 @@ const (
 	selectDelivery   = `SELECT ` + deliveryColumns + ` FROM deliveries WHERE id = ?`
 	insertDelivery   = `INSERT INTO deliveries (` + deliveryColumns + `) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	forgetDeliveries = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE at < ? ORDER BY at LIMIT ?)`
+	countDeliveries  = `UPDATE totals SET deliveries = deliveries + ? RETURNING deliveries`
 )
 
 // ValidDeliveryID reports whether id can be the id of a delivery.
@@ -91,12 +95,42 @@ func (r *Registry) Remember(ctx context.Context, d Delivery) (Delivery, error) {
 			}
 			return *first, nil
 		}
-		//nolint:sqlclosecheck // closed with the transaction
-		if _, err := tx.StmtContext(ctx, r.unremember).ExecContext(ctx, column(tx.now.Add(-DeliveryRetention)), forgottenAtOnce); err != nil {
-			return Delivery{}, fmt.Errorf("prune registry: %w", err)
-		}
-		return d, nil
+		return d, r.forgetDeliveries(ctx, tx)
 	})
+}
+
+// forgetDeliveries counts one that was added, and drops those that are too old or too many.
+func (r *Registry) forgetDeliveries(ctx context.Context, tx *changes) error {
+	unremember, count := tx.StmtContext(ctx, r.unremember), tx.StmtContext(ctx, r.count) //nolint:sqlclosecheck // closed with the transaction
+	old, err := drop(ctx, unremember, tx.now.Add(-DeliveryRetention), forgottenAtOnce)
+	if err != nil {
+		return err
+	}
+	var kept int64
+	if err := count.QueryRowContext(ctx, 1-old).Scan(&kept); err != nil {
+		return fmt.Errorf("write registry: %w", err)
+	}
+	if kept <= r.maxDeliveries {
+		return nil
+	}
+	// Not the one of now: it was just promised.
+	early, err := drop(ctx, unremember, tx.now, min(kept-r.maxDeliveries, forgottenAtOnce))
+	if err != nil {
+		return err
+	}
+	if err := count.QueryRowContext(ctx, -early).Scan(&kept); err != nil {
+		return fmt.Errorf("write registry: %w", err)
+	}
+	return nil
+}
+
+// drop forgets the oldest of the deliveries from before a moment, and returns how many they were.
+func drop(ctx context.Context, unremember *sql.Stmt, before time.Time, most int64) (int64, error) {
+	done, err := unremember.ExecContext(ctx, column(before), most)
+	if err != nil {
+		return 0, fmt.Errorf("prune registry: %w", err)
+	}
+	return done.RowsAffected()
 }
 
 // scanDelivery reads deliveryColumns; nil where there is no row.

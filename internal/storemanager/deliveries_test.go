@@ -69,6 +69,18 @@ func TestDeliveries(t *testing.T) {
 				b.clock.Set(at(1).Add(DeliveryRetention))
 			}
 		},
+		"they are counted: a repeat is none, and what is forgotten is none any more": func(t *testing.T, b *bundle) {
+			require.Zero(t, b.overview(t).Deliveries)
+			for _, id := range []string{"evt_1", "evt_2", "evt_2"} {
+				_, err := b.Remember(t.Context(), delivered(id))
+				require.NoError(t, err)
+			}
+			require.EqualValues(t, 2, b.overview(t).Deliveries)
+			b.clock.Set(at(1).Add(DeliveryRetention))
+			_, err := b.Remember(t.Context(), delivered("evt_3"))
+			require.NoError(t, err)
+			require.EqualValues(t, 1, b.overview(t).Deliveries)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +113,64 @@ func TestADeliveryThatIsNoneIsRefused(t *testing.T) {
 		_, err = b.Delivery(t.Context(), "a b")
 		require.ErrorIs(t, err, ErrInvalid)
 	})
+}
+
+func TestOfTooManyDeliveriesTheOldestAreForgottenEarly(t *testing.T) {
+	t.Parallel()
+	clock := &clock{now: t0}
+	path := t.TempDir() + "/registry.db"
+	r := open(t, Options{Path: path, Now: clock.Now, MaxDeliveries: 5})
+	remember := func(i int) {
+		clock.Set(at(i))
+		_, err := r.Remember(t.Context(), delivered(fmt.Sprint(i)))
+		require.NoError(t, err)
+	}
+	known := func() (ids []int) {
+		for i := range 20 {
+			d, err := r.Delivery(t.Context(), fmt.Sprint(i))
+			require.NoError(t, err)
+			if d != nil {
+				ids = append(ids, i)
+			}
+		}
+		o, err := r.Overview(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, len(ids), o.Deliveries)
+		return ids
+	}
+	for i := range 5 {
+		remember(i)
+	}
+	remember(0) // a repeat makes them no more
+	require.Equal(t, []int{0, 1, 2, 3, 4}, known())
+	remember(5)
+	require.Equal(t, []int{1, 2, 3, 4, 5}, known())
+	remember(6)
+	require.Equal(t, []int{2, 3, 4, 5, 6}, known())
+
+	require.NoError(t, r.Close())
+	r = open(t, Options{Path: path, Now: clock.Now, MaxDeliveries: 3})
+	require.Equal(t, []int{2, 3, 4, 5, 6}, known())
+	remember(7)
+	require.Equal(t, []int{5, 6, 7}, known(), "a smaller bound is reached with the next")
+
+	clock.Set(t0)
+	_, err := r.Remember(t.Context(), delivered("8"))
+	require.NoError(t, err)
+	d, err := r.Delivery(t.Context(), "8")
+	require.NoError(t, err)
+	require.NotNil(t, d, "a clock that was set back takes nothing from the newest")
+}
+
+func TestDeliveriesOfAnEarlierVersionAreCounted(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/registry.db"
+	execute(t, path, strings.Join(migrations[:5], ";")+fmt.Sprintf(`;
+		INSERT INTO deliveries VALUES ('a', 1, '', 200, '{}'), ('b', 1, '', 200, '{}');
+		PRAGMA application_id = %d; PRAGMA user_version = 5`, applicationID))
+	o, err := open(t, Options{Path: path}).Overview(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 2, o.Deliveries)
 }
 
 func TestDeliveriesAreThereAfterClose(t *testing.T) {

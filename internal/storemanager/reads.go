@@ -147,7 +147,7 @@ const selectOverview = `
 		(SELECT count(*) FROM stores WHERE pinned = 1),
 		(SELECT count(*) FROM stores WHERE tombstone_at IS NOT NULL),
 		(SELECT count(*) FROM pauses WHERE store_id != '' AND (expires_at IS NULL OR expires_at > ?1)),
-		provisioned, stopped, last_provisioned_at, last_stopped_at, guard_since, guard_reason, guard_approved_at
+		provisioned, stopped, last_provisioned_at, last_stopped_at, guard_since, guard_reason, guard_approved_at, deliveries
 	FROM totals`
 
 // Overview implements Manager. A registry alone connects to nothing.
@@ -159,7 +159,8 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		guard                GuardHold
 	)
 	err := r.read.QueryRowContext(ctx, selectOverview, column(r.clock())).Scan(&o.Monitored, &o.DeletionPending, &o.Held,
-		&o.Pinned, &o.Tombstones, &o.PausedStores, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved)
+		&o.Pinned, &o.Tombstones, &o.PausedStores, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
+		&o.Deliveries)
 	if err != nil {
 		return Overview{}, fmt.Errorf("read registry: %w", err)
 	}

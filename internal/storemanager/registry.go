@@ -27,6 +27,8 @@ type Options struct {
 	// TombstoneRetention is how long a tombstone outlives the last knowledge of its deletion; 0 means 30 days. An event that
 	// is delivered later than that can bring a store back, until reconciliation finds it an orphan.
 	TombstoneRetention time.Duration
+	// MaxDeliveries is how many deliveries are remembered at the most; 0 means the constant of that name.
+	MaxDeliveries int
 }
 
 const defaultTombstoneRetention = 30 * 24 * time.Hour
@@ -52,10 +54,13 @@ type Registry struct {
 	delivery   *sql.Stmt // of read; one delivery
 	remember   *sql.Stmt // of write; keeps a delivery
 	unremember *sql.Stmt // of write; drops deliveries that are too old
+	count      *sql.Stmt // of write; counts deliveries
 	lock       *os.File  // nil in memory
 	now        func() time.Time
 	retention  time.Duration
 	log        *zap.Logger
+
+	maxDeliveries int64
 }
 
 var _ Manager = (*Registry)(nil)
@@ -63,7 +68,9 @@ var _ Manager = (*Registry)(nil)
 // Open opens the registry, sets up its schema or brings it up to date, and prunes old tombstones. A file that another
 // process has open, that is damaged, that a newer version wrote or that is none of ours is refused and left as it is.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{now: o.Now, retention: o.TombstoneRetention, log: o.Logger}
+	r := &Registry{
+		now: o.Now, retention: o.TombstoneRetention, log: o.Logger, maxDeliveries: int64(cmp.Or(o.MaxDeliveries, MaxDeliveries)),
+	}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -143,6 +150,7 @@ func (r *Registry) prepare(ctx context.Context) error {
 		{&r.delivery, r.read, selectDelivery},
 		{&r.remember, r.write, insertDelivery},
 		{&r.unremember, r.write, forgetDeliveries},
+		{&r.count, r.write, countDeliveries},
 	} {
 		var err error
 		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database

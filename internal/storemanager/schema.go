@@ -107,6 +107,9 @@ CREATE TABLE deliveries (
 	answer    TEXT NOT NULL -- JSON
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_at ON deliveries (at);
+`, `
+ALTER TABLE totals ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0; -- how many rows deliveries has
+UPDATE totals SET deliveries = (SELECT count(*) FROM deliveries);
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change.

@@ -79,8 +79,8 @@ type Manager interface {
 
 	// Delivery returns what is remembered of a webhook's delivery; nil without an error if it is not known, or no longer.
 	Delivery(ctx context.Context, id string) (*Delivery, error)
-	// Remember keeps a delivery for at least DeliveryRetention and returns what is remembered now: another one, unchanged, if
-	// one of this id is.
+	// Remember keeps a delivery for DeliveryRetention, or until MaxDeliveries newer ones have come, and returns what is remembered
+	// now: another one, unchanged, if one of this id is.
 	Remember(ctx context.Context, d Delivery) (Delivery, error)
 
 	// MarkMissing keeps the first sightings of orphans across reconcile runs.
@@ -339,6 +339,8 @@ type Overview struct {
 	Paused *Pause `json:"paused,omitempty"`
 	// PausedStores counts the pauses in force of single stores, known or not.
 	PausedStores int `json:"pausedStores"`
+	// Deliveries is how many webhooks are remembered.
+	Deliveries int64 `json:"deliveries"`
 	// Guard is nil unless the guard of reconciliation holds removals back.
 	Guard *GuardHold `json:"guard,omitempty"`
 	// GuardApprovedAt is the newest ReconcileRun.ApprovedListAt: deletions that lists asked for up to then are approved. Nil before

@@ -231,6 +231,8 @@ type Stores struct {
 	Dialing int64
 	// GuardTripped: the guard of reconciliation holds removals back, which wait for approval.
 	GuardTripped bool
+	// Deliveries is how many webhooks are remembered.
+	Deliveries int64
 }
 
 // RegisterStores makes each scrape ask for the figures of the process's store manager. ask gets a context that ends after 2 s;
@@ -249,17 +251,20 @@ func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
 		resets:      desc("store_resets_total", "Stores found to be reset at the sync backend."),
 		dialing:     desc("store_dials", "Connections to sync backends that are being made."),
 		guard:       desc("reconcile_guard_tripped", "1 while the guard holds back deletions, else 0."),
+		deliveries:  desc("deliveries", "Webhooks that are remembered, so that a repeat gets the first answer."),
 	})
 }
 
 type storeCollector struct {
-	ask                                                                     func(context.Context) (Stores, error)
-	states, connections, events, errors, reconnects, resets, dialing, guard *prometheus.Desc
+	ask                                                                                 func(context.Context) (Stores, error)
+	states, connections, events, errors, reconnects, resets, dialing, guard, deliveries *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard} {
+	for _, d := range []*prometheus.Desc{
+		c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard, c.deliveries,
+	} {
 		ch <- d
 	}
 }
@@ -289,6 +294,7 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		tripped = 1
 	}
 	ch <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, tripped)
+	ch <- prometheus.MustNewConstMetric(c.deliveries, prometheus.GaugeValue, float64(s.Deliveries))
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {

@@ -24,7 +24,7 @@ export interface WorkspaceEvent {
   readonly instanceId: string;
   /** The id of the workspace's owner. */
   readonly userId: string;
-  /** When it happened. It orders the events of a workspace. */
+  /** When it happened. It orders the events of a workspace. Its year, in UTC, is 0 to 9999: others have no form in RFC 3339. */
   readonly timestamp: Date;
 }
 
@@ -77,10 +77,10 @@ const runtime: Runtime = {
 };
 
 /** Returns a notifier. It never throws: with settings that are missing or make no sense, notify logs why it sends nothing. */
-export function createNotifier(env: Env, options: Options = {}, replaced: Partial<Runtime> = {}): Notifier {
-  const log = options.logger ?? console;
-  const url = env.SERVER_WEBHOOK_URL ?? "";
-  const secret = env.WEBHOOK_SECRET ?? "";
+export function createNotifier(env: Env | undefined, options: Options = {}, replaced: Partial<Runtime> = {}): Notifier {
+  const log = patient(options.logger ?? console);
+  const url = env?.SERVER_WEBHOOK_URL ?? "";
+  const secret = env?.WEBHOOK_SECRET ?? "";
   const delivery = new Delivery(url, options, log, { ...runtime, ...replaced });
   let keys: Promise<Keys> | undefined; // parsed once, by the first event
 
@@ -102,13 +102,28 @@ export function createNotifier(env: Env, options: Options = {}, replaced: Partia
   };
 }
 
-/** The fields of an event that every log line has. */
-function named(event: WorkspaceEvent): object {
-  return { event: event.type, instanceId: event.instanceId };
+/** Makes a logger that fails one that says nothing: a line is not worth an event. */
+function patient(log: Logger): Logger {
+  const attempt = (level: keyof Logger) => (message: string, fields: object) => {
+    try {
+      log[level](message, fields);
+    } catch {
+      // There is nobody left to tell.
+    }
+  };
+  return { debug: attempt("debug"), warn: attempt("warn"), error: attempt("error") };
 }
 
+/** The fields of an event that every log line has. A caller without types may have sent none. */
+function named(event: WorkspaceEvent | undefined): object {
+  return { event: event?.type, instanceId: event?.instanceId };
+}
+
+/** What an error says, and what its cause says: of a network error, fetch itself says only that it failed. */
 function reason(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : "unknown";
+  if (!(error instanceof Error)) return "unknown";
+  const said = ({ name, message, code }: Error & { code?: unknown }) => `${name}: ${message || String(code)}`;
+  return error.cause instanceof Error ? `${said(error)} (${said(error.cause)})` : said(error);
 }
 
 function checkURL(text: string): void {
@@ -210,8 +225,10 @@ function retryAfterMs(response: Response, now: number): number {
   return Number.isNaN(at) ? 0 : Math.max(0, at - now);
 }
 
-/** The body of an event. Lone surrogates, which UTF-8 has no bytes for, become U+FFFD. */
+/** The body of an event. Lone surrogates, which UTF-8 has no bytes for, become U+FFFD. It throws for a time that has no form in RFC 3339. */
 export function encodeEvent(event: WorkspaceEvent): string {
+  const year = event.timestamp.getUTCFullYear();
+  if (year < 0 || year > 9999) throw new Error("the event's timestamp is not within the years 0 to 9999");
   return JSON.stringify({
     event: wellFormed(event.type),
     instanceId: wellFormed(event.instanceId),

@@ -20,6 +20,7 @@ interface Vectors {
     headers: Record<string, string>;
   }[];
   refusedSecrets: { name: string; secret: string }[];
+  refusedTimestamps: { name: string; unixMilli: number }[];
 }
 
 // The tests run compiled, in dist/test.
@@ -100,6 +101,78 @@ test("a secret that is none is logged without being quoted, and nothing is sent"
       for (const part of refused.secret.split(/[_,@]/)) {
         if (part.length > 5) assert.ok(!JSON.stringify(logs).includes(part));
       }
+    });
+  }
+});
+
+test("a time that has no form is logged, and nothing is sent", async (t) => {
+  assert.notEqual(vectors.refusedTimestamps.length, 0);
+  for (const refused of vectors.refusedTimestamps) {
+    await t.test(refused.name, async () => {
+      const { notifier, requests, logs } = setup([200]);
+      assert.equal(await notifier.notify({ ...event, timestamp: new Date(refused.unixMilli) }), false);
+      assert.equal(requests.length, 0);
+      assert.deepEqual(logs.map((l) => l.message), ["workspace event lost"]);
+      assert.match(String(logs[0]?.fields["error"]), /not within the years 0 to 9999/);
+    });
+  }
+});
+
+test("whatever a caller without types hands over, nothing is thrown", async (t) => {
+  const nothing = undefined as never;
+  const failing = () => {
+    throw new Error("must-not-come-out");
+  };
+  const failingLogger = { debug: failing, warn: failing, error: failing };
+
+  await t.test("no event", async () => {
+    const { notifier, requests, logs } = setup([200]);
+    assert.equal(await notifier.notify(nothing), false);
+    assert.equal(await notifier.notify({} as never), false);
+    assert.equal(requests.length, 0);
+    assert.deepEqual(logs.map((l) => l.message), ["workspace event lost", "workspace event lost"]);
+  });
+  await t.test("no event, and no settings", async () => {
+    const { notifier, logs } = setup([200], {}, {});
+    assert.equal(await notifier.notify(nothing), false);
+    assert.deepEqual(logs.map((l) => l.message), ["workspace event not sent"]);
+  });
+  await t.test("no environment", async () => {
+    const lines: string[] = [];
+    const write = (message: string) => lines.push(message);
+    const notifier = createNotifier(undefined, { logger: { debug: write, warn: write, error: write } });
+    assert.equal(await notifier.notify(event), false);
+    assert.deepEqual(lines, ["workspace event not sent"]);
+  });
+  await t.test("a logger that throws, with an event that is lost", async () => {
+    const { notifier, requests } = setup([500], { logger: failingLogger });
+    assert.equal(await notifier.notify(event), false);
+    assert.equal(requests.length, 3);
+    assert.equal(await notifier.notify(nothing), false);
+  });
+  await t.test("a logger that throws, with an event that is taken in the end", async () => {
+    const { notifier, requests } = setup([500, 200], { logger: failingLogger });
+    assert.equal(await notifier.notify(event), true);
+    assert.equal(requests.length, 2);
+  });
+  await t.test("a logger that is none", async () => {
+    const { notifier } = setup([500], { logger: {} as never });
+    assert.equal(await notifier.notify(event), false);
+  });
+});
+
+test("the cause of a network error is logged", async (t) => {
+  const refused = Object.assign(new AggregateError([]), { code: "ECONNREFUSED" });
+  const cases: [name: string, error: Error, says: string][] = [
+    ["as it is", new TypeError("fetch failed", { cause: new Error("getaddrinfo ENOTFOUND edge") }), "TypeError: fetch failed (Error: getaddrinfo ENOTFOUND edge)"],
+    ["by its code, when it says nothing", new TypeError("fetch failed", { cause: refused }), "TypeError: fetch failed (AggregateError: ECONNREFUSED)"],
+    ["unless there is none", new TypeError("fetch failed"), "TypeError: fetch failed"],
+  ];
+  for (const [name, error, says] of cases) {
+    await t.test(name, async () => {
+      const { notifier, logs } = setup([error], { attempts: 1 });
+      assert.equal(await notifier.notify(event), false);
+      assert.deepEqual(logs.map((l) => l.fields["error"]), [says, says]);
     });
   }
 });
