@@ -1,0 +1,154 @@
+//go:build linux
+
+// Command webhook measures the edge: `make bench-webhook`, docs/benchmarks.md.
+//
+// cmd/standalone runs as built for release, with its data on disk, and gets signed webhooks over HTTP. Floors are measured in the same
+// run on the same Temporal server, in turns with the cases: a bare workflow with one activity, and one with a local activity, whose
+// worker is a process of its own. Absolute figures depend on the machine and its other work, their ratio much less.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"storekeeper/tests/bench/internal/measure"
+)
+
+// Secrets of this run. The sender gives the first and signs with the second.
+const (
+	token  = "bench-token"
+	secret = "bench-webhook-secret"
+	key    = "whsec_YmVuY2gtd2ViaG9vay1zaWduaW5nLWtleS0wMDAwMDA="
+)
+
+// bench is a run of this program.
+type bench struct {
+	dir        string // of files that go with the run
+	sequential int    // creations one after the other
+	parallel   []int
+	creations  int // for each of parallel
+	repeats    int
+	garbage    int // requests a second
+	progress   io.Writer
+	report     *measure.Report
+
+	standalone *standalone
+	sender     *sender
+	temporal   client.Client // of the floors
+	worker     *measure.Child
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "bench-webhook: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// run is what this process has to do: it may be a child of the benchmark.
+func run(ctx context.Context, args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == floorMode:
+		return workFloor(ctx, args[1])
+	case len(args) == 3 && args[0] == garbageMode:
+		return sendGarbage(ctx, args[1], args[2])
+	}
+	b := &bench{progress: os.Stderr}
+	flags := flag.NewFlagSet("bench-webhook", flag.ContinueOnError)
+	flags.IntVar(&b.sequential, "sequential", 1000, "create this many stores one after the other, and as many again beside the garbage")
+	flags.IntVar(&b.creations, "creations", 10_000, "create this many stores in parallel, for each number of --parallel")
+	flags.IntVar(&b.repeats, "repeats", 10_000, "repeat this many of these deliveries")
+	flags.IntVar(&b.garbage, "garbage", 2000, "requests a second that are to be refused")
+	parallel := flags.String("parallel", "10,50,200", "how many requests are under way at once")
+	err := flags.Parse(args)
+	if err != nil {
+		return err
+	}
+	if b.parallel, err = parseNumbers(*parallel); err != nil {
+		return fmt.Errorf("--parallel: %w", err)
+	}
+	if b.sequential < rounds || b.creations < rounds || b.repeats < 1 || b.garbage < 1 {
+		return fmt.Errorf("want at least %d creations, and one of everything else", rounds)
+	}
+	b.report = &measure.Report{Machine: measure.Machine()}
+	// What was measured before an error is worth showing, too.
+	return errors.Join(b.measure(ctx), b.report.Write(os.Stdout))
+}
+
+// measure starts what all cases share, and goes through them.
+func (b *bench) measure(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the children, too
+	var err error
+	if b.dir, err = os.MkdirTemp("", "bench-webhook-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	b.say("building cmd/standalone")
+	binary := filepath.Join(b.dir, "standalone")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "storekeeper/cmd/standalone")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building cmd/standalone: %w\n%s", err, out)
+	}
+	auth, err := startAuthWorker(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = auth.Close() }()
+	if b.standalone, err = b.startStandalone(ctx, binary, auth.url); err != nil {
+		return err
+	}
+	defer b.standalone.Kill()
+	if b.sender, err = newSender(b.standalone.url); err != nil {
+		return err
+	}
+	if err := b.startFloor(ctx); err != nil {
+		return err
+	}
+	defer b.temporal.Close()
+	defer b.worker.Close()
+	return b.measureCases(ctx)
+}
+
+func (b *bench) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(b.progress, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+// parseNumbers reads numbers separated by commas.
+func parseNumbers(s string) ([]int, error) {
+	var numbers []int
+	for part := range strings.SplitSeq(s, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q: want numbers separated by commas", s)
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, nil
+}
+
+// startSelf starts this program as another one, with these arguments.
+func (b *bench) startSelf(ctx context.Context, args ...string) (*measure.Child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return measure.StartChild(ctx, filepath.Join(b.dir, args[0]+".log"), []string{"TMPDIR=" + b.dir}, self, args...)
+}
