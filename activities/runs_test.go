@@ -3,7 +3,6 @@ package activities_test
 import (
 	"cmp"
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -295,7 +294,7 @@ func TestARefusedApprovalEndsTheRunAndNothingElse(t *testing.T) {
 	b.monitored(ids(0, 20))
 	_, err := b.run(ids(0, 21), "another")
 	var app *temporal.ApplicationError
-	require.True(t, errors.As(err, &app))
+	require.ErrorAs(t, err, &app)
 	require.Equal(t, activities.ErrTypePlanChanged, app.Type())
 	known, err := b.registry.Reconciliation(t.Context())
 	require.NoError(t, err)

@@ -68,6 +68,7 @@ func (tx *changes) guard(ctx context.Context, m MissingMarks) error {
 			guard_since = coalesce(guard_since, ?1)`, column(tx.now), cut(m.GuardReason))
 	case GuardCleared:
 		_, err = tx.ExecContext(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = ''`)
+	case GuardApproved: // no list says that: ReconcileRun.ApprovedListAt does
 	}
 	if err != nil {
 		return fmt.Errorf("write registry: %w", err)

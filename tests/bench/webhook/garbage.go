@@ -143,7 +143,7 @@ func (g *garbage) run(ctx context.Context, rate int) sent {
 }
 
 func (g *garbage) send(kind kindOfGarbage) string {
-	req, err := http.NewRequest(http.MethodPost, g.url, bytes.NewReader(kind.body)) //nolint:noctx // the client has a time-out
+	req, err := http.NewRequest(http.MethodPost, g.url, bytes.NewReader(kind.body))
 	if err != nil {
 		return "unsent"
 	}
