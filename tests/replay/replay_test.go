@@ -98,6 +98,20 @@ var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 		require.Equal(in.T, http.StatusOK, in.Reconcile().Code)
 		return workflows.ReconcileID
 	},
+	"reconcile-trips-and-adds": func(in *harness.Installation) string {
+		trip(in)
+		return workflows.ReconcileID
+	},
+	"reconcile-approved": func(in *harness.Installation) string {
+		report := reconcile(in, trip(in).PlanHash)
+		require.Equal(in.T, 12, report.Removed)
+		return workflows.ReconcileID
+	},
+	"reconcile-refused": func(in *harness.Installation) string {
+		_, err := tryReconcile(in, "another plan")
+		require.ErrorContains(in.T, err, "another plan was approved")
+		return workflows.ReconcileID
+	},
 	"reconcile-fails": func(in *harness.Installation) string {
 		in.Auth.SetFault(demo.FaultGarbage)
 		defer in.Auth.SetFault(demo.FaultNone)
@@ -129,22 +143,25 @@ func TestGoldenHistoriesReplay(t *testing.T) {
 	}
 }
 
-// TestRecordGoldenHistories records all of them anew, and only with -record.
+// TestRecordGoldenHistories records all of them anew, each of an installation of its own, and only with -record. What -run
+// leaves out stays as it is.
 func TestRecordGoldenHistories(t *testing.T) { //nolint:paralleltest // it writes what the other test reads
 	if !*record {
 		t.Skip("records only with -record (make golden)")
 	}
-	in := harness.Start(t, "DELETION_GRACE_PERIOD=1s", "WEBHOOK_WAIT=30s")
-	for name, run := range scenarios {
-		history := &historypb.History{}
-		events := in.Temporal.GetWorkflowHistory(t.Context(), run(in), "", false, 0)
-		for events.HasNext() {
-			ev, err := events.Next()
+	for name, run := range scenarios { //nolint:paralleltest // as above
+		t.Run(name, func(t *testing.T) {
+			in := harness.Start(t, "DELETION_GRACE_PERIOD=1s", "WEBHOOK_WAIT=30s")
+			history := &historypb.History{}
+			events := in.Temporal.GetWorkflowHistory(t.Context(), run(in), "", false, 0)
+			for events.HasNext() {
+				ev, err := events.Next()
+				require.NoError(t, err)
+				history.Events = append(history.Events, ev)
+			}
+			text, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(history)
 			require.NoError(t, err)
-			history.Events = append(history.Events, ev)
-		}
-		text, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(history)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(golden(name), append(text, '\n'), 0o600))
+			require.NoError(t, os.WriteFile(golden(name), append(text, '\n'), 0o600))
+		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
 	"storekeeper/tests/harness"
 	"storekeeper/workflows"
 )
@@ -41,4 +42,44 @@ func created(in *harness.Installation) string {
 
 func startScheduled() client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{ID: workflows.ScheduledReconcileID, TaskQueue: workflows.TaskQueue}
+}
+
+// trip makes reconciliation find twelve stores that the list lacks, twice, and one that is missing; it returns the second report.
+func trip(in *harness.Installation) workflows.ReconcileReport {
+	in.T.Helper()
+	in.Auth.SetWebhooksLost(true)
+	defer in.Auth.SetWebhooksLost(false)
+	in.SignUp()
+	for range 12 {
+		_, err := in.Stores.Ensure(in.T.Context(), storemanager.EnsureRequest{StoreID: uuid.NewString(), At: time.Now()})
+		require.NoError(in.T, err)
+	}
+	reconcile(in, "")
+	in.SignUp()
+	report := reconcile(in, "")
+	require.NotEmpty(in.T, report.PlanHash)
+	require.Equal(in.T, 1, report.Added)
+	require.Zero(in.T, report.Removed)
+	return report
+}
+
+func reconcile(in *harness.Installation, approved string) workflows.ReconcileReport {
+	in.T.Helper()
+	report, err := tryReconcile(in, approved)
+	require.NoError(in.T, err)
+	return report
+}
+
+// tryReconcile waits for the run that an edge asks for at its start, for it would be joined.
+func tryReconcile(in *harness.Installation, approved string) (workflows.ReconcileReport, error) {
+	in.T.Helper()
+	var run orchestrator.ReconcileRun
+	in.Eventually("a run of our own starts", func() bool {
+		var err error
+		run, err = in.Orchestrator.StartReconcile(in.T.Context(), workflows.ReconcileInput{
+			Trigger: workflows.TriggerManual, Confirm: true, ApprovedPlan: approved,
+		})
+		return err == nil
+	})
+	return run.Wait(in.T.Context())
 }
