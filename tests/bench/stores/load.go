@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"storekeeper/internal/livestore"
+	"storekeeper/tests/bench/internal/measure"
 )
 
 // pushSize is how many events are pushed at a time.
@@ -179,26 +179,17 @@ func (b *bench) watchLoad(ctx context.Context, g *generator, m *manager, sink *s
 	const most = 0.99 // of what was sent: the first and the last event are not equally late
 	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	b.report.Add("load_sent_events", float64(g.sent.Load()), "")
-	b.report.Add("load_generator_lag_p99_ms", millis(percentile(g.lags, 99)), "ms")
+	b.report.Add("load_generator_lag_p99_ms", millis(measure.Percentile(g.lags, 99)), "ms")
 	b.report.AtLeast("load_events_per_second", got.rate, "", most*float64(b.load.rate))
 	b.report.AtMost("load_lost_events", float64(g.sent.Load()-got.events), "", 0)
 	b.report.AtMost("load_out_of_order_batches", float64(got.disordered), "", 0)
 	b.report.Add("load_duplicate_events", float64(got.duplicates), "")
 	b.report.Add("load_events_per_batch", float64(got.events)/float64(got.batches), "")
-	b.report.Add("load_latency_p50_ms", millis(percentile(got.latencies, 50)), "ms")
-	b.report.Add("load_latency_p95_ms", millis(percentile(got.latencies, 95)), "ms")
-	b.report.Below("load_latency_p99_ms", millis(percentile(got.latencies, 99)), "ms", targetP99Millis)
-	b.report.Add("load_latency_max_ms", millis(percentile(got.latencies, 100)), "ms")
+	b.report.Add("load_latency_p50_ms", millis(measure.Percentile(got.latencies, 50)), "ms")
+	b.report.Add("load_latency_p95_ms", millis(measure.Percentile(got.latencies, 95)), "ms")
+	b.report.Below("load_latency_p99_ms", millis(measure.Percentile(got.latencies, 99)), "ms", targetP99Millis)
+	b.report.Add("load_latency_max_ms", millis(measure.Percentile(got.latencies, 100)), "ms")
 	b.report.Add("load_cpu_percent", cpu, "% of a core")
 	b.report.Add("load_rss_mib", memory, "MiB")
 	return nil
-}
-
-// percentile sorts the values; 100 is the greatest.
-func percentile(values []time.Duration, p int) time.Duration {
-	if len(values) == 0 {
-		return 0
-	}
-	slices.Sort(values)
-	return values[(len(values)*p+99)/100-1]
 }
