@@ -108,8 +108,8 @@ func (p *Plan) refuse(approved string) error {
 // errGuardTripped is for Sentry, which groups by its text.
 var errGuardTripped = errors.New("the guard of reconciliation holds removals back: they wait for an operator's approval")
 
-// CompareLists fetches the authoritative list, compares it with what is monitored, and keeps first sightings. It repairs
-// nothing. A list that is not complete is an error.
+// CompareLists fetches the authoritative list, compares it with what is monitored, and keeps first sightings and
+// what the list means for the guard. It repairs nothing. A list that is not complete is an error.
 func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
