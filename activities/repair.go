@@ -1,0 +1,239 @@
+package activities
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+// ensureBatch is how many stores are ensured in one call: a fraction of a second of the store manager's one writer, so
+// that an event need not wait long behind it.
+const ensureBatch = 200
+
+// EnsureMissingInput names stores that a complete list holds and that are not monitored.
+type EnsureMissingInput struct {
+	reconcilePhase
+	IDs []string `json:"ids"`
+	// ListAt is the start of the list's fetch: a deletion known since then wins.
+	ListAt time.Time `json:"listAt"`
+	RunID  string    `json:"runId"`
+}
+
+// EnsureMissingResult counts what was repaired. Stale ones were deleted after the list had been asked for.
+type EnsureMissingResult struct {
+	Added int `json:"added"`
+	// Adopted stores were monitored already.
+	Adopted int `json:"adopted,omitempty"`
+	Stale   int `json:"stale"`
+	Failed  int `json:"failed"`
+	// Failing are the first 20 of Failed.
+	Failing []FailingStore `json:"failing,omitempty"`
+	// Left counts those that were not asked for, because all of reconciliation was paused meanwhile (Paused says by whom) or the
+	// time was over.
+	Left   int    `json:"left,omitempty"`
+	Paused string `json:"paused,omitempty"`
+}
+
+// Progress is what the activities of a run tell while they run (their heartbeat), and what a retry goes on from.
+type Progress struct {
+	// Phase is one of the Phase constants.
+	Phase string `json:"phase"`
+	// Done counts entries of the list, or stores; Total is 0 where it is not known.
+	Done  int `json:"done"`
+	Total int `json:"total,omitempty"`
+	// Ensured is what PhaseEnsure has done so far, Removed what PhaseRemove has.
+	Ensured EnsureMissingResult    `json:"ensured,omitzero"`
+	Removed RequestDeletionsResult `json:"removed,omitzero"`
+}
+
+// The phases of a run.
+const (
+	PhaseFetch   = "fetch"
+	PhaseCompare = "compare"
+	PhaseEnsure  = "ensure"
+	PhaseRemove  = "remove"
+)
+
+// ensureTime is how long an EnsureMissing goes on: what a low MaxRate leaves is for the next run.
+const ensureTime = 10 * time.Minute
+
+// EnsureMissing ensures the stores in batches, no faster than MaxRate. A retry goes on where the attempt before had got to.
+func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (EnsureMissingResult, error) {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
+	p := Progress{Phase: PhaseEnsure, Total: len(in.IDs)}
+	if activity.HasHeartbeatDetails(ctx) {
+		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != PhaseEnsure {
+			p = Progress{Phase: PhaseEnsure, Total: len(in.IDs)} // ensuring twice does no harm
+		}
+	}
+	size, pace := ensureBatch, rate.NewLimiter(rate.Inf, 0)
+	if r.MaxRate > 0 {
+		size = min(size, r.MaxRate)
+		pace = rate.NewLimiter(rate.Limit(r.MaxRate), size)
+	}
+	until := time.Now().Add(ensureTime)
+	var paused string
+	for p.Done < len(in.IDs) && time.Now().Before(until) {
+		var batch []string
+		var err error
+		batch, paused, err = r.unpaused(ctx, in.IDs[p.Done:min(p.Done+size, len(in.IDs))])
+		if err != nil {
+			return EnsureMissingResult{}, wrap(err)
+		}
+		if paused != "" {
+			break
+		}
+		activity.RecordHeartbeat(ctx, p) // what comes now may take as long again
+		if err := pace.WaitN(ctx, len(batch)); err != nil {
+			return EnsureMissingResult{}, wrap(err)
+		}
+		if err := r.ensure(ctx, in, batch, &p); err != nil {
+			return EnsureMissingResult{}, wrap(err)
+		}
+		p.Done = min(p.Done+size, len(in.IDs))
+		activity.RecordHeartbeat(ctx, p)
+	}
+	p.Ensured.Left, p.Ensured.Paused = len(in.IDs)-p.Done, paused
+	return p.Ensured, nil
+}
+
+// unpaused are those of the stores that reconciliation does not leave alone now; all says who has it leave all alone, and why.
+func (r *Reconcile) unpaused(ctx context.Context, ids []string) (_ []string, all string, err error) {
+	paused, err := r.pauses(ctx)
+	if err != nil || paused.all != "" {
+		return nil, paused.all, err
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return paused.stores[id] }), "", nil
+}
+
+// ensure ensures the stores of one batch. A store manager that is slow does a part at a time: those that it says to ask for again
+// are asked for again, as long as others get done.
+func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []string, p *Progress) error {
+	done := p.Ensured
+	// Not before the end: a retry goes on from p as a heartbeat has it, and would count this batch again.
+	defer func() { p.Ensured = done }()
+	for len(ids) > 0 {
+		requests := make([]storemanager.EnsureRequest, len(ids))
+		for i, id := range ids {
+			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: storemanager.ReconcileRequest + in.RunID}
+		}
+		results, err := r.Manager.EnsureBatch(ctx, requests)
+		if err != nil {
+			return err
+		}
+		var again []string
+		var failing []FailingStore
+		for i, res := range results {
+			switch res.Outcome {
+			case storemanager.EnsureCreated:
+				done.Added++
+			case storemanager.EnsureExists:
+				done.Adopted++
+			case storemanager.EnsureStale:
+				done.Stale++
+			case storemanager.EnsureInvalid:
+				done.Failed++
+			case storemanager.EnsureFailed:
+				again = append(again, ids[i])
+				failing = append(failing, FailingStore{ids[i], res.Error, res.NextAttemptAt})
+			}
+		}
+		if len(again) == len(ids) {
+			done.Failed += len(again)
+			done.Failing = append(done.Failing, failing[:min(len(failing), MaxFailing-len(done.Failing))]...)
+			return nil
+		}
+		ids = again
+		activity.RecordHeartbeat(ctx, *p)
+	}
+	return nil
+}
+
+// RequestDeletionsInput names confirmed orphans.
+type RequestDeletionsInput struct {
+	reconcilePhase
+	IDs []string `json:"ids"`
+	// ListAt is the start of the fetch of the list that confirmed them.
+	ListAt time.Time `json:"listAt"`
+}
+
+// RequestDeletionsResult counts what was handed over.
+type RequestDeletionsResult struct {
+	Requested int `json:"requested"`
+	Failed    int `json:"failed"`
+	// Left and Paused are those of EnsureMissingResult.
+	Left   int    `json:"left,omitempty"`
+	Paused string `json:"paused,omitempty"`
+}
+
+// requestParallelism bounds the load that a reconcile puts on Temporal beside the webhooks, removeBatch how many orphans are
+// handed over before pauses are looked at again.
+const (
+	requestParallelism = 4
+	removeBatch        = 100
+)
+
+// RequestDeletions hands each orphan to the lifecycle of its workspace. One that fails stops none of the others: the next
+// run finds it again. A retry goes on where the attempt before had got to.
+func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
+	p := Progress{Phase: PhaseRemove, Total: len(in.IDs)}
+	if activity.HasHeartbeatDetails(ctx) {
+		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != PhaseRemove {
+			p = Progress{Phase: PhaseRemove, Total: len(in.IDs)} // asking twice does no harm
+		}
+	}
+	for p.Done < len(in.IDs) {
+		end := min(p.Done+removeBatch, len(in.IDs))
+		batch, paused, err := r.unpaused(ctx, in.IDs[p.Done:end])
+		if err != nil {
+			return RequestDeletionsResult{}, wrap(err)
+		}
+		if paused != "" {
+			p.Removed.Left, p.Removed.Paused = len(in.IDs)-p.Done, paused
+			break
+		}
+		failed, err := r.requestDeletions(ctx, batch, in.ListAt, func() { activity.RecordHeartbeat(ctx, p) })
+		if err != nil {
+			return RequestDeletionsResult{}, wrap(err)
+		}
+		p.Removed.Requested += len(batch) - failed
+		p.Removed.Failed += failed
+		p.Done = end
+		activity.RecordHeartbeat(ctx, p)
+	}
+	return p.Removed, nil
+}
+
+// requestDeletions returns how many failed; an error only when ctx has ended. alive is called after each.
+func (r *Reconcile) requestDeletions(ctx context.Context, ids []string, listAt time.Time, alive func()) (int, error) {
+	var failed atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(requestParallelism)
+	for _, id := range ids {
+		g.Go(func() error {
+			err := r.Deletions.RequestDeletion(gctx, id, listAt)
+			alive()
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				failed.Add(1)
+				activity.GetLogger(ctx).Warn("deletion of an orphan not requested", telemetry.KeyStoreID, id, telemetry.KeyError, err)
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	return int(failed.Load()), err
+}
