@@ -1,14 +1,8 @@
 package edge
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -18,185 +12,36 @@ import (
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/activities"
 	"storekeeper/internal/storemanager"
+	"storekeeper/tests/openapi"
 	"storekeeper/workflows"
 )
 
-// description is openapi.json twice: as it is, and closed. Callers must put up with members that they don't know, but the
-// handlers may answer none that is not described.
-type description struct {
-	routes routers.Router
-	closed *openapi3.T
-}
-
-var describe = sync.OnceValues(func() (description, error) {
-	for _, media := range []string{"text/html", "text/css", "text/javascript", "image/png"} {
-		openapi3filter.RegisterBodyDecoder(media, openapi3filter.PlainBodyDecoder)
-	}
+var describe = sync.OnceValues(func() (*openapi.Description, error) {
 	// RFC 3339 allows lower case; the validator's own pattern does not.
 	openapi3.DefineStringFormatValidator("date-time", openapi3.NewRegexpFormatValidator("(?i)"+openapi3.FormatOfStringDateTime))
-	asItIs, err := openapi3.NewLoader().LoadFromData(openAPI)
+	d, err := openapi.Read(openAPI, "text/html", "text/css", "text/javascript", "image/png")
 	if err != nil {
-		return description{}, err
+		return nil, err
 	}
-	if err := asItIs.Validate(context.Background(), openapi3.EnableExamplesValidation()); err != nil {
-		return description{}, err
+	d.Prepare = func(r *http.Request) {
+		if r.Header.Get("Content-Type") == "" { // but for webhooks, which are refused, whatever comes is read as JSON
+			r.Header.Set("Content-Type", "application/json")
+		}
 	}
-	routes, err := gorillamux.NewRouter(asItIs)
-	if err != nil {
-		return description{}, err
-	}
-	var tree any
-	if err := json.Unmarshal(openAPI, &tree); err != nil {
-		return description{}, err
-	}
-	closeObjects(tree)
-	data, err := json.Marshal(tree)
-	if err != nil {
-		return description{}, err
-	}
-	closed, err := openapi3.NewLoader().LoadFromData(data)
-	return description{routes, closed}, err
+	return d, nil
 })
 
-func closeObjects(node any) {
-	switch node := node.(type) {
-	case map[string]any:
-		_, open := node["additionalProperties"]
-		if _, ok := node["properties"].(map[string]any); ok && node["type"] == "object" && !open {
-			node["additionalProperties"] = false
-		}
-		for _, child := range node {
-			closeObjects(child)
-		}
-	case []any:
-		for _, child := range node {
-			closeObjects(child)
-		}
-	}
-}
-
-// documented fails the test when an exchange with h is not as openapi.json says: the answer must be described, and a request
-// that is not described must be refused.
+// documented fails the test when an exchange with h is not as openapi.json says.
 func documented(t *testing.T, h http.Handler) http.Handler {
 	t.Helper()
 	described, err := describe()
 	require.NoError(t, err)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Only what the handler reads of the body is kept: it must be free to answer before the rest has come.
-		var body bytes.Buffer
-		asked := r.Clone(r.Context())
-		if r.Body != http.NoBody {
-			r.Body = readCloser{io.TeeReader(r.Body, &body), r.Body}
-		}
-		out := &recorded{ResponseWriter: w}
-		h.ServeHTTP(out, r)
-		asked.Body = io.NopCloser(&body)
-		if err := described.check(asked, out); err != nil {
-			t.Errorf("%s %s -> %d %s: %v", r.Method, r.URL, out.status, &out.body, err)
-		}
-	})
-}
-
-type readCloser struct {
-	io.Reader
-	io.Closer
-}
-
-// recorded keeps what goes through it.
-type recorded struct {
-	http.ResponseWriter
-	status int
-	body   bytes.Buffer
-}
-
-func (w *recorded) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorded) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	w.body.Write(p)
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap is for http.ResponseController.
-func (w *recorded) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (d description) check(r *http.Request, answer *recorded) error {
-	route, params, err := d.routes.FindRoute(r)
-	if err != nil {
-		if answer.status != http.StatusNotFound && answer.status != http.StatusMethodNotAllowed {
-			return err
-		}
-		return d.matches("Problem", answer.body.Bytes())
-	}
-	for name, value := range params { // the router leaves them escaped
-		if params[name], err = url.PathUnescape(value); err != nil {
-			return err
-		}
-	}
-	request := &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: params, Route: route,
-		Options: &openapi3filter.Options{AuthenticationFunc: hasCredential, RejectWhenRequestBodyNotSpecified: true},
-	}
-	if answer.status < http.StatusBadRequest {
-		if r.Header.Get("Content-Type") == "" { // but for webhooks, which are refused, whatever comes is read as JSON
-			r.Header.Set("Content-Type", "application/json")
-		}
-		if err := openapi3filter.ValidateRequest(r.Context(), request); err != nil {
-			return err
-		}
-	}
-	closed := *route
-	closed.Spec = d.closed
-	closed.PathItem = d.closed.Paths.Value(route.Path)
-	closed.Operation = closed.PathItem.GetOperation(route.Method)
-	request.Route = &closed
-	header := answer.Header()
-	response := closed.Operation.Responses.Status(answer.status)
-	if response != nil && len(response.Value.Content) == 0 && answer.body.Len() > 0 {
-		return errors.New("there is a body")
-	}
-	body := answer.body.Bytes()
-	if header.Get("Content-Encoding") != "" {
-		body = nil // it is text to the validator
-	}
-	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: request, Status: answer.status, Header: header,
-		Body:    io.NopCloser(bytes.NewReader(body)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
-	})
-}
-
-// matches reports how data differs from a schema.
-func (d description) matches(schema string, data []byte) error {
-	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
-		return err
-	}
-	return d.closed.Components.Schemas[schema].Value.VisitJSON(v, openapi3.EnableJSONSchema2020())
-}
-
-func hasCredential(_ context.Context, in *openapi3filter.AuthenticationInput) error {
-	name := in.SecurityScheme.Name
-	if in.SecurityScheme.Type == "http" {
-		name = "Authorization"
-	}
-	if in.RequestValidationInput.Request.Header.Get(name) == "" {
-		return errors.New("there is no " + name)
-	}
-	return nil
+	return described.Handler(t, h)
 }
 
 func TestTheDescriptionIsServedToEverybody(t *testing.T) {
@@ -217,7 +62,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 			want = append(want, method+" "+route)
 			return nil
 		}))
-	for path, item := range described.closed.Paths.Map() {
+	for path, item := range described.Closed.Paths.Map() {
 		for method := range item.Operations() {
 			got = append(got, method+" "+path)
 		}
@@ -230,7 +75,7 @@ func TestTheIndexHasTheRoutes(t *testing.T) {
 	t.Parallel()
 	described, err := describe()
 	require.NoError(t, err)
-	for path, item := range described.closed.Paths.Map() {
+	for path, item := range described.Closed.Paths.Map() {
 		if path == "/" || path == "/openapi.json" || strings.HasPrefix(path, "/docs/") { // they are reached from what the index has
 			continue
 		}
@@ -245,7 +90,7 @@ func TestWhoIsRefusedIsDescribed(t *testing.T) {
 	described, err := describe()
 	require.NoError(t, err)
 	f := setup(t)
-	for path, item := range described.closed.Paths.Map() {
+	for path, item := range described.Closed.Paths.Map() {
 		for method, operation := range item.Operations() {
 			require.NotNil(t, operation.Security, "%s %s", method, path)
 			open := len(*operation.Security) == 0 || slices.ContainsFunc(*operation.Security, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 })
@@ -263,10 +108,10 @@ func TestTheDescriptionHasTheProblems(t *testing.T) {
 	for _, k := range kinds {
 		byType[problemPath+k.code] = k
 	}
-	types := described.closed.Components.Schemas["Problem"].Value.Properties["type"].Value.Enum
+	types := described.Closed.Components.Schemas["Problem"].Value.Properties["type"].Value.Enum
 	require.Len(t, types, len(kinds))
 	seen := map[string]bool{}
-	for path, item := range described.closed.Paths.Map() {
+	for path, item := range described.Closed.Paths.Map() {
 		for method, operation := range item.Operations() {
 			for status, response := range operation.Responses.Map() {
 				media := response.Value.Content["application/problem+json"]
@@ -302,7 +147,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	t.Parallel()
 	described, err := describe()
 	require.NoError(t, err)
-	schemas := described.closed.Components.Schemas
+	schemas := described.Closed.Components.Schemas
 	enumeration := func(schema *openapi3.SchemaRef) (values []string) {
 		for _, v := range schema.Value.Enum {
 			values = append(values, v.(string))
@@ -383,7 +228,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		if schema == "ReconcileRun" { // an approval is not kept with the run
 			fields = slices.DeleteFunc(fields, func(name string) bool { return name == "approvedListAt" })
 		}
-		described := described.closed.Components.Schemas[schema]
+		described := described.Closed.Components.Schemas[schema]
 		require.NotNil(t, described, schema)
 		require.ElementsMatch(t, fields, slices.Collect(maps.Keys(described.Value.Properties)), schema)
 		require.ElementsMatch(t, required, described.Value.Required, schema)
@@ -453,13 +298,11 @@ func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 			if !strings.Contains(name, "without the token") {
 				r.Header.Set("Authorization", "Bearer "+token)
 			}
-			header := headers{}
-			header.Header().Set("Content-Type", test.media)
-			header.Header().Set("ETag", "1")
-			header.Header().Set(requestIDHeader, "1")
-			answer := &recorded{ResponseWriter: header, status: test.status}
-			answer.body.WriteString(test.body)
-			err = described.check(r, answer)
+			header := http.Header{}
+			header.Set("Content-Type", test.media)
+			header.Set("ETag", "1")
+			header.Set(requestIDHeader, "1")
+			err = described.Check(r, openapi.NewAnswer(test.status, header, test.body))
 			if test.want == "" {
 				require.NoError(t, err)
 			} else {
@@ -468,10 +311,3 @@ func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 		})
 	}
 }
-
-// headers are those of an answer without a connection.
-type headers http.Header
-
-func (h headers) Header() http.Header       { return http.Header(h) }
-func (headers) Write(p []byte) (int, error) { return len(p), nil }
-func (headers) WriteHeader(int)             {}

@@ -1,17 +1,11 @@
 package storemanager
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -21,174 +15,40 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/require"
+
+	"storekeeper/tests/openapi"
 )
 
-// description is openapi.json twice: as it is, and closed. Callers must put up with fields that they don't know, but the
-// handlers may answer none that is not described.
-type description struct {
-	routes routers.Router
-	closed *openapi3.T
-}
-
-var describe = sync.OnceValues(func() (description, error) {
-	openapi3filter.RegisterBodyDecoder(eventStreamType, openapi3filter.PlainBodyDecoder)
-	asItIs, err := openapi3.NewLoader().LoadFromData(openAPI)
+var describe = sync.OnceValues(func() (*openapi.Description, error) {
+	d, err := openapi.Read(openAPI, eventStreamType)
 	if err != nil {
-		return description{}, err
+		return nil, err
 	}
-	if err := asItIs.Validate(context.Background()); err != nil {
-		return description{}, err
+	d.Unrouted = append(d.Unrouted, http.StatusUnauthorized)
+	d.Further = func(answer *openapi.Answer) error {
+		if answer.Header().Get("Content-Type") != eventStreamType {
+			return nil
+		}
+		for line := range strings.Lines(answer.Body.String()) {
+			if data, ok := strings.CutPrefix(line, "data:"); ok {
+				if err := d.Matches("Change", []byte(data)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	}
-	routes, err := gorillamux.NewRouter(asItIs)
-	if err != nil {
-		return description{}, err
-	}
-	var tree any
-	if err := json.Unmarshal(openAPI, &tree); err != nil {
-		return description{}, err
-	}
-	closeObjects(tree)
-	data, err := json.Marshal(tree)
-	if err != nil {
-		return description{}, err
-	}
-	closed, err := openapi3.NewLoader().LoadFromData(data)
-	return description{routes, closed}, err
+	return d, nil
 })
 
-func closeObjects(node any) {
-	switch node := node.(type) {
-	case map[string]any:
-		_, open := node["additionalProperties"]
-		if _, ok := node["properties"].(map[string]any); ok && node["type"] == "object" && !open {
-			node["additionalProperties"] = false
-		}
-		for _, child := range node {
-			closeObjects(child)
-		}
-	case []any:
-		for _, child := range node {
-			closeObjects(child)
-		}
-	}
-}
-
-// documented fails the test when an exchange with h is not as openapi.json says: the answer must be described, and a request
-// that is not described must be refused.
+// documented fails the test when an exchange with h is not as openapi.json says.
 func documented(t *testing.T, h http.Handler) http.Handler {
 	t.Helper()
 	described, err := describe()
 	require.NoError(t, err)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Errorf("%s %s: read the request: %v", r.Method, r.URL.Path, err)
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		copied := r.Clone(r.Context())
-		copied.Body = io.NopCloser(bytes.NewReader(body))
-		out := &recorded{ResponseWriter: w}
-		defer func() { // also of a stream that is broken off
-			if err := described.check(copied, out); err != nil {
-				t.Errorf("%s %s -> %d %s: %v", r.Method, r.URL, out.status, &out.body, err)
-			}
-		}()
-		h.ServeHTTP(out, r)
-	})
-}
-
-// recorded keeps what goes through it.
-type recorded struct {
-	http.ResponseWriter
-	status int
-	body   bytes.Buffer
-}
-
-func (w *recorded) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorded) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	w.body.Write(p)
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap is for http.ResponseController.
-func (w *recorded) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (d description) check(r *http.Request, answer *recorded) error {
-	route, params, err := d.routes.FindRoute(r)
-	if err != nil {
-		refusals := []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnauthorized}
-		if !slices.Contains(refusals, answer.status) {
-			return err
-		}
-		var p problem
-		if err := json.Unmarshal(answer.body.Bytes(), &p); err != nil {
-			return err
-		}
-		return d.matches("Problem", answer.body.Bytes())
-	}
-	for name, value := range params { // the router leaves them escaped
-		if params[name], err = url.PathUnescape(value); err != nil {
-			return err
-		}
-	}
-	request := &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: params, Route: route,
-		Options: &openapi3filter.Options{AuthenticationFunc: hasToken, RejectWhenRequestBodyNotSpecified: true},
-	}
-	if err := openapi3filter.ValidateRequest(r.Context(), request); err != nil && answer.status < http.StatusBadRequest {
-		return err
-	}
-	closed := *route
-	closed.Spec = d.closed
-	closed.PathItem = d.closed.Paths.Value(route.Path)
-	closed.Operation = closed.PathItem.GetOperation(route.Method)
-	request.Route = &closed
-	if err := openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: request, Status: answer.status, Header: answer.Header(),
-		Body:    io.NopCloser(bytes.NewReader(answer.body.Bytes())),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
-	}); err != nil {
-		return err
-	}
-	if answer.Header().Get("Content-Type") != eventStreamType {
-		return nil
-	}
-	for line := range strings.Lines(answer.body.String()) {
-		if data, ok := strings.CutPrefix(line, "data:"); ok {
-			if err := d.matches("Change", []byte(data)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// matches reports how data differs from a schema.
-func (d description) matches(schema string, data []byte) error {
-	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
-		return err
-	}
-	return d.closed.Components.Schemas[schema].Value.VisitJSON(v, openapi3.EnableJSONSchema2020())
-}
-
-func hasToken(_ context.Context, in *openapi3filter.AuthenticationInput) error {
-	if in.RequestValidationInput.Request.Header.Get("Authorization") == "" {
-		return errors.New("there is no token")
-	}
-	return nil
+	return described.Handler(t, h)
 }
 
 func TestTheDescriptionIsServedWithoutAToken(t *testing.T) {
@@ -209,7 +69,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 			want = append(want, method+" "+route)
 			return nil
 		}))
-	for path, item := range described.closed.Paths.Map() {
+	for path, item := range described.Closed.Paths.Map() {
 		for method := range item.Operations() {
 			got = append(got, method+" "+path)
 		}
@@ -229,7 +89,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		}
 		return values
 	}
-	schemas := described.closed.Components.Schemas
+	schemas := described.Closed.Components.Schemas
 	for _, name := range []string{"State", "ConnectionState", "EnsureOutcome", "DeletionOutcome", "StopOutcome", "GuardVerdict"} {
 		require.NotEmpty(t, constants[name], name)
 		require.ElementsMatch(t, constants[name], enumeration(schemas[name]), name)
@@ -311,7 +171,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 				required = append(required, name)
 			}
 		}
-		schema := described.closed.Components.Schemas[test.schema]
+		schema := described.Closed.Components.Schemas[test.schema]
 		require.NotNil(t, schema, test.schema)
 		require.ElementsMatch(t, fields, slices.Collect(maps.Keys(schema.Value.Properties)), test.schema)
 		require.ElementsMatch(t, required, schema.Value.Required, test.schema)
@@ -350,15 +210,13 @@ func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 	t.Parallel()
 	described, err := describe()
 	require.NoError(t, err)
-	answer := func(status int, contentType, body string) *recorded {
-		w := &recorded{ResponseWriter: headers{"Content-Type": {contentType}, requestIDHeader: {"1"}}, status: status}
-		w.body.WriteString(body)
-		return w
+	answer := func(status int, contentType, body string) *openapi.Answer {
+		return openapi.NewAnswer(status, http.Header{"Content-Type": {contentType}, requestIDHeader: {"1"}}, body)
 	}
 	const fine = `{"id":"abc","state":"monitored","connection":"connected","eventAt":"2026-11-23T12:00:00Z"`
 	for name, test := range map[string]struct {
 		target string
-		answer *recorded
+		answer *openapi.Answer
 		want   string
 	}{
 		"nothing wrong":        {"/v1/stores/abc", answer(200, "application/json", fine+"}"), ""},
@@ -379,7 +237,7 @@ func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, test.target, http.NoBody)
 			require.NoError(t, err)
 			r.Header.Set("Authorization", bearer)
-			err = described.check(r, test.answer)
+			err = described.Check(r, test.answer)
 			if test.want == "" {
 				require.NoError(t, err)
 			} else {
@@ -388,10 +246,3 @@ func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 		})
 	}
 }
-
-// headers are those of an answer without a connection.
-type headers http.Header
-
-func (h headers) Header() http.Header       { return http.Header(h) }
-func (headers) Write(p []byte) (int, error) { return len(p), nil }
-func (headers) WriteHeader(int)             {}
