@@ -16,11 +16,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -47,15 +42,7 @@ type bench struct {
 	lists        string // URL of the Auth Worker; the path below it is the size of its list
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(os.Stderr, "bench-reconcile: %v\n", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main("bench-reconcile", run) }
 
 // run is what this process has to do: it may be a child of the benchmark.
 func run(ctx context.Context, args []string) error {
@@ -72,9 +59,9 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	sizes, err := parseSizes(*workspaces)
+	sizes, err := measure.Numbers(*workspaces, 100)
 	if err != nil {
-		return err
+		return fmt.Errorf("--workspaces: %w", err)
 	}
 	if *repeats < 1 {
 		return errors.New("--repeats: want at least 1")
@@ -105,7 +92,7 @@ func (b *bench) measure(ctx context.Context, sizes []int) error {
 	}
 	defer b.client.Close()
 	b.orchestrator = orchestrator.New(b.client, client.DefaultNamespace)
-	lists, err := b.startSelf(ctx, listMode)
+	lists, err := measure.StartSelf(ctx, b.dir, listMode)
 	if err != nil {
 		return err
 	}
@@ -123,26 +110,4 @@ func (b *bench) measure(ctx context.Context, sizes []int) error {
 
 func (b *bench) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.progress, time.Now().Format("15:04:05 ")+format+"\n", args...)
-}
-
-// parseSizes reads numbers separated by commas.
-func parseSizes(s string) ([]int, error) {
-	var sizes []int
-	for part := range strings.SplitSeq(s, ",") {
-		n, err := strconv.Atoi(part)
-		if err != nil || n < 100 {
-			return nil, fmt.Errorf("--workspaces %q: want numbers of at least 100 separated by commas", s)
-		}
-		sizes = append(sizes, n)
-	}
-	return sizes, nil
-}
-
-// startSelf starts this program as another one, with these arguments.
-func (b *bench) startSelf(ctx context.Context, args ...string) (*measure.Child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return measure.StartChild(ctx, filepath.Join(b.dir, args[0]+".log"), []string{"TMPDIR=" + b.dir}, self, args...)
 }

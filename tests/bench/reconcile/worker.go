@@ -45,7 +45,7 @@ func (b *bench) startWorker(ctx context.Context, n int, name, registry string) (
 	if b.profile != "" {
 		profile = filepath.Join(b.profile, name+".cpu")
 	}
-	c, err := b.startSelf(ctx, workerMode, b.temporal, b.lists+"/"+strconv.Itoa(n), registry, profile)
+	c, err := measure.StartSelf(ctx, b.dir, workerMode, b.temporal, b.lists+"/"+strconv.Itoa(n), registry, profile)
 	if err != nil {
 		return nil, err
 	}

@@ -31,21 +31,12 @@ type backendStats struct {
 
 // startBackend returns when the backend answers. Without a database it keeps events in memory.
 func (b *bench) startBackend(ctx context.Context, address, database string) (*backend, error) {
-	c, err := b.startSelf(ctx, "backend.log", backendMode, address, database)
+	c, err := measure.StartSelf(ctx, b.dir, backendMode, address, database)
 	if err != nil {
 		return nil, err
 	}
 	url, err := c.Line()
 	return &backend{c, url}, err
-}
-
-// startSelf starts this program as another one.
-func (b *bench) startSelf(ctx context.Context, log string, args ...string) (*measure.Child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return measure.StartChild(ctx, b.path(log), nil, self, args...)
 }
 
 func (k *backend) stats() (s backendStats, err error) {

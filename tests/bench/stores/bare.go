@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"storekeeper/internal/livestore"
+	"storekeeper/tests/bench/internal/measure"
 )
 
 // bareMode is the first argument of a child that is nothing but clients; then come the backend's URL and their number.
@@ -85,7 +86,7 @@ type bare struct {
 }
 
 func (b *bench) measureBare(ctx context.Context, url string, n int) (r bare, err error) {
-	c, err := b.startSelf(ctx, "bare.log", bareMode, url, strconv.Itoa(n))
+	c, err := measure.StartSelf(ctx, b.dir, bareMode, url, strconv.Itoa(n))
 	if err != nil {
 		return r, err
 	}

@@ -15,10 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -46,15 +43,7 @@ type bench struct {
 	load load
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(os.Stderr, "bench-stores: %v\n", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main("bench-stores", run) }
 
 // run is what this process has to do: it may be a child of the benchmark.
 func run(ctx context.Context, args []string) error {
@@ -121,19 +110,17 @@ func parseSizes(s string) ([]int, error) {
 		return nil, err
 	}
 	const others = 640 // what the store manager keeps back for other things than stores
-	var sizes []int
-	for part := range strings.SplitSeq(s, ",") {
-		if part == "" {
-			continue
-		}
-		n, err := strconv.Atoi(part)
-		switch {
-		case err != nil || n < 1:
-			return nil, fmt.Errorf("--stores %q: want numbers of stores separated by commas", s)
-		case uint64(n)+others > files.Max:
+	if s == "" {
+		return nil, nil
+	}
+	sizes, err := measure.Numbers(s, 1)
+	if err != nil {
+		return nil, fmt.Errorf("--stores: %w", err)
+	}
+	for _, n := range sizes {
+		if uint64(n)+others > files.Max {
 			return nil, fmt.Errorf("--stores %d: a process may open only %d files here, raise the limit (ulimit -Hn)", n, files.Max)
 		}
-		sizes = append(sizes, n)
 	}
 	return sizes, nil
 }

@@ -218,7 +218,7 @@ func (b *bench) floorPart(ctx context.Context, s *sample, n, parallel int) error
 
 // measureSequential measures one sender, alone and beside garbage, in turns.
 func (b *bench) measureSequential(ctx context.Context) (*sample, error) {
-	generator, err := b.startSelf(ctx, garbageMode, b.standalone.url, strconv.Itoa(b.garbage))
+	generator, err := measure.StartSelf(ctx, b.dir, garbageMode, b.standalone.url, strconv.Itoa(b.garbage))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"storekeeper/tests/bench/internal/measure"
 )
 
 // floorMode is the first argument of a child that is the worker of the floors; then comes Temporal's address.
@@ -84,7 +86,7 @@ func floorActivity(context.Context, string) error { return nil }
 
 // startFloor returns when the floors' worker polls.
 func (b *bench) startFloor(ctx context.Context) (err error) {
-	if b.worker, err = b.startSelf(ctx, floorMode, b.standalone.temporal); err != nil {
+	if b.worker, err = measure.StartSelf(ctx, b.dir, floorMode, b.standalone.temporal); err != nil {
 		return err
 	}
 	if _, err = b.worker.Line(); err != nil {

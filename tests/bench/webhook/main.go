@@ -15,11 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -51,15 +47,7 @@ type bench struct {
 	worker     *measure.Child
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(os.Stderr, "bench-webhook: %v\n", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main("bench-webhook", run) }
 
 // run is what this process has to do: it may be a child of the benchmark.
 func run(ctx context.Context, args []string) error {
@@ -80,7 +68,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if b.parallel, err = parseNumbers(*parallel); err != nil {
+	if b.parallel, err = measure.Numbers(*parallel, 1); err != nil {
 		return fmt.Errorf("--parallel: %w", err)
 	}
 	if b.sequential < rounds || b.creations < rounds || b.repeats < 1 || b.garbage < 1 {
@@ -129,26 +117,4 @@ func (b *bench) measure(ctx context.Context) error {
 
 func (b *bench) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.progress, time.Now().Format("15:04:05 ")+format+"\n", args...)
-}
-
-// parseNumbers reads numbers separated by commas.
-func parseNumbers(s string) ([]int, error) {
-	var numbers []int
-	for part := range strings.SplitSeq(s, ",") {
-		n, err := strconv.Atoi(part)
-		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q: want numbers separated by commas", s)
-		}
-		numbers = append(numbers, n)
-	}
-	return numbers, nil
-}
-
-// startSelf starts this program as another one, with these arguments.
-func (b *bench) startSelf(ctx context.Context, args ...string) (*measure.Child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return measure.StartChild(ctx, filepath.Join(b.dir, args[0]+".log"), []string{"TMPDIR=" + b.dir}, self, args...)
 }
