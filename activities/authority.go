@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -22,9 +23,15 @@ type Authority struct {
 	waiting atomic.Int32
 }
 
-// maxWaiting bounds the re-checks that wait for a list at the same time to half of what a worker runs, so that an Auth
-// Worker that hangs while thousands of deletions are due leaves room for everything else. The rest back off like any failure.
-const maxWaiting = 1000
+const (
+	// maxWaiting bounds the re-checks that wait for a list at the same time, so that an Auth Worker that hangs while thousands of
+	// deletions are due leaves room for everything else: each of those that wait costs Temporal a heartbeat now and then. The rest
+	// come again after crowdedRetry, the pace of the lists.
+	maxWaiting   = 250
+	crowdedRetry = 20 * time.Second
+	// RecheckHeartbeat is how often a re-check that waits says that its worker is alive.
+	RecheckHeartbeat = 4 * time.Second
+)
 
 // AbsenceInput asks whether a workspace is gone.
 type AbsenceInput struct {
@@ -43,6 +50,8 @@ func (AbsenceInput) TelemetryPhase() string { return "deletion" }
 // AbsenceResult answers an AbsenceInput.
 type AbsenceResult struct {
 	Absent bool `json:"absent"`
+	// AskedAt is the moment from which the answer counts. Zero in those of an older version.
+	AskedAt time.Time `json:"askedAt,omitzero"`
 }
 
 // ConfirmAbsent asks the Auth Worker for a complete list, fetched after the call, and whether it lacks the workspace. A list
@@ -50,10 +59,11 @@ type AbsenceResult struct {
 func (a *Authority) ConfirmAbsent(ctx context.Context, in AbsenceInput) (AbsenceResult, error) {
 	defer a.waiting.Add(-1)
 	if a.waiting.Add(1) > maxWaiting {
-		return AbsenceResult{}, wrap(errors.New("too many re-checks wait for the auth worker"))
+		return AbsenceResult{}, retryAfter(errors.New("too many re-checks wait for the auth worker"), ErrTypeUnavailable, crowdedRetry)
 	}
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
+	defer beat(ctx, RecheckHeartbeat)()
 	res, err := a.AuthWorker.Absent(ctx, in.InstanceID)
 	if err != nil {
 		return AbsenceResult{}, wrap(err)
@@ -62,5 +72,5 @@ func (a *Authority) ConfirmAbsent(ctx context.Context, in AbsenceInput) (Absence
 		return AbsenceResult{}, temporal.NewApplicationError(
 			"the auth worker lists no workspace at all, and no event asked for this deletion", ErrTypeUnavailable)
 	}
-	return AbsenceResult{Absent: res.Absent}, nil
+	return AbsenceResult{Absent: res.Absent, AskedAt: res.FetchedAt.UTC()}, nil
 }

@@ -163,6 +163,29 @@ func untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
+// beat heartbeats until the returned function is called: for what waits and has no progress to tell.
+func beat(ctx context.Context, every time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				activity.RecordHeartbeat(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // RecordInput is a finished run.
 type RecordInput struct {
 	reconcilePhase

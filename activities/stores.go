@@ -17,7 +17,8 @@ import (
 type StoreKeeper interface {
 	Ensure(ctx context.Context, r storemanager.EnsureRequest) (storemanager.EnsureResult, error)
 	BeginDeletion(ctx context.Context, r storemanager.DeletionRequest) (storemanager.DeletionResult, error)
-	CancelDeletion(ctx context.Context, id string) (storemanager.Store, error)
+	CancelDeletion(ctx context.Context, r storemanager.CancelRequest) (storemanager.Store, error)
+	TakeOverDeletion(ctx context.Context, r storemanager.TakeOverRequest) (storemanager.Store, error)
 	Stop(ctx context.Context, r storemanager.StopRequest) (storemanager.StopResult, error)
 	Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error)
 	Release(ctx context.Context, id string) (storemanager.Store, error)
@@ -112,8 +113,9 @@ const (
 // DeletionResult answers a DeletionInput.
 type DeletionResult struct {
 	Outcome DeletionOutcome `json:"outcome"`
-	// DeleteAt is the zero time unless Outcome is DeletionScheduled.
+	// DeleteAt and EventAt are those of the pending deletion; the zero time unless Outcome is DeletionScheduled.
 	DeleteAt time.Time `json:"deleteAt,omitzero"`
+	EventAt  time.Time `json:"eventAt,omitzero"`
 	// Immediate: there is no grace period.
 	Immediate bool `json:"immediate,omitempty"`
 	// HeldBecause and HeldBy are set with DeletionHeld.
@@ -134,7 +136,7 @@ func (s *Stores) BeginDeletion(ctx context.Context, in DeletionInput) (DeletionR
 	if err != nil {
 		return DeletionResult{}, wrap(err)
 	}
-	out := DeletionResult{Outcome: DeletionOutcome(res.Outcome), DeleteAt: res.DeleteAt, Immediate: grace <= 0}
+	out := DeletionResult{Outcome: DeletionOutcome(res.Outcome), DeleteAt: res.DeleteAt, EventAt: res.EventAt, Immediate: grace <= 0}
 	if res.Hold != nil {
 		out.HeldBecause, out.HeldBy = res.Hold.Reason, res.Hold.Actor
 	}
@@ -144,8 +146,12 @@ func (s *Stores) BeginDeletion(ctx context.Context, in DeletionInput) (DeletionR
 // StoreInput names a store.
 type StoreInput struct {
 	InstanceID string `json:"instanceId"`
-	// Owner is set for StopStore alone: the owner of the pending deletion.
+	// Owner is that of the pending deletion; set for what may end one, or goes on with one.
 	Owner string `json:"owner,omitempty"`
+	// EventAt is that of the pending deletion which CancelDeletion is to end; zero is any.
+	EventAt time.Time `json:"eventAt,omitzero"`
+	// AbsentAt is AbsenceResult.AskedAt, for StopStore.
+	AbsentAt time.Time `json:"absentAt,omitzero"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.
@@ -154,15 +160,42 @@ func (in StoreInput) TelemetryStoreID() string { return in.InstanceID }
 // TelemetryPhase implements telemetry.Phaser.
 func (StoreInput) TelemetryPhase() string { return "deletion" }
 
-// Kept says whether a store is still monitored after a call.
+// Kept says what a store is after a call.
 type Kept struct {
+	// Monitored: it is still monitored.
 	Monitored bool `json:"monitored"`
+	// Pending is the deletion that is pending all the same, after CancelDeletion, or that is taken over; nil for none.
+	Pending *PendingStore `json:"pending,omitempty"`
+	// AnswerTooOld: StopStore has stopped nothing, and the deletion is pending still. Ask the Auth Worker again.
+	AnswerTooOld bool `json:"answerTooOld,omitempty"`
 }
 
-// CancelDeletion clears a pending deletion and leaves no hold.
+// PendingStore is the pending deletion of a store, as the store manager has it.
+type PendingStore struct {
+	EventAt  time.Time `json:"eventAt"`
+	DeleteAt time.Time `json:"deleteAt"`
+	// ByList: no event has asked for it, but lists lacked the workspace.
+	ByList bool `json:"byList,omitempty"`
+}
+
+// CancelDeletion clears a pending deletion and leaves no hold. One that was reported later than the one that is meant stays.
 func (s *Stores) CancelDeletion(ctx context.Context, in StoreInput) (Kept, error) {
-	_, err := s.Manager.CancelDeletion(ctx, in.InstanceID)
-	return kept(err)
+	store, err := s.Manager.CancelDeletion(ctx, storemanager.CancelRequest{StoreID: in.InstanceID, Owner: in.Owner, EventAt: in.EventAt})
+	return pending(store, err)
+}
+
+// TakeOverDeletion makes Owner the one who waits for the end of a pending deletion, whose own run is no more.
+func (s *Stores) TakeOverDeletion(ctx context.Context, in StoreInput) (Kept, error) {
+	store, err := s.Manager.TakeOverDeletion(ctx, storemanager.TakeOverRequest{StoreID: in.InstanceID, Owner: in.Owner})
+	return pending(store, err)
+}
+
+func pending(store storemanager.Store, err error) (Kept, error) {
+	out, err := kept(err)
+	if d := store.Deletion; err == nil && d != nil {
+		out.Pending = &PendingStore{EventAt: d.EventAt, DeleteAt: d.DeleteAt, ByList: store.MissingSince != nil}
+	}
+	return out, err
 }
 
 // HoldInput asks for a hold.
@@ -192,16 +225,21 @@ func (s *Stores) ReleaseStore(ctx context.Context, in StoreInput) (Kept, error) 
 }
 
 // StopStore ends the monitoring of a store whose deletion is pending and due. Monitored is true when the deletion is no
-// longer pending, so that the store stays.
+// longer pending, or the answer too old, so that the store stays.
 func (s *Stores) StopStore(ctx context.Context, in StoreInput) (Kept, error) {
-	res, err := s.Manager.Stop(ctx, storemanager.StopRequest{StoreID: in.InstanceID, Owner: in.Owner})
+	res, err := s.Manager.Stop(ctx, storemanager.StopRequest{StoreID: in.InstanceID, Owner: in.Owner, AbsentAt: in.AbsentAt})
 	if err != nil {
 		return Kept{}, wrap(err)
 	}
 	if res.Outcome == storemanager.StopStopped {
 		activity.GetLogger(ctx).Info("store stopped", telemetry.KeyStoreID, in.InstanceID)
 	}
-	return Kept{Monitored: res.Outcome == storemanager.StopNotPending}, nil
+	old := res.Outcome == storemanager.StopAnswerTooOld
+	if old {
+		activity.GetLogger(ctx).Warn("store not stopped, the answer of the Auth Worker is too old", telemetry.KeyStoreID, in.InstanceID,
+			"askedAt", in.AbsentAt)
+	}
+	return Kept{Monitored: old || res.Outcome == storemanager.StopNotPending, AnswerTooOld: old}, nil
 }
 
 // kept turns "no such store" into an answer: for these calls it is one.

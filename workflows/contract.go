@@ -66,6 +66,9 @@ const (
 	StoreHold EventType = "store.hold"
 	// StoreRelease takes the hold off.
 	StoreRelease EventType = "store.release"
+	// DeletionResume makes the lifecycle and the store manager agree on the pending deletion after one of them has lost its database: a
+	// lifecycle without one goes on with what the store manager has as pending, as it is; one that has one puts it back there.
+	DeletionResume EventType = "deletion.resume"
 )
 
 // Source says who sent an Event.
@@ -75,6 +78,8 @@ const (
 	SourceWebhook   Source = "webhook"
 	SourceOperator  Source = "operator"
 	SourceReconcile Source = "reconcile"
+	// SourceSystem is Storekeeper itself, that repairs what a lost database has cost.
+	SourceSystem Source = "system"
 )
 
 // Event is one thing to apply to one workspace. It never carries a secret.
@@ -121,8 +126,10 @@ const (
 	StatusStaleIgnored Status = "stale_ignored"
 	// StatusAccepted: the event is durable and its outcome not yet known.
 	StatusAccepted Status = "accepted"
-	StatusHeld     Status = "held"
-	StatusReleased Status = "released"
+	// StatusDeletionResumed: the pending deletion goes on at its own time.
+	StatusDeletionResumed Status = "deletion_resumed"
+	StatusHeld            Status = "held"
+	StatusReleased        Status = "released"
 )
 
 // ErrTypeInvalid is the type of the error of an event that can never be applied.

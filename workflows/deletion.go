@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,11 +50,23 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) Result {
 		if final(err) {
 			return l.interrupted(ctx, "the re-check or the stop", err)
 		}
-		// The store manager is away, and what the Auth Worker said is too old by now to stop a store by.
-		if err := workflow.Sleep(ctx, recheckPause); err != nil {
-			return l.interrupted(ctx, "the wait for the store manager", err)
+		// What the Auth Worker said is too old by now to stop a store by.
+		pause := recheckPause
+		if errors.Is(err, errAskAgain) {
+			pause = tooOldPause
+		}
+		if err := workflow.Sleep(ctx, pause); err != nil {
+			return l.interrupted(ctx, "the wait for another re-check", err)
 		}
 	}
+}
+
+// errAskAgain: the store manager is there, but the Auth Worker must be asked again.
+var errAskAgain = errors.New("the auth worker must be asked again")
+
+// pendingStore names the pending deletion to the store manager.
+func (l *lifecycle) pendingStore() activities.StoreInput {
+	return activities.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: l.deletion.EventAt}
 }
 
 // recheckAndStop asks the Auth Worker and, if the workspace is gone, stops the store while that answer is fresh.
@@ -62,17 +75,22 @@ func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	in := activities.StoreInput{InstanceID: l.id, Owner: l.owner}
 	if !absence.Absent {
-		if _, err := cancelStoreDeletion(ctx, in); err != nil {
+		kept, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: d.EventAt})
+		switch {
+		case err != nil:
 			return Result{}, err
+		case kept.Pending != nil && kept.Pending.EventAt.After(d.EventAt): // it was deleted again meanwhile
+			return Result{}, errAskAgain
 		}
 		return Result{Status: StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}, nil
 	}
-	store, err := stopStore(ctx, in)
+	store, err := stopStore(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner, AbsentAt: absence.AskedAt})
 	switch {
 	case err != nil:
 		return Result{}, err
+	case store.AnswerTooOld:
+		return Result{}, errAskAgain
 	case store.Monitored:
 		return Result{Status: StatusDeletionCancelled, Detail: "the store manager no longer has this deletion as pending"}, nil
 	}
@@ -91,7 +109,7 @@ func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) 
 // abandon ends the deletion of a workflow that an operator cancels: nobody should be told that it is pending. Whatever event
 // comes meanwhile is applied after it.
 func (l *lifecycle) abandon(ctx workflow.Context) error {
-	if _, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id}); err != nil {
+	if _, err := cancelStoreDeletion(ctx, l.pendingStore()); err != nil {
 		return err
 	}
 	l.endDeletion(ctx, "the workflow was cancelled")

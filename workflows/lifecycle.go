@@ -163,7 +163,8 @@ func (ev Event) validate(instanceID string) error {
 		problem = "gracePeriod must not be negative"
 	case ev.Type == StoreHold && (ev.Hold == nil || ev.Hold.Reason == "" || ev.Hold.Actor == ""):
 		problem = "a hold needs a reason and an actor"
-	case ev.Type != WorkspaceCreated && ev.Type != WorkspaceDeleted && ev.Type != StoreHold && ev.Type != StoreRelease:
+	case ev.Type != WorkspaceCreated && ev.Type != WorkspaceDeleted && ev.Type != StoreHold && ev.Type != StoreRelease &&
+		ev.Type != DeletionResume:
 		problem = fmt.Sprintf("unknown event type %q", ev.Type)
 	default:
 		return nil
@@ -240,6 +241,8 @@ func (l *lifecycle) apply(ctx workflow.Context, d *delivery) {
 		result, err = l.hold(ctx, d.event)
 	case StoreRelease:
 		result, err = l.release(ctx)
+	case DeletionResume:
+		result, err = l.resume(ctx)
 	}
 	if err != nil {
 		workflow.GetLogger(ctx).Error("event failed", "event", d.event.Type, "error", err)
@@ -254,12 +257,20 @@ func (l *lifecycle) created(ctx workflow.Context, ev Event) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	stale := Result{Status: StatusStaleIgnored, Detail: "a newer deletion of this workspace is known"}
 	switch {
 	case !res.Created && !res.Existing:
-		return Result{Status: StatusStaleIgnored, Detail: "a newer deletion of this workspace is known"}, nil
+		return stale, nil
+	case l.deletion != nil && !ev.Timestamp.After(l.deletion.EventAt) && workflow.GetVersion(ctx, changeOlderCreation, workflow.DefaultVersion, 1) >= 1:
+		// Whatever the store manager answers: what is no newer ends nothing.
+		return stale, nil
 	case l.deletion != nil:
 		// The store manager has cleared the mark already; what is left is the timer.
-		if ended := l.endDeletion(ctx, "a newer event says that the workspace exists"); ended.Status == StatusDeletionCancelled {
+		why := "a newer event says that the workspace exists"
+		if ev.Source == SourceReconcile {
+			why = "listed again: two consecutive lists that were asked for since have the workspace"
+		}
+		if ended := l.endDeletion(ctx, why); ended.Status == StatusDeletionCancelled {
 			return ended, nil
 		}
 	}
@@ -268,6 +279,9 @@ func (l *lifecycle) created(ctx workflow.Context, ev Event) (Result, error) {
 	}
 	return Result{Status: StatusAlreadyMonitored, Connection: res.Connection}, nil
 }
+
+// changeOlderCreation is the version gate of histories in which a creation ended a deletion that was newer.
+const changeOlderCreation = "older-creation-ends-no-deletion"
 
 // deleted makes a deletion pending. The zero Result means that the delivery is settled when the deletion ends.
 func (l *lifecycle) deleted(ctx workflow.Context, d *delivery) (Result, error) {
@@ -303,9 +317,7 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.
 	}
 	if l.deletion != nil {
 		p := &l.deletion.PendingDeletion
-		if d.event.Timestamp.After(p.EventAt) {
-			p.EventAt = d.event.Timestamp
-		}
+		p.EventAt = known(res, d.event, p.EventAt)
 		if p.Source == SourceReconcile && d.event.Source != SourceReconcile {
 			// From now on even an empty list agrees; a re-check that waits for another one must not go on waiting.
 			p.Source = d.event.Source
@@ -319,13 +331,48 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.
 		}
 		return result
 	}
-	p := PendingDeletion{EventAt: d.event.Timestamp, DeleteAt: res.DeleteAt, Source: d.event.Source}
+	p := PendingDeletion{EventAt: known(res, d.event, time.Time{}), DeleteAt: res.DeleteAt, Source: d.event.Source}
 	if res.Immediate {
 		l.startDeletion(ctx, p, d)
 		return Result{}
 	}
 	l.startDeletion(ctx, p, nil)
 	return Result{Status: StatusDeletionScheduled, DeleteAt: &p.DeleteAt}
+}
+
+// known is the newest moment at which the workspace is known to be gone, before that of the event: the store manager says it, unless it
+// is one of an older version.
+func known(res activities.DeletionResult, ev Event, before time.Time) time.Time {
+	switch {
+	case !res.EventAt.IsZero():
+		return res.EventAt
+	case ev.Timestamp.After(before):
+		return ev.Timestamp
+	}
+	return before
+}
+
+// resume goes on with the deletion that the store manager has as pending. Whoever waited for it is no more: Temporal's database was
+// lost, or an operator has terminated the run.
+func (l *lifecycle) resume(ctx workflow.Context) (Result, error) {
+	if l.deletion != nil {
+		return Result{Status: StatusDeletionAlreadyScheduled, DeleteAt: &l.deletion.DeleteAt}, nil
+	}
+	kept, err := takeOverDeletion(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner})
+	switch {
+	case err != nil:
+		return Result{}, err
+	case !kept.Monitored:
+		return Result{Status: StatusAlreadyStopped, Detail: "no such store is monitored"}, nil
+	case kept.Pending == nil:
+		return Result{Status: StatusDeletionCancelled, Detail: "no deletion is pending any more"}, nil
+	}
+	p := PendingDeletion{EventAt: kept.Pending.EventAt, DeleteAt: kept.Pending.DeleteAt, Source: SourceWebhook}
+	if kept.Pending.ByList {
+		p.Source = SourceReconcile
+	}
+	l.startDeletion(ctx, p, nil)
+	return Result{Status: StatusDeletionResumed, DeleteAt: &p.DeleteAt}, nil
 }
 
 func (l *lifecycle) hold(ctx workflow.Context, ev Event) (Result, error) {
@@ -359,7 +406,7 @@ func (l *lifecycle) keepWithoutHold(ctx workflow.Context) error {
 	if l.deletion == nil {
 		return nil
 	}
-	_, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id})
+	_, err := cancelStoreDeletion(ctx, l.pendingStore())
 	l.endDeletion(ctx, "cancelled, but the hold could not be placed")
 	return err
 }

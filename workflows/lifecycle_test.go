@@ -29,6 +29,9 @@ type fakeAuthWorker struct {
 	others int
 	err    error
 	asked  int
+	now    func() time.Time
+	// then is called at the end of each answer.
+	then func(asked int)
 }
 
 func (f *fakeAuthWorker) Absent(_ context.Context, id string) (authclient.Absence, error) {
@@ -39,7 +42,11 @@ func (f *fakeAuthWorker) Absent(_ context.Context, id string) (authclient.Absenc
 	if f.listed[id] {
 		entries++
 	}
-	return authclient.Absence{Absent: !f.listed[id], ListEntries: entries}, f.err
+	answer := authclient.Absence{Absent: !f.listed[id], ListEntries: entries, FetchedAt: f.now()}
+	if f.then != nil {
+		f.then(f.asked)
+	}
+	return answer, f.err
 }
 
 func (f *fakeAuthWorker) set(change func(*fakeAuthWorker)) {
@@ -53,6 +60,8 @@ type flakyKeeper struct {
 	*storemanager.Registry
 	mu   sync.Mutex
 	down bool
+	// gullible: it takes each creation for one that it knew already.
+	gullible bool
 }
 
 func (k *flakyKeeper) Ensure(ctx context.Context, r storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
@@ -60,6 +69,9 @@ func (k *flakyKeeper) Ensure(ctx context.Context, r storemanager.EnsureRequest) 
 	defer k.mu.Unlock()
 	if k.down {
 		return storemanager.EnsureResult{}, errors.New("connection refused")
+	}
+	if k.gullible {
+		return storemanager.EnsureResult{StoreID: r.StoreID, Outcome: storemanager.EnsureExists}, nil
 	}
 	return k.Registry.Ensure(ctx, r)
 }
@@ -73,13 +85,13 @@ func (k *flakyKeeper) Stop(ctx context.Context, r storemanager.StopRequest) (sto
 	return k.Registry.Stop(ctx, r)
 }
 
-func (k *flakyKeeper) CancelDeletion(ctx context.Context, id string) (storemanager.Store, error) {
+func (k *flakyKeeper) CancelDeletion(ctx context.Context, r storemanager.CancelRequest) (storemanager.Store, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.down {
 		return storemanager.Store{}, errors.New("connection refused")
 	}
-	return k.Registry.CancelDeletion(ctx, id)
+	return k.Registry.CancelDeletion(ctx, r)
 }
 
 func (k *flakyKeeper) setDown(down bool) {
@@ -113,7 +125,7 @@ func setup(t *testing.T) *bundle {
 
 	b := &bundle{
 		TestWorkflowEnvironment: env, t: t, start: start,
-		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5}, store: &flakyKeeper{Registry: registry},
+		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5, now: env.Now}, store: &flakyKeeper{Registry: registry},
 	}
 	worker.RegisterWorkflows(env)
 	for _, a := range []any{
@@ -634,7 +646,7 @@ func TestANewerDeletionThatMeetsTheEndOfAnOlderOneIsCarriedOut(t *testing.T) {
 	// The re-check finds the workspace listed; the mark is cleared, but the workflow does not hear of it yet.
 	b.RegisterDelayedCallback(func() { b.store.setDown(true) }, 23*time.Hour)
 	b.RegisterDelayedCallback(func() {
-		_, err := b.store.Registry.CancelDeletion(t.Context(), storeID)
+		_, err := b.store.Registry.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: storeID})
 		require.NoError(t, err)
 		b.auth.set(func(f *fakeAuthWorker) { delete(f.listed, storeID) })
 	}, 24*time.Hour+5*time.Second)
@@ -644,4 +656,131 @@ func TestANewerDeletionThatMeetsTheEndOfAnOlderOneIsCarriedOut(t *testing.T) {
 	require.Equal(t, workflows.StatusDeletionScheduled, again.Status)
 	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
 	require.Equal(t, storemanager.StateStopped, b.get().State)
+}
+
+func TestTheRepeatOfACreationEndsNoDeletionThatIsNewer(t *testing.T) {
+	t.Parallel()
+	for name, gullible := range map[string]bool{"as the registry says": false, "whatever the store manager says": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			creation := b.event(workflows.WorkspaceCreated, "d1", 0)
+			_, err := b.store.Registry.Ensure(t.Context(), storemanager.EnsureRequest{
+				StoreID: storeID, At: creation.Timestamp, RequestID: creation.DeliveryID, // by a run that has ended
+			})
+			require.NoError(t, err)
+			deleted := b.send(time.Second, b.event(workflows.WorkspaceDeleted, "d2", time.Second))
+			b.RegisterDelayedCallback(func() {
+				b.store.mu.Lock()
+				defer b.store.mu.Unlock()
+				b.store.gullible = gullible
+			}, time.Minute)
+			again := b.send(time.Hour, creation)
+			result := b.run()
+			require.Equal(t, workflows.StatusDeletionScheduled, deleted.Status)
+			require.Equal(t, workflows.StatusStaleIgnored, again.Status)
+			require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+		})
+	}
+}
+
+func TestAStoreIsNotStoppedOnAnAnswerThatGotOldWhileNobodyWorked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.auth.now = func() time.Time { return b.Now().Add(-90 * time.Second) } // the workers were away for so long
+	b.auth.then = func(int) { b.auth.listed[storeID] = true }               // it is listed again since
+	result := b.run()
+	require.Equal(t, 2, b.auth.asked)
+	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Contains(t, result.Last.Detail, "still lists")
+	require.Nil(t, b.get().Deletion)
+}
+
+func TestTheAnswerToAnEarlierDeletionCancelsNoNewerOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.auth.listed[storeID] = true
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.auth.then = func(asked int) {
+		if asked > 1 {
+			return
+		}
+		delete(b.auth.listed, storeID) // deleted again just now, which the registry knows before the lifecycle does
+		_, err := b.store.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+			StoreID: storeID, At: b.start.Add(time.Minute), DeleteAt: b.Now(), Owner: b.get().Deletion.Owner,
+		})
+		require.NoError(t, err)
+	}
+	result := b.run()
+	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+}
+
+func TestTwoListsThatHaveTheWorkspaceEndItsDeletionAndTheNextHasAWholeGracePeriod(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	listed := b.event(workflows.WorkspaceCreated, "reconcile/listed", time.Hour)
+	listed.Source = workflows.SourceReconcile
+	ended := b.send(time.Hour, listed)
+	b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, ended.Status)
+	require.Contains(t, ended.Detail, "listed again")
+	require.Nil(t, b.get().Deletion)
+}
+
+func TestALifecycleGoesOnWithTheDeletionThatTheStoreManagerHasAsPending(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		byList bool
+		others int
+		source workflows.Source
+	}{
+		"of an event, which even an empty list confirms": {source: workflows.SourceWebhook},
+		"of lists": {byList: true, others: 5, source: workflows.SourceReconcile},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.monitored()
+			b.auth.others = test.others
+			deleteAt := b.start.Add(3 * time.Hour)
+			require.NoError(t, b.store.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: b.start, Missing: []string{storeID}}))
+			_, err := b.store.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+				StoreID: storeID, At: b.start, DeleteAt: deleteAt, Owner: "a run that is no more", ByList: test.byList,
+			})
+			require.NoError(t, err)
+			resume := b.event(workflows.DeletionResume, "d1", time.Hour)
+			resume.Source = workflows.SourceSystem
+			resumed, again := b.send(0, resume), b.send(time.Minute, workflows.Event{
+				DeliveryID: "d2", Type: resume.Type, InstanceID: storeID, Timestamp: resume.Timestamp, Source: resume.Source,
+			})
+			b.RegisterDelayedCallback(func() {
+				var status workflows.LifecycleStatus
+				v, err := b.QueryWorkflow(workflows.QueryStatus)
+				require.NoError(t, err)
+				require.NoError(t, v.Get(&status))
+				require.Equal(t, test.source, status.Deletion.Source)
+				require.Equal(t, deleteAt, status.Deletion.DeleteAt.UTC())
+			}, time.Hour)
+			result := b.run()
+			require.Equal(t, workflows.StatusDeletionResumed, resumed.Status)
+			require.Equal(t, workflows.StatusDeletionAlreadyScheduled, again.Status)
+			require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+			require.False(t, b.get().LastStoppedAt.Before(deleteAt))
+		})
+	}
+}
+
+func TestThereIsNothingToResumeWhereNothingIsPending(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	resumed := b.send(0, b.event(workflows.DeletionResume, "d1", 0))
+	b.run()
+	require.Equal(t, workflows.StatusDeletionCancelled, resumed.Status)
+	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }

@@ -40,6 +40,8 @@ var quickStoreOptions = workflow.LocalActivityOptions{
 // said that the workspace is gone, so a deletion waits for as long as it can't be asked.
 var recheckOptions = workflow.ActivityOptions{
 	StartToCloseTimeout: 5 * time.Minute, // many re-checks share few lists, and a list of a million takes its time
+	// A worker that is killed meanwhile is missed soon, and the deletion goes on with the next.
+	HeartbeatTimeout: 10 * time.Second, // two of activities.RecheckHeartbeat, and a moment
 	RetryPolicy: &temporal.RetryPolicy{
 		InitialInterval:    time.Second,
 		BackoffCoefficient: 2,
@@ -56,7 +58,13 @@ var stopOptions = workflow.ActivityOptions{
 	RetryPolicy:            storeOptions.RetryPolicy,
 }
 
-const recheckPause = 4 * time.Minute
+const (
+	// recheckPause is for a store manager that is away.
+	recheckPause = 4 * time.Minute
+	// tooOldPause is for an answer that got too old: the Auth Worker is asked again at its own pace, this only keeps two clocks that
+	// differ from filling a history.
+	tooOldPause = 10 * time.Second
+)
 
 func ensureStore(ctx workflow.Context, in activities.EnsureInput) (activities.EnsureResult, error) {
 	return quickly[activities.EnsureResult](ctx, stores.EnsureStore, in)
@@ -76,6 +84,10 @@ func releaseStore(ctx workflow.Context, in activities.StoreInput) (activities.Ke
 
 func cancelStoreDeletion(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
 	return execute[activities.Kept](workflow.WithActivityOptions(ctx, storeOptions), stores.CancelDeletion, in)
+}
+
+func takeOverDeletion(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
+	return quickly[activities.Kept](ctx, stores.TakeOverDeletion, in)
 }
 
 func stopStore(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {

@@ -51,7 +51,7 @@ func TestNodeAdoptsNoStoreThatIsStoppedWhileItsListIsUnderWay(t *testing.T) {
 			_, err = b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(11), DeleteAt: at(100), Owner: "second"})
 		}
 		if err == nil {
-			_, err = b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "second"})
+			_, err = b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "second", AbsentAt: b.clock.Now()})
 		}
 		stopped <- err
 	}()

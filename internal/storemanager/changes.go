@@ -2,7 +2,7 @@ package storemanager
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -40,7 +40,7 @@ func (r *Registry) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]Ensur
 func (tx *changes) ensure(ctx context.Context, q EnsureRequest) (res EnsureResult, err error) {
 	q.At = known(q.At, tx.now)
 	err = tx.decide(ctx, q.StoreID, func(s *record) (StoreEvent, error) {
-		res = s.ensure(q, tx.now)
+		res = s.ensure(q, tx.decision)
 		return q.event(res), nil
 	})
 	return res, err
@@ -55,7 +55,7 @@ func (r *Registry) BeginDeletion(ctx context.Context, q DeletionRequest) (Deleti
 	return change(ctx, r, func(tx *changes) (res DeletionResult, err error) {
 		q.At = known(q.At, tx.now)
 		err = tx.decide(ctx, q.StoreID, func(s *record) (StoreEvent, error) {
-			res = s.beginDeletion(q, tx.now)
+			res = s.beginDeletion(q, tx.decision)
 			return res.event(), nil
 		})
 		return res, err
@@ -67,21 +67,58 @@ func (r *Registry) Stop(ctx context.Context, q StopRequest) (StopResult, error) 
 	if err := q.check(); err != nil {
 		return StopResult{}, err
 	}
+	res, err := r.stop(ctx, q, time.Time{})
+	if errors.Is(err, errAnswerTooOld) {
+		return StopResult{Outcome: StopAnswerTooOld}, nil
+	}
+	return res, err
+}
+
+// errAnswerTooOld: the answer got too old while the registry was deciding, for the process was stopped in the middle, say.
+var errAnswerTooOld = errors.New("the answer of the auth worker is too old by now")
+
+// stop is Stop as it was decided earlier, when a Node server was told; the zero time means now.
+func (r *Registry) stop(ctx context.Context, q StopRequest, decidedAt time.Time) (StopResult, error) {
 	return change(ctx, r, func(tx *changes) (res StopResult, err error) {
+		d := tx.decision
+		if !decidedAt.IsZero() {
+			d.now = decidedAt
+		}
 		err = tx.decide(ctx, q.StoreID, func(s *record) (_ StoreEvent, err error) {
-			res, err = s.stop(q, tx.now)
+			res, err = s.stop(q, d)
 			return StoreEvent{Kind: eventStop, Outcome: string(res.Outcome)}, err
 		})
+		if err == nil && res.Outcome == StopStopped && tx.stopped > 0 && decidedAt.IsZero() && !q.fresh(r.clock()) {
+			return StopResult{}, errAnswerTooOld
+		}
 		return res, err
 	})
 }
 
 // CancelDeletion implements Manager.
-func (r *Registry) CancelDeletion(ctx context.Context, id string) (Store, error) {
-	return r.changeMonitored(ctx, id, func(s *record, _ time.Time) (e StoreEvent, _ error) {
-		if s.pending() {
-			s.cancelDeletion()
+func (r *Registry) CancelDeletion(ctx context.Context, q CancelRequest) (Store, error) {
+	if err := q.check(); err != nil {
+		return Store{}, err
+	}
+	if !q.EventAt.IsZero() {
+		q.EventAt = precise(q.EventAt)
+	}
+	return r.changeMonitored(ctx, q.StoreID, func(s *record, d decision) (e StoreEvent, _ error) {
+		if s.cancel(q, d) {
 			e = StoreEvent{Kind: eventCancelDeletion, Outcome: outcomeDone}
+		}
+		return e, nil
+	})
+}
+
+// TakeOverDeletion implements Manager.
+func (r *Registry) TakeOverDeletion(ctx context.Context, q TakeOverRequest) (Store, error) {
+	if err := q.check(); err != nil {
+		return Store{}, err
+	}
+	return r.changeMonitored(ctx, q.StoreID, func(s *record, _ decision) (e StoreEvent, _ error) {
+		if before := s.deletion.Owner; s.takeOver(q.Owner) && before != q.Owner {
+			e = StoreEvent{Kind: eventDeletion, Outcome: outcomeResumed, Detail: "due " + s.deletion.DeleteAt.Format(time.RFC3339)}
 		}
 		return e, nil
 	})
@@ -93,18 +130,18 @@ func (r *Registry) Hold(ctx context.Context, id string, h Hold) (Store, error) {
 		return Store{}, err
 	}
 	h = h.normal()
-	return r.changeMonitored(ctx, id, func(s *record, now time.Time) (StoreEvent, error) {
-		if err := checkExpiry(h.ExpiresAt, now); err != nil {
+	return r.changeMonitored(ctx, id, func(s *record, d decision) (StoreEvent, error) {
+		if err := checkExpiry(h.ExpiresAt, d.now); err != nil {
 			return StoreEvent{}, err
 		}
-		s.holdFrom(now, h)
+		s.holdFrom(d, h)
 		return StoreEvent{Kind: eventHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt)}, nil
 	})
 }
 
 // Release implements Manager.
 func (r *Registry) Release(ctx context.Context, id string) (Store, error) {
-	return r.changeMonitored(ctx, id, func(s *record, _ time.Time) (e StoreEvent, _ error) {
+	return r.changeMonitored(ctx, id, func(s *record, _ decision) (e StoreEvent, _ error) {
 		if s.held() {
 			s.hold = Hold{}
 			e = StoreEvent{Kind: eventRelease, Outcome: outcomeDone}
@@ -114,7 +151,7 @@ func (r *Registry) Release(ctx context.Context, id string) (Store, error) {
 }
 
 // changeMonitored decides by a rule that makes sense for monitored stores only; ErrNotFound for any other.
-func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*record, time.Time) (StoreEvent, error)) (Store, error) {
+func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*record, decision) (StoreEvent, error)) (Store, error) {
 	if err := checkID(id); err != nil {
 		return Store{}, err
 	}
@@ -123,7 +160,7 @@ func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*re
 			if !s.monitored() {
 				return StoreEvent{}, fmt.Errorf("%w: %q", ErrNotFound, id)
 			}
-			e, err := rule(s, tx.now)
+			e, err := rule(s, tx.decision)
 			out = s.store()
 			return e, err
 		})
@@ -147,7 +184,7 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 			return struct{}{}, fmt.Errorf("write registry: %w", err)
 		}
 		for _, id := range ids {
-			if err := tx.apply(ctx, id, func(s *record) error { s.pin(tx.now); return nil }); err != nil {
+			if err := tx.apply(ctx, id, func(s *record) error { s.pin(tx.decision); return nil }); err != nil {
 				return struct{}{}, err
 			}
 		}
@@ -156,30 +193,31 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 	return err
 }
 
-// MarkMissing implements Manager. A list that is older than what is known of a store can't have missed it.
+// MarkMissing implements Manager. What is not monitored is of no interest to lists.
 func (r *Registry) MarkMissing(ctx context.Context, m MissingMarks) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	missing, err := json.Marshal(m.Missing)
-	if err != nil {
-		return err
-	}
-	listed, err := json.Marshal(m.Listed)
-	if err != nil {
-		return err
-	}
-	_, err = change(ctx, r, func(tx *changes) (struct{}, error) {
-		if _, err := tx.ExecContext(ctx, `
-			UPDATE stores SET missing_since = ?1 WHERE id IN (SELECT value FROM json_each(?2))
-				AND tombstone_at IS NULL AND missing_since IS NULL AND event_at <= ?1`,
-			column(precise(m.ListAt)), string(missing)); err != nil {
-			return struct{}{}, fmt.Errorf("write registry: %w", err)
+	m.ListAt = precise(m.ListAt)
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+		mark := func(ids []string, rule func(*record)) error {
+			for _, id := range ids {
+				if err := tx.apply(ctx, id, func(s *record) error {
+					if s.monitored() {
+						rule(s)
+					}
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
 		}
-		if _, err := tx.ExecContext(ctx, `
-			UPDATE stores SET missing_since = NULL WHERE id IN (SELECT value FROM json_each(?))
-				AND missing_since IS NOT NULL`, string(listed)); err != nil {
-			return struct{}{}, fmt.Errorf("write registry: %w", err)
+		if err := mark(m.Missing, func(s *record) { s.unlisted(m.ListAt) }); err != nil {
+			return struct{}{}, err
+		}
+		if err := mark(m.Listed, func(s *record) { s.listed(m.ListAt, tx.decision) }); err != nil {
+			return struct{}{}, err
 		}
 		return struct{}{}, tx.guard(ctx, m)
 	})

@@ -27,6 +27,14 @@ func (q StopRequest) check() error {
 	return firstOf(checkID(q.StoreID), checkText("owner", q.Owner))
 }
 
+func (q CancelRequest) check() error {
+	return firstOf(checkID(q.StoreID), checkLength("owner", q.Owner))
+}
+
+func (q TakeOverRequest) check() error {
+	return firstOf(checkID(q.StoreID), checkText("owner", q.Owner))
+}
+
 func (h Hold) check() error { return checkProtection(h.Reason, h.Actor, h.ExpiresAt) }
 
 // normal is the hold as it is kept. Long texts are cut, not refused: the store of an operator with a long story must not be

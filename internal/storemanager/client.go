@@ -113,8 +113,25 @@ func (c *Client) BeginDeletion(ctx context.Context, q DeletionRequest) (Deletion
 }
 
 // CancelDeletion implements Manager.
-func (c *Client) CancelDeletion(ctx context.Context, id string) (Store, error) {
-	return askStore[Store](ctx, c, http.MethodDelete, id, "deletion", nil)
+func (c *Client) CancelDeletion(ctx context.Context, q CancelRequest) (Store, error) {
+	query := url.Values{}
+	if q.Owner != "" {
+		query.Set("owner", q.Owner)
+	}
+	if !q.EventAt.IsZero() {
+		query.Set("eventAt", q.EventAt.UTC().Format(time.RFC3339Nano))
+	}
+	if err := checkID(q.StoreID); err != nil {
+		return Store{}, err
+	}
+	target := c.base.JoinPath("v1", "stores", q.StoreID, "deletion")
+	target.RawQuery = query.Encode()
+	return ask[Store](ctx, c, http.MethodDelete, target, nil)
+}
+
+// TakeOverDeletion implements Manager.
+func (c *Client) TakeOverDeletion(ctx context.Context, q TakeOverRequest) (Store, error) {
+	return askStore[Store](ctx, c, http.MethodPut, q.StoreID, "deletion/owner", q)
 }
 
 // Stop implements Manager.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -44,7 +45,7 @@ func writeUntilKilled(path string) {
 					fmt.Println("pending", id)
 				}
 				if i%4 == 0 {
-					if _, err := r.Stop(ctx, StopRequest{StoreID: id, Owner: "run"}); err != nil {
+					if _, err := r.Stop(ctx, StopRequest{StoreID: id, Owner: "run", AbsentAt: time.Now()}); err != nil {
 						fmt.Println("failed", err)
 						return
 					}

@@ -20,7 +20,8 @@ const (
 	eventPause          = "pause"
 	eventResume         = "resume"
 
-	outcomeDone = "done"
+	outcomeDone    = "done"
+	outcomeResumed = "resumed" // of a deletion, by another run
 )
 
 const (
@@ -114,6 +115,9 @@ func (q EnsureRequest) event(res EnsureResult) StoreEvent {
 	var detail []string
 	if strings.HasPrefix(q.RequestID, ReconcileRequest) {
 		detail = append(detail, "from reconciliation")
+		if res.DeletionCancelled {
+			detail = append(detail, "listed again")
+		}
 	}
 	if q.RequestID == restoreRequest {
 		detail = append(detail, "restored")

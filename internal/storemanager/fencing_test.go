@@ -48,8 +48,87 @@ func TestFencing(t *testing.T) {
 			b.begin(t, 2, "run")
 			res, err := b.Ensure(t.Context(), q)
 			require.NoError(t, err)
-			require.Equal(t, EnsureResult{StoreID: id, Outcome: EnsureCreated, Connection: ConnectionNotConfigured}, res)
+			require.Equal(t, EnsureResult{StoreID: id, Outcome: EnsureStale, Connection: ConnectionNotConfigured}, res)
 			require.NotNil(t, b.get(t).Deletion)
+		},
+		"nothing is stopped on an answer that is older than a minute": func(t *testing.T, b *bundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(200))
+			for _, absentAt := range []time.Time{{}, at(139), at(206)} {
+				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: absentAt})
+				require.NoError(t, err)
+				require.Equal(t, StopAnswerTooOld, res.Outcome, "%s", absentAt)
+				require.NotNil(t, b.get(t).Deletion)
+			}
+			res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(140)})
+			require.NoError(t, err)
+			require.Equal(t, StopStopped, res.Outcome)
+			res, err = b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(20)})
+			require.NoError(t, err)
+			require.Equal(t, StopStopped, res.Outcome, "a repeat stops nothing")
+		},
+		"a list speaks against a pending deletion if it was asked for since, and the list before too": func(t *testing.T, b *bundle) {
+			list := func(seconds int, has bool) {
+				marks := MissingMarks{ListAt: at(seconds), Missing: []string{id}}
+				if has {
+					marks = MissingMarks{ListAt: at(seconds), Listed: []string{id}}
+				}
+				require.NoError(t, b.MarkMissing(t.Context(), marks))
+			}
+			b.ensure(t, 1)
+			b.clock.Set(at(10))
+			b.begin(t, 5, "run")
+			list(10, true)
+			require.Nil(t, b.get(t).ListedSince, "asked for before the registry knew of the deletion")
+			list(11, true)
+			list(12, true)
+			require.Equal(t, new(at(11)), b.get(t).ListedSince)
+			list(13, false)
+			require.Nil(t, b.get(t).ListedSince, "no consecutive lists")
+			require.Nil(t, b.get(t).MissingSince, "what an event deletes is no sighting")
+			list(14, true)
+			b.begin(t, 20, "run")
+			require.Nil(t, b.get(t).ListedSince, "the list is older than what is known now")
+			list(21, true)
+			b.begin(t, 20, "another-run")
+			require.Nil(t, b.get(t).ListedSince, "another deletion")
+			list(22, true)
+			require.NotNil(t, b.get(t).ListedSince)
+			b.ensure(t, 22)
+			require.Nil(t, b.get(t).ListedSince)
+		},
+		"what ends a deletion ends no newer one": func(t *testing.T, b *bundle) {
+			cancel := func(q CancelRequest) *Deletion {
+				q.StoreID = id
+				s, err := b.CancelDeletion(t.Context(), q)
+				require.NoError(t, err)
+				return s.Deletion
+			}
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.begin(t, 3, "run")
+			require.NotNil(t, cancel(CancelRequest{Owner: "run", EventAt: at(2)}), "reported since")
+			require.NotNil(t, cancel(CancelRequest{Owner: "another-run", EventAt: at(3)}))
+			require.Nil(t, cancel(CancelRequest{Owner: "run", EventAt: at(3)}))
+			b.begin(t, 4, "run")
+			require.Nil(t, cancel(CancelRequest{}), "any")
+			require.Equal(t, DeletionStale, b.begin(t, 4, "run"))
+		},
+		"another run goes on with a pending deletion as it is": func(t *testing.T, b *bundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			before := *b.get(t).Deletion
+			b.clock.Set(at(50))
+			s, err := b.TakeOverDeletion(t.Context(), TakeOverRequest{StoreID: id, Owner: "run-2"})
+			require.NoError(t, err)
+			before.Owner = "run-2"
+			require.Equal(t, &before, s.Deletion)
+			b.clock.Set(at(100))
+			require.Equal(t, StopNotPending, b.stop(t, "run"))
+			require.Equal(t, StopStopped, b.stop(t, "run-2"))
+			_, err = b.TakeOverDeletion(t.Context(), TakeOverRequest{StoreID: id, Owner: "run-3"})
+			require.ErrorIs(t, err, ErrNotFound)
 		},
 		"a late created does not bring a stopped store back": func(t *testing.T, b *bundle) {
 			b.ensure(t, 1)
@@ -87,7 +166,7 @@ func TestFencing(t *testing.T) {
 			require.Equal(t, DeletionScheduled, b.begin(t, 2, "run"))
 			s := b.get(t)
 			require.Equal(t, StateMonitored, s.State)
-			require.Equal(t, &Deletion{EventAt: at(2), DeleteAt: at(100), Owner: "run"}, s.Deletion)
+			require.Equal(t, &Deletion{EventAt: at(2), Since: t0, DeleteAt: at(100), Owner: "run"}, s.Deletion)
 			o := b.overview(t)
 			require.Equal(t, 1, o.Monitored)
 			require.Equal(t, 1, o.DeletionPending)
@@ -117,13 +196,13 @@ func TestFencing(t *testing.T) {
 				require.NoError(t, err)
 				return res
 			}
-			scheduled := func(deleteAt int) DeletionResult {
-				return DeletionResult{Outcome: DeletionScheduled, DeleteAt: at(deleteAt)}
+			scheduled := func(event, deleteAt int) DeletionResult {
+				return DeletionResult{Outcome: DeletionScheduled, EventAt: at(event), DeleteAt: at(deleteAt)}
 			}
-			require.Equal(t, scheduled(50), begin("first", 5, 50))
-			require.Equal(t, scheduled(50), begin("first", 6, 60))
-			require.Equal(t, scheduled(70), begin("second", 4, 70))
-			require.Equal(t, &Deletion{EventAt: at(6), DeleteAt: at(70), Owner: "second"}, b.get(t).Deletion)
+			require.Equal(t, scheduled(5, 50), begin("first", 5, 50))
+			require.Equal(t, scheduled(6, 50), begin("first", 6, 60))
+			require.Equal(t, scheduled(6, 70), begin("second", 4, 70))
+			require.Equal(t, &Deletion{EventAt: at(6), Since: t0, DeleteAt: at(70), Owner: "second"}, b.get(t).Deletion)
 			b.clock.Set(at(80))
 			require.Equal(t, StopNotPending, b.stop(t, "first"))
 			require.Equal(t, StopStopped, b.stop(t, "second"))
@@ -131,7 +210,7 @@ func TestFencing(t *testing.T) {
 		"a cancelled deletion does not come back, a newer one may": func(t *testing.T, b *bundle) {
 			b.ensure(t, 1)
 			b.begin(t, 5, "run")
-			s, err := b.CancelDeletion(t.Context(), id)
+			s, err := b.CancelDeletion(t.Context(), CancelRequest{StoreID: id})
 			require.NoError(t, err)
 			require.Nil(t, s.Deletion)
 			require.Equal(t, DeletionStale, b.begin(t, 5, "run"))
@@ -147,7 +226,7 @@ func TestFencing(t *testing.T) {
 		"cancelling nothing changes nothing": func(t *testing.T, b *bundle) {
 			b.ensure(t, 1)
 			before := b.get(t)
-			s, err := b.CancelDeletion(t.Context(), id)
+			s, err := b.CancelDeletion(t.Context(), CancelRequest{StoreID: id})
 			require.NoError(t, err)
 			require.Equal(t, before, s)
 			require.Equal(t, DeletionScheduled, b.begin(t, 1, "run"))
@@ -156,7 +235,7 @@ func TestFencing(t *testing.T) {
 			b.ensure(t, 1)
 			b.begin(t, 2, "run")
 			b.clock.Set(at(100).Add(-time.Microsecond))
-			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 			require.ErrorIs(t, err, ErrTooEarly)
 			require.Equal(t, StateMonitored, b.get(t).State)
 			b.clock.Set(at(100))
@@ -269,7 +348,7 @@ func TestProtection(t *testing.T) {
 				require.ErrorIs(t, err, ErrNotFound, why)
 				_, err = b.Release(t.Context(), id)
 				require.ErrorIs(t, err, ErrNotFound, why)
-				_, err = b.CancelDeletion(t.Context(), id)
+				_, err = b.CancelDeletion(t.Context(), CancelRequest{StoreID: id})
 				require.ErrorIs(t, err, ErrNotFound, why)
 			}
 			refused("unknown")
@@ -336,7 +415,7 @@ func TestStopDoesNotRelyOnTheOtherRules(t *testing.T) {
 			s := pending
 			protect(&s)
 			before := s
-			res, err := s.stop(StopRequest{StoreID: id, Owner: "run"}, at(100))
+			res, err := s.stop(StopRequest{StoreID: id, Owner: "run", AbsentAt: at(100)}, decision{now: at(100)})
 			require.NoError(t, err)
 			require.Equal(t, StopNotPending, res.Outcome)
 			require.Equal(t, before, s)

@@ -59,17 +59,59 @@ func TestTheGuardHoldsAfterARestart(t *testing.T) {
 func TestWhatAnEventDeletesIsNoSighting(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, b *bundle) {
-		b.ensure(t, 1)
 		sight := func() {
 			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(2), Missing: []string{id}}))
-			require.NotNil(t, b.get(t).MissingSince)
 		}
-		sight()
-		for byList, sighted := range map[bool]bool{true: true, false: false} {
+		begin := func(byList bool) {
 			_, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(3), DeleteAt: at(100), Owner: "run", ByList: byList})
 			require.NoError(t, err)
-			require.Equal(t, sighted, b.get(t).MissingSince != nil, "by list: %v", byList)
-			sight()
 		}
+		b.ensure(t, 1)
+		sight()
+		require.NotNil(t, b.get(t).MissingSince)
+		begin(true)
+		require.NotNil(t, b.get(t).MissingSince)
+		begin(false)
+		require.Nil(t, b.get(t).MissingSince)
+		sight()
+		require.Nil(t, b.get(t).MissingSince, "nor can it become one")
+	})
+}
+
+func TestWhatListsRemoveIsCountedForADayAndUntilItIsApproved(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		remove := func(store string, second int, byList bool) {
+			b.clock.Set(at(second))
+			_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: store, At: at(second)})
+			require.NoError(t, err)
+			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(second + 1), Missing: []string{store}}))
+			_, err = b.BeginDeletion(t.Context(), DeletionRequest{
+				StoreID: store, At: at(second + 2), DeleteAt: at(second + 3), Owner: "run", ByList: byList,
+			})
+			require.NoError(t, err)
+			b.clock.Set(at(second + 3))
+			res, err := b.Stop(t.Context(), StopRequest{StoreID: store, Owner: "run", AbsentAt: b.clock.Now()})
+			require.NoError(t, err)
+			require.Equal(t, StopStopped, res.Outcome)
+		}
+		remove("by-an-event", 0, false)
+		require.Zero(t, b.overview(t).ListRemovals)
+		remove("by-lists", 10, true)
+		remove("by-lists-too", 20, true)
+		remove("by-lists", 30, true)
+		require.Equal(t, 3, b.overview(t).ListRemovals, "that a store came back forgives nothing")
+
+		approve := func(listAt int) {
+			require.NoError(t, b.RecordReconcile(t.Context(), ReconcileRun{
+				RunID: "run", StartedAt: t0, CompletedAt: t0, ApprovedListAt: new(at(listAt)),
+			}))
+		}
+		approve(22)
+		require.Equal(t, 1, b.overview(t).ListRemovals, "what the approved list and those before it had asked for is approved")
+		b.clock.Set(at(33).Add(24*time.Hour - time.Microsecond))
+		require.Equal(t, 1, b.overview(t).ListRemovals)
+		b.clock.Set(at(33).Add(24 * time.Hour))
+		require.Zero(t, b.overview(t).ListRemovals)
 	})
 }

@@ -285,7 +285,10 @@ func TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 				_, err := m.BeginDeletion(ctx, DeletionRequest{StoreID: bad, At: t0, DeleteAt: t0, Owner: "o"})
 				return err
 			},
-			"cancel": func(ctx context.Context, m Manager) error { _, err := m.CancelDeletion(ctx, bad); return err },
+			"cancel": func(ctx context.Context, m Manager) error {
+				_, err := m.CancelDeletion(ctx, CancelRequest{StoreID: bad})
+				return err
+			},
 			"stop": func(ctx context.Context, m Manager) error {
 				_, err := m.Stop(ctx, StopRequest{StoreID: bad, Owner: "o"})
 				return err

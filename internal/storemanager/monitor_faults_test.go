@@ -45,7 +45,7 @@ func TestTheNewestChangeOfAStoreThatComesBackIsNotItsEnd(t *testing.T) {
 		defer close(stopped)
 		ctx, now := context.Background(), time.Now()
 		_, _ = m.BeginDeletion(ctx, DeletionRequest{StoreID: id, At: now, DeleteAt: now.Add(-time.Second), Owner: "test"})
-		_, _ = m.Stop(ctx, StopRequest{StoreID: id, Owner: "test"})
+		_, _ = m.Stop(ctx, StopRequest{StoreID: id, Owner: "test", AbsentAt: time.Now()})
 	}()
 	<-old.ctx.Done()
 	m.backend.SetFault(demo.SyncFaultMute) // so that the new one stays as it is

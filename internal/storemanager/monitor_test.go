@@ -284,7 +284,7 @@ func TestHoweverEnsuresAndStopsOverlapThereIsOneSubscriptionOrNone(t *testing.T)
 				all.Go(func() {
 					ctx, now := context.Background(), time.Now()
 					_, _ = m.BeginDeletion(ctx, DeletionRequest{StoreID: id, At: now, DeleteAt: now.Add(-time.Second), Owner: "test"})
-					_, _ = m.Stop(ctx, StopRequest{StoreID: id, Owner: "test"})
+					_, _ = m.Stop(ctx, StopRequest{StoreID: id, Owner: "test", AbsentAt: time.Now()})
 				})
 				all.Wait()
 				want := 0

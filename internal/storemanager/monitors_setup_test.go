@@ -83,7 +83,7 @@ func (m *monitored) remove(id string) {
 	res, err := m.BeginDeletion(m.t.Context(), DeletionRequest{StoreID: id, At: now, DeleteAt: now.Add(-time.Second), Owner: "test"})
 	require.NoError(m.t, err)
 	require.Equal(m.t, DeletionScheduled, res.Outcome)
-	stopped, err := m.Stop(m.t.Context(), StopRequest{StoreID: id, Owner: "test"})
+	stopped, err := m.Stop(m.t.Context(), StopRequest{StoreID: id, Owner: "test", AbsentAt: time.Now()})
 	require.NoError(m.t, err)
 	require.Equal(m.t, StopStopped, stopped.Outcome)
 }

@@ -181,7 +181,7 @@ func (n *Node) enter(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, e
 			}
 			q.At = known(q.At, tx.now)
 			if err := tx.decide(ctx, q.StoreID, func(s *record) (e StoreEvent, _ error) {
-				if results[i] = s.ensure(q, tx.now); results[i].Connection == "" {
+				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
 					e = q.event(results[i])
 				}
 				return e, nil
@@ -232,9 +232,11 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 		return StopResult{}, err
 	}
 	var asked, done StopResult
+	var decidedAt time.Time
 	err := n.tell(ctx, q.StoreID, func(s record) (event string, err error) {
 		before := s.monitored()
-		if asked, err = s.stop(q, n.clock()); err == nil && asked.Outcome == StopStopped && before {
+		decidedAt = n.clock()
+		if asked, err = s.stop(q, decision{now: decidedAt}); err == nil && asked.Outcome == StopStopped && before {
 			event = nodeDeleted // nothing but this may stop a store
 		}
 		return event, err
@@ -242,7 +244,8 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 		if err != nil {
 			return err
 		}
-		if done, err = n.Registry.Stop(ctx, q); err == nil && done.Outcome == StopNotPending {
+		// The answer was fresh when the server was told, and the server may have taken its time.
+		if done, err = n.Registry.stop(ctx, q, decidedAt); err == nil && done.Outcome == StopNotPending {
 			_, err = n.client.tell(ctx, nodeCreated, q.StoreID, at) // it is wanted again since
 		}
 		return err

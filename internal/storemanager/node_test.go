@@ -155,7 +155,7 @@ func TestNode(t *testing.T) {
 		"a stop is told when it is due, and not before": func(t *testing.T, b *nodeBundle) {
 			b.ensure(t, 1)
 			require.Equal(t, DeletionScheduled, b.begin(t, 2, "run"))
-			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 			require.ErrorIs(t, err, ErrTooEarly)
 			b.clock.Set(at(100))
 			require.Equal(t, StopNotPending, b.stop(t, "another run"))
@@ -186,12 +186,12 @@ func TestNode(t *testing.T) {
 			b.begin(t, 2, "run")
 			b.clock.Set(at(100))
 			b.refuseAll("deleted")
-			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 			require.ErrorContains(t, err, "500")
 			listed := b.list(t)
 			require.Len(t, listed, 1)
 			require.Equal(t, StateMonitored, listed[0].State)
-			require.Equal(t, &Deletion{EventAt: at(2), DeleteAt: at(100), Owner: "run"}, listed[0].Deletion)
+			require.Equal(t, &Deletion{EventAt: at(2), Since: t0, DeleteAt: at(100), Owner: "run"}, listed[0].Deletion)
 			b.heal()
 			require.Equal(t, StopStopped, b.stop(t, "run"))
 			require.Empty(t, b.fake.ids())
@@ -201,7 +201,7 @@ func TestNode(t *testing.T) {
 			b.begin(t, 2, "run")
 			b.clock.Set(at(100))
 			b.refuseAll("deleted")
-			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 			require.Error(t, err)
 			require.Equal(t, EnsureExists, b.ensure(t, 3), "until the server has stopped it, it is monitored")
 			b.heal()
@@ -211,7 +211,7 @@ func TestNode(t *testing.T) {
 		"the deletion of a store that only the server knows has its grace period": func(t *testing.T, b *nodeBundle) {
 			b.fake.boot(id)
 			require.Equal(t, DeletionScheduled, b.begin(t, 2, "run"))
-			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 			require.ErrorIs(t, err, ErrTooEarly)
 			b.clock.Set(at(100))
 			require.Equal(t, StopStopped, b.stop(t, "run"))
@@ -221,7 +221,7 @@ func TestNode(t *testing.T) {
 			require.Equal(t, DeletionAlreadyStopped, b.begin(t, 5, "first"))
 			b.fake.boot(id)
 			require.Equal(t, DeletionScheduled, b.begin(t, 4, "second"))
-			require.Equal(t, &Deletion{EventAt: at(5), DeleteAt: at(100), Owner: "second"}, b.get(t).Deletion)
+			require.Equal(t, &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "second"}, b.get(t).Deletion)
 			require.Equal(t, EnsureStale, b.ensure(t, 5))
 		},
 		"a deletion waits while the server can't be asked": func(t *testing.T, b *nodeBundle) {
@@ -461,7 +461,7 @@ func TestNodeInTurn(t *testing.T) {
 			reached, release := b.hangOn(t, "deleted")
 			stopped, ensured := make(chan error, 1), make(chan error, 1)
 			go func() {
-				_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+				_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 				stopped <- err
 			}()
 			<-reached
@@ -483,7 +483,7 @@ func TestNodeInTurn(t *testing.T) {
 			require.NoError(t, err)
 			stopped := make(chan StopOutcome, 1)
 			go func() {
-				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 				if err != nil {
 					t.Error(err)
 				}
@@ -511,7 +511,7 @@ func TestNodeInTurn(t *testing.T) {
 			b.waiting(t)
 			_, err = b.registry.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(2), DeleteAt: t0, Owner: "run"})
 			require.NoError(t, err)
-			res, err := b.registry.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			res, err := b.registry.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 			require.NoError(t, err)
 			require.Equal(t, StopStopped, res.Outcome)
 			release()
@@ -525,7 +525,7 @@ func TestNodeInTurn(t *testing.T) {
 			reached, release := b.hangOn(t, "deleted")
 			stopped := make(chan StopOutcome, 1)
 			go func() {
-				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 				if err != nil {
 					t.Error(err)
 				}
@@ -543,10 +543,10 @@ func TestNodeInTurn(t *testing.T) {
 			b.begin(t, 2, "run")
 			b.clock.Set(at(100))
 			b.refuseAll("deleted")
-			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: b.clock.Now()})
 			require.Error(t, err)
 			require.NotNil(t, b.get(t).Deletion)
-			_, err = b.CancelDeletion(t.Context(), id)
+			_, err = b.CancelDeletion(t.Context(), CancelRequest{StoreID: id})
 			require.NoError(t, err)
 			b.hold(t, someHold)
 			b.heal()
@@ -624,7 +624,7 @@ func TestNodeEndsAsTheRegistryIs(t *testing.T) {
 					return err
 				})
 				retry(func() error {
-					_, err := b.Stop(t.Context(), StopRequest{StoreID: store, Owner: owner})
+					_, err := b.Stop(t.Context(), StopRequest{StoreID: store, Owner: owner, AbsentAt: b.clock.Now()})
 					return err
 				})
 			}

@@ -88,10 +88,10 @@ func (m *model) Ensure(t *rapid.T) {
 	default:
 		stale := s.pending != nil && !q.At.After(s.pending.EventAt)
 		want := EnsureExists
-		if stale {
+		switch {
+		case stale:
 			want = EnsureStale
-		}
-		if q.RequestID != "" && q.RequestID == s.createdBy {
+		case q.RequestID != "" && q.RequestID == s.createdBy:
 			want = EnsureCreated
 		}
 		require.Equal(t, want, res.Outcome)
@@ -104,6 +104,9 @@ func (m *model) Ensure(t *rapid.T) {
 	var detail []string
 	if q.RequestID == "reconcile/2" {
 		detail = append(detail, "from reconciliation")
+		if res.DeletionCancelled {
+			detail = append(detail, "listed again")
+		}
 	}
 	if res.DeletionCancelled {
 		detail = append(detail, "cancelled the pending deletion")
@@ -128,15 +131,15 @@ func (m *model) BeginDeletion(t *rapid.T) {
 	case s.pinned:
 		require.Equal(t, DeletionPinned, res.Outcome)
 	case s.pending != nil && s.pending.Owner == q.Owner:
-		require.Equal(t, DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.pending.DeleteAt}, res)
 		s.pending.EventAt = later(s.pending.EventAt, q.At)
+		require.Equal(t, DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.pending.DeleteAt, EventAt: s.pending.EventAt}, res)
 	default:
-		require.Equal(t, DeletionResult{Outcome: DeletionScheduled, DeleteAt: q.DeleteAt}, res)
 		event := q.At
 		if s.pending != nil {
 			event = later(event, s.pending.EventAt)
 		}
-		s.pending = &Deletion{EventAt: event, DeleteAt: q.DeleteAt, Owner: q.Owner}
+		require.Equal(t, DeletionResult{Outcome: DeletionScheduled, DeleteAt: q.DeleteAt, EventAt: event}, res)
+		s.pending = &Deletion{EventAt: event, Since: m.clock.Now(), DeleteAt: q.DeleteAt, Owner: q.Owner}
 	}
 	detail := ""
 	switch {
@@ -154,7 +157,7 @@ func byUntil(until time.Time) string { return "by a until " + until.Format(time.
 func (m *model) Stop(t *rapid.T) {
 	id, s := m.store(t)
 	owner, now := someOwners.Draw(t, "owner"), m.clock.Now()
-	res, err := m.registry.Stop(context.Background(), StopRequest{StoreID: id, Owner: owner})
+	res, err := m.registry.Stop(context.Background(), StopRequest{StoreID: id, Owner: owner, AbsentAt: now})
 
 	mayStop := s.monitored && s.pending != nil && s.pending.Owner == owner && !m.held(s) && !s.pinned
 	switch {
@@ -194,7 +197,7 @@ func (m *model) onMonitored(t *rapid.T, call func(id string) error, then func(id
 
 func (m *model) CancelDeletion(t *rapid.T) {
 	m.onMonitored(t, func(id string) error {
-		_, err := m.registry.CancelDeletion(context.Background(), id)
+		_, err := m.registry.CancelDeletion(context.Background(), CancelRequest{StoreID: id})
 		return err
 	}, func(id string, s *modelStore) {
 		if s.pending != nil {
@@ -393,7 +396,7 @@ func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 			_, err := r.BeginDeletion(context.Background(), DeletionRequest{StoreID: id, At: at(e.Second), DeleteAt: t0, Owner: owner})
 			require.NoError(t, err)
 			if rapid.Bool().Draw(t, "stop now") {
-				_, err := r.Stop(context.Background(), StopRequest{StoreID: id, Owner: owner})
+				_, err := r.Stop(context.Background(), StopRequest{StoreID: id, Owner: owner, AbsentAt: c.Now()})
 				require.NoError(t, err)
 			}
 		}

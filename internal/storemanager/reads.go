@@ -147,6 +147,7 @@ const selectOverview = `
 		(SELECT count(*) FROM stores WHERE pinned = 1),
 		(SELECT count(*) FROM stores WHERE tombstone_at IS NOT NULL),
 		(SELECT count(*) FROM pauses WHERE store_id != '' AND (expires_at IS NULL OR expires_at > ?1)),
+		(SELECT count(*) FROM list_removals WHERE at > ?2 AND event_at > coalesce(guard_approved_at, 0)),
 		provisioned, stopped, last_provisioned_at, last_stopped_at, guard_since, guard_reason, guard_approved_at, deliveries
 	FROM totals`
 
@@ -158,8 +159,9 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		held, approved       column
 		guard                GuardHold
 	)
-	err := r.read.QueryRowContext(ctx, selectOverview, column(r.clock())).Scan(&o.Monitored, &o.DeletionPending, &o.Held,
-		&o.Pinned, &o.Tombstones, &o.PausedStores, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
+	now := r.clock()
+	err := r.read.QueryRowContext(ctx, selectOverview, column(now), column(now.Add(-listRemovalsWindow))).Scan(&o.Monitored, &o.DeletionPending,
+		&o.Held, &o.Pinned, &o.Tombstones, &o.PausedStores, &o.ListRemovals, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
 		&o.Deliveries)
 	if err != nil {
 		return Overview{}, fmt.Errorf("read registry: %w", err)

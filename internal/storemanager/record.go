@@ -6,7 +6,7 @@ import (
 )
 
 // record is what the registry knows of one id: one row of the table stores. Its methods are the fencing rules, which decide
-// by the record, the request and the time alone. Times are as precise as they can be stored; zero means never.
+// by the record, the request and the decision's moment alone. Times are as precise as they can be stored; zero means never.
 type record struct {
 	id               string
 	tombstoneAt      time.Time // zero: monitored, or unknown
@@ -16,6 +16,7 @@ type record struct {
 	lastEnsuredAt    time.Time
 	lastStoppedAt    time.Time
 	missingSince     time.Time
+	listedSince      time.Time
 	pinned           bool
 	deletion         Deletion // zero: none pending
 	cancelledEventAt time.Time
@@ -23,28 +24,56 @@ type record struct {
 	hold             Hold // zero: none in force; an expired one is dropped when the row is read
 }
 
+// decision is the moment at which a rule decides. without is the one rule that is left out: a test sees to it that each is missed.
+type decision struct {
+	now     time.Time
+	without rule
+}
+
+func (d decision) obeys(r rule) bool { return d.without != r }
+
+// rule is a sentence that every change of a record keeps to.
+type rule string
+
+// The rules.
+const (
+	ruleDeletionOutlivesOlderCreation rule = "a pending deletion outlives a creation that is not newer"
+	ruleTombstoneOutlivesOlderEvent   rule = "a tombstone outlives a creation that is not newer"
+	ruleCreationOutlivesOlderDeletion rule = "a store outlives a deletion that is older than what is known of it"
+	ruleCancelledStaysCancelled       rule = "a deletion that was cancelled does not come back"
+	ruleHeld                          rule = "a held store is not deleted"
+	rulePinned                        rule = "a pinned store is not deleted"
+	ruleFirstDeleteAt                 rule = "a repeated deletion keeps its end of the grace period"
+	ruleGracePeriod                   rule = "nothing is stopped before the grace period has ended"
+	ruleOwner                         rule = "only the run that waits for the grace period stops the store"
+	ruleFreshAnswer                   rule = "nothing is stopped on an old answer"
+	ruleCancelNoNewer                 rule = "what ends a deletion ends no newer one"
+	ruleListAfterDeletion             rule = "a list from before a deletion says nothing of it"
+)
+
 func (s *record) unknown() bool   { return s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
 func (s *record) monitored() bool { return !s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
 func (s *record) pending() bool   { return !s.deletion.DeleteAt.IsZero() }
 func (s *record) held() bool      { return !s.hold.Since.IsZero() }
 
 // ensure: a deletion wins over an ensure of the same moment, for a store too many can be stopped later, but not the reverse.
-func (s *record) ensure(q EnsureRequest, now time.Time) EnsureResult {
+func (s *record) ensure(q EnsureRequest, d decision) EnsureResult {
 	res := EnsureResult{StoreID: s.id, Outcome: EnsureExists, Connection: ConnectionNotConfigured}
 	switch {
-	case !s.monitored() && q.At.After(s.eventAt): // unknown, or stopped by an older deletion
-		s.revive(q.At, now)
+	case !s.monitored() && !q.At.After(s.eventAt) && d.obeys(ruleTombstoneOutlivesOlderEvent):
+		return EnsureResult{StoreID: s.id, Outcome: EnsureStale}
+	case !s.monitored(): // unknown, or stopped by an older deletion
+		s.revive(q.At, d.now)
 		s.createdBy = q.RequestID
 		res.Outcome = EnsureCreated
 		return res
-	case !s.monitored():
-		return EnsureResult{StoreID: s.id, Outcome: EnsureStale}
-	case s.pending() && !q.At.After(s.deletion.EventAt):
+	case s.pending() && !q.At.After(s.deletion.EventAt) && d.obeys(ruleDeletionOutlivesOlderCreation):
 		res.Outcome = EnsureStale
+		return res // also the repeat of the request that created it: the deletion is newer
 	default:
 		res.DeletionCancelled = s.pending()
 		s.cancelDeletion()
-		s.seen(q.At, now)
+		s.seen(q.At, d.now)
 	}
 	if q.RequestID != "" && q.RequestID == s.createdBy {
 		res.Outcome = EnsureCreated // a repeat
@@ -53,12 +82,12 @@ func (s *record) ensure(q EnsureRequest, now time.Time) EnsureResult {
 }
 
 // pin is an ensure that nothing known can make stale: the operator's word is newer than any event.
-func (s *record) pin(now time.Time) {
+func (s *record) pin(d decision) {
 	if !s.monitored() {
-		s.revive(later(now, s.eventAt), now)
+		s.revive(later(d.now, s.eventAt), d.now)
 	}
 	s.cancelDeletion()
-	s.seen(now, now)
+	s.seen(d.now, d.now)
 	s.pinned = true
 }
 
@@ -74,58 +103,111 @@ func (s *record) seen(at, now time.Time) {
 	s.missingSince = time.Time{}
 }
 
-func (s *record) beginDeletion(q DeletionRequest, now time.Time) DeletionResult {
+func (s *record) beginDeletion(q DeletionRequest, d decision) DeletionResult {
 	switch {
 	case !s.monitored():
 		s.eventAt = later(s.eventAt, q.At)
-		s.tombstoneAt = now
+		s.tombstoneAt = d.now
 		return DeletionResult{Outcome: DeletionAlreadyStopped}
-	case q.At.Before(s.eventAt), !q.At.After(s.cancelledEventAt):
+	case q.At.Before(s.eventAt) && d.obeys(ruleCreationOutlivesOlderDeletion),
+		!q.At.After(s.cancelledEventAt) && d.obeys(ruleCancelledStaysCancelled):
 		return DeletionResult{Outcome: DeletionStale}
-	case s.held():
+	case s.held() && d.obeys(ruleHeld):
 		return DeletionResult{Outcome: DeletionHeld, Hold: &s.hold}
-	case s.pinned:
+	case s.pinned && d.obeys(rulePinned):
 		return DeletionResult{Outcome: DeletionPinned}
 	}
-	if !s.pending() || s.deletion.Owner != q.Owner {
-		s.deletion.DeleteAt, s.deletion.Owner = q.DeleteAt, q.Owner
+	if !s.pending() || s.deletion.Owner != q.Owner || !d.obeys(ruleFirstDeleteAt) {
+		s.deletion.Since, s.deletion.DeleteAt, s.deletion.Owner = d.now, q.DeleteAt, q.Owner
+		s.listedSince = time.Time{}
 	}
 	s.deletion.EventAt = later(s.deletion.EventAt, q.At)
+	if !s.listedSince.After(s.deletion.EventAt) {
+		s.listedSince = time.Time{} // the list was asked for before what is known now
+	}
 	if !q.ByList {
 		s.missingSince = time.Time{}
 	}
-	return DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.deletion.DeleteAt}
+	return DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.deletion.DeleteAt, EventAt: s.deletion.EventAt}
+}
+
+// cancel ends the deletion that is meant, and says whether it did.
+func (s *record) cancel(q CancelRequest, d decision) bool {
+	meant := (q.Owner == "" || q.Owner == s.deletion.Owner) && (q.EventAt.IsZero() || !s.deletion.EventAt.After(q.EventAt))
+	if !s.pending() || !meant && d.obeys(ruleCancelNoNewer) {
+		return false
+	}
+	s.cancelDeletion()
+	return true
+}
+
+// takeOver makes a run the owner of a pending deletion, all else of which stays. It says whether one is pending.
+func (s *record) takeOver(owner string) bool {
+	if s.pending() {
+		s.deletion.Owner = owner
+	}
+	return s.pending()
 }
 
 // cancelDeletion remembers what was cancelled, so that the event that asked for it can't come back late.
 func (s *record) cancelDeletion() {
 	s.cancelledEventAt = later(s.cancelledEventAt, s.deletion.EventAt)
 	s.deletion = Deletion{}
+	s.listedSince = time.Time{}
 }
 
-func (s *record) stop(q StopRequest, now time.Time) (StopResult, error) {
+// unlisted notes that a complete list lacks the store, whose fetch began at that moment. A deletion that is pending needs no sighting;
+// it only loses the list that spoke against it. A list that is older than what is known of the store can't have missed it.
+func (s *record) unlisted(at time.Time) {
+	s.listedSince = time.Time{}
+	if !s.pending() && s.missingSince.IsZero() && !at.Before(s.eventAt) {
+		s.missingSince = at
+	}
+}
+
+// listed notes that a complete list has the store. Against a pending deletion speaks only a list that was asked for after all that
+// is known of it.
+func (s *record) listed(at time.Time, d decision) {
+	s.missingSince = time.Time{}
+	if s.pending() && s.listedSince.IsZero() && (s.deletion.outdatedBy(at) || !d.obeys(ruleListAfterDeletion)) {
+		s.listedSince = at
+	}
+}
+
+// outdatedBy says whether a list that was asked for at that moment can speak against the deletion.
+func (p Deletion) outdatedBy(listAt time.Time) bool { return listAt.After(later(p.Since, p.EventAt)) }
+
+func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 	switch {
 	case !s.monitored() && s.stoppedBy == q.Owner: // a repeat
 		return StopResult{Outcome: StopStopped}, nil
 	case !s.monitored():
 		return StopResult{Outcome: StopAlreadyStopped}, nil
-	case !s.pending(), s.deletion.Owner != q.Owner, s.held(), s.pinned, s.eventAt.After(s.deletion.EventAt):
+	case !s.pending(), s.deletion.Owner != q.Owner && d.obeys(ruleOwner), s.held() && d.obeys(ruleHeld), s.pinned && d.obeys(rulePinned),
+		s.eventAt.After(s.deletion.EventAt) && d.obeys(ruleCreationOutlivesOlderDeletion):
 		return StopResult{Outcome: StopNotPending}, nil
-	case now.Before(s.deletion.DeleteAt):
+	case d.now.Before(s.deletion.DeleteAt) && d.obeys(ruleGracePeriod):
 		return StopResult{}, fmt.Errorf("%w: store %q can be stopped from %s on", ErrTooEarly, s.id,
 			s.deletion.DeleteAt.Format(time.RFC3339Nano))
+	case !q.fresh(d.now) && d.obeys(ruleFreshAnswer):
+		return StopResult{Outcome: StopAnswerTooOld}, nil
 	}
 	*s = record{
-		id: s.id, eventAt: s.deletion.EventAt, tombstoneAt: now, stoppedBy: q.Owner,
-		firstMonitoredAt: s.firstMonitoredAt, lastEnsuredAt: s.lastEnsuredAt, lastStoppedAt: now,
+		id: s.id, eventAt: s.deletion.EventAt, tombstoneAt: d.now, stoppedBy: q.Owner,
+		firstMonitoredAt: s.firstMonitoredAt, lastEnsuredAt: s.lastEnsuredAt, lastStoppedAt: d.now,
 	}
 	return StopResult{Outcome: StopStopped}, nil
 }
 
+// fresh says whether the answer that the workspace is gone may still be acted on, however long it was on its way.
+func (q StopRequest) fresh(now time.Time) bool {
+	return now.Sub(q.AbsentAt) <= MaxAnswerAge && q.AbsentAt.Sub(now) <= maxAnswerLead
+}
+
 // holdFrom puts the hold on. The same hold again is a repeat, and keeps its Since.
-func (s *record) holdFrom(now time.Time, h Hold) {
+func (s *record) holdFrom(d decision, h Hold) {
 	s.cancelDeletion()
-	h.Since = now
+	h.Since = d.now
 	if s.held() && s.hold.Reason == h.Reason && s.hold.Actor == h.Actor && equal(s.hold.ExpiresAt, h.ExpiresAt) {
 		h.Since = s.hold.Since
 	}
@@ -137,7 +219,7 @@ func (s *record) store() Store {
 	out := Store{
 		ID: s.id, State: StateMonitored, Connection: ConnectionNotConfigured, EventAt: s.eventAt, Pinned: s.pinned,
 		FirstMonitoredAt: optional(s.firstMonitoredAt), LastEnsuredAt: optional(s.lastEnsuredAt),
-		LastStoppedAt: optional(s.lastStoppedAt), MissingSince: optional(s.missingSince),
+		LastStoppedAt: optional(s.lastStoppedAt), MissingSince: optional(s.missingSince), ListedSince: optional(s.listedSince),
 	}
 	if !s.monitored() {
 		out.State, out.Connection = StateStopped, ConnectionStopped

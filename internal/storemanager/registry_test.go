@@ -238,7 +238,7 @@ func TestOverviewNeverLooksAtAllStores(t *testing.T) {
 	t.Parallel()
 	r := open(t, Options{})
 	fill(t, r, 10)
-	rows, err := r.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectOverview, 0)
+	rows, err := r.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectOverview, 0, 0)
 	require.NoError(t, err)
 	defer rows.Close()
 	var plan []string
@@ -262,7 +262,7 @@ func TestReadsDoNotWaitForAWriter(t *testing.T) {
 	b := setup(t)
 	b.ensure(t, 1)
 	_, err := change(t.Context(), b.registry, func(tx *changes) (struct{}, error) {
-		err := tx.apply(t.Context(), id, func(s *record) error { s.pin(tx.now); return nil })
+		err := tx.apply(t.Context(), id, func(s *record) error { s.pin(tx.decision); return nil })
 		require.NoError(t, err)
 		require.False(t, b.get(t).Pinned)
 		require.Equal(t, 1, b.overview(t).Monitored)

@@ -12,15 +12,15 @@ import (
 const (
 	recordColumns = `id, tombstone_at, event_at, created_by, first_monitored_at, last_ensured_at, last_stopped_at,
 	missing_since, pinned, deletion_event_at, delete_at, deletion_owner, cancelled_event_at, stopped_by,
-	hold_since, hold_expires_at, hold_reason, hold_actor`
+	hold_since, hold_expires_at, hold_reason, hold_actor, deletion_since, listed_since`
 
 	selectRecord = `SELECT ` + recordColumns + ` FROM stores WHERE id = ?`
 	listRecords  = `SELECT ` + recordColumns + ` FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?`
 	// A page comes in one row: what database/sql does for a row takes several times as long as SQLite does. Unsettled as in IDPage.
 	listIDs = `SELECT coalesce(group_concat(id, char(10)), ''),
-			coalesce(min(id) FILTER (WHERE missing_since IS NOT NULL OR event_at BETWEEN 0 AND 999999), '')
-		FROM (SELECT id, missing_since, event_at FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?)`
-	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+			coalesce(min(id) FILTER (WHERE missing_since IS NOT NULL OR delete_at IS NOT NULL OR event_at BETWEEN 0 AND 999999), '')
+		FROM (SELECT id, missing_since, delete_at, event_at FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?)`
+	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // values are those of recordColumns, in that order.
@@ -33,7 +33,7 @@ func (s *record) values() []any {
 		s.id, column(s.tombstoneAt), column(s.eventAt), s.createdBy, column(s.firstMonitoredAt), column(s.lastEnsuredAt),
 		column(s.lastStoppedAt), column(s.missingSince), s.pinned, column(s.deletion.EventAt), column(s.deletion.DeleteAt),
 		s.deletion.Owner, column(s.cancelledEventAt), s.stoppedBy,
-		column(s.hold.Since), column(holdExpiresAt), s.hold.Reason, s.hold.Actor,
+		column(s.hold.Since), column(holdExpiresAt), s.hold.Reason, s.hold.Actor, column(s.deletion.Since), column(s.listedSince),
 	}
 }
 
@@ -46,6 +46,7 @@ func scanRecord(row interface{ Scan(dest ...any) error }, now time.Time) (record
 		(*column)(&s.lastEnsuredAt), (*column)(&s.lastStoppedAt), (*column)(&s.missingSince), &s.pinned,
 		(*column)(&s.deletion.EventAt), (*column)(&s.deletion.DeleteAt), &s.deletion.Owner, (*column)(&s.cancelledEventAt),
 		&s.stoppedBy, (*column)(&s.hold.Since), (*column)(&holdExpiresAt), &s.hold.Reason, &s.hold.Actor,
+		(*column)(&s.deletion.Since), (*column)(&s.listedSince),
 	)
 	s.hold.ExpiresAt = optional(holdExpiresAt)
 	if s.hold.ExpiresAt != nil && !now.Before(holdExpiresAt) {
@@ -119,7 +120,7 @@ type changes struct {
 	*sql.Tx
 	load, save           *sql.Stmt
 	newest, note, forget *sql.Stmt // of events
-	now                  time.Time
+	decision                       // when the rules decide
 	retention            time.Duration
 	provisioned, stopped int
 	tombstones           bool // some were made
@@ -137,7 +138,7 @@ func change[T any](ctx context.Context, r *Registry, fn func(*changes) (T, error
 	tx := &changes{
 		Tx: sqlTx, load: sqlTx.StmtContext(ctx, r.load), save: sqlTx.StmtContext(ctx, r.save),
 		newest: sqlTx.StmtContext(ctx, r.newest), note: sqlTx.StmtContext(ctx, r.note), forget: sqlTx.StmtContext(ctx, r.forget),
-		now: r.clock(), retention: r.retention,
+		decision: decision{now: r.clock()}, retention: r.retention,
 	}
 	result, err := fn(tx)
 	if err != nil {
@@ -176,8 +177,28 @@ func (tx *changes) apply(ctx context.Context, id string, rule func(*record) erro
 		tx.provisioned++
 	case before.monitored() && !after.monitored():
 		tx.stopped++
+		if !before.missingSince.IsZero() { // an event would have cleared it (DeletionRequest.ByList)
+			if err := tx.noteListRemoval(ctx, before); err != nil {
+				return err
+			}
+		}
 	}
 	tx.tombstones = tx.tombstones || !after.monitored()
+	return nil
+}
+
+// listRemovalsWindow is how long the guard of reconciliation remembers what lists have removed.
+const listRemovalsWindow = 24 * time.Hour
+
+// noteListRemoval remembers for the guard that a store is stopped because lists lacked it.
+func (tx *changes) noteListRemoval(ctx context.Context, s record) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM list_removals WHERE at <= ?`, column(tx.now.Add(-listRemovalsWindow))); err != nil {
+		return fmt.Errorf("write registry: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO list_removals (at, store_id, event_at) VALUES (?, ?, ?)`,
+		column(tx.now), s.id, column(s.deletion.EventAt)); err != nil {
+		return fmt.Errorf("write registry: %w", err)
+	}
 	return nil
 }
 

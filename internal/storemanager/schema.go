@@ -110,6 +110,17 @@ CREATE INDEX deliveries_at ON deliveries (at);
 `, `
 ALTER TABLE totals ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0; -- how many rows deliveries has
 UPDATE totals SET deliveries = (SELECT count(*) FROM deliveries);
+`, `
+ALTER TABLE stores ADD COLUMN deletion_since INTEGER; -- when the registry took the pending deletion in
+ALTER TABLE stores ADD COLUMN listed_since INTEGER; -- the first list that speaks against it
+
+-- What lists, and no event, had removed within the last day.
+CREATE TABLE list_removals (
+	at       INTEGER NOT NULL,
+	store_id TEXT NOT NULL,
+	event_at INTEGER NOT NULL, -- of the deletion: when the list was asked for
+	PRIMARY KEY (at, store_id)
+) STRICT, WITHOUT ROWID;
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change.

@@ -66,7 +66,8 @@ type server struct {
 //	GET    /v1/store-ids?cursor=             ListIDs
 //	GET    /v1/stores/{id}                   Get
 //	PUT    /v1/stores/{id}/deletion          BeginDeletion
-//	DELETE /v1/stores/{id}/deletion          CancelDeletion
+//	DELETE /v1/stores/{id}/deletion          CancelDeletion; ?owner=&eventAt= say which is meant
+//	PUT    /v1/stores/{id}/deletion/owner    TakeOverDeletion
 //	POST   /v1/stores/{id}/stop              Stop
 //	PUT    /v1/stores/{id}/hold              Hold
 //	DELETE /v1/stores/{id}/hold              Release
@@ -172,8 +173,10 @@ func (s *server) storeRoutes(r chi.Router) {
 		q.StoreID = pathParam(r, "id")
 		return m.BeginDeletion(r.Context(), q)
 	}))
-	r.Delete("/stores/{id}/deletion", s.answer(func(r *http.Request) (any, error) {
-		return m.CancelDeletion(r.Context(), pathParam(r, "id"))
+	r.Delete("/stores/{id}/deletion", s.answer(s.cancelDeletion))
+	r.Put("/stores/{id}/deletion/owner", answerBody(s, func(r *http.Request, q TakeOverRequest) (any, error) {
+		q.StoreID = pathParam(r, "id")
+		return m.TakeOverDeletion(r.Context(), q)
 	}))
 	r.Post("/stores/{id}/stop", answerBody(s, func(r *http.Request, q StopRequest) (any, error) {
 		q.StoreID = pathParam(r, "id")
@@ -230,6 +233,20 @@ func (s *server) list(r *http.Request) (any, error) {
 		q.Limit = n
 	}
 	return s.manager.List(r.Context(), q)
+}
+
+func (s *server) cancelDeletion(r *http.Request) (any, error) {
+	query, err := queryOf(r)
+	if err != nil {
+		return nil, err
+	}
+	q := CancelRequest{StoreID: pathParam(r, "id"), Owner: query.Get("owner")}
+	if at := query.Get("eventAt"); at != "" {
+		if q.EventAt, err = time.Parse(time.RFC3339Nano, at); err != nil {
+			return nil, fmt.Errorf("%w: eventAt %.40q is no RFC 3339 time", ErrInvalid, at)
+		}
+	}
+	return s.manager.CancelDeletion(r.Context(), q)
 }
 
 // queryOf is for cursors. URL.Query leaves out what it can't read: it would be the first page again.

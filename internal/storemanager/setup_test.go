@@ -121,7 +121,7 @@ func (b *bundle) begin(t *testing.T, seconds int, owner string) DeletionOutcome 
 
 func (b *bundle) stop(t *testing.T, owner string) StopOutcome {
 	t.Helper()
-	res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: owner})
+	res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: owner, AbsentAt: b.clock.Now()})
 	require.NoError(t, err)
 	return res.Outcome
 }

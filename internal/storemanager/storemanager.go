@@ -49,8 +49,11 @@ type Manager interface {
 	// BeginDeletion marks the store as pending deletion until DeleteAt, or says why not.
 	BeginDeletion(ctx context.Context, r DeletionRequest) (DeletionResult, error)
 	// CancelDeletion clears a pending deletion without leaving a hold. ErrNotFound if no such store is monitored; a store
-	// without a pending deletion is returned unchanged.
-	CancelDeletion(ctx context.Context, id string) (Store, error)
+	// without a pending deletion, or with another one than is meant, is returned unchanged.
+	CancelDeletion(ctx context.Context, r CancelRequest) (Store, error)
+	// TakeOverDeletion makes a run the owner of a pending deletion, all else of which stays: the run that had waited is no more.
+	// ErrNotFound if no such store is monitored; a store without a pending deletion is returned unchanged.
+	TakeOverDeletion(ctx context.Context, r TakeOverRequest) (Store, error)
 	// Stop ends the monitoring of a store whose deletion is pending and due, and leaves a tombstone.
 	// ErrTooEarly while the grace period runs.
 	Stop(ctx context.Context, r StopRequest) (StopResult, error)
@@ -131,6 +134,9 @@ type Store struct {
 	Failing *Failure `json:"failing,omitempty"`
 	// MissingSince is the start of the fetch of the first complete list that lacked the store; nil while the lists have it.
 	MissingSince *time.Time `json:"missingSince,omitempty"`
+	// ListedSince is the start of the fetch of the first complete list after the pending deletion began that has the workspace; nil
+	// without one. If the next list has it too, the deletion ends.
+	ListedSince *time.Time `json:"listedSince,omitempty"`
 }
 
 // Failure is why a store is not monitored where it should be. It is forgotten when the process ends.
@@ -146,7 +152,11 @@ type Failure struct {
 
 // Deletion is a pending deletion.
 type Deletion struct {
-	EventAt  time.Time `json:"eventAt"`
+	// EventAt is the newest moment at which the workspace was known to be gone.
+	EventAt time.Time `json:"eventAt"`
+	// Since is when the registry took the deletion in, by its own clock: its grace period runs from then on, and lists that were
+	// fetched before say nothing against it. Zero for one that an older version took in.
+	Since    time.Time `json:"since,omitzero"`
 	DeleteAt time.Time `json:"deleteAt"`
 	// Owner is the run that waits for DeleteAt; only it may stop the store.
 	Owner string `json:"owner"`
@@ -257,17 +267,43 @@ const (
 // DeletionResult answers a DeletionRequest.
 type DeletionResult struct {
 	Outcome DeletionOutcome `json:"outcome"`
-	// DeleteAt is zero unless Outcome is DeletionScheduled.
+	// DeleteAt and EventAt are those of the pending deletion; zero unless Outcome is DeletionScheduled.
 	DeleteAt time.Time `json:"deleteAt,omitzero"`
+	EventAt  time.Time `json:"eventAt,omitzero"`
 	// Hold is nil unless Outcome is DeletionHeld.
 	Hold *Hold `json:"hold,omitempty"`
+}
+
+// CancelRequest names a pending deletion to cancel.
+type CancelRequest struct {
+	StoreID string `json:"storeId"`
+	// Owner of the deletion; "" is any.
+	Owner string `json:"owner,omitempty"`
+	// EventAt is Deletion.EventAt as the caller knows it: a deletion that was reported since is not meant. Zero means any.
+	EventAt time.Time `json:"eventAt,omitzero"`
+}
+
+// TakeOverRequest names the run that goes on with a pending deletion.
+type TakeOverRequest struct {
+	StoreID string `json:"storeId"`
+	Owner   string `json:"owner"`
 }
 
 // StopRequest asks for the end of a pending deletion.
 type StopRequest struct {
 	StoreID string `json:"storeId"`
 	Owner   string `json:"owner"`
+	// AbsentAt is the moment from which the Auth Worker's answer counts that the workspace is gone: nothing is stopped on one that is
+	// older than MaxAnswerAge. Zero, as from a worker of an older version, is too old.
+	AbsentAt time.Time `json:"absentAt,omitzero"`
 }
+
+const (
+	// MaxAnswerAge is how old the Auth Worker's answer may be when a store is stopped on it.
+	MaxAnswerAge = time.Minute
+	// maxAnswerLead is how far ahead of the registry's clock the one who asked may be. An answer from further ahead could be of any age.
+	maxAnswerLead = 5 * time.Second
+)
 
 // StopOutcome says what became of a StopRequest.
 type StopOutcome string
@@ -276,6 +312,9 @@ const (
 	StopStopped StopOutcome = "stopped"
 	// StopAlreadyStopped: nothing was monitored.
 	StopAlreadyStopped StopOutcome = "already_stopped"
+	// StopAnswerTooOld: the answer of the Auth Worker is older than MaxAnswerAge, or from a clock that is ahead of ours. Ask again;
+	// the deletion stays pending.
+	StopAnswerTooOld StopOutcome = "answer_too_old"
 	// StopNotPending: the deletion is no longer pending for this owner (cancelled, held, pinned, or overtaken by newer
 	// knowledge); the store stays.
 	StopNotPending StopOutcome = "not_pending"
@@ -316,7 +355,7 @@ type Page struct {
 type IDPage struct {
 	IDs []string `json:"ids"`
 	// Unsettled is the first of IDs whose store a reconcile run may have to do something about though it is listed: it has a
-	// MissingSince, or nobody ever told of it (its EventAt is 1970). "" when there is none.
+	// MissingSince, its deletion is pending, or nobody ever told of it (its EventAt is 1970). "" when there is none.
 	Unsettled string `json:"unsettled,omitempty"`
 	// NextCursor is "" on the last page.
 	NextCursor string `json:"nextCursor,omitempty"`
@@ -341,6 +380,9 @@ type Overview struct {
 	PausedStores int `json:"pausedStores"`
 	// Deliveries is how many webhooks are remembered.
 	Deliveries int64 `json:"deliveries"`
+	// ListRemovals counts the stores that were stopped within the last day because lists lacked them: no event had asked for it, and
+	// no operator has approved it.
+	ListRemovals int `json:"listRemovals"`
 	// Guard is nil unless the guard of reconciliation holds removals back.
 	Guard *GuardHold `json:"guard,omitempty"`
 	// GuardApprovedAt is the newest ReconcileRun.ApprovedListAt: deletions that lists asked for up to then are approved. Nil before
@@ -367,9 +409,10 @@ type MonitorTotals struct {
 type MissingMarks struct {
 	// ListAt is the start of the list's fetch.
 	ListAt time.Time `json:"listAt"`
-	// Missing stores were not in the list: MissingSince is set where it was nil.
+	// Missing stores were not in the list: MissingSince is set where it was nil, unless a deletion is pending; ListedSince is cleared.
 	Missing []string `json:"missing,omitempty"`
-	// Listed stores were in the list: MissingSince is cleared.
+	// Listed stores were in the list: MissingSince is cleared; ListedSince is set where it was nil and a deletion is pending that had
+	// begun when the list was asked for.
 	Listed []string `json:"listed,omitempty"`
 	// Guard is GuardHeld or GuardCleared, or "", and GuardReason why the guard holds: the first reason stays.
 	Guard       GuardVerdict `json:"guard,omitempty"`

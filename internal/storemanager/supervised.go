@@ -68,8 +68,13 @@ func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
 }
 
 // CancelDeletion implements Manager.
-func (s *Supervisor) CancelDeletion(ctx context.Context, id string) (Store, error) {
-	return s.shown(s.Registry.CancelDeletion(ctx, id))
+func (s *Supervisor) CancelDeletion(ctx context.Context, q CancelRequest) (Store, error) {
+	return s.shown(s.Registry.CancelDeletion(ctx, q))
+}
+
+// TakeOverDeletion implements Manager.
+func (s *Supervisor) TakeOverDeletion(ctx context.Context, q TakeOverRequest) (Store, error) {
+	return s.shown(s.Registry.TakeOverDeletion(ctx, q))
 }
 
 // Hold implements Manager.

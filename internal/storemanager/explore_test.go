@@ -1,0 +1,431 @@
+package storemanager
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// This file explores what the fencing rules (record.go) can be brought to, breadth first: every request that anybody may send, with
+// every time of a small set, in every order, repeated and reordered as a network, a retry and a crash may do it. After each step
+// the promises are checked that DESIGN calls invariants, against what the answers so far have promised (promises), and not
+// against the rules themselves. A state is visited once, so an exploration that ends has seen them all.
+
+// tick is the unit of all times here: three of them are the most that an answer may be old.
+const tick = 20 * time.Second
+
+// never is the tick of a time that is zero.
+const never = -1
+
+func atTick(n int8) time.Time {
+	if n == never {
+		return time.Time{}
+	}
+	return t0.Add(time.Duration(n) * tick)
+}
+
+func tickOf(t time.Time) int8 {
+	if t.IsZero() {
+		return never
+	}
+	return int8(t.Sub(t0) / tick)
+}
+
+// packed is a record without what no rule looks at, and what the answers have promised about it.
+type packed struct {
+	stopped, pinned, held                              bool
+	eventAt, missingSince, listedSince, cancelledAt    int8
+	createdBy, stoppedBy                               int8 // the creation's tick, the owner
+	deletionEventAt, deletionSince, deleteAt, deletion int8 // deletion is its owner, never for none
+	promises
+}
+
+// promises are what whoever asked was told, and may rely on. A deletion is in force from its first answer until it is carried out
+// or somebody who may ends it.
+type promises struct {
+	existed   int8 // the newest moment of a creation that was taken
+	gone      int8 // the newest moment of a deletion that was carried out
+	cancelled int8 // the newest moment of a deletion that was ended
+	inForceAt int8 // of the deletion in force: the newest moment that was reported; never for none
+	began     int8 // when it was first answered
+	notBefore int8 // the end of its grace period
+	owner     int8
+}
+
+var (
+	unknownStore = packed{
+		eventAt: never, missingSince: never, listedSince: never, cancelledAt: never, createdBy: never, stoppedBy: never,
+		deletionEventAt: never, deletionSince: never, deleteAt: never, deletion: never,
+		promises: promises{existed: never, gone: never, cancelled: never, inForceAt: never, began: never, notBefore: never, owner: never},
+	}
+	exploredHold = Hold{Reason: "r", Actor: "a", Since: t0}
+)
+
+func (p packed) pending() bool { return p.deletion != never }
+func (p packed) unknown() bool { return p.eventAt == never && !p.stopped }
+
+func (p packed) record() record {
+	name := func(prefix string, n int8) string {
+		if n == never {
+			return ""
+		}
+		return prefix + string(rune('0'+n))
+	}
+	s := record{
+		id: id, eventAt: atTick(p.eventAt), createdBy: name("creation-", p.createdBy), missingSince: atTick(p.missingSince),
+		listedSince: atTick(p.listedSince), pinned: p.pinned, cancelledEventAt: atTick(p.cancelledAt), stoppedBy: name("run-", p.stoppedBy),
+		deletion: Deletion{
+			EventAt: atTick(p.deletionEventAt), Since: atTick(p.deletionSince), DeleteAt: atTick(p.deleteAt), Owner: name("run-", p.deletion),
+		},
+	}
+	if p.stopped {
+		s.tombstoneAt = t0
+	}
+	if p.held {
+		s.hold = exploredHold
+	}
+	return s
+}
+
+func pack(s record, q promises) packed {
+	number := func(name string) int8 {
+		if name == "" {
+			return never
+		}
+		return int8(name[len(name)-1] - '0')
+	}
+	return packed{
+		stopped: !s.tombstoneAt.IsZero(), pinned: s.pinned, held: s.held(), eventAt: tickOf(s.eventAt), missingSince: tickOf(s.missingSince),
+		listedSince: tickOf(s.listedSince), cancelledAt: tickOf(s.cancelledEventAt), createdBy: number(s.createdBy), stoppedBy: number(s.stoppedBy),
+		deletionEventAt: tickOf(s.deletion.EventAt), deletionSince: tickOf(s.deletion.Since), deleteAt: tickOf(s.deletion.DeleteAt),
+		deletion: number(s.deletion.Owner), promises: q,
+	}
+}
+
+// step is one request about one store, or the passing of a tick.
+type step struct {
+	kind            stepKind
+	store           int8
+	at, grace, from int8 // the moment it tells of; the grace period; the owner
+}
+
+type stepKind int8
+
+const (
+	stepTick stepKind = iota
+	stepCreated
+	stepDeleted
+	stepDeletedByList
+	stepCancel
+	stepCancelKnown
+	stepTakeOver
+	stepHold
+	stepRelease
+	stepPin
+	stepUnpin
+	stepListed
+	stepUnlisted
+	stepStop
+)
+
+func (s step) String() string {
+	names := []string{"a tick passes", "created", "deleted", "deleted by lists", "cancel", "cancel what is known", "take over", "hold", "release", "pin", "unpin", "listed", "not listed", "stop"}
+	if s.kind == stepTick {
+		return names[stepTick]
+	}
+	return fmt.Sprintf("store %d: %s (at %d, grace %d, by run %d)", s.store, names[s.kind], s.at, s.grace, s.from)
+}
+
+// steps are all that may happen at a moment: what is told of is not later than that.
+func steps(now int8, stores int) []step {
+	all := []step{{kind: stepTick}}
+	for store := range int8(stores) {
+		for _, kind := range []stepKind{stepCancel, stepHold, stepRelease, stepPin, stepUnpin} {
+			all = append(all, step{kind: kind, store: store})
+		}
+		for owner := range int8(2) {
+			all = append(all, step{kind: stepTakeOver, store: store, from: owner})
+		}
+		for at := range now + 1 {
+			all = append(all, step{kind: stepCreated, store: store, at: at}, step{kind: stepListed, store: store, at: at},
+				step{kind: stepUnlisted, store: store, at: at})
+			for owner := range int8(2) {
+				all = append(all, step{kind: stepStop, store: store, at: at, from: owner})
+				for _, grace := range []int8{0, 2} {
+					all = append(all, step{kind: stepDeleted, store: store, at: at, from: owner, grace: grace})
+				}
+				all = append(all, step{kind: stepDeletedByList, store: store, at: at, from: owner, grace: 2},
+					step{kind: stepCancelKnown, store: store, at: at, from: owner})
+			}
+		}
+	}
+	return all
+}
+
+// take carries a step out on the store's record, and returns what was answered.
+func (s step) take(r *record, d decision) string {
+	owner := "run-" + string(rune('0'+s.from))
+	switch s.kind {
+	case stepCreated:
+		return string(r.ensure(EnsureRequest{At: atTick(s.at), RequestID: "creation-" + string(rune('0'+s.at))}, d).Outcome)
+	case stepDeleted, stepDeletedByList:
+		res := r.beginDeletion(DeletionRequest{
+			At: atTick(s.at), DeleteAt: d.now.Add(time.Duration(s.grace) * tick), Owner: owner, ByList: s.kind == stepDeletedByList,
+		}, d)
+		return string(res.Outcome)
+	case stepStop:
+		res, err := r.stop(StopRequest{Owner: owner, AbsentAt: atTick(s.at)}, d)
+		if err != nil {
+			return "error"
+		}
+		return string(res.Outcome)
+	case stepPin:
+		r.pin(d)
+	case stepUnpin:
+		r.pinned = false
+	case stepListed, stepUnlisted:
+		if r.monitored() { // what lists say of others is not kept
+			s.sight(r, d)
+		}
+	case stepTick:
+	default:
+		if r.monitored() { // else ErrNotFound
+			return s.protect(r, d)
+		}
+	}
+	return ""
+}
+
+func (s step) deletes() bool { return s.kind == stepDeleted || s.kind == stepDeletedByList }
+
+// ends says whether an operator, or the run that waits, ends the deletion in force.
+func (s step) ends(q promises) bool {
+	return s.kind == stepCancel || s.kind == stepHold || s.kind == stepPin ||
+		s.kind == stepCancelKnown && q.inForceAt != never && s.from == q.owner && s.at >= q.inForceAt
+}
+
+func (s step) sight(r *record, d decision) {
+	if s.kind == stepListed {
+		r.listed(atTick(s.at), d)
+	} else {
+		r.unlisted(atTick(s.at))
+	}
+}
+
+func (s step) protect(r *record, d decision) string {
+	owner := "run-" + string(rune('0'+s.from))
+	switch s.kind {
+	case stepCancel:
+		r.cancel(CancelRequest{}, d)
+	case stepCancelKnown:
+		r.cancel(CancelRequest{Owner: owner, EventAt: atTick(s.at)}, d)
+	case stepTakeOver:
+		if r.takeOver(owner) {
+			return "taken over"
+		}
+	case stepHold:
+		if !r.held() {
+			r.holdFrom(d, exploredHold)
+			r.hold = exploredHold // its Since is nothing that a rule looks at
+		}
+	default:
+		r.hold = Hold{}
+	}
+	return ""
+}
+
+// possible says whether somebody can send the step now: reconciliation asks for the deletion of what it has sighted before, and for
+// nothing else.
+func (s step) possible(p packed) bool {
+	return s.kind != stepDeletedByList || !p.stopped && p.missingSince != never && p.missingSince < s.at && !p.pending()
+}
+
+// promised is what holds after the step, for what was promised before and was answered now.
+func (s step) promised(q promises, answer string, now int8) promises {
+	ended := func() {
+		q.cancelled = max(q.cancelled, q.inForceAt)
+		q.inForceAt, q.began, q.notBefore, q.owner = never, never, never, never
+	}
+	switch {
+	case s.kind == stepCreated && (answer == string(EnsureCreated) || answer == string(EnsureExists)):
+		q.existed = max(q.existed, s.at)
+		if s.at > q.inForceAt {
+			ended()
+		}
+	case answer == string(DeletionScheduled):
+		if q.inForceAt == never || q.owner != s.from {
+			q.began, q.notBefore, q.owner = now, now+s.grace, s.from
+		}
+		q.inForceAt = max(q.inForceAt, s.at)
+	case s.deletes() && answer == string(DeletionAlreadyStopped):
+		q.gone = max(q.gone, s.at)
+	case s.ends(q):
+		ended()
+	case answer == "taken over":
+		q.owner = s.from
+	case s.kind == stepStop && answer == string(StopStopped) && q.inForceAt != never:
+		q.gone = max(q.gone, q.inForceAt)
+		q.existed = never
+		q.inForceAt, q.began, q.notBefore, q.owner = never, never, never, never
+		q.cancelled = never // a store that comes back has a life of its own
+	}
+	return q
+}
+
+// broken says which promise the step has broken; "" for none.
+func (s step) broken(before, after packed, answer string, now int8) string { //nolint:cyclop // a list of promises
+	taken := s.kind == stepCreated && answer != string(EnsureStale)
+	switch {
+	case taken && (after.stopped || after.pending()):
+		return "a creation was answered and has no effect"
+	case answer == string(DeletionScheduled) && !after.pending(), s.deletes() && answer == string(DeletionAlreadyStopped) && !after.stopped:
+		return "a deletion was answered and has no effect"
+	case taken && before.stopped && s.at <= before.gone:
+		return "a creation undid a newer deletion that was carried out"
+	case before.inForceAt != never && !after.stopped && !after.pending() && !s.ends(before.promises) &&
+		(s.kind != stepCreated || s.at <= before.inForceAt):
+		return "a deletion that was answered is dropped by what is no newer"
+	case answer == string(DeletionScheduled) && s.at < before.existed:
+		return "a deletion undid a newer creation"
+	case answer == string(DeletionScheduled) && s.at <= before.cancelled:
+		return "a deletion that was ended came back"
+	case after.pending() && (after.held || after.pinned):
+		return "a protected store is pending deletion"
+	case after.pending() && after.deleteAt < after.notBefore:
+		return "the grace period of the deletion in force is cut short"
+	case after.pending() && after.deleteAt > after.notBefore:
+		return "a repeat draws the grace period out"
+	case after.listedSince != never && (!after.pending() || after.listedSince <= after.began):
+		return "a list from before the deletion speaks against it"
+	case s.kind == stepUnlisted && after.listedSince != never:
+		return "lists that are not consecutive speak against a deletion"
+	case !before.stopped && !before.unknown() && after.stopped:
+		return s.stoppedWrongly(before, now)
+	}
+	return ""
+}
+
+func (s step) stoppedWrongly(before packed, now int8) string {
+	switch {
+	case s.kind != stepStop, before.inForceAt == never:
+		return "a store was stopped without a deletion in force"
+	case before.held, before.pinned:
+		return "a protected store was stopped"
+	case now < before.notBefore:
+		return "a store was stopped before the grace period had ended"
+	case s.from != before.owner:
+		return "a store was stopped by another run than the one that waited"
+	case now-s.at > int8(MaxAnswerAge/tick):
+		return "a store was stopped on an old answer"
+	}
+	return ""
+}
+
+// world is a state of the exploration.
+type world struct {
+	now    int8
+	stores [2]packed
+}
+
+// visit is how a world was reached.
+type visit struct {
+	world
+	from int32 // index of the visit before
+	by   step
+}
+
+// explore visits every world that can be reached until the clock shows last, with so many stores. It returns how many there are,
+// and the steps to the first broken promise, the promise last; nil if all are kept.
+func explore(stores int, last int8, without rule) (states int, counterexample []string) {
+	start := visit{world: world{stores: [2]packed{unknownStore, unknownStore}}, from: -1}
+	visits, seen := []visit{start}, map[world]struct{}{start.world: {}}
+	for i := 0; i < len(visits); i++ {
+		w := visits[i].world
+		d := decision{now: atTick(w.now), without: without}
+		for _, s := range steps(w.now, stores) {
+			next, broken := w, ""
+			if s.kind == stepTick {
+				if next.now++; next.now > last {
+					continue
+				}
+			} else if next.stores[s.store], broken = s.follow(w.stores[s.store], d, w.now); broken != "" {
+				return len(visits), append(path(visits, i), s.String(), broken)
+			}
+			if _, known := seen[next]; !known {
+				seen[next] = struct{}{}
+				visits = append(visits, visit{next, int32(i), s})
+			}
+		}
+	}
+	return len(visits), nil
+}
+
+// follow is the step, and the same again, as a network and a retry may do it: that must change nothing and answer the same.
+func (s step) follow(before packed, d decision, now int8) (after packed, broken string) {
+	if !s.possible(before) {
+		return before, ""
+	}
+	r := before.record()
+	answer := s.take(&r, d)
+	after = pack(r, s.promised(before.promises, answer, now))
+	if broken := s.broken(before, after, answer, now); broken != "" {
+		return after, broken
+	}
+	repeated := r
+	if again := s.take(&repeated, d); s.possible(after) && (again != answer || pack(repeated, after.promises) != after) {
+		return after, "the repeat was answered " + again + ", the first " + answer + ", or it changed something"
+	}
+	return after, ""
+}
+
+func path(visits []visit, i int) []string {
+	var steps []string
+	for ; visits[i].from >= 0; i = int(visits[i].from) {
+		steps = append(steps, visits[i].by.String())
+	}
+	slices.Reverse(steps)
+	return steps
+}
+
+func TestNoOrderOfRequestsBreaksAPromise(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		stores int
+		last   int8
+	}{{1, 5}, {2, 1}} {
+		states, counterexample := explore(test.stores, test.last, "")
+		require.Empty(t, counterexample, strings.Join(counterexample, "\n"))
+		t.Logf("%d store(s), until tick %d: all %d states keep the promises", test.stores, test.last, states)
+	}
+}
+
+// Each rule is there for a reason: without it some order of requests breaks a promise.
+func TestEachFencingRuleIsMissedWhenItIsTakenAway(t *testing.T) {
+	t.Parallel()
+	for without, want := range map[rule]string{
+		ruleDeletionOutlivesOlderCreation: "a deletion that was answered is dropped by what is no newer",
+		ruleTombstoneOutlivesOlderEvent:   "a creation undid a newer deletion that was carried out",
+		ruleCreationOutlivesOlderDeletion: "a deletion undid a newer creation",
+		ruleCancelledStaysCancelled:       "a deletion that was ended came back",
+		ruleHeld:                          "a protected store is pending deletion",
+		rulePinned:                        "a protected store is pending deletion",
+		ruleFirstDeleteAt:                 "a repeat draws the grace period out",
+		ruleGracePeriod:                   "a store was stopped before the grace period had ended",
+		ruleOwner:                         "a store was stopped by another run than the one that waited",
+		ruleFreshAnswer:                   "a store was stopped on an old answer",
+		ruleCancelNoNewer:                 "a deletion that was answered is dropped by what is no newer",
+		ruleListAfterDeletion:             "a list from before the deletion speaks against it",
+	} {
+		t.Run(string(without), func(t *testing.T) {
+			t.Parallel()
+			_, counterexample := explore(1, 5, without)
+			require.NotEmpty(t, counterexample, "no order of requests breaks a promise without it")
+			require.Equal(t, want, counterexample[len(counterexample)-1], strings.Join(counterexample, "\n"))
+			t.Log(strings.Join(counterexample, "\n"))
+		})
+	}
+}
