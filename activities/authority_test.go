@@ -42,7 +42,7 @@ func TestReChecksThatWaitForAHangingAuthWorkerAreBounded(t *testing.T) {
 		_, err := env.ExecuteActivity(authority.ConfirmAbsent, activities.AbsenceInput{InstanceID: "ws-1", ByEvent: true})
 		return err
 	}
-	const room = 1000
+	const room = 250
 	hanging.asked.Add(room)
 	var waiting sync.WaitGroup
 	errs := make([]error, room)

@@ -55,6 +55,16 @@ type Plan struct {
 	Skipped            Skipped   `json:"skipped"`
 	QuarantinedCount   int       `json:"quarantinedCount"`
 	Quarantined        []string  `json:"quarantined,omitempty"`
+	// SetAsideCount and SetAside (at most 20 of them) are listed ids that differ from that of a monitored store in case alone: neither is
+	// added nor removed.
+	SetAsideCount int      `json:"setAsideCount,omitempty"`
+	SetAside      []string `json:"setAside,omitempty"`
+	// ListedAgain are stores whose deletion is pending, and that two consecutive lists have which were asked for since; bounded like
+	// Missing, what does not fit is for the next run.
+	ListedAgainCount int      `json:"listedAgainCount,omitempty"`
+	ListedAgain      []string `json:"listedAgain,omitempty"`
+	// PendingCount is how many deletions are pending in the store manager: their lifecycles are looked for.
+	PendingCount int `json:"pendingCount,omitempty"`
 	// Next is CompareInput.After for another round; the zero Cursor when the lists hold all that is to be done.
 	Next Cursor `json:"next,omitzero"`
 	// AdoptCount is how many stores get their first event; Missing names them too.
@@ -69,6 +79,10 @@ type Plan struct {
 	// Held: the list lacks more than the limits allow, or an earlier one did and this one still lacks some. Removals are held back
 	// until they are approved, or a list lacks nothing.
 	Held bool `json:"held,omitempty"`
+	// Foreign: the list has hardly any of the stores that it should have. Nothing is added either before an approval.
+	Foreign bool `json:"foreign,omitempty"`
+	// Approve is the hash that an approval must name once the guard has tripped; "" when no approval helps, or none is needed.
+	Approve string `json:"approve,omitempty"`
 	// Approvable: an approval of the plan releases what Guard holds back. An empty list, say, no approval makes credible, and first
 	// sightings are not to be removed yet.
 	Approvable bool `json:"approvable,omitempty"`
@@ -99,7 +113,7 @@ func (p *Plan) refuse(approved string) error {
 		return planChanged(approved, "reconciliation is paused by "+p.Paused)
 	case p.Mode == ModeObserve, p.Mode != ModeFull && p.OrphanCount > 0:
 		return planChanged(approved, "RECONCILE_MODE is "+string(p.Mode))
-	case p.Guard != "" && p.RemovalHash != "": // what is only added needs no approval
+	case p.Guard != "" && p.Approve != "": // what is only added needs no approval
 		return planChanged(approved, p.Guard)
 	}
 	return nil
@@ -137,19 +151,34 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 	if err != nil {
 		return Plan{}, wrap(err)
 	}
-	c := comparison{input: in, list: list.All(), manager: r.Manager, planner: newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct)}
-	c.alive = func() {
-		activity.RecordHeartbeat(ctx, Progress{Phase: PhaseCompare, Done: c.planner.plan.MonitoredCount, Total: list.Distinct})
+	begin := func() *comparison {
+		c := &comparison{
+			input: in, list: list.All(), manager: r.Manager,
+			planner: newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct),
+		}
+		c.alive = func() {
+			activity.RecordHeartbeat(ctx, Progress{Phase: PhaseCompare, Done: c.planner.plan.MonitoredCount, Total: list.Distinct})
+		}
+		c.planner.know(known)
+		c.planner.paused = func(id string) bool { return paused.stores[id] }
+		for _, id := range list.Quarantined {
+			c.planner.invalid(id)
+		}
+		return c
 	}
-	c.planner.know(known)
-	c.planner.paused = func(id string) bool { return paused.stores[id] }
-	for _, id := range list.Quarantined {
-		c.planner.invalid(id)
-	}
+	c := begin()
 	if err := c.compare(ctx); err != nil {
 		return Plan{}, wrap(err)
 	}
+	if aside := c.cases.collisions(); aside != nil { // rare, so it is all compared again, and they are left out
+		c = begin()
+		c.planner.aside = aside
+		if err := c.compare(ctx); err != nil {
+			return Plan{}, wrap(err)
+		}
+	}
 	plan := c.planner.finish()
+	plan.PendingCount = known.DeletionPending
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
 	if in.ApprovedPlan != "" && in.After == (Cursor{}) {

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"hash/maphash"
 	"iter"
 
 	"storekeeper/internal/storemanager"
@@ -26,6 +27,8 @@ type comparison struct {
 	unsettled string // of the ids
 	stores    []storemanager.Store
 
+	cases foldedIDs
+
 	passed string // the last id of either side that is done with
 	more   bool   // there is another page after the one in hand
 	limit  int    // of the next page of stores
@@ -34,6 +37,7 @@ type comparison struct {
 // compare walks both sides in the order of ids.
 func (c *comparison) compare(ctx context.Context) error {
 	c.more, c.limit = true, fewStores
+	c.cases.seed = maphash.MakeSeed()
 	for listed, err := range c.list {
 		if err == nil {
 			err = c.pass(ctx, listed)
@@ -55,6 +59,7 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 		switch {
 		case len(c.ids) > 0 && c.ids[0] == listed && listed != c.unsettled:
 			c.planner.settled()
+			c.cases.addMonitored(listed, true)
 			c.passed, c.ids = listed, c.ids[1:]
 			if len(c.ids) == 0 {
 				c.limit = fewStores // nothing differed in a whole page
@@ -66,9 +71,11 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 			}
 		case len(c.stores) > 0 && before(c.stores[0].ID):
 			c.planner.monitored(&c.stores[0])
+			c.cases.addMonitored(c.stores[0].ID, false)
 			c.passed, c.stores = c.stores[0].ID, c.stores[1:]
 		case len(c.stores) > 0 && c.stores[0].ID == listed:
 			c.planner.both(&c.stores[0])
+			c.cases.addMonitored(listed, true)
 			c.passed, c.stores = listed, c.stores[1:]
 			return nil
 		case len(c.ids)+len(c.stores) == 0 && c.more:
@@ -78,6 +85,7 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 		default:
 			if listed != "" {
 				c.planner.listed(listed)
+				c.cases.addMissing(listed)
 				c.passed = listed
 			}
 			return nil

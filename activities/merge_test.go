@@ -44,7 +44,7 @@ func (m *smallPages) ListIDs(ctx context.Context, cursor string) (page storemana
 	m.rows -= len(stores.Stores)
 	for _, s := range stores.Stores {
 		page.IDs = append(page.IDs, s.ID)
-		if page.Unsettled == "" && (s.MissingSince != nil || s.EventAt.Unix() == 0) {
+		if page.Unsettled == "" && (s.MissingSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
 			page.Unsettled = s.ID
 		}
 	}

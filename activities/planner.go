@@ -36,22 +36,27 @@ const (
 	ActionAdopt Action = "adopt"
 	// ActionDelete: the store is an orphan. Its lifecycle gives it the grace period and the re-check.
 	ActionDelete Action = "delete"
+	// ActionKeep: the store's deletion is pending, and two consecutive lists that were asked for since have the workspace. Its lifecycle
+	// ends the deletion.
+	ActionKeep Action = "keep"
 	// ActionSkip: the sides differ, and the store is left alone, for the reason given.
 	ActionSkip Action = "skip"
 )
 
 // actions in the order in which people should see them.
-var actions = []Action{ActionDelete, ActionCreate, ActionAdopt, ActionSkip}
+var actions = []Action{ActionDelete, ActionCreate, ActionAdopt, ActionKeep, ActionSkip}
 
 // Reason says why a plan has an Action for a store.
 type Reason string
 
-// The reasons. All but the first three are reasons to skip.
+// The reasons. All but the first four are reasons to skip.
 const (
 	ReasonMissing       Reason = "listed, not monitored"
 	ReasonUnknown       Reason = "listed, monitored by someone before us"
 	ReasonOrphan        Reason = "in neither of two consecutive lists"
+	ReasonListedAgain   Reason = "pending deletion, in two consecutive lists since"
 	ReasonInvalidID     Reason = "invalid id"
+	ReasonCase          Reason = "differs from a monitored store's id in case alone"
 	ReasonPaused        Reason = "paused"
 	ReasonTooYoung      Reason = "too young"
 	ReasonHeld          Reason = "held"
@@ -74,16 +79,13 @@ const (
 	MaxPlanItems = 500
 	// guardMinMonitored: below it a percentage means nothing.
 	guardMinMonitored = 10
-	// pendingOverdue is how long after its DeleteAt a pending deletion is still believed to be somebody's. Then whoever
-	// waited for it is taken to be gone (a terminated workflow), and the store is an orphan like any other.
-	pendingOverdue = time.Hour
 )
 
-// Guard bounds what one plan may remove.
+// Guard bounds what lists may remove within a day, without an operator's approval.
 type Guard struct {
-	// MaxDeletePercent of the monitored stores, 0 to 100.
+	// MaxDeletePercent of the monitored stores, 0 to 100: so many are too many already. 100 is no bound.
 	MaxDeletePercent int
-	// MaxDeletes in all.
+	// MaxDeletes in all: more are too many.
 	MaxDeletes int
 }
 
@@ -96,10 +98,13 @@ type planner struct {
 	known storemanager.Overview
 	// paused says whether reconciliation leaves the store alone.
 	paused func(storeID string) bool
+	// aside says whether the id, or that of a monitored store, stands on the other side in other case; nil: none does.
+	aside func(id string) bool
 	// without is the one reason, or guard, that is left out: a test sees to it that each is missed.
 	without Reason
 
 	plan    Plan
+	overlap int                       // listed and monitored
 	leaving int                       // on their way out because lists lacked them, without anybody's approval
 	items   map[Action]int            // counts Plan.Items
 	marks   storemanager.MissingMarks // to be written, and emptied, by the caller
@@ -126,6 +131,13 @@ func (p *planner) know(o storemanager.Overview) { p.known = o }
 
 // listed is told of a store that is listed and not monitored.
 func (p *planner) listed(id string) {
+	if p.setAside(id) {
+		p.plan.SetAsideCount++
+		if len(p.plan.SetAside) < maxSetAside {
+			p.plan.SetAside = append(p.plan.SetAside, id)
+		}
+		return
+	}
 	p.plan.MissingCount++
 	if p.obeys(ReasonPaused) && p.paused(id) {
 		p.skip(id, ReasonPaused)
@@ -137,8 +149,18 @@ func (p *planner) listed(id string) {
 // both is told of a store that is listed and monitored.
 func (p *planner) both(s *storemanager.Store) {
 	p.plan.MonitoredCount++
-	if s.MissingSince != nil {
+	p.overlap++
+	against := s.Deletion != nil && s.Deletion.OutdatedBy(p.plan.ListAt)
+	if s.MissingSince != nil || against && s.ListedSince == nil {
 		p.marks.Listed = append(p.marks.Listed, s.ID)
+	}
+	if against && p.in.Confirm && s.ListedSince != nil && s.ListedSince.Before(p.in.RunStartedAt) && !p.paused(s.ID) {
+		p.plan.ListedAgainCount++
+		p.item(s.ID, ActionKeep, ReasonListedAgain)
+		if len(p.plan.ListedAgain) < MaxPlanned {
+			p.plan.ListedAgain = append(p.plan.ListedAgain, s.ID)
+		}
+		return
 	}
 	if s.EventAt.Unix() == 0 && !p.paused(s.ID) { // as storemanager.Node adopts what it finds
 		p.plan.AdoptCount++
@@ -147,13 +169,37 @@ func (p *planner) both(s *storemanager.Store) {
 }
 
 // settled is told of a store that is listed and monitored, and of which both would do no more than count it.
-func (p *planner) settled() { p.plan.MonitoredCount++ }
+func (p *planner) settled() {
+	p.plan.MonitoredCount++
+	p.overlap++
+}
+
+// maxSetAside bounds Plan.SetAside.
+const maxSetAside = 20
+
+// setAside says whether it is too likely that an id means a store of the other side: both stay as they are.
+func (p *planner) setAside(id string) bool {
+	if p.aside == nil || !p.aside(id) || !p.obeys(ReasonCase) {
+		return false
+	}
+	p.item(id, ActionSkip, ReasonCase)
+	return true
+}
 
 // monitored is told of a store that is monitored and not listed.
 func (p *planner) monitored(s *storemanager.Store) {
 	p.plan.MonitoredCount++
 	if p.plan.AuthoritativeCount == 0 && p.obeys(guardEmptyList) {
 		return // an empty list is no sighting
+	}
+	if s.ListedSince != nil {
+		p.marks.Missing = append(p.marks.Missing, s.ID) // the lists that speak against its deletion are not consecutive
+	}
+	if p.setAside(s.ID) {
+		if s.MissingSince != nil {
+			p.marks.Listed = append(p.marks.Listed, s.ID)
+		}
+		return
 	}
 	if reason := p.reasonToKeep(s); reason != "" {
 		// What an event deletes is no longer a sighting (storemanager.DeletionRequest.ByList).
@@ -163,7 +209,7 @@ func (p *planner) monitored(s *storemanager.Store) {
 		p.skip(s.ID, reason)
 		return
 	}
-	if s.MissingSince == nil {
+	if s.MissingSince == nil && s.ListedSince == nil {
 		p.marks.Missing = append(p.marks.Missing, s.ID)
 	}
 	confirmed := p.in.Confirm && s.MissingSince != nil && s.MissingSince.Before(p.in.RunStartedAt)
@@ -210,7 +256,7 @@ func (p *planner) reasonToKeep(s *storemanager.Store) Reason {
 		return ReasonHeld
 	case p.obeys(ReasonPinned) && s.Pinned:
 		return ReasonPinned
-	case p.obeys(ReasonPending) && s.Deletion != nil && p.plan.ListAt.Before(s.Deletion.DeleteAt.Add(pendingOverdue)):
+	case p.obeys(ReasonPending) && s.Deletion != nil: // each run looks for those that nobody waits for
 		return ReasonPending
 	}
 	return ""
@@ -255,6 +301,8 @@ const (
 	guardHeld       Reason = "held back"
 	guardLeaving    Reason = "leaving"
 	guardApproved   Reason = "approved"
+	guardRemoved    Reason = "removed"
+	guardForeign    Reason = "foreign"
 )
 
 func (p *planner) obeys(rule Reason) bool { return p.without != rule }
@@ -264,15 +312,19 @@ func (p *planner) finish() Plan {
 	plan := &p.plan
 	plan.Hash, plan.RemovalHash, plan.RestHash = p.all.String(), p.removal.String(), p.rest.String()
 	plan.LacksNothing = plan.AuthoritativeCount > 0 && plan.OrphanCount+plan.FirstSightings+p.leaving == 0 && !p.incomplete()
-	if p.in.After.Orphans != endOfIDs { // else nothing would be removed any more
+	plan.Foreign = p.foreign()
+	if p.in.After.Orphans != endOfIDs || plan.Foreign { // else nothing would be removed any more
 		p.judge()
 	}
 	slices.SortStableFunc(plan.Items, func(a, b PlanItem) int { return slices.Index(actions, a.Action) - slices.Index(actions, b.Action) })
 	if plan.Guard != "" || plan.Mode != ModeFull && p.obeys(guardMode) {
 		plan.Orphans, plan.Next.Orphans = nil, ""
 	}
-	if plan.Mode == ModeObserve {
+	if plan.Mode == ModeObserve || plan.Foreign && !plan.Released {
 		plan.Missing, plan.Next.Missing = nil, ""
+	}
+	if plan.Mode == ModeObserve {
+		plan.ListedAgain = nil
 	}
 	if plan.Next != (Cursor{}) {
 		plan.Next.Missing, plan.Next.Orphans = cmp.Or(plan.Next.Missing, endOfIDs), cmp.Or(plan.Next.Orphans, endOfIDs)
@@ -294,31 +346,62 @@ func (p *planner) judge() {
 		plan.Guard = fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", plan.MonitoredCount, p.known.Monitored)
 		return
 	}
+	plan.Approve = plan.RemovalHash // what is only added needs no approval
+	if plan.Foreign {
+		plan.Approve = plan.Hash
+		if plan.FirstSightings > 0 {
+			plan.Approve = "" // the next list will make orphans of them, and another plan
+		}
+	}
 	why := p.tooMuch()
 	switch {
 	case why == "":
-	case plan.ApprovedBy(p.in.ApprovedPlan) && plan.RemovalHash != "" && p.obeys(guardApproved):
+	case plan.ApprovedBy(p.in.ApprovedPlan) && plan.Approve != "" && p.obeys(guardApproved):
 		plan.Released = true
 	default:
-		plan.Guard, plan.Held, plan.Approvable = why, true, plan.RemovalHash != ""
+		plan.Guard, plan.Held, plan.Approvable = why, true, plan.Approve != ""
 	}
 }
 
-// tooMuch is "" unless the list lacks more than it may. It counts all that it lacks without an event having said so: first
-// sightings, for what a run adds meanwhile would make them a smaller part of all; and what is on its way out, for a list that
-// shrinks slowly is no better than one that shrinks at once.
-func (p *planner) tooMuch() string {
-	lacking := p.plan.OrphanCount + p.plan.FirstSightings
+// lacking is how many stores the list lacks without an event having said so: first sightings too, for what a run adds meanwhile
+// would make them a smaller part of all; and what is on its way out, for a list that shrinks slowly is no better than one that
+// shrinks at once.
+func (p *planner) lacking() int {
+	n := p.plan.OrphanCount + p.plan.FirstSightings
 	if p.obeys(guardLeaving) {
-		lacking += p.leaving
+		n += p.leaving
 	}
-	enough := p.plan.MonitoredCount >= guardMinMonitored || !p.obeys(guardFew)
+	return n
+}
+
+// foreign says whether the list has hardly any of the stores that it should have: then it may be that of another installation, whose
+// workspaces are none of ours to add either. A tenth of at least 10 stores is hardly any.
+func (p *planner) foreign() bool {
+	should := p.overlap + p.plan.OrphanCount + p.plan.FirstSightings + p.leaving
+	return should >= guardMinMonitored && p.overlap*10 < should && p.plan.AuthoritativeCount > 0 && p.obeys(guardForeign)
+}
+
+// tooMuch is "" unless the list lacks more than it may: with all that lists have removed within a day, whatever the grace period.
+func (p *planner) tooMuch() string {
+	lacking, removed := p.lacking(), 0
+	if p.obeys(guardRemoved) && lacking > 0 {
+		removed = p.known.ListRemovals
+	}
+	gone, all := lacking+removed, p.plan.MonitoredCount+removed
+	enough := all >= guardMinMonitored || !p.obeys(guardFew)
+	what := fmt.Sprintf("the list lacks %d", lacking)
+	if removed > 0 {
+		what = fmt.Sprintf("lists have removed %d within a day, and this one lacks %d", removed, lacking)
+	}
 	switch {
-	case enough && lacking > p.guard.MaxDeletes && p.obeys(guardMaxDeletes):
-		return fmt.Sprintf("the list lacks %d stores, more than RECONCILE_MAX_DELETES (%d): %s", lacking, p.guard.MaxDeletes, p.untilApproved())
-	case enough && lacking*100 > p.guard.MaxDeletePercent*p.plan.MonitoredCount && p.obeys(guardMaxPercent):
-		return fmt.Sprintf("the list lacks %d of %d stores, more than RECONCILE_MAX_DELETE_PERCENT (%d): %s",
-			lacking, p.plan.MonitoredCount, p.guard.MaxDeletePercent, p.untilApproved())
+	case p.plan.Foreign:
+		return fmt.Sprintf("the list has %d of the %d stores that it should have, and may be that of another installation: %s", p.overlap,
+			p.overlap+lacking, p.untilApproved())
+	case enough && gone > p.guard.MaxDeletes && p.obeys(guardMaxDeletes):
+		return fmt.Sprintf("%s stores, more than RECONCILE_MAX_DELETES (%d): %s", what, p.guard.MaxDeletes, p.untilApproved())
+	case enough && lacking > 0 && p.guard.MaxDeletePercent < 100 && gone*100 >= p.guard.MaxDeletePercent*all && p.obeys(guardMaxPercent):
+		return fmt.Sprintf("%s of %d stores, RECONCILE_MAX_DELETE_PERCENT (%d) or more: %s",
+			what, all, p.guard.MaxDeletePercent, p.untilApproved())
 	case p.known.Guard != nil && !p.plan.LacksNothing && p.obeys(guardHeld):
 		return fmt.Sprintf("an earlier list lacked too many stores, and this one still lacks %d: %s", lacking, p.untilApproved())
 	}
@@ -328,6 +411,12 @@ func (p *planner) tooMuch() string {
 // untilApproved names the plan as a run will find it once all has been added. Who only looks is shown the hash of the whole.
 func (p *planner) untilApproved() string {
 	switch {
+	case p.plan.Foreign && p.plan.Approve == "":
+		return "nothing is added or removed; if the next list is such a one too, its plan waits for an approval"
+	case p.plan.Foreign && p.in.ReadOnly:
+		return "nothing is added or removed before the plan is approved"
+	case p.plan.Foreign:
+		return "nothing is added or removed before plan " + p.plan.Approve + " is approved"
 	case p.plan.RemovalHash == "":
 		return "nothing is removed; if the next lists lack them too, their removal waits for an approval"
 	case p.in.ReadOnly:

@@ -39,6 +39,8 @@ type world struct {
 	registered int
 	held       bool
 	approvedAt *time.Time
+	// removed is what lists have removed within a day.
+	removed int
 }
 
 var planStart = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -59,10 +61,14 @@ func worlds() *rapid.Generator[world] {
 			return planStart.Add(time.Duration(rapid.IntRange(-3, 2).Draw(t, "seconds")) * time.Second)
 		})
 		empty := rapid.IntRange(0, 9).Draw(t, "empty") == 0
+		mostListed := 6 // of 10; in a foreign list only what is not monitored, and little else
+		if rapid.IntRange(0, 4).Draw(t, "foreign") == 0 {
+			mostListed = 1
+		}
 		for i := range rapid.IntRange(0, 30).Draw(t, "size") {
 			id := fmt.Sprintf("store-%02d", i)
 			side := rapid.IntRange(0, 9).Draw(t, "side")
-			if side < 6 && !empty {
+			if side < mostListed && !empty {
 				w.listed[id] = true
 			}
 			if side > 0 {
@@ -75,6 +81,7 @@ func worlds() *rapid.Generator[world] {
 			at := moment.Draw(t, "approvedAt")
 			w.approvedAt = &at
 		}
+		w.removed = rapid.SampledFrom([]int{0, 0, 1, 5}).Draw(t, "removed")
 		w.registered = len(w.stores) + rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 1, 5, 500}).Draw(t, "lost")
 		return w
 	})
@@ -113,9 +120,12 @@ func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanag
 	s.Pinned = rare("pinned")
 	if rapid.IntRange(0, 1).Draw(t, "pending") == 0 {
 		s.Deletion = &storemanager.Deletion{
-			EventAt:  moment.Draw(t, "deletionEventAt"),
-			DeleteAt: moment.Draw(t, "deleteAt").Add(rapid.SampledFrom([]time.Duration{0, 0, -pendingOverdue}).Draw(t, "overdue")),
+			EventAt: moment.Draw(t, "deletionEventAt"), Since: moment.Draw(t, "deletionSince"),
+			DeleteAt: moment.Draw(t, "deleteAt"),
 		}
+	}
+	if s.Deletion != nil && rapid.Bool().Draw(t, "listed again") {
+		s.ListedSince = new(moment.Draw(t, "listedSince"))
 	}
 	if rapid.Bool().Draw(t, "missing") {
 		s.MissingSince = new(moment.Draw(t, "missingSince"))
@@ -126,7 +136,7 @@ func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanag
 // planner is one that has been told of nothing yet.
 func (w world) planner() *planner {
 	p := newPlanner(w.in, w.guard, w.listAt, len(w.listed))
-	known := storemanager.Overview{Monitored: w.registered, GuardApprovedAt: w.approvedAt}
+	known := storemanager.Overview{Monitored: w.registered, GuardApprovedAt: w.approvedAt, ListRemovals: w.removed}
 	if w.held {
 		known.Guard = &storemanager.GuardHold{Since: planStart, Reason: "too many"}
 	}
@@ -159,7 +169,7 @@ func (w world) plan(without Reason) *planner {
 
 // protected says in plain words whether a store may not be removed, whatever else.
 func (w world) protected(s storemanager.Store) bool {
-	pending := s.Deletion != nil && w.listAt.Sub(s.Deletion.DeleteAt) < time.Hour
+	pending := s.Deletion != nil
 	newer := s.EventAt.Compare(w.listAt) >= 0 || s.LastEnsuredAt != nil && s.LastEnsuredAt.Compare(w.listAt) >= 0
 	return w.listed[s.ID] || s.Hold != nil || s.Pinned || pending || newer || w.paused[s.ID]
 }
@@ -183,7 +193,7 @@ func (w world) orphan(s storemanager.Store) bool {
 func (w world) check(p *planner) string {
 	plan := p.finish()
 	var orphans, missing []string
-	lacking, free := 0, true
+	lacking, free, overlap := 0, true, 0
 	for _, id := range slices.Sorted(maps.Keys(w.stores)) {
 		s := w.stores[id]
 		if w.orphan(s) {
@@ -193,10 +203,14 @@ func (w world) check(p *planner) string {
 			lacking++
 		}
 		free = free && w.protected(s)
+		if w.listed[id] {
+			overlap++
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.listed)) {
 		s, monitored := w.stores[id]
-		if !w.paused[id] && (!monitored || s.EventAt.Unix() == 0) {
+		again := slices.Contains(plan.ListedAgain, id) // what ends its deletion tells of it, too
+		if !w.paused[id] && !again && (!monitored || s.EventAt.Unix() == 0) {
 			missing = append(missing, id)
 		}
 	}
@@ -205,12 +219,19 @@ func (w world) check(p *planner) string {
 	}
 	incomplete := len(w.stores)*100 < w.registered*90
 	free = free && lacking == 0 && !incomplete && len(w.listed) > 0
-	tooMany := len(orphans) > 0 && incomplete || w.held && !free || len(w.stores) >= 10 &&
-		(lacking > w.guard.MaxDeletes || lacking*100 > w.guard.MaxDeletePercent*len(w.stores))
+	gone, all := lacking, len(w.stores)
+	if lacking > 0 {
+		gone, all = lacking+w.removed, all+w.removed
+	}
+	foreign := overlap+lacking >= 10 && overlap*10 < overlap+lacking && len(w.listed) > 0
+	tooMany := len(orphans) > 0 && incomplete || w.held && !free || foreign || all >= 10 && (gone > w.guard.MaxDeletes ||
+		lacking > 0 && w.guard.MaxDeletePercent != 100 && gone*100 >= w.guard.MaxDeletePercent*all)
 	switch {
+	case foreign && len(plan.Missing) > 0 && w.in.Mode != ModeObserve:
+		return "it adds what is in a foreign list"
 	case w.in.Mode == ModeObserve && len(plan.Missing)+len(plan.Orphans) > 0:
 		return "observing repairs nothing"
-	case w.in.Mode != ModeObserve && !slices.Equal(plan.Missing, missing):
+	case w.in.Mode != ModeObserve && !foreign && !slices.Equal(plan.Missing, missing):
 		return fmt.Sprintf("it adds %v, and not %v", plan.Missing, missing)
 	case plan.OrphanCount != len(orphans):
 		return fmt.Sprintf("it counts %d orphans, and not %v", plan.OrphanCount, orphans)
@@ -228,9 +249,31 @@ func (w world) check(p *planner) string {
 		return "an empty list is a sighting"
 	}
 	for _, id := range p.marks.Missing {
-		if w.protected(w.stores[id]) {
+		if w.protected(w.stores[id]) && w.stores[id].ListedSince == nil {
 			return "a protected store is sighted: " + id
 		}
+	}
+	return w.checkListedAgain(p)
+}
+
+// checkListedAgain compares what the plan says of pending deletions of listed workspaces.
+func (w world) checkListedAgain(p *planner) string {
+	var again []string
+	for _, id := range slices.Sorted(maps.Keys(w.stores)) {
+		s := w.stores[id]
+		spoken := s.Deletion != nil && s.Deletion.EventAt.Before(w.listAt) && s.Deletion.Since.Before(w.listAt)
+		switch {
+		case len(w.listed) == 0:
+		case !w.listed[id] && s.ListedSince != nil && !slices.Contains(p.marks.Missing, id):
+			return "lists that are not consecutive speak against a deletion: " + id
+		case w.listed[id] && spoken && s.ListedSince == nil && !slices.Contains(p.marks.Listed, id):
+			return "a list that speaks against a deletion is not kept: " + id
+		case w.listed[id] && spoken && s.ListedSince != nil && s.ListedSince.Before(w.in.RunStartedAt) && w.in.Confirm && !w.paused[id]:
+			again = append(again, id)
+		}
+	}
+	if plan := p.plan; plan.ListedAgainCount != len(again) || w.in.Mode != ModeObserve && !slices.Equal(plan.ListedAgain, again) {
+		return fmt.Sprintf("it ends the deletions of %v, and not of %v", plan.ListedAgain, again)
 	}
 	return ""
 }
@@ -248,7 +291,7 @@ func TestThePropertyFailsWithoutAnyOneOfTheGuards(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []Reason{
 		ReasonPaused, ReasonTooYoung, ReasonHeld, ReasonPinned, ReasonPending, ReasonFirstSighting,
-		guardEmptyList, guardIncomplete, guardFew, guardHeld, guardLeaving, guardMaxDeletes, guardMaxPercent, guardMode,
+		guardEmptyList, guardIncomplete, guardFew, guardHeld, guardLeaving, guardMaxDeletes, guardMaxPercent, guardMode, guardRemoved, guardForeign,
 	} {
 		t.Run(string(rule), func(t *testing.T) {
 			t.Parallel()
@@ -270,7 +313,7 @@ func TestThePlansHashNamesExactlyWhatItDoes(t *testing.T) {
 		a, b := worlds().Draw(t, "one world"), worlds().Draw(t, "another")
 		actions := func(w world) (string, []PlanItem) {
 			plan := w.plan("").finish()
-			return plan.Hash, slices.DeleteFunc(plan.Items, func(i PlanItem) bool { return i.Action == ActionSkip })
+			return plan.Hash, slices.DeleteFunc(plan.Items, func(i PlanItem) bool { return i.Action == ActionSkip || i.Action == ActionKeep })
 		}
 		hashA, itemsA := actions(a)
 		hashB, itemsB := actions(b)
@@ -292,6 +335,14 @@ func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
 			switch {
 			case len(w.listed) == 0:
 				require.Empty(t, approved.Orphans, "no approval makes an empty list credible")
+			case plan.Foreign && plan.FirstSightings > 0:
+				require.False(t, approved.Released, "it will be another plan")
+				require.Empty(t, approved.Missing)
+				require.Empty(t, approved.Orphans)
+			case plan.Foreign && hash != "":
+				require.True(t, approved.Released)
+				require.Empty(t, approved.Guard)
+				require.Len(t, approved.Orphans, plan.OrphanCount)
 			case plan.OrphanCount > 0:
 				require.Empty(t, approved.Guard)
 				require.Len(t, approved.Orphans, plan.OrphanCount)

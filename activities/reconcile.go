@@ -29,17 +29,25 @@ type ReconcileKeeper interface {
 	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
 }
 
-// DeletionRequester hands an orphan to the lifecycle of its workspace. It returns once the request is durable; whether and
-// when the store is stopped is the lifecycle's affair.
-type DeletionRequester interface {
+// Lifecycles are those of the workspaces. What tells one something returns once that is durable; what comes of it, and when, is the
+// lifecycle's affair.
+type Lifecycles interface {
+	// RequestDeletion hands an orphan over: at is when it was known to be gone.
 	RequestDeletion(ctx context.Context, instanceID string, at time.Time) error
+	// ReportListed says that a workspace whose deletion is pending is listed again, in a list that was asked for at that moment.
+	ReportListed(ctx context.Context, instanceID string, at time.Time) error
+	// ResumeDeletion has the lifecycle and the store manager agree on the pending deletion.
+	ResumeDeletion(ctx context.Context, instanceID string) error
+	// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period. One that has just begun may
+	// not be among them yet.
+	DeletionsPending(ctx context.Context) (map[string]bool, error)
 }
 
 // Reconcile are the activities of reconciliation.
 type Reconcile struct {
 	AuthWorker Lister
 	Manager    ReconcileKeeper
-	Deletions  DeletionRequester
+	Lifecycles Lifecycles
 	Guard      Guard
 	// Mode of runs that ask for none; "" is ModeFull.
 	Mode Mode
@@ -70,8 +78,12 @@ type ReconcileReport struct {
 	Removed    int `json:"removed"`
 	FailedAdds int `json:"failedAdds"`
 	// Stale stores are listed but were not added, because a deletion at or after the start of the list's fetch is known.
-	Stale              int `json:"stale"`
-	FailedRemovals     int `json:"failedRemovals"`
+	Stale          int `json:"stale"`
+	FailedRemovals int `json:"failedRemovals"`
+	// ListedAgain counts pending deletions that lifecycles were told to end, for two consecutive lists have the workspace, Resumed those
+	// that had no lifecycle and got one.
+	ListedAgain        int `json:"listedAgain,omitempty"`
+	Resumed            int `json:"resumed,omitempty"`
 	AuthoritativeCount int `json:"authoritativeCount"`
 	MonitoredCount     int `json:"monitoredCount"`
 	// DriftCount is Missing and Orphaned and FirstSightings as the first round found them.
@@ -88,6 +100,9 @@ type ReconcileReport struct {
 	// QuarantinedCount and Quarantined (at most 20 of them) are listed ids that can be no store's.
 	QuarantinedCount int      `json:"quarantinedCount"`
 	Quarantined      []string `json:"quarantined,omitempty"`
+	// SetAsideCount and SetAside are those of the Plan.
+	SetAsideCount int      `json:"setAsideCount,omitempty"`
+	SetAside      []string `json:"setAside,omitempty"`
 	// Mode and Paused are those of the Plan: a run that observes has repaired nothing.
 	Mode   Mode   `json:"mode,omitempty"`
 	Paused string `json:"paused,omitempty"`

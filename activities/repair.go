@@ -185,6 +185,63 @@ const (
 // RequestDeletions hands each orphan to the lifecycle of its workspace. One that fails stops none of the others: the next
 // run finds it again. A retry goes on where the attempt before had got to.
 func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
+	return r.handOver(ctx, in, r.Lifecycles.RequestDeletion)
+}
+
+// EndDeletions tells the lifecycle of each workspace that it is listed again, so that the pending deletion ends. It is done like
+// RequestDeletions.
+func (r *Reconcile) EndDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
+	return r.handOver(ctx, in, r.Lifecycles.ReportListed)
+}
+
+// ResumeResult counts what ResumeDeletions has done.
+type ResumeResult struct {
+	Resumed int `json:"resumed"`
+	Failed  int `json:"failed"`
+}
+
+// ResumeDeletions looks for pending deletions that nobody waits for, for Temporal has lost its database, and has the lifecycle of each
+// go on with it at its own time. One that only has not been seen yet hears it too, which changes nothing.
+func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
+	alone, err := r.unattended(ctx)
+	if err != nil {
+		return ResumeResult{}, wrap(err)
+	}
+	failed, err := each(ctx, alone, r.Lifecycles.ResumeDeletion, func() { activity.RecordHeartbeat(ctx) })
+	if err != nil {
+		return ResumeResult{}, wrap(err)
+	}
+	if len(alone) > 0 {
+		activity.GetLogger(ctx).Warn("pending deletions without a lifecycle are resumed", "deletions", len(alone), "failed", failed)
+	}
+	return ResumeResult{Resumed: len(alone) - failed, Failed: failed}, nil
+}
+
+// unattended are the stores whose deletion is pending and whose lifecycle does not show one.
+func (r *Reconcile) unattended(ctx context.Context) ([]string, error) {
+	var pending []string
+	q := storemanager.ListRequest{States: []string{storemanager.StoreDeletionPending}, Limit: storemanager.MaxBatch}
+	for more := true; more; more = q.Cursor != "" {
+		page, err := r.Manager.List(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range page.Stores {
+			pending = append(pending, s.ID)
+		}
+		q.Cursor = page.NextCursor
+	}
+	if len(pending) == 0 {
+		return nil, nil
+	}
+	// After the stores: a deletion that begins meanwhile is of no interest.
+	attended, err := r.Lifecycles.DeletionsPending(ctx)
+	return slices.DeleteFunc(pending, func(id string) bool { return attended[id] }), err
+}
+
+func (r *Reconcile) handOver(ctx context.Context, in RequestDeletionsInput, tell func(context.Context, string, time.Time) error) (RequestDeletionsResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	p := Progress{Phase: PhaseRemove, Total: len(in.IDs)}
@@ -203,7 +260,8 @@ func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInp
 			p.Removed.Left, p.Removed.Paused = len(in.IDs)-p.Done, paused
 			break
 		}
-		failed, err := r.requestDeletions(ctx, batch, in.ListAt, func() { activity.RecordHeartbeat(ctx, p) })
+		failed, err := each(ctx, batch, func(ctx context.Context, id string) error { return tell(ctx, id, in.ListAt) },
+			func() { activity.RecordHeartbeat(ctx, p) })
 		if err != nil {
 			return RequestDeletionsResult{}, wrap(err)
 		}
@@ -215,21 +273,21 @@ func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInp
 	return p.Removed, nil
 }
 
-// requestDeletions returns how many failed; an error only when ctx has ended. alive is called after each.
-func (r *Reconcile) requestDeletions(ctx context.Context, ids []string, listAt time.Time, alive func()) (int, error) {
+// each tells the lifecycle of each store, and returns how many failed; an error only when ctx has ended. alive is called after each.
+func each(ctx context.Context, ids []string, tell func(ctx context.Context, id string) error, alive func()) (int, error) {
 	var failed atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(requestParallelism)
 	for _, id := range ids {
 		g.Go(func() error {
-			err := r.Deletions.RequestDeletion(gctx, id, listAt)
+			err := tell(gctx, id)
 			alive()
 			switch {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case err != nil:
 				failed.Add(1)
-				activity.GetLogger(ctx).Warn("deletion of an orphan not requested", telemetry.KeyStoreID, id, telemetry.KeyError, err)
+				activity.GetLogger(ctx).Warn("lifecycle of a store not told", telemetry.KeyStoreID, id, telemetry.KeyError, err)
 			}
 			return nil
 		})

@@ -92,19 +92,142 @@ func TestTheListOfAnotherInstallationRemovesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored(ids(0, 40))
-	foreign := ids(1000, 2000)
+	foreign := append(ids(0, 3), ids(1000, 2000)...) // hardly any
 	first := b.mustRun(foreign, "")
-	require.Contains(t, first.Guard, "lacks 40 of 40 stores", "before what it adds makes them few")
-	require.Empty(t, first.PlanHash, "first sightings are nothing to approve")
-	require.Equal(t, 1000, first.Added, "it still adds")
-	second := b.mustRun(foreign, "")
-	require.Zero(t, second.Removed)
-	require.Contains(t, second.Guard, "an earlier list lacked too many stores, and this one still lacks 40")
-	require.NotEmpty(t, second.PlanHash)
-	require.Equal(t, activities.GuardHeld, second.GuardVerdict)
+	require.Contains(t, first.Guard, "the list has 3 of the 40 stores")
+	require.Empty(t, first.PlanHash, "the next list makes another plan of it")
+	require.Zero(t, first.Added)
+	for range 3 {
+		run := b.mustRun(foreign, "")
+		require.Contains(t, run.Guard, "the list has 3 of the 40 stores that it should have, and may be that of another installation: "+
+			"nothing is added or removed before plan "+run.PlanHash+" is approved")
+		require.Zero(t, run.Added+run.Removed)
+		require.Equal(t, activities.GuardHeld, run.GuardVerdict)
+	}
 	require.True(t, b.held())
-	require.Equal(t, 40, b.mustRun(foreign, second.PlanHash).Removed)
+
+	plan := b.mustRun(foreign, "").PlanHash
+	approved := b.mustRun(foreign, plan)
+	require.Equal(t, 1000, approved.Added)
+	require.Equal(t, 37, approved.Removed)
 	require.False(t, b.held())
+}
+
+func TestAListWithoutMostOfFewStoresIsNoneOfAnotherInstallation(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 9))
+	require.Equal(t, 10, b.mustRun(ids(100, 110), "").Added)
+}
+
+// What events have deleted the list need not have.
+func TestAListIsNotForeignBecauseOfWhatEventsHaveDeleted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 40))
+	b.now = b.now.Add(time.Second)
+	for _, id := range ids(0, 40) {
+		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+		})
+		require.NoError(t, err)
+	}
+	require.Equal(t, 5, b.mustRun(ids(100, 105), "").Added)
+}
+
+func TestIDsThatDifferInCaseAloneAreNeitherAddedNorRemoved(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(append(ids(0, 20), "Mixed-Case"))
+	listed := append(ids(2, 20), "STORE-000000", "stoRE-000001", "mixed-case", "MIXED-case", "NEW-store", "new-STORE")
+	for range 3 {
+		run := b.mustRun(listed, "")
+		require.Equal(t, 4, run.SetAsideCount)
+		require.ElementsMatch(t, []string{"STORE-000000", "stoRE-000001", "mixed-case", "MIXED-case"}, run.SetAside)
+		require.Empty(t, run.Guard)
+		require.Zero(t, run.Orphaned+run.FirstSightings+run.Removed)
+	}
+	page, err := b.registry.List(t.Context(), storemanager.ListRequest{Limit: 1000})
+	require.NoError(t, err)
+	require.Len(t, page.Stores, 23, "of new ones each is added: none of them is monitored")
+	for _, s := range page.Stores {
+		require.Nil(t, s.MissingSince, s.ID)
+	}
+	require.Equal(t, 1, b.mustRun(append(ids(0, 20), "Mixed-Case", "NEW-store", "new-STORE", "store-000020"), "").Added)
+}
+
+func TestALimitCountsWhatListsHaveRemovedWithinADayWhateverTheGracePeriod(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 200))
+	removed := 0
+	for call := 1; call <= 60; call++ { // one less in each, and no grace period
+		plan := b.compare(ids(call, 200), "")
+		for _, id := range plan.Orphans {
+			_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+				StoreID: id, At: plan.ListAt, DeleteAt: b.now, Owner: "run", ByList: true,
+			})
+			require.NoError(t, err)
+			_, err = b.registry.Stop(t.Context(), storemanager.StopRequest{StoreID: id, Owner: "run", AbsentAt: b.now})
+			require.NoError(t, err)
+			removed++
+		}
+	}
+	require.Equal(t, 18, removed, "the 19th and the first sighting beside it make a tenth of 200")
+	require.True(t, b.held())
+}
+
+func TestExactlyTheLimitIsTooMuch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 100))
+	require.Empty(t, b.mustRun(ids(9, 100), "").Guard)
+	require.Contains(t, b.mustRun(ids(10, 100), "").Guard, "the list lacks 10 of 100 stores, RECONCILE_MAX_DELETE_PERCENT (10) or more")
+}
+
+func TestTwoListsThatHaveAWorkspaceAgainEndItsDeletion(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.now = b.now.Add(time.Second)
+	id := ids(0, 1)[0]
+	begin := func() {
+		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+		})
+		require.NoError(t, err)
+	}
+	begin()
+	require.Zero(t, b.mustRun(ids(0, 20), "").ListedAgain)
+	require.Zero(t, b.mustRun(ids(1, 20), "").ListedAgain)
+	require.Zero(t, b.mustRun(ids(0, 20), "").ListedAgain, "they must be consecutive")
+	begin()
+	require.Zero(t, b.mustRun(ids(0, 20), "").ListedAgain, "and both be asked for after all that is known")
+	require.Empty(t, b.deletion.listed)
+	require.Equal(t, 1, b.mustRun(ids(0, 20), "").ListedAgain)
+	require.Equal(t, []string{id}, b.deletion.listed)
+
+	b.act.Mode = activities.ModeObserve
+	require.Zero(t, b.mustRun(ids(0, 20), "").ListedAgain)
+	require.Len(t, b.deletion.listed, 1)
+}
+
+func TestPendingDeletionsWithoutALifecycleAreResumedInEachRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.now = b.now.Add(time.Second)
+	for _, id := range ids(0, 3) {
+		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+		})
+		require.NoError(t, err)
+	}
+	b.deletion.pending = map[string]bool{ids(0, 1)[0]: true, "another": true}
+	b.deletion.fail = map[string]bool{ids(2, 3)[0]: true}
+	b.act.Mode = activities.ModeObserve // whoever only looks at lists loses no deletion of an event
+	require.Equal(t, 1, b.mustRun(ids(3, 20), "").Resumed)
+	require.Equal(t, ids(1, 2), b.deletion.resumed)
 }
 
 func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {
@@ -119,7 +242,7 @@ func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {
 
 func TestATrippedRunComparesAsOftenAsItsAdditionsNeed(t *testing.T) {
 	t.Parallel()
-	const monitored, orphans = activities.MaxPlanned + 600, activities.MaxPlanned + 500
+	const monitored, orphans = activities.MaxPlanned + 1000, activities.MaxPlanned + 500
 	for listed, rounds := range map[int]int{monitored: 1, monitored + activities.MaxPlanned + 1: 2} {
 		b := setup(t)
 		b.monitored(ids(0, monitored))

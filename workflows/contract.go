@@ -4,6 +4,7 @@
 package workflows
 
 import (
+	"strings"
 	"time"
 
 	"storekeeper/activities"
@@ -18,6 +19,7 @@ const (
 	TypeReconcileWorkspaces = "ReconcileWorkspaces"
 	TypePlanReconcile       = "PlanReconcile"
 	TypeScheduledReconcile  = "ScheduledReconcile"
+	TypeResumeDeletions     = "ResumeDeletions"
 )
 
 // Workflow and schedule ids that are not per workspace.
@@ -26,14 +28,24 @@ const (
 	ReconcileID = "reconcile"
 	// PlanReconcileID begins the ids of plans, which change nothing and of which many may be made at once.
 	PlanReconcileID = "reconcile-plan/"
+	// ResumeDeletionsID is the one id of ResumeDeletions, however many workers start.
+	ResumeDeletionsID = "resume-deletions"
 	// ScheduledReconcileID is the id of the schedule's own thin workflow; the schedule appends the time.
 	ScheduledReconcileID = "scheduled-reconcile"
 	// ReconcileScheduleID is the id of the Temporal Schedule.
 	ReconcileScheduleID = "workspace-reconcile"
 )
 
+// lifecycleIDPrefix begins the ids of lifecycles.
+const lifecycleIDPrefix = "workspace/"
+
 // LifecycleID is the id of the workflow that has all to do with one workspace.
-func LifecycleID(instanceID string) string { return "workspace/" + instanceID }
+func LifecycleID(instanceID string) string { return lifecycleIDPrefix + instanceID }
+
+// LifecycleInstance is the workspace of a lifecycle's id.
+func LifecycleInstance(workflowID string) string {
+	return strings.TrimPrefix(workflowID, lifecycleIDPrefix)
+}
 
 // Messages to a WorkspaceLifecycle.
 const (

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -64,7 +65,20 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	if r.in.ApprovedPlan = ""; plan.Released {
 		r.in.ApprovedPlan = plan.RestHash // exactly these are left of the approved plan
 	}
+	if plan.PendingCount > 0 && r.report.Rounds == 1 {
+		if err := r.resume(ctx); err != nil {
+			return false, err
+		}
+	}
 	progress := 0
+	if len(plan.ListedAgain) > 0 {
+		res, err := endDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
+		if err != nil {
+			return false, err
+		}
+		r.report.ListedAgain += res.Requested
+		r.left(res.Left, res.Paused)
+	}
 	began := workflow.Now(ctx)
 	if len(plan.Missing) > 0 {
 		res, err := ensureMissing(ctx, activities.EnsureMissingInput{
@@ -107,6 +121,17 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	return full && progress > 0 && r.report.Rounds < maxRounds, nil
 }
 
+// resume has lifecycles go on with pending deletions that nobody waits for. What can't be done now is for the next run.
+func (r *reconcileRun) resume(ctx workflow.Context) error {
+	res, err := resumeDeletions(workflow.WithActivityOptions(ctx, repairOptions))
+	if err != nil && !temporal.IsCanceledError(err) {
+		workflow.GetLogger(ctx).Error("pending deletions not resumed", "error", err)
+		return nil
+	}
+	r.report.Resumed += res.Resumed
+	return err
+}
+
 // left notes what was planned and not done.
 func (r *reconcileRun) left(n int, paused string) {
 	r.report.Left += n
@@ -142,6 +167,7 @@ func (r *reconcileRun) take(plan activities.Plan) {
 	rep.Rounds++
 	rep.AuthoritativeCount, rep.MonitoredCount = plan.AuthoritativeCount, plan.MonitoredCount
 	rep.QuarantinedCount, rep.Quarantined = plan.QuarantinedCount, plan.Quarantined
+	rep.SetAsideCount, rep.SetAside = plan.SetAsideCount, plan.SetAside
 	rep.Mode, rep.Paused, rep.ListAt = plan.Mode, plan.Paused, plan.ListAt
 	rep.Phases.FetchMs += plan.FetchMs
 	rep.Phases.CompareMs += plan.CompareMs
@@ -154,7 +180,7 @@ func (r *reconcileRun) take(plan activities.Plan) {
 	if rep.Guard == "" && plan.Guard != "" && plan.Mode == ModeFull {
 		rep.Guard, rep.PlanHash = plan.Guard, ""
 		if plan.Approvable {
-			rep.PlanHash = plan.RemovalHash
+			rep.PlanHash = cmp.Or(plan.Approve, plan.RemovalHash) // a worker of an older version says no Approve
 		}
 	}
 	switch {
@@ -198,6 +224,11 @@ func safeMessage(err error) string {
 		return "timed out"
 	}
 	return "failed; the Temporal Web UI shows the run"
+}
+
+// ResumeDeletions has the lifecycles of all pending deletions go on. Each worker asks for it at its start, under one id.
+func ResumeDeletions(ctx workflow.Context) (activities.ResumeResult, error) {
+	return resumeDeletions(workflow.WithActivityOptions(ctx, resumeAtStartOptions))
 }
 
 // PlanReconcile says what a reconcile run would do now. It repairs nothing and keeps no first sightings.
@@ -247,6 +278,16 @@ var repairOptions = workflow.ActivityOptions{
 	Summary:             "repair",
 }
 
+// At a start the other sides may be away for a while; each run looks again, too.
+var resumeAtStartOptions = workflow.ActivityOptions{
+	Priority:               temporal.Priority{PriorityKey: PriorityRepair},
+	StartToCloseTimeout:    15 * time.Minute,
+	ScheduleToCloseTimeout: time.Hour,
+	HeartbeatTimeout:       30 * time.Second,
+	RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
+	Summary:                "resume pending deletions",
+}
+
 var recordOptions = workflow.ActivityOptions{
 	StartToCloseTimeout:    10 * time.Second,
 	ScheduleToCloseTimeout: time.Minute,
@@ -260,6 +301,16 @@ func compareLists(ctx workflow.Context, in activities.CompareInput) (activities.
 
 func ensureMissing(ctx workflow.Context, in activities.EnsureMissingInput) (activities.EnsureMissingResult, error) {
 	return execute[activities.EnsureMissingResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.EnsureMissing, in)
+}
+
+func endDeletions(ctx workflow.Context, in activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {
+	return execute[activities.RequestDeletionsResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.EndDeletions, in)
+}
+
+func resumeDeletions(ctx workflow.Context) (activities.ResumeResult, error) {
+	var out activities.ResumeResult
+	err := workflow.ExecuteActivity(ctx, reconcile.ResumeDeletions).Get(ctx, &out)
+	return out, err
 }
 
 func requestDeletions(ctx workflow.Context, in activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {

@@ -174,7 +174,7 @@ func (i *installation) start() error {
 		Stores:    &activities.Stores{Manager: i.registry, GracePeriod: time.Hour, Metrics: metrics},
 		Authority: &activities.Authority{AuthWorker: i.authWorker},
 		Reconcile: &activities.Reconcile{
-			AuthWorker: i.reconcileList, Manager: i.reconciled, Deletions: i.orch, Metrics: metrics,
+			AuthWorker: i.reconcileList, Manager: i.reconciled, Lifecycles: i.orch, Metrics: metrics,
 			Guard: activities.Guard{MaxDeletePercent: 10, MaxDeletes: 50},
 		},
 	})

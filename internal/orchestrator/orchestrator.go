@@ -109,7 +109,7 @@ func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, durableTimeout)
 	defer cancel()
 	options := lifecycleOptions(ev.InstanceID)
-	if ev.Source == workflows.SourceReconcile {
+	if ev.Source == workflows.SourceReconcile || ev.Source == workflows.SourceSystem {
 		options.Priority = repair
 	}
 	_, err := c.temporal.SignalWithStartWorkflow(ctx, workflows.LifecycleID(ev.InstanceID), workflows.ApplyEvent, ev,
@@ -127,6 +127,73 @@ func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time
 		DeliveryID: "reconcile/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceDeleted,
 		InstanceID: instanceID, Timestamp: at, Source: workflows.SourceReconcile,
 	})
+}
+
+// ReportListed makes it durable that a workspace whose deletion is pending is listed again, in a list that was asked for at that
+// moment: to the lifecycle that is a creation of then.
+func (c *Client) ReportListed(ctx context.Context, instanceID string, at time.Time) error {
+	return c.Signal(ctx, workflows.Event{
+		DeliveryID: "reconcile/listed/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceCreated,
+		InstanceID: instanceID, Timestamp: at, Source: workflows.SourceReconcile,
+	})
+}
+
+// ResumeDeletion makes it durable that the lifecycle of a workspace, a new one if none runs, goes on with its pending deletion.
+func (c *Client) ResumeDeletion(ctx context.Context, instanceID string) error {
+	return c.Signal(ctx, workflows.Event{
+		DeliveryID: "resume/" + NewDeliveryID(), Type: workflows.DeletionResume,
+		InstanceID: instanceID, Timestamp: time.Now().UTC(), Source: workflows.SourceSystem,
+	})
+}
+
+// pendingQuery finds the lifecycles that wait for the end of a grace period.
+const pendingQuery = "WorkflowType = '" + workflows.TypeWorkspaceLifecycle + "' AND ExecutionStatus = 'Running' AND " +
+	workflows.AttributeWorkspaceState + " = '" + workflows.StateDeletionPending + "'"
+
+// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period, as far as Temporal shows them:
+// one that has just begun may be missing. ErrUnavailable if Temporal can't be asked.
+func (c *Client) DeletionsPending(ctx context.Context) (map[string]bool, error) {
+	pending := map[string]bool{}
+	var token []byte
+	for {
+		page, err := c.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: c.namespace, PageSize: 1000, NextPageToken: token, Query: pendingQuery,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		for _, execution := range page.GetExecutions() {
+			pending[workflows.LifecycleInstance(execution.GetExecution().GetWorkflowId())] = true
+		}
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			return pending, nil
+		}
+	}
+}
+
+// CountDeletionsPending is how many DeletionsPending finds.
+func (c *Client) CountDeletionsPending(ctx context.Context) (int, error) {
+	count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: c.namespace, Query: pendingQuery})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return int(count.GetCount()), nil
+}
+
+// ResumeDeletions has all pending deletions looked at that nobody may wait for, unless that is under way. It does not wait.
+func (c *Client) ResumeDeletions(ctx context.Context) error {
+	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       workflows.ResumeDeletionsID,
+		TaskQueue:                                workflows.TaskQueue,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		WorkflowExecutionErrorWhenAlreadyStarted: false,
+		Priority:                                 repair,
+	}, workflows.TypeResumeDeletions)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 func lifecycleOptions(instanceID string) client.StartWorkflowOptions {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 const defaultLimit = 100
@@ -76,8 +77,12 @@ func (r *Registry) page(ctx context.Context, q ListRequest, show func(*Store)) (
 		most = maxScanned
 	}
 	now := r.clock()
+	statement := r.rows
+	if slices.Equal(q.States, []string{StoreDeletionPending}) {
+		statement = r.pendingRows // few, and found without looking at the many
+	}
 	// One more than wanted tells whether there is a next page.
-	rows, err := r.rows.QueryContext(ctx, q.Cursor, most+1)
+	rows, err := statement.QueryContext(ctx, q.Cursor, most+1)
 	if err != nil {
 		return Page{}, fmt.Errorf("read registry: %w", err)
 	}
@@ -143,6 +148,7 @@ func (q ListRequest) wants(s Store) bool {
 const selectOverview = `
 	SELECT provisioned - stopped,
 		(SELECT count(*) FROM stores WHERE delete_at IS NOT NULL),
+		(SELECT count(*) FROM stores WHERE delete_at IS NOT NULL AND coalesce(deletion_since, 0) <= ?3),
 		(SELECT count(*) FROM stores WHERE hold_since IS NOT NULL AND (hold_expires_at IS NULL OR hold_expires_at > ?1)),
 		(SELECT count(*) FROM stores WHERE pinned = 1),
 		(SELECT count(*) FROM stores WHERE tombstone_at IS NOT NULL),
@@ -160,9 +166,9 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		guard                GuardHold
 	)
 	now := r.clock()
-	err := r.read.QueryRowContext(ctx, selectOverview, column(now), column(now.Add(-listRemovalsWindow))).Scan(&o.Monitored, &o.DeletionPending,
-		&o.Held, &o.Pinned, &o.Tombstones, &o.PausedStores, &o.ListRemovals, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
-		&o.Deliveries)
+	err := r.read.QueryRowContext(ctx, selectOverview, column(now), column(now.Add(-listRemovalsWindow)), column(now.Add(-time.Minute))).
+		Scan(&o.Monitored, &o.DeletionPending, &o.DeletionPendingLong, &o.Held, &o.Pinned, &o.Tombstones, &o.PausedStores, &o.ListRemovals, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
+			&o.Deliveries)
 	if err != nil {
 		return Overview{}, fmt.Errorf("read registry: %w", err)
 	}

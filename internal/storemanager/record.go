@@ -169,13 +169,10 @@ func (s *record) unlisted(at time.Time) {
 // is known of it.
 func (s *record) listed(at time.Time, d decision) {
 	s.missingSince = time.Time{}
-	if s.pending() && s.listedSince.IsZero() && (s.deletion.outdatedBy(at) || !d.obeys(ruleListAfterDeletion)) {
+	if s.pending() && s.listedSince.IsZero() && (s.deletion.OutdatedBy(at) || !d.obeys(ruleListAfterDeletion)) {
 		s.listedSince = at
 	}
 }
-
-// outdatedBy says whether a list that was asked for at that moment can speak against the deletion.
-func (p Deletion) outdatedBy(listAt time.Time) bool { return listAt.After(later(p.Since, p.EventAt)) }
 
 func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 	switch {

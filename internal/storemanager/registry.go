@@ -39,26 +39,27 @@ const defaultTombstoneRetention = 30 * 24 * time.Hour
 // What a method answered without an error is on disk and survives a power loss; what ended in an error changed nothing,
 // or, if only the answer was lost, is found by the repeat.
 type Registry struct {
-	write      *sql.DB   // one connection: SQLite has one writer, and waiting for it in Go is fair and ends with the context
-	read       *sql.DB   // never waits for a writer; the same as write in memory, where each connection would be its own database
-	load       *sql.Stmt // of write
-	save       *sql.Stmt // of write
-	newest     *sql.Stmt // of write; the newest event of a store
-	note       *sql.Stmt // of write; keeps an event
-	forget     *sql.Stmt // of write; drops events that are too many
-	get        *sql.Stmt // of read
-	pause      *sql.Stmt // of read; of one store
-	events     *sql.Stmt // of read; of one store
-	rows       *sql.Stmt // of read; the monitored ones, by id
-	ids        *sql.Stmt // of read; the same, their ids alone
-	delivery   *sql.Stmt // of read; one delivery
-	remember   *sql.Stmt // of write; keeps a delivery
-	unremember *sql.Stmt // of write; drops deliveries that are too old
-	count      *sql.Stmt // of write; counts deliveries
-	lock       *os.File  // nil in memory
-	now        func() time.Time
-	retention  time.Duration
-	log        *zap.Logger
+	write       *sql.DB   // one connection: SQLite has one writer, and waiting for it in Go is fair and ends with the context
+	read        *sql.DB   // never waits for a writer; the same as write in memory, where each connection would be its own database
+	load        *sql.Stmt // of write
+	save        *sql.Stmt // of write
+	newest      *sql.Stmt // of write; the newest event of a store
+	note        *sql.Stmt // of write; keeps an event
+	forget      *sql.Stmt // of write; drops events that are too many
+	get         *sql.Stmt // of read
+	pause       *sql.Stmt // of read; of one store
+	events      *sql.Stmt // of read; of one store
+	rows        *sql.Stmt // of read; the monitored ones, by id
+	pendingRows *sql.Stmt // of read; those of them whose deletion is pending
+	ids         *sql.Stmt // of read; the same as rows, their ids alone
+	delivery    *sql.Stmt // of read; one delivery
+	remember    *sql.Stmt // of write; keeps a delivery
+	unremember  *sql.Stmt // of write; drops deliveries that are too old
+	count       *sql.Stmt // of write; counts deliveries
+	lock        *os.File  // nil in memory
+	now         func() time.Time
+	retention   time.Duration
+	log         *zap.Logger
 
 	maxDeliveries int64
 }
@@ -146,6 +147,7 @@ func (r *Registry) prepare(ctx context.Context) error {
 		{&r.pause, r.read, selectPause},
 		{&r.events, r.read, selectEvents},
 		{&r.rows, r.read, listRecords},
+		{&r.pendingRows, r.read, listPending},
 		{&r.ids, r.read, listIDs},
 		{&r.delivery, r.read, selectDelivery},
 		{&r.remember, r.write, insertDelivery},

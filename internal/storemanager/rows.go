@@ -16,6 +16,7 @@ const (
 
 	selectRecord = `SELECT ` + recordColumns + ` FROM stores WHERE id = ?`
 	listRecords  = `SELECT ` + recordColumns + ` FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?`
+	listPending  = `SELECT ` + recordColumns + ` FROM stores INDEXED BY stores_pending WHERE id > ? AND delete_at IS NOT NULL ORDER BY id LIMIT ?`
 	// A page comes in one row: what database/sql does for a row takes several times as long as SQLite does. Unsettled as in IDPage.
 	listIDs = `SELECT coalesce(group_concat(id, char(10)), ''),
 			coalesce(min(id) FILTER (WHERE missing_since IS NOT NULL OR delete_at IS NOT NULL OR event_at BETWEEN 0 AND 999999), '')

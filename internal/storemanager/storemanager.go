@@ -162,6 +162,10 @@ type Deletion struct {
 	Owner string `json:"owner"`
 }
 
+// OutdatedBy says whether a list that was asked for at that moment can speak against the deletion: one that was asked for before it
+// began can't.
+func (p Deletion) OutdatedBy(listAt time.Time) bool { return listAt.After(later(p.Since, p.EventAt)) }
+
 // Hold protects a store from deletion.
 type Hold struct {
 	Reason string    `json:"reason"`
@@ -364,16 +368,19 @@ type IDPage struct {
 // Overview counts the registry. Monitored includes the pending, held and pinned ones.
 type Overview struct {
 	// Connections counts the monitored stores by the state of their connection; a state that no store is in is left out.
-	Connections       map[ConnectionState]int `json:"connections"`
-	Monitored         int                     `json:"monitored"`
-	DeletionPending   int                     `json:"deletionPending"`
-	Held              int                     `json:"held"`
-	Pinned            int                     `json:"pinned"`
-	Tombstones        int                     `json:"tombstones"`
-	TotalProvisioned  int64                   `json:"totalProvisioned"`
-	TotalStopped      int64                   `json:"totalStopped"`
-	LastProvisionedAt *time.Time              `json:"lastProvisionedAt,omitempty"`
-	LastStoppedAt     *time.Time              `json:"lastStoppedAt,omitempty"`
+	Connections     map[ConnectionState]int `json:"connections"`
+	Monitored       int                     `json:"monitored"`
+	DeletionPending int                     `json:"deletionPending"`
+	// DeletionPendingLong counts those of DeletionPending that have been pending for longer than a minute: each has a lifecycle that
+	// can be seen by then.
+	DeletionPendingLong int        `json:"deletionPendingLong"`
+	Held                int        `json:"held"`
+	Pinned              int        `json:"pinned"`
+	Tombstones          int        `json:"tombstones"`
+	TotalProvisioned    int64      `json:"totalProvisioned"`
+	TotalStopped        int64      `json:"totalStopped"`
+	LastProvisionedAt   *time.Time `json:"lastProvisionedAt,omitempty"`
+	LastStoppedAt       *time.Time `json:"lastStoppedAt,omitempty"`
 	// Paused is the pause of all stores; nil when none is in force.
 	Paused *Pause `json:"paused,omitempty"`
 	// PausedStores counts the pauses in force of single stores, known or not.

@@ -62,7 +62,8 @@ func Run(ctx context.Context, o Options) error {
 	}
 }
 
-// prepare sets up what the workflows need: their search attributes and the schedule.
+// prepare sets up what the workflows need, their search attributes and the schedule, and has those deletions resumed that nobody waits
+// for: Temporal's database may be a new one.
 func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
 	const firstPause, longestPause = 200 * time.Millisecond, 10 * time.Second
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
@@ -70,6 +71,9 @@ func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
 		err := orch.EnsureSearchAttributes(attempt)
 		if err == nil {
 			err = orch.EnsureSchedule(attempt, time.Duration(o.Config.ReconcileInterval), o.Config.ReconcileEnabled)
+		}
+		if err == nil {
+			err = orch.ResumeDeletions(attempt)
 		}
 		cancel()
 		if err == nil {
@@ -124,7 +128,7 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 		},
 		Authority: &activities.Authority{AuthWorker: o.AuthWorker},
 		Reconcile: &activities.Reconcile{
-			AuthWorker: o.AuthWorker, Manager: o.Manager, Deletions: orch, Metrics: o.Metrics,
+			AuthWorker: o.AuthWorker, Manager: o.Manager, Lifecycles: orch, Metrics: o.Metrics,
 			Guard: activities.Guard{
 				MaxDeletePercent: int(o.Config.MaxDeletePercent), MaxDeletes: int(o.Config.MaxDeletes),
 			},
@@ -144,11 +148,14 @@ func Register(r worker.Registry, set ActivitySet) {
 		"StopStore":        set.Stores.StopStore,
 		"HoldStore":        set.Stores.HoldStore,
 		"ReleaseStore":     set.Stores.ReleaseStore,
+		"TakeOverDeletion": set.Stores.TakeOverDeletion,
 		"ConfirmAbsent":    set.Authority.ConfirmAbsent,
 		"CompareLists":     set.Reconcile.CompareLists,
 		"EnsureMissing":    set.Reconcile.EnsureMissing,
 		"RequestDeletions": set.Reconcile.RequestDeletions,
 		"RecordRun":        set.Reconcile.RecordRun,
+		"EndDeletions":     set.Reconcile.EndDeletions,
+		"ResumeDeletions":  set.Reconcile.ResumeDeletions,
 	} {
 		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -160,4 +167,5 @@ func RegisterWorkflows(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(workflows.ReconcileWorkspaces, workflow.RegisterOptions{Name: workflows.TypeReconcileWorkspaces})
 	r.RegisterWorkflowWithOptions(workflows.PlanReconcile, workflow.RegisterOptions{Name: workflows.TypePlanReconcile})
 	r.RegisterWorkflowWithOptions(workflows.ScheduledReconcile, workflow.RegisterOptions{Name: workflows.TypeScheduledReconcile})
+	r.RegisterWorkflowWithOptions(workflows.ResumeDeletions, workflow.RegisterOptions{Name: workflows.TypeResumeDeletions})
 }
