@@ -114,7 +114,11 @@ func answer(t *rapid.T, entries []map[string]any) (body string, damaged bool) {
 		entries = slices.Insert(slices.Clone(entries), rapid.IntRange(0, len(entries)).Draw(t, "where"), map[string]any{"userId": "nobody's"})
 		total++
 	}
-	encoded, err := json.Marshal(map[string]any{"workspaces": entries, "metadata": map[string]int{"totalUsers": 1, "totalWorkspaces": total}})
+	users := map[any]bool{}
+	for _, e := range entries {
+		users[e["userId"]] = true
+	}
+	encoded, err := json.Marshal(map[string]any{"workspaces": entries, "metadata": map[string]int{"totalUsers": len(users), "totalWorkspaces": total}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func startAuthWorker(t *testing.T) *authWorker {
 		}
 		list.Workspaces = []map[string]string{}
 		for _, i := range rand.Perm(len(a.ids)) {
-			list.Workspaces = append(list.Workspaces, map[string]string{"instanceId": a.ids[i]})
+			list.Workspaces = append(list.Workspaces, map[string]string{"instanceId": a.ids[i], "userId": fmt.Sprint("user-", i)})
 		}
 		list.Metadata = map[string]int{"totalWorkspaces": len(a.ids)}
 		if a.damaged {

@@ -104,6 +104,8 @@ func New(o Options) (*Notifier, error) {
 		n.client = *o.HTTPClient
 	} else {
 		own := http.DefaultTransport.(*http.Transport).Clone()
+		// All events share one HTTP/2 connection: a dead one would cost all of them, so it is asked whether it is still there.
+		own.HTTP2 = &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second}
 		n.client.Transport, n.closeIdle = own, own.CloseIdleConnections
 	}
 	// A redirect is no 2xx, and the secret is not for others.

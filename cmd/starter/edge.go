@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
 )
@@ -79,10 +79,7 @@ func (a *app) edge() (*edge, error) {
 	}
 	return &edge{
 		url: string(cfg.StorekeeperURL), token: cfg.BypassToken, timeout: a.timeout,
-		client: http.Client{Transport: &http.Transport{
-			Proxy:       http.ProxyFromEnvironment,
-			DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		}},
+		client: http.Client{Transport: httpclient.Transport()},
 	}, nil
 }
 

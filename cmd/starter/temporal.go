@@ -18,7 +18,7 @@ import (
 
 const (
 	defaultAddress = "127.0.0.1:7233"
-	// dialTimeout bounds the way to a server that does not answer at all, Temporal or the edge.
+	// dialTimeout bounds the way to a Temporal that does not answer at all.
 	dialTimeout = 5 * time.Second
 )
 

@@ -93,7 +93,7 @@ func longList(entries int) http.Handler {
 			writeUUID(out, uint64(i/3))
 			_, _ = out.WriteString(`","name":"Some workspace","createdAt":"2026-11-23T18:29:10.028Z","lastAccessedAt":"2026-11-23T18:29:10.028Z","isDefault":false}`)
 		}
-		_, _ = fmt.Fprintf(out, `],"metadata":{"totalUsers":%d,"totalWorkspaces":%d}}`, entries, entries)
+		_, _ = fmt.Fprintf(out, `],"metadata":{"totalUsers":%d,"totalWorkspaces":%d}}`, (entries+2)/3, entries)
 		_ = out.Flush()
 	})
 }

@@ -60,11 +60,11 @@ func (b *listBody) readError(err error) error {
 	var corrupt flate.CorruptInputError
 	switch cause := context.Cause(b.ctx); {
 	case cause != nil:
-		return fmt.Errorf("reading the workspace list: %w", cause)
+		return fmt.Errorf("%w: %w", errReading, cause)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return damaged("it is cut off")
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
 		return damaged("its compression is broken")
 	}
-	return fmt.Errorf("reading the workspace list: %w", err)
+	return fmt.Errorf("%w: %w", errReading, err)
 }

@@ -1,6 +1,7 @@
 package authclient
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,16 +14,23 @@ import (
 func TestABodyIsBoundedAsAWholeAndInEachOfItsValues(t *testing.T) {
 	t.Parallel()
 	id := func(length int) string { return `{"instanceId":"` + strings.Repeat("a", length) + `"}` }
+	many := func(length int) string { // of different users
+		var text strings.Builder
+		for i := range 1000 {
+			_, _ = fmt.Fprintf(&text, `,{"instanceId":"%s","userId":"%d"}`, strings.Repeat("a", length), i)
+		}
+		return `{"workspaces":[` + text.String()[1:] + `]}`
+	}
 	for _, c := range []struct {
 		name, body string
 		limits     bodyLimits
 		says       string // empty: it is taken
 	}{
-		{"many values within the limit", `{"workspaces":[` + id(200) + strings.Repeat(","+id(200), 1000) + `]}`, bodyLimits{1 << 20, 1000}, ""},
+		{"many values within the limit", many(200), bodyLimits{1 << 20, 1000}, ""},
 		{"a long entry", `{"workspaces":[` + id(2000) + `]}`, bodyLimits{1 << 20, 1000}, "a value that is too long"},
 		{"a long value that is none of ours", `{"other":"` + strings.Repeat("a", 2000) + `"}`, bodyLimits{1 << 20, 1000}, "a value that is too long"},
 		{"a long name of a member", `{"` + strings.Repeat("a", 2000) + `":1}`, bodyLimits{1 << 20, 1000}, "a value that is too long"},
-		{"a long body", `{"workspaces":[` + id(20) + strings.Repeat(","+id(20), 1000) + `]}`, bodyLimits{10_000, 1000}, "it is too long"},
+		{"a long body", many(20), bodyLimits{10_000, 1000}, "it is too long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -42,4 +50,13 @@ func TestABodyIsBoundedAsAWholeAndInEachOfItsValues(t *testing.T) {
 			require.ErrorContains(t, err, c.says)
 		})
 	}
+}
+
+func TestADeadConnectionToTheAuthWorkerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	client, err := New(Options{BaseURL: "https://auth.example.com", Token: "token"})
+	require.NoError(t, err)
+	transport := client.http.Transport.(*http.Transport) // internal/httpclient tests what that means
+	require.Positive(t, transport.HTTP2.SendPingTimeout)
+	require.Positive(t, transport.HTTP2.PingTimeout)
 }

@@ -1,26 +1,26 @@
 // Package authclient asks the Auth Worker, the only source of truth about workspaces: it streams the authoritative list
 // and answers whether a workspace is gone.
 //
-// The list is believed whole or not at all: whatever is wrong with it makes it ErrDamaged, because a caller that took a
-// part for the whole would remove stores that are in use.
+// The list is believed whole or not at all: whatever is wrong with it, and whatever in it contradicts the rest, makes it ErrDamaged,
+// because a caller that took a part for the whole would remove stores that are in use.
 package authclient
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"storekeeper/internal/httpclient"
 )
 
 const (
-	listPath     = "/internal/workspaces"
-	probeTimeout = 10 * time.Second
+	listPath = "/internal/workspaces"
 
 	// The Auth Worker allows 60 requests a minute from one address. Re-checks keep to 3 of them, which leaves the rest to
-	// reconciliation, to health probes and to whatever else shares the address.
+	// reconciliation and to whatever else shares the address.
 	defaultListMaxAge = 20 * time.Second
 
 	defaultIdleTimeout = 30 * time.Second
@@ -65,13 +65,14 @@ type Client struct {
 	spillDir string
 	fetching chan struct{} // holds one element while a re-check fetches its list
 
-	mu         sync.Mutex
-	lastListAt time.Time
-	kept       *keptList // what an ETag stands for; nil without one
-	next       *recheck  // collects callers until its fetch starts; nil when nobody waits for a fetch
-	failures   int       // of re-checks in a row
-	earliest   time.Time // of the next re-check's list, by our own pace
-	quietTil   time.Time // the Auth Worker asked for no list before this moment
+	mu       sync.Mutex
+	status   Status    // but for what others here say already
+	claiming bool      // some list had metadata
+	kept     *keptList // what an ETag stands for; nil without one
+	next     *recheck  // collects callers until its fetch starts; nil when nobody waits for a fetch
+	failures int       // of re-checks in a row
+	earliest time.Time // of the next re-check's list, by our own pace
+	quietTil time.Time // the Auth Worker asked for no list before this moment
 }
 
 // New returns a client, without asking the Auth Worker anything.
@@ -99,6 +100,7 @@ func New(o Options) (*Client, error) {
 		idleTimeout: orDefault(o.IdleTimeout, defaultIdleTimeout),
 		listTimeout: orDefault(o.ListTimeout, defaultListTimeout),
 		limits:      defaultBodyLimits,
+		status:      Status{Ended: map[Outcome]int64{}},
 		maxAge:      orDefault(o.ListMaxAge, defaultListMaxAge),
 		spillDir:    o.SpillDir,
 		fetching:    make(chan struct{}, 1),
@@ -121,36 +123,9 @@ func clientWithoutRedirects(given *http.Client) *http.Client {
 	if given != nil {
 		*c = *given
 	} else {
-		c.Transport = http.DefaultTransport.(*http.Transport).Clone()
+		c.Transport = httpclient.Transport()
 	}
 	// The token is meant for this host alone, and a list from elsewhere is not authoritative.
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c
-}
-
-// Probe asks whether the Auth Worker can be reached, at the cost of one of its 60 requests a minute but without a list.
-// Nil means that it answered with a status below 500. ErrUnauthorized means that it refused the token; the reverse does not
-// hold, as it may refuse the method (405) before it looks at the token: only a List proves the token. A status of 500 and above
-// is a *StatusError, any other error is of the network. It takes at most 10 s.
-func (c *Client) Probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, ErrTimeout)
-	defer cancel()
-	resp, err := c.send(ctx, http.MethodHead, "", "")
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	switch code := resp.StatusCode; {
-	case code == http.StatusUnauthorized, code == http.StatusForbidden, code >= http.StatusInternalServerError:
-		return &StatusError{Code: code, RetryAfter: retryAfter(resp.Header, time.Now())}
-	}
-	return nil
-}
-
-// LastListAt returns the ListSummary.FetchStartedAt of the newest complete list that this client has fetched, for whatever
-// purpose; zero when there was none yet. A list that is said not to have changed counts.
-func (c *Client) LastListAt() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lastListAt
 }

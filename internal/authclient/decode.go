@@ -3,33 +3,48 @@ package authclient
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxCursorLength bounds, in bytes, the cursor of a next page, which goes into a URL.
-const maxCursorLength = 2 << 10
+const (
+	// maxCursorLength bounds, in bytes, the cursor of a next page, which goes into a URL.
+	maxCursorLength = 2 << 10
+	// maxMembers bounds the members of a page, of which the tokenizer remembers the names. Three have a meaning today.
+	maxMembers = 100
+)
 
 // entry is one entry of the list. It is the decoder's own and holds until the next one.
 type entry struct {
 	id        []byte // not empty
 	valid     bool   // whether id can be a store's
+	user      []byte // empty when the entry names none
 	workspace Workspace
 }
 
-// setID takes the id from a JSON string. A valid one, which is the rule, stands there as it is.
-func (e *entry) setID(quoted jsontext.Value) {
-	if text := quoted[1 : len(quoted)-1]; validID(text) {
-		e.id, e.valid = append(e.id[:0], text...), true
-		return
+// appendText appends what the JSON string holds.
+func appendText(to []byte, quoted jsontext.Value) []byte {
+	if text := quoted[1 : len(quoted)-1]; bytes.IndexByte(text, '\\') < 0 {
+		return append(to, text...)
 	}
-	e.id, _ = jsontext.AppendUnquote(e.id[:0], quoted) // fails for nothing but bytes that are no UTF-8
-	e.valid = validID(e.id)
+	to, _ = jsontext.AppendUnquote(to, quoted) // fails for nothing but bytes that are no UTF-8
+	return to
+}
+
+// claims are what a list says of itself in its metadata.
+type claims struct {
+	workspaces int
+	users      *int // nil: it does not say
+}
+
+func (c claims) equal(o claims) bool {
+	return c.workspaces == o.workspaces && (c.users == nil) == (o.users == nil) && (c.users == nil || *c.users == *o.users)
 }
 
 // listDecoder reads one page, {"workspaces":[…],"metadata":{…},"nextCursor":"…"}, token by token, its members in any order.
@@ -39,19 +54,21 @@ type listDecoder struct {
 	json        *jsontext.Decoder
 	contentType string
 	summary     *ListSummary // of all pages so far
+	tally       *tally       // the same
+	claims      **claims     // the same, nil as long as none has any
 	// whole: entry.workspace is wanted as well.
 	whole bool
 	yield func(*entry) error
 
 	entry      entry
 	nextCursor string // "" after the last page
+	more       *bool  // what the page says of a next one beside its cursor; nil: nothing
 }
 
 func newListDecoder(body *listBody) listDecoder {
-	// What is no UTF-8 is replaced, as encoding/json does; no valid id has it. Which members may not come twice is checked here:
-	// the tokenizer would have to remember the names of all.
-	return listDecoder{body: body, json: jsontext.NewDecoder(bufio.NewReaderSize(body, 64<<10),
-		jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))}
+	// What is no UTF-8 is replaced, as encoding/json does: the name of a workspace may end in half a character. In no object a name may
+	// come twice.
+	return listDecoder{body: body, json: jsontext.NewDecoder(bufio.NewReaderSize(body, 64<<10), jsontext.AllowInvalidUTF8(true))}
 }
 
 func (d *listDecoder) decode() error {
@@ -60,33 +77,28 @@ func (d *listDecoder) decode() error {
 	} else if err != nil {
 		return err
 	}
-	seen := map[string]bool{} // of the members that count
-	for d.peek() != '}' {
+	listed := false
+	for members := 1; d.peek() != '}'; members++ {
 		token, err := d.json.ReadToken()
 		if err != nil {
 			return d.failure("the JSON can't be read", err)
 		}
-		key := token.String()
-		if seen[key] {
-			return damaged("%s comes twice", key)
+		if members > maxMembers {
+			return damaged("it has more than %d members", maxMembers)
 		}
-		switch key {
+		switch name := token.String(); name {
 		case "workspaces":
-			err = d.workspaces()
+			listed, err = true, d.workspaces()
 		case "metadata":
 			err = d.metadata()
 		case "nextCursor":
 			err = d.cursor()
 		default: // a newer version may say more
-			if err := d.skip(); err != nil {
-				return err
-			}
-			continue
+			err = d.beside(name)
 		}
 		if err != nil {
 			return err
 		}
-		seen[key] = true
 	}
 	if err := d.delim('}'); err != nil {
 		return err
@@ -95,8 +107,11 @@ func (d *listDecoder) decode() error {
 	if _, err := d.json.ReadToken(); !errors.Is(err, io.EOF) {
 		return d.failure("something follows the list", err)
 	}
-	if !seen["workspaces"] {
+	switch {
+	case !listed:
 		return damaged("workspaces is missing")
+	case d.more != nil && *d.more != (d.nextCursor != ""):
+		return damaged("what it says of a next page and its nextCursor do not agree")
 	}
 	return nil
 }
@@ -109,10 +124,13 @@ func (d *listDecoder) workspaces() error {
 		if err := d.readEntry(); err != nil {
 			return err
 		}
-		d.summary.Entries++
+		if d.summary.Entries++; d.summary.Entries > maxEntries {
+			return damaged("it has more than %d entries", maxEntries)
+		}
 		if !d.entry.valid {
 			d.summary.InvalidEntries++
 		}
+		d.tally.add(&d.entry)
 		if err := d.yield(&d.entry); err != nil {
 			return err
 		}
@@ -120,9 +138,9 @@ func (d *listDecoder) workspaces() error {
 	return d.delim(']')
 }
 
-// readEntry reads the next entry. Only the id must be right; a list is not damaged by an odd name.
+// readEntry reads the next entry. Only the id, and the user's, must be right; a list is not damaged by an odd name.
 func (d *listDecoder) readEntry() error {
-	d.entry = entry{id: d.entry.id[:0]}
+	d.entry = entry{id: d.entry.id[:0], user: d.entry.user[:0]}
 	token, err := d.json.ReadToken()
 	switch {
 	case err != nil:
@@ -132,20 +150,12 @@ func (d *listDecoder) readEntry() error {
 	case token.Kind() != '{':
 		return d.damagedEntry("is no object with an id")
 	}
-	identified := false
 	for d.json.PeekKind() != '}' {
 		name, err := d.json.ReadValue()
 		if err != nil {
 			return d.entryFailure(err)
 		}
-		member := memberName(name)
-		if member == "instanceId" {
-			if identified {
-				return d.damagedEntry("has two ids")
-			}
-			identified = true
-		}
-		if err := d.readMember(member); err != nil {
+		if err := d.readMember(memberName(name)); err != nil {
 			return err
 		}
 	}
@@ -179,7 +189,7 @@ func memberName(quoted jsontext.Value) string {
 
 // readMember reads the value of an entry's member.
 func (d *listDecoder) readMember(member string) error {
-	if member == "" || member != "instanceId" && !d.whole {
+	if member == "" || member != "instanceId" && member != "userId" && !d.whole {
 		if err := d.json.SkipValue(); err != nil {
 			return d.entryFailure(err)
 		}
@@ -189,53 +199,137 @@ func (d *listDecoder) readMember(member string) error {
 	if err != nil {
 		return d.entryFailure(err)
 	}
-	isString := value.Kind() == '"'
-	if member == "instanceId" {
-		if isString {
-			d.entry.setID(value)
-		} else if value.Kind() != 'n' {
-			return d.damagedEntry("is no object with an id")
+	isString, isNull := value.Kind() == '"', value.Kind() == 'n'
+	switch e := &d.entry; {
+	case member == "instanceId" && !isString && !isNull:
+		return d.damagedEntry("is no object with an id")
+	case member == "userId" && !isString && !isNull:
+		return d.damagedEntry("has a userId that is no string")
+	case !isString:
+	case member == "instanceId" || member == "userId":
+		if !utf8.Valid(value) { // no encoder writes that, so something fell over on the way
+			return d.damagedEntry("has an id that is no UTF-8")
 		}
-		return nil
-	}
-	if !isString {
-		return nil
-	}
-	text, _ := jsontext.AppendUnquote(nil, value)
-	switch w := &d.entry.workspace; member {
-	case "userId":
-		w.UserID = string(text)
-	case "name":
-		w.Name = string(text)
-	case "createdAt":
-		w.CreatedAt, _ = time.Parse(time.RFC3339, string(text)) // zero if it is none, as promised
+		if member == "userId" {
+			e.user = appendText(e.user[:0], value)
+			break
+		}
+		e.id = appendText(e.id[:0], value)
+		e.valid = validID(e.id)
+	case member == "name":
+		e.workspace.Name = string(appendText(nil, value))
+	case member == "createdAt":
+		e.workspace.CreatedAt, _ = time.Parse(time.RFC3339, string(appendText(nil, value))) // zero if it is none, as promised
 	}
 	return nil
 }
 
+// metadata reads what the page says of the whole list. All pages that say something must say the same: if something changed between two of
+// them, an entry may have slipped from the one that had yet to come into the one that had gone.
 func (d *listDecoder) metadata() error {
-	var m *struct {
-		TotalWorkspaces *int `json:"totalWorkspaces"`
-	}
-	if err := d.value(&m, "its metadata can't be read"); err != nil || m == nil || m.TotalWorkspaces == nil {
+	text, err := d.read()
+	if err != nil {
 		return err
 	}
-	// Pages may differ when something changes between them. The largest claim is the one that no damage can hide behind.
-	if claimed := d.summary.ClaimedEntries; claimed == nil || *claimed < *m.TotalWorkspaces {
-		d.summary.ClaimedEntries = m.TotalWorkspaces
+	r := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowInvalidUTF8(true))
+	if token, err := r.ReadToken(); err != nil || token.Kind() != '{' {
+		return damaged("its metadata are no object")
+	}
+	var workspaces, users *int
+	for r.PeekKind() == '"' {
+		name, err := r.ReadToken()
+		if err != nil {
+			return damaged("its metadata can't be read")
+		}
+		member := name.String()
+		value, err := r.ReadValue()
+		if err != nil {
+			return damaged("its metadata can't be read")
+		}
+		switch member {
+		case "totalWorkspaces":
+			workspaces, err = count(member, value)
+		case "totalUsers":
+			users, err = count(member, value)
+		default:
+			err = d.contradiction(member, value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if workspaces == nil {
+		return damaged("its metadata have no totalWorkspaces")
+	}
+	c := &claims{workspaces: *workspaces, users: users}
+	if known := *d.claims; known != nil && !known.equal(*c) {
+		return damaged("its pages say that it has %d entries, and %d", known.workspaces, c.workspaces)
+	}
+	*d.claims = c
+	return nil
+}
+
+// count reads a number of the metadata.
+func count(name string, value jsontext.Value) (*int, error) {
+	n, err := strconv.Atoi(string(value))
+	if err != nil || n < 0 {
+		return nil, damaged("its %s is no number of things", name)
+	}
+	return &n, nil
+}
+
+// beside reads a member that stands beside the entries.
+func (d *listDecoder) beside(name string) error {
+	switch name {
+	case "success", "ok", "complete", "error", "errors", "partial", "incomplete", "truncated", "hasMore", "hasNextPage":
+		value, err := d.read()
+		if err != nil {
+			return err
+		}
+		return d.contradiction(name, value)
+	}
+	return d.skip()
+}
+
+// contradiction is what the member says against the list. Nobody sends these today; whoever does means that the entries are not all.
+func (d *listDecoder) contradiction(name string, value jsontext.Value) error {
+	text := string(value)
+	switch name {
+	case "success", "ok", "complete":
+		if text != "true" {
+			return damaged("it says that its %s is not true", name)
+		}
+	case "error", "errors", "partial", "incomplete", "truncated":
+		switch text {
+		case "null", "false", `""`, "[]", "{}":
+		default:
+			return damaged("it has %s", name)
+		}
+	case "hasMore", "hasNextPage":
+		more := text == "true"
+		if !more && text != "false" && text != "null" || d.more != nil && *d.more != more {
+			return damaged("what it says of a next page can't be read")
+		}
+		d.more = &more
 	}
 	return nil
 }
 
 func (d *listDecoder) cursor() error {
-	var cursor *string
-	if err := d.value(&cursor, "its nextCursor is no string"); err != nil || cursor == nil {
+	value, err := d.read()
+	switch {
+	case err != nil:
 		return err
+	case value.Kind() == 'n':
+		return nil
+	case value.Kind() != '"':
+		return damaged("its nextCursor is no string")
 	}
-	if len(*cursor) > maxCursorLength {
+	cursor := appendText(nil, value)
+	if len(cursor) > maxCursorLength {
 		return damaged("its nextCursor is too long")
 	}
-	d.nextCursor = *cursor
+	d.nextCursor = string(cursor)
 	return nil
 }
 
@@ -258,17 +352,14 @@ func (d *listDecoder) delim(want jsontext.Kind) error {
 	return nil
 }
 
-// value decodes the next value into v.
-func (d *listDecoder) value(v any, whenDamaged string) error {
+// read takes the next value. It holds until the next is taken.
+func (d *listDecoder) read() (jsontext.Value, error) {
 	d.body.renew()
-	text, err := d.json.ReadValue()
+	value, err := d.json.ReadValue()
 	if err != nil {
-		return d.failure("the JSON can't be read", err)
+		return nil, d.failure("the JSON can't be read", err)
 	}
-	if json.Unmarshal(text, v) != nil {
-		return damaged("%s", whenDamaged)
-	}
-	return nil
+	return value, nil
 }
 
 func (d *listDecoder) skip() error {
@@ -286,6 +377,9 @@ func (d *listDecoder) failure(what string, err error) error {
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return damaged("it is cut off")
+	}
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return damaged("%s: a name comes twice", what)
 	}
 	return damaged("%s", what)
 }

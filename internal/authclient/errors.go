@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -18,16 +19,22 @@ import (
 var (
 	// ErrDamaged: an answer came, but it is no complete authoritative list. Nothing of it may be acted on. Worth a retry.
 	ErrDamaged = errors.New("the workspace list is damaged")
+	// ErrCached: a list came, but a cache on the way has had it, for too long for what was asked. Worth a retry.
+	ErrCached = errors.New("the workspace list comes out of a cache")
 	// ErrUnauthorized: the token was refused (401 or 403). No retry helps until the token is mended.
 	ErrUnauthorized = errors.New("the auth worker refused the token")
 	// ErrTimeout: the answer did not start, stood still or did not end within the client's own limits. Worth a retry.
 	ErrTimeout = errors.New("the auth worker took too long")
+
+	errAsking  = errors.New("asking the auth worker")
+	errReading = errors.New("reading the workspace list")
 )
 
 const (
 	maxMessageLength = 200
-	// maxRetryAfter keeps a mistaken header from silencing us for days.
-	maxRetryAfter = 10 * time.Minute
+	// maxRetryAfter is the most that a Retry-After is heeded for. The Auth Worker counts by the minute, so after one there is room again;
+	// a header that asks for more is a mistake, or of some proxy, and deletions and repair would wait for it.
+	maxRetryAfter = time.Minute
 )
 
 // StatusError is any answer but 200. With 401 and 403 it is also ErrUnauthorized.
@@ -36,7 +43,7 @@ type StatusError struct {
 	Code int
 	// Message is what the answer gave as the reason, shortened; empty when it gave none that could be read.
 	Message string
-	// RetryAfter is how long the Auth Worker asked to be left alone; 0 when it did not say, at most 10 min.
+	// RetryAfter is how long the Auth Worker asked to be left alone; 0 when it did not say, at most 1 min.
 	RetryAfter time.Duration
 }
 
@@ -51,6 +58,23 @@ func (e *StatusError) Error() string {
 // Is makes the refusal of the token ErrUnauthorized.
 func (e *StatusError) Is(target error) bool {
 	return target == ErrUnauthorized && (e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden)
+}
+
+var statusText = regexp.MustCompile(`the auth worker answered with status ([0-9]{3})`)
+
+// FromText is the error whose text has come through a workflow's history or a record, as part of another text: one to branch on with
+// errors.Is, or a *StatusError. Nil means that it is the text of no failed list.
+func FromText(text string) error {
+	if m := statusText.FindStringSubmatch(text); m != nil {
+		code, _ := strconv.Atoi(m[1]) // three digits
+		return &StatusError{Code: code}
+	}
+	for _, err := range []error{ErrDamaged, ErrCached, ErrTimeout, errAsking, errReading} {
+		if strings.Contains(text, err.Error()) {
+			return err
+		}
+	}
+	return nil
 }
 
 // statusError reads the reason from the answer's body, which comes in two shapes: {"error":"text"} and
@@ -95,8 +119,11 @@ func printable(text string) string {
 // retryAfter reads the header of that name, seconds or an HTTP date; 0 when it is missing, past or unreadable.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+	switch seconds, err := strconv.ParseUint(value, 10, 32); {
+	case err == nil:
 		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	case errors.Is(err, strconv.ErrRange):
+		return maxRetryAfter
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return min(max(at.Sub(now), 0), maxRetryAfter)

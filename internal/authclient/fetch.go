@@ -13,10 +13,9 @@ import (
 const (
 	// maxPages is far beyond a million workspaces in pages of 100; a cursor that never ends must not be followed for ever.
 	maxPages = 20_000
-	// maxPageAttempts bounds how often a page is asked for when the Auth Worker answers 429, and maxPageWait each wait for it:
-	// what asks for more fails the list. usualPageWait is for a 429 that does not say.
+	// maxPageAttempts bounds how often a page is asked for when the Auth Worker has had enough for the moment. usualPageWait is for a
+	// 429 that does not say for how long.
 	maxPageAttempts = 4
-	maxPageWait     = time.Minute
 	usualPageWait   = 15 * time.Second
 	// aliveInterval is how often the one who waits for the list is told that it still goes on while we wait ourselves.
 	aliveInterval = 5 * time.Second
@@ -30,6 +29,8 @@ type fetch struct {
 	etag string
 	// whole: entry.workspace is wanted as well.
 	whole bool
+	// fresh: an answer that a cache has kept is of no use, however short that was.
+	fresh bool
 	// yield gets each entry. Its error ends the list and is returned as it is.
 	yield func(*entry) error
 	// alive is called now and then during a wait between pages; nil if nobody needs it.
@@ -43,30 +44,58 @@ type fetched struct {
 	notModified bool
 	// etag of the list, "" if it has none or came in several pages: then each page has its own.
 	etag string
+	// cached: a cache had kept the list, or a page of it.
+	cached bool
+	// claims of the list; nil if it has none.
+	claims *claims
+	tally  *tally
 }
 
 // fetch fetches the whole list, page after page. The errors are those of List.
 func (c *Client) fetch(ctx context.Context, f fetch) (fetched, error) {
+	var refused error // by the receiver, which is nobody's fault here
+	receive := f.yield
+	f.yield = func(e *entry) error {
+		refused = receive(e)
+		return refused
+	}
 	got, err := c.fetchPages(ctx, f)
+	if err == nil {
+		err = c.compare(got)
+	}
 	c.heed(err)
+	if refused == nil && ctx.Err() == nil {
+		c.note(got, err)
+	}
 	if err != nil {
 		return fetched{}, err
 	}
+	return got, nil
+}
+
+// compare holds a complete list against the ones before.
+func (c *Client) compare(got fetched) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if got.FetchStartedAt.After(c.lastListAt) {
-		c.lastListAt = got.FetchStartedAt
+	switch {
+	case got.cached && !got.FetchStartedAt.After(c.status.ListAt):
+		// The same answer again would confirm itself.
+		return fmt.Errorf("%w: it is no newer than the list before", ErrCached)
+	case c.claiming && got.claims == nil && !got.notModified:
+		return damaged("it has no metadata, and earlier ones had (after a change to an older Auth Worker, restart)")
 	}
-	return got, nil
+	c.claiming = c.claiming || got.claims != nil
+	return nil
 }
 
 func (c *Client) fetchPages(ctx context.Context, f fetch) (fetched, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.listTimeout, ErrTimeout)
 	defer cancel()
-	got := fetched{ListSummary: ListSummary{FetchStartedAt: c.now()}}
+	got := fetched{ListSummary: ListSummary{FetchStartedAt: c.now()}, tally: newTally()}
 	p := page{fetch: f, got: &got, left: c.limits.total}
 	seen := map[string]bool{}
 	for n := 1; ; n++ {
+		before := got.Entries
 		if err := c.patientPage(ctx, &p); err != nil {
 			return fetched{}, err
 		}
@@ -77,10 +106,9 @@ func (c *Client) fetchPages(ctx context.Context, f fetch) (fetched, error) {
 			if n > 1 {
 				got.etag = ""
 			}
-			if claimed := got.ClaimedEntries; claimed != nil && got.Entries < *claimed {
-				return fetched{}, damaged("it has %d entries of the %d that it claims", got.Entries, *claimed)
-			}
-			return got, nil
+			return got, got.finish(n)
+		case got.Entries == before:
+			return fetched{}, damaged("a page without entries says that there is another")
 		case seen[p.cursor]:
 			return fetched{}, damaged("a cursor of its pages comes twice")
 		case n == maxPages:
@@ -88,6 +116,19 @@ func (c *Client) fetchPages(ctx context.Context, f fetch) (fetched, error) {
 		}
 		seen[p.cursor] = true
 	}
+}
+
+// finish holds the list against itself once all its pages are there.
+func (got *fetched) finish(pages int) error {
+	if pages > 1 && got.claims == nil {
+		return damaged("it comes in pages and does not say how many entries it has") // then nobody could see that one is missing
+	}
+	if got.claims != nil {
+		got.ClaimedEntries = &got.claims.workspaces
+	}
+	err := got.tally.check(got.ListSummary, got.claims)
+	got.tally = nil // it is large
+	return err
 }
 
 // page is where a fetch stands between two pages.
@@ -104,14 +145,14 @@ func (c *Client) patientPage(ctx context.Context, p *page) error {
 	for attempt := 1; ; attempt++ {
 		err := c.page(ctx, p)
 		var status *StatusError
-		if p.cursor == "" || attempt == maxPageAttempts || !errors.As(err, &status) || status.Code != http.StatusTooManyRequests {
+		if p.cursor == "" || attempt == maxPageAttempts || !errors.As(err, &status) {
 			return err
 		}
 		wait := status.RetryAfter
-		if wait == 0 {
+		if wait == 0 && status.Code == http.StatusTooManyRequests {
 			wait = usualPageWait
 		}
-		if wait > maxPageWait {
+		if wait == 0 {
 			return err
 		}
 		if err := sleep(ctx, wait, p.alive); err != nil {
@@ -135,7 +176,7 @@ func sleep(ctx context.Context, d time.Duration, alive func()) error {
 			return nil
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the next page of the workspace list: %w", context.Cause(ctx))
+			return fmt.Errorf("%w: waiting for its next page: %w", errReading, context.Cause(ctx))
 		}
 	}
 }
@@ -151,7 +192,8 @@ func (c *Client) page(ctx context.Context, p *page) error {
 	if p.cursor == "" {
 		etag = p.etag
 	}
-	resp, err := c.send(ctx, http.MethodGet, p.cursor, etag)
+	asked := c.now()
+	resp, err := c.send(ctx, p.cursor, etag)
 	if err != nil {
 		return err
 	}
@@ -160,18 +202,26 @@ func (c *Client) page(ctx context.Context, p *page) error {
 		ctx: ctx, r: resp.Body, idle: idle, idleTimeout: c.idleTimeout,
 		left: bodyLimits{total: p.left, value: c.limits.value}, maxValue: c.limits.value,
 	}
+	notModified := resp.StatusCode == http.StatusNotModified && etag != ""
+	if resp.StatusCode != http.StatusOK && !notModified {
+		return c.statusError(resp, body)
+	}
+	if err := p.heedAge(asked, resp.Header); err != nil {
+		return err
+	}
 	switch {
-	case resp.StatusCode == http.StatusNotModified && etag != "":
+	case notModified:
 		if now := entityTag(resp.Header); now != "" && opaque(now) != opaque(etag) {
 			return damaged("it is said not to have changed, but its ETag has")
 		}
 		p.got.notModified = true
 		return nil
-	case resp.StatusCode != http.StatusOK:
-		return c.statusError(resp, body)
+	case resp.Header.Get("Content-Range") != "":
+		return damaged("it is said to be a part of something (Content-Range)")
 	}
 	d := newListDecoder(body)
-	d.contentType, d.summary, d.whole, d.yield = resp.Header.Get("Content-Type"), &p.got.ListSummary, p.whole, p.yield
+	d.contentType, d.whole, d.yield = resp.Header.Get("Content-Type"), p.whole, p.yield
+	d.summary, d.tally, d.claims = &p.got.ListSummary, p.got.tally, &p.got.claims
 	if err := d.decode(); err != nil {
 		return err
 	}
@@ -180,18 +230,35 @@ func (c *Client) page(ctx context.Context, p *page) error {
 	return nil
 }
 
+// heedAge takes the age of an answer that was asked for at that moment off the moment from which the list counts.
+func (p *page) heedAge(asked time.Time, h http.Header) error {
+	age, err := answerAge(h)
+	if err != nil || age == 0 {
+		return err
+	}
+	if p.fresh {
+		return fmt.Errorf("%w: it is %s old, and was to be fresh", ErrCached, age)
+	}
+	p.got.cached = true
+	if from := asked.Add(-age); from.Before(p.got.FetchStartedAt) {
+		p.got.FetchStartedAt = from
+	}
+	return nil
+}
+
 // send sends one request for the list: for its first page, which is all there is today, or for the one at the cursor, and with
 // an etag only if that is not what the list still is. When ctx is what ended it, the error wraps the cause of that.
-func (c *Client) send(ctx context.Context, method, cursor, etag string) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, cursor, etag string) (*http.Response, error) {
 	target := c.url
 	if cursor != "" {
 		target += "?" + url.Values{"cursor": {cursor}}.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
-		return nil, fmt.Errorf("asking the auth worker: %w", err)
+		return nil, fmt.Errorf("%w: %w", errAsking, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
+	askForFresh(req.Header)
 	if etag != "" {
 		req.Header.Set("If-None-Match", etag)
 	}
@@ -201,7 +268,7 @@ func (c *Client) send(ctx context.Context, method, cursor, etag string) (*http.R
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return nil, fmt.Errorf("asking the auth worker: %w", err)
+		return nil, fmt.Errorf("%w: %w", errAsking, err)
 	}
 	return resp, nil
 }

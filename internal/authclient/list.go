@@ -18,25 +18,27 @@ type Workspace struct {
 
 // ListSummary says what a complete list held.
 type ListSummary struct {
-	// FetchStartedAt is the moment before the (first) request was sent: all that the list lacks was created later, or is gone.
+	// FetchStartedAt is the moment from which the list counts: all that it lacks was created later, or is gone. It is the moment before
+	// the (first) request was sent, or as much earlier as the answer says that a cache has had it.
 	FetchStartedAt time.Time
 	// Entries counts the entries of the list, a shared workspace once per member.
 	Entries int
 	// InvalidEntries counts those of Entries whose id is no valid store id.
 	InvalidEntries int
-	// ClaimedEntries is how many entries the list says it has, never more than Entries; nil when it does not say.
+	// ClaimedEntries is how many entries the list says it has, as many as Entries; nil when it does not say.
 	ClaimedEntries *int
 }
 
 // List streams the authoritative list and calls yield with each entry, in the order of the list, which is none; a workspace
-// with several members comes several times. Nothing but the entry in hand is kept in memory. See Sorted for a list in order.
+// with several members comes several times. Beside the entry in hand 16 bytes of each are kept in memory, by which a list that
+// contradicts itself is known. See Sorted for a list in order.
 //
 // Only when the error is nil was the list complete; whatever was yielded before an error must not be acted on. An error
-// of yield ends the list and is returned as it is. The others are *StatusError, ErrUnauthorized, ErrDamaged, ErrTimeout,
+// of yield ends the list and is returned as it is. The others are *StatusError, ErrUnauthorized, ErrDamaged, ErrCached, ErrTimeout,
 // the cause of ctx's end, or one of the network.
 func (c *Client) List(ctx context.Context, yield func(Workspace) error) (ListSummary, error) {
 	got, err := c.fetch(ctx, fetch{whole: true, yield: func(e *entry) error {
-		e.workspace.InstanceID = string(e.id)
+		e.workspace.InstanceID, e.workspace.UserID = string(e.id), string(e.user)
 		return yield(e.workspace)
 	}})
 	if err != nil {

@@ -168,12 +168,16 @@ func TestListsThatAreWhole(t *testing.T) {
 	}{
 		{"empty", `{"workspaces":[],"metadata":{"totalUsers":0,"totalWorkspaces":0}}`, 0, 0, claim(0)},
 		{"without metadata", `{"workspaces":[{"instanceId":"abc"}]}`, 1, 0, nil},
-		{"with metadata that is null", `{"workspaces":[{"instanceId":"abc"}],"metadata":null}`, 1, 0, nil},
+		{"without the number of users", `{"workspaces":[{"instanceId":"abc","userId":"a"}],"metadata":{"totalWorkspaces":1}}`, 1, 0, claim(1)},
 		{"with metadata first", `{"metadata":{"totalWorkspaces":1},"workspaces":[{"instanceId":"abc"}]}`, 1, 0, claim(1)},
 		{"a shared workspace once per member", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"abc","userId":"b"}],"metadata":{"totalUsers":2,"totalWorkspaces":2}}`, 2, 0, claim(2)},
-		{"more entries than claimed", `{"workspaces":[{"instanceId":"abc"}],"metadata":{"totalWorkspaces":0}}`, 1, 0, claim(0)},
+		{"a user of several", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"abd","userId":"b"},{"instanceId":"abd","userId":"a"}],"metadata":{"totalUsers":2,"totalWorkspaces":3}}`, 3, 0, claim(3)},
+		{"a workspace that has the id of its user", `{"workspaces":[{"instanceId":"abc","userId":"abc"},{"instanceId":"abd","userId":"abd"}]}`, 2, 0, nil},
+		{"two in which ids and users change places", `{"workspaces":[{"instanceId":"abc","userId":"abd"},{"instanceId":"abd","userId":"abc"}],"metadata":{"totalUsers":2,"totalWorkspaces":2}}`, 2, 0, claim(2)},
+		{"members that agree with it", `{"success":true,"error":null,"errors":[],"partial":false,"workspaces":[],"hasMore":false,"metadata":{"totalWorkspaces":0,"truncated":false}}`, 0, 0, claim(0)},
+		{"a name that ends in half a character", `{"workspaces":[{"instanceId":"abc","name":"\ud83d"},{"instanceId":"abd","name":"` + "\xf0\x9f" + `"}]}`, 2, 0, nil},
 		{"ids that no store can have", `{"workspaces":[{"instanceId":"ab"},{"instanceId":"../x"},{"instanceId":"_abc"}]}`, 3, 3, nil},
-		{"odd or missing fields beside the id", `{"workspaces":[{"instanceId":"abc","userId":7,"name":null,"createdAt":"yesterday"},{"instanceId":"abd","createdAt":{}}]}`, 2, 0, nil},
+		{"odd or missing fields beside the id", `{"workspaces":[{"instanceId":"abc","userId":null,"name":7,"createdAt":"yesterday"},{"instanceId":"abd","createdAt":{}}]}`, 2, 0, nil},
 		{"members that are new to us", `{"version":[1,{"a":2}],"workspaces":[{"instanceId":"abc","plan":{}}],"next":null} ` + "\n", 1, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -191,6 +195,15 @@ func TestListsThatAreWhole(t *testing.T) {
 	}
 }
 
+// manyMembers are so many that mean nothing to us.
+func manyMembers(n int) string {
+	var text strings.Builder
+	for i := range n {
+		_, _ = fmt.Fprintf(&text, `,"member-%d":%d`, i, i)
+	}
+	return text.String()
+}
+
 func TestListsThatAreDamaged(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, body, says string }{
@@ -198,11 +211,18 @@ func TestListsThatAreDamaged(t *testing.T) {
 		{"a page of HTML", `<html><body>` + token + `</body></html>`, `text/html`},
 		{"an array", `[]`, "'{'"},
 		{"null", `null`, "'{'"},
-		{"an error in a 200", `{"error":"oops"}`, "workspaces is missing"},
+		{"an error in a 200", `{"error":"oops"}`, "it has error"},
+		{"an object without a list", `{"data":[]}`, "workspaces is missing"},
 		{"workspaces that are null", `{"workspaces":null}`, "'['"},
 		{"workspaces that are an object", `{"workspaces":{}}`, "'['"},
-		{"workspaces twice", `{"workspaces":[{"instanceId":"abc"}],"workspaces":[]}`, "workspaces comes twice"},
-		{"metadata twice", `{"metadata":{"totalWorkspaces":1},"workspaces":[],"metadata":{}}`, "metadata comes twice"},
+		{"workspaces twice", `{"workspaces":[{"instanceId":"abc"}],"workspaces":[]}`, "comes twice"},
+		{"workspaces twice, differently spelt", `{"workspaces":[{"instanceId":"abc"}],"\u0077orkspaces":[]}`, "comes twice"},
+		{"metadata twice", `{"metadata":{"totalWorkspaces":0},"workspaces":[],"metadata":{"totalWorkspaces":0}}`, "comes twice"},
+		{"a claim twice", `{"metadata":{"totalWorkspaces":0,"totalWorkspaces":1},"workspaces":[]}`, "comes twice"},
+		{"any other member twice", `{"version":1,"version":1,"workspaces":[]}`, "comes twice"},
+		{"a member of an entry twice", `{"workspaces":[{"instanceId":"abc","plan":1,"plan":2}]}`, "entry 1 can't be read: a name comes twice"},
+		{"two ids in an entry", `{"workspaces":[{"instanceId":"abc","instanceId":"abc"}]}`, "comes twice"},
+		{"two users in an entry", `{"workspaces":[{"instanceId":"abc","userId":"a","userId":"b"}]}`, "comes twice"},
 		{"cut in an entry", `{"workspaces":[{"instanceId":"abc"},{"instan`, "cut off"},
 		{"cut between entries", `{"workspaces":[{"instanceId":"abc"},`, "cut off"},
 		{"cut after the entries", `{"workspaces":[{"instanceId":"abc"}]`, "cut off"},
@@ -214,19 +234,60 @@ func TestListsThatAreDamaged(t *testing.T) {
 		{"an id that is empty", `{"workspaces":[{"instanceId":""}]}`, "entry 1 has no id"},
 		{"an id that is a number", `{"workspaces":[{"instanceId":7}]}`, "entry 1 is no object with an id"},
 		{"a missing comma", `{"workspaces":[{"instanceId":"abc"} {"instanceId":"abd"}]}`, "entry 2"},
-		{"fewer entries than claimed", `{"metadata":{"totalWorkspaces":2},"workspaces":[{"instanceId":"abc"}]}`, "1 entries of the 2"},
-		{"none of the claimed entries", `{"workspaces":[],"metadata":{"totalWorkspaces":1}}`, "0 entries of the 1"},
-		{"a claim that is a string", `{"workspaces":[],"metadata":{"totalWorkspaces":"1"}}`, "metadata"},
+		{"fewer entries than claimed", `{"metadata":{"totalWorkspaces":2},"workspaces":[{"instanceId":"abc"}]}`, "it has 1 entries and says that it has 2"},
+		{"more entries than claimed", `{"workspaces":[{"instanceId":"abc"}],"metadata":{"totalWorkspaces":0}}`, "it has 1 entries and says that it has 0"},
+		{"none of the claimed entries", `{"workspaces":[],"metadata":{"totalWorkspaces":1}}`, "it has 0 entries and says that it has 1"},
+		{"none of the claimed users", `{"workspaces":[],"metadata":{"totalUsers":3,"totalWorkspaces":0}}`, "it has 0 users and says that it has 3"},
+		{"fewer users than claimed", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"abd","userId":"a"}],"metadata":{"totalUsers":2,"totalWorkspaces":2}}`, "it has 1 users and says that it has 2"},
+		{"more users than claimed", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"abd","userId":"b"}],"metadata":{"totalUsers":1,"totalWorkspaces":2}}`, "it has 2 users and says that it has 1"},
+		{"a negative claim", `{"workspaces":[],"metadata":{"totalWorkspaces":-5}}`, "totalWorkspaces"},
+		{"a claim that is null", `{"workspaces":[],"metadata":{"totalUsers":0,"totalWorkspaces":null}}`, "totalWorkspaces"},
+		{"a claim in fractions", `{"workspaces":[{"instanceId":"abc"}],"metadata":{"totalWorkspaces":1.5}}`, "totalWorkspaces"},
+		{"a claim beyond all numbers", `{"workspaces":[],"metadata":{"totalWorkspaces":99999999999999999999}}`, "totalWorkspaces"},
+		{"a claim that is not a number", `{"workspaces":[],"metadata":{"totalWorkspaces":NaN}}`, "can't be read"},
+		{"users that are null", `{"workspaces":[],"metadata":{"totalUsers":null,"totalWorkspaces":0}}`, "totalUsers"},
+		{"users that are a string", `{"workspaces":[],"metadata":{"totalUsers":"0","totalWorkspaces":0}}`, "totalUsers"},
+		{"metadata that claim nothing", `{"workspaces":[],"metadata":{}}`, "no totalWorkspaces"},
+		{"metadata that claim but the users", `{"workspaces":[],"metadata":{"totalUsers":0}}`, "no totalWorkspaces"},
+		{"metadata that are null", `{"workspaces":[],"metadata":null}`, "metadata are no object"},
+		{"a row that comes twice", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"abd","userId":"a"},{"instanceId":"abc","userId":"a"}],"metadata":{"totalUsers":1,"totalWorkspaces":3}}`, "1 of its 3 entries come twice"},
+		{"a row that comes twice, differently spelt", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"ab\u0063","userId":"\u0061"}]}`, "1 of its 2 entries come twice"},
+		{"a row of a quarantined id that comes twice", `{"workspaces":[{"instanceId":"a b","userId":"a"},{"instanceId":"a b","userId":"a"}]}`, "1 of its 2 entries come twice"},
+		{"an id that comes twice without users", `{"workspaces":[{"instanceId":"abc"},{"instanceId":"abc"}]}`, "1 of its 2 entries come twice"},
+		{"some entries without a user", `{"workspaces":[{"instanceId":"abc","userId":"a"},{"instanceId":"abd"},{"instanceId":"abe","userId":null},{"instanceId":"abf","userId":""}]}`, "3 of its 4 entries name no user"},
+		{"a user that is a number", `{"workspaces":[{"instanceId":"abc","userId":7}]}`, "entry 1 has a userId that is no string"},
+		{"an id with a byte that fell over", `{"workspaces":[{"instanceId":"ab` + "\xe3" + `"}]}`, "entry 1 has an id that is no UTF-8"},
+		{"no success beside entries", `{"success":false,"workspaces":[{"instanceId":"abc"}]}`, "success"},
+		{"no success behind entries", `{"workspaces":[{"instanceId":"abc"}],"success":false}`, "success"},
+		{"a success that is a string", `{"success":"false","workspaces":[]}`, "success"},
+		{"an error beside entries", `{"workspaces":[{"instanceId":"abc"}],"error":"storage timed out"}`, "error"},
+		{"an error's object beside entries", `{"error":{"message":"x"},"workspaces":[{"instanceId":"abc"}]}`, "error"},
+		{"errors beside entries", `{"workspaces":[{"instanceId":"abc"}],"errors":[{"message":"x"}]}`, "errors"},
+		{"an error in the metadata", `{"workspaces":[],"metadata":{"totalWorkspaces":0,"error":"x"}}`, "error"},
+		{"a part", `{"workspaces":[{"instanceId":"abc"}],"truncated":true}`, "truncated"},
+		{"a part, in the metadata", `{"workspaces":[],"metadata":{"totalWorkspaces":0,"partial":true}}`, "partial"},
+		{"more without a way to it", `{"workspaces":[{"instanceId":"abc"}],"hasMore":true,"nextCursor":null}`, "nextCursor"},
+		{"more without a way to it, in the metadata", `{"workspaces":[],"metadata":{"totalWorkspaces":0,"hasNextPage":true}}`, "nextCursor"},
+		{"too many members", `{"workspaces":[]` + manyMembers(200) + `}`, "more than 100 members"},
+		{"a claim that is a string", `{"workspaces":[],"metadata":{"totalWorkspaces":"1"}}`, "totalWorkspaces"},
 		{"metadata that are a list", `{"workspaces":[],"metadata":[]}`, "metadata"},
 		{"another list behind it", `{"workspaces":[]}{"workspaces":[]}`, "something follows"},
 		{"garbage behind it", `{"workspaces":[]}x`, "something follows"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := newClient(t, serveText(t, c.body), nil).List(t.Context(), ignore)
-			require.ErrorIs(t, err, authclient.ErrDamaged)
-			require.ErrorContains(t, err, c.says)
-			require.NotContains(t, err.Error(), token)
+			client := newClient(t, serveText(t, c.body), nil)
+			for name, ask := range map[string]func() error{
+				"list":   func() error { _, err := client.List(t.Context(), ignore); return err },
+				"sorted": func() error { _, err := client.Sorted(t.Context(), nil); return err },
+				"absent": func() error { _, err := client.Absent(t.Context(), "gone"); return err },
+			} {
+				err := ask()
+				require.ErrorIs(t, err, authclient.ErrDamaged, name)
+				require.ErrorContains(t, err, c.says, name)
+				require.NotContains(t, err.Error(), token)
+			}
+			require.Zero(t, client.Status().ListAt)
 		})
 	}
 }
@@ -247,6 +308,10 @@ func TestABodyThatEndsOrBreaksOnTheWayIsDamaged(t *testing.T) {
 		}
 	}
 	for name, h := range map[string]http.HandlerFunc{
+		"said to be a part": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", "items 0-99/200")
+			_, _ = io.WriteString(w, whole)
+		},
 		"shorter than its Content-Length": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, whole)

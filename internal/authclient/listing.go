@@ -97,8 +97,8 @@ type keptList struct {
 	listing *Listing
 }
 
-// Sorted fetches the whole authoritative list and returns it sorted, each workspace once. Memory does not grow with its length:
-// beyond some 30 MiB ids are sorted on disk (Options.SpillDir). When the Auth Worker gives the list an ETag, the ids are kept,
+// Sorted fetches the whole authoritative list and returns it sorted, each workspace once. It takes the memory of List, and
+// beyond some 30 MiB more ids are sorted on disk (Options.SpillDir). When the Auth Worker gives the list an ETag, the ids are kept,
 // and a list that has not changed is not fetched again within an hour.
 //
 // Progress is called with the number of entries that have come, at least once per 1000 and now and then while none come

@@ -1,6 +1,7 @@
 package authclient
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,15 +17,16 @@ const (
 
 // Absence answers whether a workspace is gone.
 type Absence struct {
-	// Absent is true when the complete list did not hold the id.
+	// Absent is true when the complete list held neither the id nor one that differs only in case or by white space around it.
 	Absent bool
 	// ListEntries counts that list's entries whose id can be a store's. Of an empty one the caller may think what it likes.
 	ListEntries int
-	// FetchedAt is the moment before that list was asked for. It is after the call of Absent began.
+	// FetchedAt is the moment from which that list counts, ListSummary.FetchStartedAt. It is after the call of Absent began.
 	FetchedAt time.Time
 }
 
-// Absent reports whether the complete authoritative list, asked for after this call began, lacks the id.
+// Absent reports whether the complete authoritative list, asked for after this call began, lacks the id. One that a cache has had is
+// ErrCached.
 //
 // The Auth Worker bounds how often it may be asked, so all callers that wait when a list is asked for share it; a caller that comes
 // while it is under way waits for the next. A lone call is answered at once, but the list of the next one is asked for no sooner than
@@ -38,7 +40,7 @@ func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 		if r.err != nil {
 			return Absence{}, r.err
 		}
-		return Absence{Absent: !r.listed[id], ListEntries: r.summary.Entries - r.summary.InvalidEntries, FetchedAt: r.summary.FetchStartedAt}, nil
+		return Absence{Absent: !r.listed[string(alike(nil, []byte(id)))], ListEntries: r.summary.Entries - r.summary.InvalidEntries, FetchedAt: r.summary.FetchStartedAt}, nil
 	case <-ctx.Done():
 		c.leave(r)
 		return Absence{}, fmt.Errorf("waiting for the workspace list: %w", context.Cause(ctx))
@@ -53,7 +55,7 @@ type recheck struct {
 	// Guarded by Client.mu. While the recheck is Client.next, callers add their ids to listed; from then on only its own
 	// goroutine touches listed, until done is closed.
 	waiting int
-	listed  map[string]bool
+	listed  map[string]bool // by what is alike
 
 	// Set before done is closed.
 	summary ListSummary
@@ -73,7 +75,7 @@ func (c *Client) join(ctx context.Context, id string) *recheck {
 		go c.run(r)
 	}
 	r.waiting++
-	r.listed[id] = false
+	r.listed[string(alike(nil, []byte(id)))] = false
 	return r
 }
 
@@ -108,14 +110,28 @@ func (c *Client) run(r *recheck) {
 		c.next = nil
 	}
 	c.mu.Unlock()
-	got, err := c.fetch(r.ctx, fetch{yield: func(e *entry) error {
-		if _, wanted := r.listed[string(e.id)]; wanted {
-			r.listed[string(e.id)] = true
+	var id []byte
+	got, err := c.fetch(r.ctx, fetch{fresh: true, yield: func(e *entry) error {
+		id = alike(id[:0], e.id)
+		if _, wanted := r.listed[string(id)]; wanted {
+			r.listed[string(id)] = true
 		}
 		return nil
 	}})
 	r.summary, r.err = got.ListSummary, err
 	c.pace(r)
+}
+
+// alike appends what ids have in common that differ only in case or by white space around them. They may well be one workspace's, and in
+// doubt none is absent.
+func alike(to, id []byte) []byte {
+	for _, b := range bytes.TrimSpace(id) {
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		to = append(to, b)
+	}
+	return to
 }
 
 // awaitTurn waits until the Auth Worker may be asked for another list, and takes the turn.
@@ -155,19 +171,26 @@ func (c *Client) pace(r *recheck) {
 	}
 }
 
-// heed keeps the next re-check back for as long as the Auth Worker asked, whatever it was asked for. With a 429 it may not say
-// how long; then it is the usual pace.
+// heed keeps the next re-check back for as long as the Auth Worker asked, whatever it was asked for, or until it gives somebody a list.
+// With a 429 it may not say how long; then it is the usual pace.
 func (c *Client) heed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.quietTil = time.Time{}
+		return
+	}
 	var status *StatusError
 	if !errors.As(err, &status) {
 		return
 	}
 	quiet := status.RetryAfter
 	if quiet == 0 && status.Code == http.StatusTooManyRequests {
-		quiet = c.maxAge
+		quiet = min(c.maxAge, maxRetryAfter)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if quiet == 0 {
+		return
+	}
 	if until := time.Now().Add(quiet); until.After(c.quietTil) {
 		c.quietTil = until
 	}

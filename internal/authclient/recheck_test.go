@@ -45,7 +45,7 @@ func TestAThousandCallersShareAFewLists(t *testing.T) {
 	var requests atomic.Int64
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		requests.Add(1)
-		_, _ = io.WriteString(w, `{"workspaces":[{"instanceId":"present"},{"instanceId":"present"}]}`)
+		_, _ = io.WriteString(w, `{"workspaces":[{"instanceId":"present","userId":"a"},{"instanceId":"present","userId":"b"}]}`)
 	})
 	c := newClient(t, url, func(o *authclient.Options) { o.ListMaxAge = 50 * time.Millisecond })
 	var callers errgroup.Group

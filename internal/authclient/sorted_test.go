@@ -43,19 +43,19 @@ func sorted(t *testing.T, c *authclient.Client) *authclient.Listing {
 	return l
 }
 
-// listText is the JSON of a list of these ids that claims to be complete.
+// listText is the JSON of a list of these ids, each of another user, that claims to be complete.
 func listText(ids ...string) string {
 	var text strings.Builder
 	for i, id := range ids {
-		_, _ = fmt.Fprintf(&text, `%s{"instanceId":%q,"userId":"user"}`, strings.Repeat(",", min(i, 1)), id)
+		_, _ = fmt.Fprintf(&text, `%s{"instanceId":%q,"userId":"user-%d"}`, strings.Repeat(",", min(i, 1)), id, i)
 	}
-	return fmt.Sprintf(`{"workspaces":[%s],"metadata":{"totalUsers":1,"totalWorkspaces":%d}}`, text.String(), len(ids))
+	return fmt.Sprintf(`{"workspaces":[%s],"metadata":{"totalUsers":%d,"totalWorkspaces":%d}}`, text.String(), len(ids), len(ids))
 }
 
 func TestASortedListHasEachWorkspaceOnceInOrder(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, serveText(t, listText("bbb", "abc", "a-c", "bbb", "Zzz", "abcdefgh2", "abcdefgh1", "../x", "ab", "../x", "abcdefgh1", "a_c")), nil)
-	require.Zero(t, c.LastListAt())
+	require.Zero(t, c.Status().ListAt)
 	before := time.Now()
 	l := sorted(t, c)
 	want := []string{"Zzz", "a-c", "a_c", "abc", "abcdefgh1", "abcdefgh2", "bbb"}
@@ -68,7 +68,7 @@ func TestASortedListHasEachWorkspaceOnceInOrder(t *testing.T) {
 	require.Equal(t, []string{"../x", "ab"}, l.Quarantined)
 	require.Equal(t, 2, l.QuarantinedDistinct)
 	require.WithinRange(t, l.FetchStartedAt, before, time.Now())
-	require.True(t, l.FetchStartedAt.Equal(c.LastListAt()))
+	require.True(t, l.FetchStartedAt.Equal(c.Status().ListAt))
 
 	for _, err := range l.All() {
 		require.NoError(t, err)
@@ -138,9 +138,9 @@ func pagedServer(t *testing.T, pages map[string]string) (string, *[]url.Values) 
 func TestAllPagesMakeOneList(t *testing.T) {
 	t.Parallel()
 	url, asked := pagedServer(t, map[string]string{
-		"":        `{"workspaces":[{"instanceId":"bbb"}],"nextCursor":"a&b=c ü","metadata":{"totalWorkspaces":3}}`,
-		"a&b=c ü": `{"nextCursor":"last","workspaces":[]}`,
-		"last":    `{"workspaces":[{"instanceId":"aaa"},{"instanceId":"bbb"}],"nextCursor":"","metadata":{"totalWorkspaces":2}}`,
+		"":        `{"workspaces":[{"instanceId":"bbb","userId":"a"}],"nextCursor":"a&b=c ü","metadata":{"totalWorkspaces":3}}`,
+		"a&b=c ü": `{"nextCursor":"last","workspaces":[{"instanceId":"aaa","userId":"a"}],"hasMore":true}`,
+		"last":    `{"workspaces":[{"instanceId":"bbb","userId":"b"}],"nextCursor":"","metadata":{"totalWorkspaces":3},"hasMore":false}`,
 	})
 	c := newClient(t, url, nil)
 	for range 2 {
@@ -160,18 +160,28 @@ func TestAllPagesMakeOneList(t *testing.T) {
 
 func TestPagesThatAreDamagedDamageTheList(t *testing.T) {
 	t.Parallel()
-	const first = `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2"}`
+	const (
+		first   = `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2"}`
+		second  = `{"workspaces":[{"instanceId":"abd"}],"metadata":{"totalWorkspaces":2}}`
+		claimed = `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2","metadata":{"totalWorkspaces":2}}`
+	)
 	for _, c := range []struct{ name, first, second, says string }{
 		{"the second is cut off", first, `{"workspaces":[{"instanceId":"abd"}`, "cut off"},
-		{"the second is no list", first, `{"error":"oops"}`, "workspaces is missing"},
+		{"the second is no list", first, `{"error":null}`, "workspaces is missing"},
 		{"the second is HTML", first, `<html>`, "text/html"},
 		{"an entry of the second has no id", first, `{"workspaces":[{}]}`, "entry 2 has no id"},
-		{"an entry has two ids", `{"workspaces":[{"instanceId":"abc","instanceId":"abd"}]}`, ``, "entry 1 has two ids"},
-		{"fewer entries than the first claims", `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2","metadata":{"totalWorkspaces":3}}`, `{"workspaces":[{"instanceId":"abd"}],"metadata":{"totalWorkspaces":2}}`, "2 entries of the 3"},
-		{"fewer entries than the last claims", first, `{"workspaces":[{"instanceId":"abd"}],"metadata":{"totalWorkspaces":3}}`, "2 entries of the 3"},
+		{"an entry has two ids", `{"workspaces":[{"instanceId":"abc","instanceId":"abd"}]}`, ``, "entry 1 can't be read: a name comes twice"},
+		{"fewer entries than claimed", first, `{"workspaces":[{"instanceId":"abd"}],"metadata":{"totalWorkspaces":3}}`, "it has 2 entries and says that it has 3"},
+		{"more entries than claimed", first, `{"workspaces":[{"instanceId":"abd"}],"metadata":{"totalWorkspaces":1}}`, "it has 2 entries and says that it has 1"},
+		{"the number changes between them", claimed, `{"workspaces":[{"instanceId":"abd"}],"metadata":{"totalWorkspaces":3}}`, "its pages say that it has 2 entries, and 3"},
+		{"the users change between them", `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2","metadata":{"totalUsers":0,"totalWorkspaces":2}}`, second, "its pages say"},
+		{"no page says how many there are", first, `{"workspaces":[{"instanceId":"abd"}]}`, "does not say how many entries"},
+		{"a row of the first comes again in the second", claimed, `{"workspaces":[{"instanceId":"abc"}]}`, "1 of its 2 entries come twice"},
+		{"a page without entries before another", `{"workspaces":[],"nextCursor":"2"}`, second, "a page without entries"},
+		{"a page that is said to be the last and is not", `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2","hasMore":false}`, second, "nextCursor"},
 		{"a cursor that comes twice", first, first, "cursor"},
 		{"a cursor that is a number", `{"workspaces":[],"nextCursor":2}`, ``, "nextCursor"},
-		{"two cursors", `{"workspaces":[],"nextCursor":"2","nextCursor":""}`, ``, "nextCursor comes twice"},
+		{"two cursors", `{"workspaces":[],"nextCursor":"2","nextCursor":""}`, ``, "comes twice"},
 		{"an endless cursor", `{"workspaces":[],"nextCursor":"` + strings.Repeat("c", 3000) + `"}`, ``, "nextCursor is too long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -181,7 +191,7 @@ func TestPagesThatAreDamagedDamageTheList(t *testing.T) {
 			_, err := client.Sorted(t.Context(), nil)
 			require.ErrorIs(t, err, authclient.ErrDamaged)
 			require.ErrorContains(t, err, c.says)
-			require.Zero(t, client.LastListAt())
+			require.Zero(t, client.Status().ListAt)
 		})
 	}
 }
@@ -191,7 +201,7 @@ func TestPagesWithoutAnEndAreDamage(t *testing.T) {
 	n := 0
 	endless := roundTrip(func(*http.Request) (*http.Response, error) {
 		n++
-		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(fmt.Sprintf(`{"workspaces":[],"nextCursor":"%d"}`, n)))}, nil
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(fmt.Sprintf(`{"workspaces":[{"instanceId":"id-%d"}],"nextCursor":"%d"}`, n, n)))}, nil
 	})
 	c := newClient(t, "http://auth.example.com", func(o *authclient.Options) { o.HTTPClient = &http.Client{Transport: endless} })
 	_, err := c.Sorted(t.Context(), nil)
@@ -236,7 +246,7 @@ func TestARefusalBetweenPagesIsWaitedFor(t *testing.T) {
 	}{
 		{"as long as it says", "7", 2, 14 * time.Second, false},
 		{"for a while when it does not say", "", 1, 15 * time.Second, false},
-		{"not for too long", "61", 1, 0, true},
+		{"but for no more than a minute", "36000", 2, 2 * time.Minute, false},
 		{"not too often", "7", 100, 21 * time.Second, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -316,7 +326,7 @@ func TestAListThatHasNotChangedIsNotFetchedAgain(t *testing.T) {
 			require.Equal(t, 1, second.InvalidEntries)
 			require.Equal(t, 1, second.QuarantinedDistinct)
 			require.True(t, second.FetchStartedAt.After(first.FetchStartedAt))
-			require.True(t, second.FetchStartedAt.Equal(c.LastListAt()))
+			require.True(t, second.FetchStartedAt.Equal(c.Status().ListAt))
 			require.Equal(t, []int32{1, 1}, []int32{s.full.Load(), s.none.Load()})
 
 			s.set(`"v2"`, listText("ccc"))

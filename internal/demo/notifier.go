@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/notifier"
 )
 
@@ -41,7 +42,7 @@ type events struct {
 // newEvents fails when the URL or the secret makes no sense.
 func newEvents(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) (*events, error) {
 	n := &events{url: url, secret: secret, delays: delays, log: log}
-	n.client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	n.client = &http.Client{Transport: httpclient.Transport()}
 	if _, err := n.notifier(); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"storekeeper/internal/authclient"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 )
@@ -18,8 +17,6 @@ const (
 	checkTimeout = 2 * time.Second
 	// checkAge is how old an answer to just anybody may be: so any number of probes costs one question a second.
 	checkAge = time.Second
-	// authCheckAge is more: of the 60 requests that the Auth Worker allows a minute, health takes 4.
-	authCheckAge = 15 * time.Second
 )
 
 // check is what became of asking one dependency.
@@ -33,16 +30,15 @@ type check struct {
 
 // checks are the questions behind /health and /readyz.
 type checks struct {
-	temporal, workers, storeManager, authWorker shared[check]
-	state                                       shared[state]
+	temporal, workers, storeManager shared[check]
+	state                           shared[state]
 }
 
-func newChecks(s *Server, auth AuthWorker) *checks {
+func newChecks(s *Server) *checks {
 	c := &checks{}
 	c.temporal.ask = s.dependency("temporal", s.orchestrator.Reachable, sayTemporal)
 	c.workers.ask = s.dependency("workers", s.orchestrator.WorkersPolling, sayWorkers)
 	c.storeManager.ask = s.dependency("storeManager", s.stores.Ping, sayStoreManager)
-	c.authWorker.ask = s.dependency("authWorker", auth.Probe, sayAuthWorker)
 	c.state.ask = s.askState
 	return c
 }
@@ -77,17 +73,6 @@ func sayStoreManager(err error) string {
 	return "the store manager can't be reached"
 }
 
-func sayAuthWorker(err error) string {
-	var status *authclient.StatusError
-	switch {
-	case errors.Is(err, authclient.ErrUnauthorized):
-		return "the Auth Worker refused the token"
-	case errors.As(err, &status):
-		return "the Auth Worker answers with an error"
-	}
-	return "the Auth Worker can't be reached"
-}
-
 // shared gives all who ask at the same time one answer to one question.
 type shared[T any] struct {
 	ask func(context.Context) T
@@ -119,6 +104,8 @@ type state struct {
 	reconciliation *storemanager.Reconciliation
 	pauses         *[]storemanager.Pause
 	running        *bool
+	// list is nil too when there is no news of one.
+	list *orchestrator.ListAttempt
 	// paused is false too when reconciliation is disabled: then the schedule is of no interest.
 	paused    *bool
 	pauseNote string
@@ -131,6 +118,7 @@ func (s *Server) askState(ctx context.Context) state {
 	wg.Go(func() { st.reconciliation = known(s.stores.Reconciliation(ctx)) })
 	wg.Go(func() { st.pauses = known(s.stores.Pauses(ctx)) })
 	wg.Go(func() { st.running = known(s.orchestrator.ReconcileRunning(ctx)) })
+	wg.Go(func() { st.list, _ = s.orchestrator.ReconcileList(ctx) }) // nil with an error
 	wg.Go(func() {
 		if !s.config.ReconcileEnabled {
 			st.paused = new(bool)

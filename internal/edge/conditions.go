@@ -51,7 +51,7 @@ type surroundings struct {
 	overview storemanager.Overview
 	// lifecycle is nil when it is not known, or does not run.
 	lifecycle *workflows.LifecycleStatus
-	// authWorker is why the Auth Worker can't be asked; "" if it can, or nobody has tried.
+	// authWorker is why the Auth Worker gave no list that counts; "" if it did, or nobody has asked.
 	authWorker string
 }
 

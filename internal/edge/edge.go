@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
@@ -39,6 +40,7 @@ type Orchestrator interface {
 	StartReconcile(ctx context.Context, in workflows.ReconcileInput) (orchestrator.ReconcileRun, error)
 	RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error
 	ReconcileRunning(ctx context.Context) (bool, error)
+	ReconcileList(ctx context.Context) (*orchestrator.ListAttempt, error)
 	SchedulePaused(ctx context.Context) (paused bool, note string, err error)
 }
 
@@ -57,18 +59,19 @@ type Stores interface {
 	Ping(ctx context.Context) error
 }
 
-// AuthWorker says whether the Auth Worker can be reached: an *authclient.Client, or a test's double of one.
+// AuthWorker says how the lists of the Auth Worker went: an *authclient.Client, or a test's double of one.
 type AuthWorker interface {
-	Probe(ctx context.Context) error
+	Status() authclient.Status
 }
 
-// Options of a Server. All are required but Sentry.
+// Options of a Server. All are required but AuthWorker and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
 	Stores       Stores
-	AuthWorker   AuthWorker
-	Metrics      *telemetry.Metrics
+	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
+	AuthWorker AuthWorker
+	Metrics    *telemetry.Metrics
 	// Sentry nil: failures are only logged.
 	Sentry *telemetry.Sentry
 	Log    *zap.Logger
@@ -97,6 +100,7 @@ type Server struct {
 	config       *config.Config
 	orchestrator Orchestrator
 	stores       Stores
+	authWorker   AuthWorker // nil if it is asked elsewhere
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
@@ -138,7 +142,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
+		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
 		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
 		started:   time.Now(),
 		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
@@ -149,7 +153,7 @@ func New(o Options) (*Server, error) {
 		conflicts:  rate.Sometimes{Interval: conflictPause},
 		refusals:   o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0) })),
 	}
-	s.checks = newChecks(s, o.AuthWorker)
+	s.checks = newChecks(s)
 	s.handler = s.routes()
 	return s, nil
 }

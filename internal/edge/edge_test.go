@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
@@ -42,7 +43,7 @@ type fixture struct {
 	temporal *fakeOrchestrator
 	registry *storemanager.Registry
 	shared   *storemanager.Registry // instead of one of its own
-	auth     *fakeAuthWorker
+	auth     *fakeAuthWorker        // nil: workers are other processes
 	config   *config.Config
 	log      *logBuffer
 	url      string
@@ -75,9 +76,11 @@ func setup(t *testing.T, changes ...func(*fixture)) *fixture {
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), f.log, zap.DebugLevel))
 	metrics, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	f.Server, err = New(Options{
-		Config: f.config, Orchestrator: f.temporal, Stores: f.registry, AuthWorker: f.auth, Metrics: metrics, Log: log,
-	})
+	o := Options{Config: f.config, Orchestrator: f.temporal, Stores: f.registry, Metrics: metrics, Log: log}
+	if f.auth != nil {
+		o.AuthWorker = f.auth
+	}
+	f.Server, err = New(o)
 	require.NoError(t, err)
 	f.repairAfter = time.Millisecond
 	f.handler = documented(t, f.handler)
@@ -220,6 +223,7 @@ type fakeOrchestrator struct {
 	backlog   time.Duration
 	paused    bool
 	lifecycle *workflows.LifecycleStatus
+	list      *orchestrator.ListAttempt
 	run       client.WorkflowRun // nil: a run is under way already
 	requested chan workflows.ReconcileInput
 }
@@ -300,6 +304,12 @@ func (f *fakeOrchestrator) ReconcileRunning(context.Context) (bool, error) {
 	return f.run == nil, f.unreachable()
 }
 
+func (f *fakeOrchestrator) ReconcileList(context.Context) (*orchestrator.ListAttempt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.list, nil
+}
+
 func (f *fakeOrchestrator) SchedulePaused(context.Context) (paused bool, note string, err error) {
 	return f.paused, "paused by " + storeA, f.unreachable()
 }
@@ -334,15 +344,18 @@ func (r *fakeRun) Get(ctx context.Context, out any) error {
 	}
 }
 
+// fakeAuthWorker is a client of the Auth Worker that has asked already, a second ago.
 type fakeAuthWorker struct {
 	mu     sync.Mutex
 	err    error
-	probes int
+	status *authclient.Status // instead
 }
 
-func (a *fakeAuthWorker) Probe(context.Context) error {
+func (a *fakeAuthWorker) Status() authclient.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.probes++
-	return a.err
+	if a.status != nil {
+		return *a.status
+	}
+	return authclient.Status{EndedAt: time.Now().Add(-time.Second), Err: a.err}
 }

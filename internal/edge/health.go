@@ -34,7 +34,7 @@ type healthChecks struct {
 	Temporal       check        `json:"temporal"`
 	Workers        check        `json:"workers"`
 	StoreManager   check        `json:"storeManager"`
-	AuthWorker     check        `json:"authWorker"`
+	AuthWorker     listCheck    `json:"authWorker"`
 	Backlog        derivedCheck `json:"backlog"`
 	Connections    derivedCheck `json:"connections"`
 	Reconciliation derivedCheck `json:"reconciliation"`
@@ -54,7 +54,6 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	var c healthChecks
 	var wg sync.WaitGroup
 	wg.Go(func() { s.checkWay(ctx, &c) })
-	wg.Go(func() { c.AuthWorker = s.checks.authWorker.get(ctx, authCheckAge) })
 	var page *storemanager.Page
 	age := checkAge
 	if trusted {
@@ -65,6 +64,10 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	wg.Wait()
 
 	now := time.Now()
+	c.AuthWorker = s.checkLists(st, now)
+	if !trusted {
+		c.AuthWorker.Detail = ""
+	}
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +54,22 @@ func TestHealthSaysWhyThePromiseCantBeKept(t *testing.T) {
 			[]any{"authWorker: the Auth Worker answers with an error"},
 			true,
 		},
+		"the Auth Worker's list is damaged": {
+			func(_ *testing.T, f *fixture) { f.auth.err = fmt.Errorf("%w: 10.9.8.7", authclient.ErrDamaged) },
+			[]any{"authWorker: the Auth Worker's list is damaged"},
+			true,
+		},
+		"the Auth Worker's list comes out of a cache": {
+			func(_ *testing.T, f *fixture) { f.auth.err = authclient.ErrCached },
+			[]any{"authWorker: the Auth Worker's list comes out of a cache"},
+			true,
+		},
+		"the Auth Worker hangs": {
+			func(_ *testing.T, f *fixture) { f.auth.err = fmt.Errorf("asking: %w", authclient.ErrTimeout) },
+			[]any{"authWorker: the Auth Worker takes too long"},
+			true,
+		},
+		"nobody has asked the Auth Worker yet": {func(_ *testing.T, f *fixture) { f.auth.status = &authclient.Status{} }, []any{}, true},
 		"no run since the start": {
 			func(_ *testing.T, f *fixture) { f.config.ReconcileInterval = 1 },
 			[]any{"reconciliation: no successful run for two intervals"},
@@ -203,17 +218,6 @@ func TestHealthNamesAtMostAThousandStores(t *testing.T) {
 	orchestration := f.get(t, "/health").json(t)["orchestrator"].(map[string]any)
 	require.Len(t, orchestration["monitoredStoreIds"], shownStores)
 	require.Equal(t, true, orchestration["truncated"])
-}
-
-func TestHealthAsksTheAuthWorkerSeldom(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() { _, _ = f.exchange(t, http.MethodGet, "/health", "") })
-	}
-	wg.Wait()
-	require.Equal(t, 1, f.auth.probes)
 }
 
 func TestHealthWithAWrongTokenIsHealthWithoutOne(t *testing.T) {

@@ -180,7 +180,7 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 	}
 	around := surroundings{now: time.Now(), overview: overview, lifecycle: answer.Lifecycle}
 	if d := store.Deletion; d != nil && !around.now.Before(d.DeleteAt) {
-		around.authWorker = s.checks.authWorker.get(ctx, authCheckAge).Error
+		around.authWorker = s.checkLists(s.checks.state.get(ctx, checkAge), around.now).Error
 	}
 	answer.Conditions = conditions(store, around)
 	writeJSON(w, http.StatusOK, answer)

@@ -158,12 +158,20 @@ func newestReport(rec *storemanager.Reconciliation, wanted func(*workflows.Recon
 		return nil
 	}
 	for _, run := range rec.Recent {
-		var report workflows.ReconcileReport
-		if run.Error == "" && json.Unmarshal(run.Report, &report) == nil && wanted(&report) {
-			return &report
+		if report := reportOf(run); run.Error == "" && report != nil && wanted(report) {
+			return report
 		}
 	}
 	return nil
+}
+
+// reportOf is nil when the run has none.
+func reportOf(run storemanager.ReconcileRun) *workflows.ReconcileReport {
+	var report workflows.ReconcileReport
+	if json.Unmarshal(run.Report, &report) != nil {
+		return nil
+	}
+	return &report
 }
 
 // manualReconcileView is the contract's "manualReconcile".

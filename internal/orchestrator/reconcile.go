@@ -139,6 +139,45 @@ func (c *Client) ReconcileRunning(ctx context.Context) (bool, error) {
 	return desc.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
+// ListAttempt is what a run under way tells of the list that it asked the Auth Worker for last.
+type ListAttempt struct {
+	// EndedAt is when that ended. Failure is the text of why there is nothing to compare, the list's or another side's; "" when there was a
+	// list, whose repair is under way.
+	EndedAt time.Time
+	Failure string
+	// NextAt is when it tries again; zero when it does so now.
+	NextAt time.Time
+}
+
+// ReconcileList is nil when no run is under way, or has no news of its list yet. What a run comes to is recorded at its end, and an attempt
+// that failed may be minutes before that. ErrUnavailable if Temporal can't be asked.
+func (c *Client) ReconcileList(ctx context.Context) (*ListAttempt, error) {
+	desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, "")
+	var notFound *serviceerror.NotFound
+	switch {
+	case errors.As(err, &notFound):
+		return nil, nil //nolint:nilnil // documented
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	for _, a := range desc.GetPendingActivities() {
+		switch a.GetActivityType().GetName() {
+		case "CompareLists":
+			if a.GetLastFailure() == nil {
+				continue
+			}
+			attempt := &ListAttempt{EndedAt: a.GetLastAttemptCompleteTime().AsTime(), Failure: a.GetLastFailure().GetMessage()}
+			if next := a.GetNextAttemptScheduleTime(); next != nil {
+				attempt.NextAt = next.AsTime()
+			}
+			return attempt, nil
+		case "EnsureMissing", "RequestDeletions":
+			return &ListAttempt{EndedAt: a.GetScheduledTime().AsTime()}, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // documented
+}
+
 // noteDisabled marks a schedule that is paused because of the setting, so that an operator's own pause is left alone.
 const noteDisabled = "WORKSPACE_RECONCILE_ENABLED is false"
 

@@ -7,6 +7,7 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
 )
 
 // Clients are the connections of a role that runs apart from the others. None of them is used before it is needed, so a
@@ -25,13 +26,29 @@ func (p *Process) Clients() (Clients, error) {
 	if c.Manager, err = storemanager.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil); err != nil {
 		return c, fmt.Errorf("STORE_MANAGER_URL: %w", err)
 	}
-	c.AuthWorker, err = authclient.New(authclient.Options{
-		BaseURL: string(p.Config.AuthWorkerURL), Token: string(p.Config.BypassToken), ListMaxAge: p.Config.AuthListMaxAge,
-	})
-	if err != nil {
-		return c, fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
+	if c.AuthWorker, err = p.AuthWorker(string(p.Config.AuthWorkerURL), ""); err != nil {
+		return c, err
 	}
-	p.Metrics.RegisterAuthList(c.AuthWorker.LastListAt)
 	c.Temporal, c.Namespace, err = p.dialTemporal()
 	return c, err
+}
+
+// AuthWorker makes the process's one client of the Auth Worker at the URL, whose lists show in the metrics. spillDir is
+// authclient.Options.SpillDir.
+func (p *Process) AuthWorker(url, spillDir string) (*authclient.Client, error) {
+	c, err := authclient.New(authclient.Options{
+		BaseURL: url, Token: string(p.Config.BypassToken), ListMaxAge: p.Config.AuthListMaxAge, SpillDir: spillDir,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
+	}
+	p.Metrics.RegisterAuthLists(func() telemetry.AuthLists {
+		s := c.Status()
+		lists := telemetry.AuthLists{ListAt: s.ListAt, Failing: s.Err != nil, Ended: map[string]int64{}}
+		for outcome, n := range s.Ended {
+			lists.Ended[string(outcome)] = n
+		}
+		return lists
+	})
+	return c, nil
 }

@@ -106,13 +106,10 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 	if err := startTemporal(ctx, p, o, sys, &s); err != nil {
 		return err
 	}
-	auth, err := authclient.New(authclient.Options{
-		BaseURL: sys.AuthURL, Token: string(p.Config.BypassToken), ListMaxAge: p.Config.AuthListMaxAge, SpillDir: o.path(""),
-	})
+	auth, err := p.AuthWorker(sys.AuthURL, o.path(""))
 	if err != nil {
 		return err
 	}
-	p.Metrics.RegisterAuthList(auth.LastListAt)
 	return runRoles(ctx, p, o, sys, auth, edgeListener)
 }
 

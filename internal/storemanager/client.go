@@ -9,18 +9,18 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"storekeeper/internal/httpclient"
 )
 
 const (
 	maxResponseBody = 32 << 20 // a page of stores with long histories takes some MiB
 	clientTimeout   = 30 * time.Second
-	dialTimeout     = 5 * time.Second
 	streamSilence   = 3 * streamHeartbeat
 	idleConns       = 64 // calls come tens at a time; by default all but two connections would be thrown away after each wave
 )
@@ -52,15 +52,9 @@ func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
 		return nil, errors.New("store manager token: it is empty")
 	}
 	if hc == nil {
-		hc = &http.Client{Timeout: clientTimeout, Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSHandshakeTimeout: dialTimeout,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConns:        idleConns,
-			MaxIdleConnsPerHost: idleConns,
-			IdleConnTimeout:     90 * time.Second,
-		}}
+		transport := httpclient.Transport()
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = idleConns, idleConns
+		hc = &http.Client{Timeout: clientTimeout, Transport: transport}
 	}
 	own := *hc
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

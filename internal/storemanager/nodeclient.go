@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,6 +16,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
+
+	"storekeeper/internal/httpclient"
 )
 
 const (
@@ -59,13 +60,9 @@ func newNodeClient(o NodeOptions) (*nodeClient, error) {
 	if o.WebhookSecret == "" {
 		return nil, errors.New("node server webhook secret: it is empty")
 	}
-	hc := &http.Client{Transport: &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSHandshakeTimeout: dialTimeout,
-		MaxIdleConnsPerHost: o.Parallelism,
-		IdleConnTimeout:     nodeIdleTimeout,
-	}}
+	transport := httpclient.Transport()
+	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = o.Parallelism, nodeIdleTimeout
+	hc := &http.Client{Transport: transport}
 	if o.HTTPClient != nil {
 		own := *o.HTTPClient
 		hc = &own

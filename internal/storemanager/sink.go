@@ -19,6 +19,8 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"storekeeper/internal/httpclient"
 )
 
 const (
@@ -115,19 +117,12 @@ func sinkClient(given *http.Client) *http.Client {
 	if given != nil {
 		*own = *given
 	} else {
-		own.Transport = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSHandshakeTimeout:    dialTimeout,
-			ForceAttemptHTTP2:      true,
-			MaxIdleConns:           sinkSlots + failingSinkSlots, // by default all but two would be thrown away after each POST
-			MaxIdleConnsPerHost:    sinkSlots + failingSinkSlots,
-			IdleConnTimeout:        90 * time.Second,
-			MaxResponseHeaderBytes: maxSinkAnswer,
-			DisableCompression:     true,
-			// All stores share one HTTP/2 connection: should it be dead, find out before each POST has waited in vain.
-			HTTP2: &http.HTTP2Config{SendPingTimeout: dialTimeout, PingTimeout: dialTimeout},
-		}
+		transport := httpclient.Transport()
+		transport.MaxIdleConns = sinkSlots + failingSinkSlots // by default all but two would be thrown away after each POST
+		transport.MaxIdleConnsPerHost = sinkSlots + failingSinkSlots
+		transport.MaxResponseHeaderBytes = maxSinkAnswer
+		transport.DisableCompression = true
+		own.Transport = transport
 	}
 	// The events are meant for this URL alone.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -196,27 +196,57 @@ func (m *Metrics) Reconciled(run ReconcileRun) {
 	m.reconcileImplausible.WithLabelValues().Set(implausible)
 }
 
-// RegisterAuthList makes each scrape show when the newest complete list of the Auth Worker was asked for, in Unix time; nothing
-// before the first. Registering twice panics.
-func (m *Metrics) RegisterAuthList(last func() time.Time) {
+// AuthLists are the figures of the lists that the process has asked the Auth Worker for.
+type AuthLists struct {
+	// ListAt is the moment from which the newest complete one counts; zero when there was none yet.
+	ListAt time.Time
+	// Failing: the newest attempt gave no list that counts.
+	Failing bool
+	// Ended counts the attempts since the process began, by how they ended: one of a fixed set.
+	Ended map[string]int64
+}
+
+// RegisterAuthLists makes each scrape show these figures; nothing of the first attempt before it has ended. Registering twice panics.
+func (m *Metrics) RegisterAuthLists(ask func() AuthLists) {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("storekeeper_"+name, help, labels, nil)
+	}
 	m.registry.MustRegister(authListCollector{
-		last: last, desc: prometheus.NewDesc("storekeeper_auth_list_timestamp_seconds",
-			"When the newest complete list of the Auth Worker was asked for, in Unix time.", nil, nil),
+		ask:     ask,
+		at:      desc("auth_list_timestamp_seconds", "From when the newest complete list of the Auth Worker counts, in Unix time."),
+		failing: desc("auth_list_failing", "1 if the newest attempt to get the list of the Auth Worker gave none that counts, else 0."),
+		ended:   desc("auth_lists_total", "Attempts to get the list of the Auth Worker.", "outcome"),
 	})
 }
 
 type authListCollector struct {
-	last func() time.Time
-	desc *prometheus.Desc
+	ask                func() AuthLists
+	at, failing, ended *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
-func (c authListCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+func (c authListCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.at, c.failing, c.ended} {
+		ch <- d
+	}
+}
 
 // Collect implements prometheus.Collector.
 func (c authListCollector) Collect(ch chan<- prometheus.Metric) {
-	if at := c.last(); !at.IsZero() {
-		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(at.UnixMilli())/1000)
+	lists := c.ask()
+	if !lists.ListAt.IsZero() {
+		ch <- prometheus.MustNewConstMetric(c.at, prometheus.GaugeValue, float64(lists.ListAt.UnixMilli())/1000)
+	}
+	if len(lists.Ended) == 0 {
+		return
+	}
+	failing := 0.0
+	if lists.Failing {
+		failing = 1
+	}
+	ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, failing)
+	for outcome, n := range lists.Ended {
+		ch <- prometheus.MustNewConstMetric(c.ended, prometheus.CounterValue, float64(n), outcome)
 	}
 }
 

@@ -45,10 +45,10 @@ func TestMetricsOfOurs(t *testing.T) {
 			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, GuardTripped: true, Deliveries: 9,
 		}, nil
 	})
-	var listAt time.Time
-	m.RegisterAuthList(func() time.Time { return listAt })
+	var lists telemetry.AuthLists
+	m.RegisterAuthLists(func() telemetry.AuthLists { return lists })
 	require.NotContains(t, scrape(t, m), "auth_list")
-	listAt = time.Unix(1_700_000_000, 0)
+	lists = telemetry.AuthLists{ListAt: time.Unix(1_700_000_000, 0), Failing: true, Ended: map[string]int64{"complete": 5, "unauthorized": 2}}
 	m.Webhook("workspace.created", "monitoring_started", 30*time.Millisecond)
 	m.Webhook("workspace.exploded", "invalid", time.Millisecond)
 	m.Webhook("", "unauthorized", time.Millisecond)
@@ -73,6 +73,9 @@ func TestMetricsOfOurs(t *testing.T) {
 		`storekeeper_store_resets_total 1`,
 		`storekeeper_store_dials 2`,
 		`storekeeper_auth_list_timestamp_seconds 1.7e+09`,
+		`storekeeper_auth_list_failing 1`,
+		`storekeeper_auth_lists_total{outcome="complete"} 5`,
+		`storekeeper_auth_lists_total{outcome="unauthorized"} 2`,
 		`storekeeper_webhook_events_total{event="workspace.created",outcome="monitoring_started"} 1`,
 		`storekeeper_webhook_events_total{event="other",outcome="invalid"} 1`,
 		`storekeeper_webhook_events_total{event="other",outcome="unauthorized"} 1`,

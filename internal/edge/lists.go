@@ -1,0 +1,155 @@
+package edge
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/orchestrator"
+	"storekeeper/workflows"
+)
+
+// listCheck is what is known of the Auth Worker's lists. Only they say anything about it: it may answer all else with whatever it likes.
+// Nobody is asked for one here: with a million workspaces it has 224 MB.
+type listCheck struct {
+	// OK: the newest attempt to get a list gave one that counts, or none has ended yet.
+	OK bool `json:"ok"`
+	// Error is for everybody to read, so it is one of a few sentences of our own; "" when OK. Detail is what the attempt itself said.
+	Error  string `json:"error,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	// ListAt is from when the newest complete list counts, CheckedAt when the newest attempt ended; null when there was none.
+	ListAt    *time.Time `json:"listAt"`
+	CheckedAt *time.Time `json:"checkedAt"`
+	// NextAttemptAt is when the next is due, within a minute or so; null when that is not known, or now.
+	NextAttemptAt *time.Time `json:"nextAttemptAt"`
+	// QuietUntil is until when the Auth Worker asked to be left alone; null if it did not.
+	QuietUntil *time.Time `json:"quietUntil"`
+}
+
+// listNews is the end of an attempt to get a list. Each of those who may know of one tells the newest that it knows.
+type listNews struct {
+	endedAt time.Time
+	err     error     // nil: it gave a list
+	nextAt  time.Time // zero: not known
+}
+
+// checkLists goes by the newest of what this process's own client, the run under way and the recorded runs tell.
+func (s *Server) checkLists(st state, now time.Time) listCheck {
+	c := listCheck{OK: true}
+	var newest listNews
+	for _, news := range []listNews{newsOfRuns(st), newsOfAttempt(st.list), s.newsOfClient(&c)} {
+		if news.endedAt.After(newest.endedAt) {
+			newest = news
+		}
+	}
+	if result := newestReport(st.reconciliation, func(r *workflows.ReconcileReport) bool { return !r.ListAt.IsZero() }); result != nil {
+		if c.ListAt == nil || c.ListAt.Before(result.ListAt) {
+			c.ListAt = utc(result.ListAt)
+		}
+	}
+	c.CheckedAt, c.NextAttemptAt = utc(newest.endedAt), utc(newest.nextAt)
+	if c.NextAttemptAt == nil {
+		c.NextAttemptAt = s.nextScheduledRun(st, now)
+	}
+	if newest.err != nil {
+		c.OK, c.Error, c.Detail = false, sayList(newest.err), newest.err.Error()
+	}
+	if c.QuietUntil != nil && !c.OK {
+		c.Error += ", and asked to be left alone until " + c.QuietUntil.Format(time.RFC3339)
+	}
+	return c
+}
+
+// newsOfClient notes in c what else this process's client knows.
+func (s *Server) newsOfClient(c *listCheck) listNews {
+	if s.authWorker == nil {
+		return listNews{}
+	}
+	status := s.authWorker.Status()
+	c.ListAt, c.QuietUntil = utc(status.ListAt), utc(status.QuietUntil)
+	return listNews{status.EndedAt, status.Err, status.NextAt}
+}
+
+// newsOfAttempt leaves out what failed for another reason than the list.
+func newsOfAttempt(a *orchestrator.ListAttempt) listNews {
+	if a == nil {
+		return listNews{}
+	}
+	news := listNews{a.EndedAt, authclient.FromText(a.Failure), a.NextAt}
+	switch {
+	case a.Failure == "":
+	case news.err == nil:
+		return listNews{}
+	default:
+		news.err = recorded{news.err, a.Failure}
+	}
+	return news
+}
+
+// newsOfRuns are those of the newest run that says anything of a list.
+func newsOfRuns(st state) listNews {
+	if st.reconciliation == nil {
+		return listNews{}
+	}
+	for _, run := range st.reconciliation.Recent {
+		if err := authclient.FromText(run.Error); err != nil {
+			return listNews{endedAt: run.CompletedAt, err: recorded{err, run.Error}}
+		}
+		if report := reportOf(run); report != nil && !report.ListAt.IsZero() {
+			// Not the run's end: an attempt that failed while it repaired is newer than its list. Which may be older than the run, out of
+			// a cache.
+			if run.StartedAt.After(report.ListAt) {
+				return listNews{endedAt: run.StartedAt}
+			}
+			return listNews{endedAt: report.ListAt}
+		}
+	}
+	return listNews{}
+}
+
+// recorded is an error with the words in which it was recorded.
+type recorded struct {
+	error
+	text string
+}
+
+func (r recorded) Error() string { return r.text }
+func (r recorded) Unwrap() error { return r.error }
+
+// nextScheduledRun is nil when none is to come, or it is not known whether one is. A schedule's times are multiples of its interval; jitter
+// makes it up to half a minute later.
+func (s *Server) nextScheduledRun(st state, now time.Time) *time.Time {
+	interval := time.Duration(s.config.ReconcileInterval)
+	if !s.config.ReconcileEnabled || st.paused == nil || *st.paused || interval <= 0 {
+		return nil
+	}
+	sinceEpoch := time.Duration(now.UnixNano())
+	return utc(now.Add(interval - sinceEpoch%interval))
+}
+
+func utc(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UTC())
+}
+
+func sayList(err error) string {
+	var status *authclient.StatusError
+	switch {
+	case errors.Is(err, authclient.ErrUnauthorized):
+		return "the Auth Worker refused the token"
+	case errors.Is(err, authclient.ErrDamaged):
+		return "the Auth Worker's list is damaged"
+	case errors.Is(err, authclient.ErrCached):
+		return "the Auth Worker's list comes out of a cache"
+	case errors.Is(err, authclient.ErrTimeout):
+		return "the Auth Worker takes too long"
+	case errors.As(err, &status) && status.Code == http.StatusTooManyRequests:
+		return "the Auth Worker has had too many requests"
+	case errors.As(err, &status):
+		return "the Auth Worker answers with an error"
+	}
+	return "the Auth Worker can't be reached"
+}
