@@ -142,7 +142,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 		activity.RecordHeartbeat(ctx, Progress{Phase: PhaseFetch, Done: entries})
 	})
 	if err != nil {
-		return Plan{}, wrap(err)
+		return Plan{}, wrapList(err)
 	}
 	defer func() { _ = list.Close() }() // it always returns nil
 	fetched := time.Now()

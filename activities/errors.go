@@ -3,6 +3,7 @@ package activities
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -47,6 +48,19 @@ func wrap(err error) error {
 		return retryAfter(err, ErrTypeUnavailable, status.RetryAfter)
 	}
 	return temporal.NewApplicationErrorWithCause(err.Error(), ErrTypeUnavailable, err)
+}
+
+// wrapList is wrap for the list of a reconcile run, which must not wait while nothing else may: a token that is refused, and an Auth
+// Worker that wants to be left alone, fail the run at once. The next one tries again, and so may whoever asks for one by hand.
+func wrapList(err error) error {
+	var status *authclient.StatusError
+	switch {
+	case errors.Is(err, authclient.ErrUnauthorized):
+		return temporal.NewNonRetryableApplicationError(err.Error(), ErrTypeUnauthorized, nil)
+	case errors.As(err, &status) && (status.RetryAfter > 0 || status.Code == http.StatusTooManyRequests):
+		return temporal.NewNonRetryableApplicationError(err.Error(), ErrTypeUnavailable, nil)
+	}
+	return wrap(err)
 }
 
 // planChanged is final: somebody has to look again. It is an answer and no fault, so nothing and nobody is alarmed by it.

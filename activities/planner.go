@@ -154,7 +154,7 @@ func (p *planner) both(s *storemanager.Store) {
 	if s.MissingSince != nil || against && s.ListedSince == nil {
 		p.marks.Listed = append(p.marks.Listed, s.ID)
 	}
-	if against && p.in.Confirm && s.ListedSince != nil && s.ListedSince.Before(p.in.RunStartedAt) && !p.paused(s.ID) {
+	if against && p.in.Confirm && p.earlierList(s.ListedSince) && !p.paused(s.ID) {
 		p.plan.ListedAgainCount++
 		p.item(s.ID, ActionKeep, ReasonListedAgain)
 		if len(p.plan.ListedAgain) < MaxPlanned {
@@ -212,7 +212,7 @@ func (p *planner) monitored(s *storemanager.Store) {
 	if s.MissingSince == nil && s.ListedSince == nil {
 		p.marks.Missing = append(p.marks.Missing, s.ID)
 	}
-	confirmed := p.in.Confirm && s.MissingSince != nil && s.MissingSince.Before(p.in.RunStartedAt)
+	confirmed := p.in.Confirm && p.earlierList(s.MissingSince)
 	if !confirmed && p.obeys(ReasonFirstSighting) {
 		p.skip(s.ID, ReasonFirstSighting)
 		return
@@ -227,6 +227,12 @@ func (p *planner) monitored(s *storemanager.Store) {
 	if !toDo(&p.plan.Orphans, &p.plan.Next.Orphans, s.ID) {
 		p.rest.add(ActionDelete, s.ID)
 	}
+}
+
+// earlierList says whether it was another list, and one of an earlier run, that was asked for at that moment; nil was none. Two answers
+// out of one cache count from the same moment, which they tell in whole seconds (authclient).
+func (p *planner) earlierList(at *time.Time) bool {
+	return at != nil && at.Before(p.in.RunStartedAt) && at.Add(time.Second).Before(p.plan.ListAt)
 }
 
 // toDo adds the id to the list and says so, until the list is full: then next says where the next round goes on.
