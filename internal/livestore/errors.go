@@ -25,6 +25,9 @@ var (
 	ErrTooLarge = errors.New("the sync backend sent a frame over the size limit")
 	// ErrDisconnected: the connection ended without our doing.
 	ErrDisconnected = errors.New("the connection to the sync backend was lost")
+	// ErrBehind: live events came faster than they were handled, and there was no more room for them. Those handed over follow
+	// each other without a gap, as ever.
+	ErrBehind = errors.New("the sync backend sent events faster than they were taken")
 	// ErrClosed: Close was called, or the pull that owned the connection is over.
 	ErrClosed = errors.New("the connection to the sync backend is closed")
 )

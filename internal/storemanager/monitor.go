@@ -110,7 +110,7 @@ func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err erro
 	}
 	defer m.s.dials.hangUp()
 	var since time.Time
-	err = conn.Pull(ctx, m.position, func(p livestore.Page) error {
+	err = conn.Pull(ctx, m.position, func(up context.Context, p livestore.Page) error {
 		if since.IsZero() {
 			since = time.Now()
 			m.s.totals.subscribed.Add(1)
@@ -118,7 +118,7 @@ func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err erro
 				m.s.totals.reconnects.Add(1)
 			}
 		}
-		return m.receive(ctx, p)
+		return m.receive(up, p)
 	})
 	if since.IsZero() {
 		return 0, err
@@ -127,15 +127,16 @@ func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err erro
 	return time.Since(since), err
 }
 
-// receive queues the events of a page and waits for room first: the backend sends no more than we can take.
-func (m *monitor) receive(ctx context.Context, p livestore.Page) error {
+// receive queues the events of a page and waits for room first, as long as the connection is up: the backend sends no more than
+// we can take.
+func (m *monitor) receive(up context.Context, p livestore.Page) error {
 	if len(p.Events) == 0 {
 		m.status.heard(0)
 		return nil
 	}
 	last := p.Events[len(p.Events)-1].Seq
 	m.status.heard(last)
-	if err := m.queue.put(ctx, Batch{m.id, p.BackendID, p.Events}); err != nil {
+	if err := m.queue.put(up, Batch{m.id, p.BackendID, p.Events}); err != nil {
 		return err
 	}
 	m.position = livestore.Cursor{BackendID: p.BackendID, Seq: last}
