@@ -200,7 +200,7 @@ func TestASinkSaysWhenToTryAgain(t *testing.T) {
 		"in seconds, when it is away":      {503, "120", at(120)},
 		"as a date":                        {503, at(42).Format(http.TimeFormat), at(42)},
 		"in too many seconds":              {429, "86400", at(300)},
-		"with more seconds than time has":  {429, "99999999999999999999", time.Time{}},
+		"with more seconds than time has":  {429, "99999999999999999999", at(300)},
 		"as a date that is too far away":   {429, at(86400).Format(http.TimeFormat), at(300)},
 		"as a date of the past":            {429, at(-1).Format(http.TimeFormat), time.Time{}},
 		"at once":                          {429, "0", time.Time{}},
