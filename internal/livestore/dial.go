@@ -31,7 +31,7 @@ var ownClient = newClient(http.ProxyFromEnvironment)
 // newClient tunnels through proxies, for the URL carries the payload. The connections that it makes become WebSockets, so it
 // keeps none idle.
 func newClient(proxy func(*http.Request) (*url.URL, error)) *http.Client {
-	return &http.Client{Transport: tunnel.Transport(&http.Transport{
+	return &http.Client{Transport: tunnel.New(&http.Transport{
 		DialContext:         (&net.Dialer{Timeout: handshakeTimeout}).DialContext,
 		TLSHandshakeTimeout: handshakeTimeout,
 		DisableKeepAlives:   true,

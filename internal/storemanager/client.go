@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"storekeeper/internal/tunnel"
 )
 
 const (
@@ -52,15 +54,14 @@ func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
 		return nil, errors.New("store manager token: it is empty")
 	}
 	if hc == nil {
-		hc = &http.Client{Timeout: clientTimeout, Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
+		hc = &http.Client{Timeout: clientTimeout, Transport: tunnel.New(&http.Transport{
 			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSHandshakeTimeout: dialTimeout,
 			ForceAttemptHTTP2:   true,
 			MaxIdleConns:        idleConns,
 			MaxIdleConnsPerHost: idleConns,
 			IdleConnTimeout:     90 * time.Second,
-		}}
+		}, http.ProxyFromEnvironment)}
 	}
 	own := *hc
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
+
+	"storekeeper/internal/tunnel"
 )
 
 const (
@@ -59,13 +61,12 @@ func newNodeClient(o NodeOptions) (*nodeClient, error) {
 	if o.WebhookSecret == "" {
 		return nil, errors.New("node server webhook secret: it is empty")
 	}
-	hc := &http.Client{Transport: &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
+	hc := &http.Client{Transport: tunnel.New(&http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: o.Parallelism,
 		IdleConnTimeout:     nodeIdleTimeout,
-	}}
+	}, http.ProxyFromEnvironment)}
 	if o.HTTPClient != nil {
 		own := *o.HTTPClient
 		hc = &own
@@ -295,7 +296,7 @@ func (s nodeStore) monitor() *MonitorStatus {
 	m := &MonitorStatus{
 		LastActivityAt: optional(s.LastActivity.Time), LastConnectedAt: optional(s.LastConnectedAt.Time),
 		LastDisconnectedAt: optional(s.LastDisconnectedAt.Time),
-		Errors:             s.ErrorCount, Reconnects: s.ReconnectAttempts, History: []ConnectionChange{},
+		Errors:             s.ErrorCount, ReconnectAttempts: s.ReconnectAttempts, History: []ConnectionChange{},
 	}
 	m.Since = s.LastDisconnectedAt.Time
 	if s.connection() == ConnectionConnected {

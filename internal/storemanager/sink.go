@@ -19,6 +19,9 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"storekeeper/internal/retryafter"
+	"storekeeper/internal/tunnel"
 )
 
 const (
@@ -115,8 +118,7 @@ func sinkClient(given *http.Client) *http.Client {
 	if given != nil {
 		*own = *given
 	} else {
-		own.Transport = &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
+		own.Transport = tunnel.New(&http.Transport{
 			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSHandshakeTimeout:    dialTimeout,
 			ForceAttemptHTTP2:      true,
@@ -127,7 +129,7 @@ func sinkClient(given *http.Client) *http.Client {
 			DisableCompression:     true,
 			// All stores share one HTTP/2 connection: should it be dead, find out before each POST has waited in vain.
 			HTTP2: &http.HTTP2Config{SendPingTimeout: dialTimeout, PingTimeout: dialTimeout},
-		}
+		}, http.ProxyFromEnvironment)
 	}
 	// The events are meant for this URL alone.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

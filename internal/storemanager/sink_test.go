@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/livestore"
+	"storekeeper/internal/tunnel"
 )
 
 const testSinkSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -282,7 +283,7 @@ func TestASinkMaySpeakHTTP2(t *testing.T) {
 	p := newSink(t, SinkOptions{URL: server.URL})
 	trusted := x509.NewCertPool()
 	trusted.AddCert(server.Certificate())
-	p.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: trusted}
+	p.http.Transport.(*tunnel.Transport).TLSClientConfig = &tls.Config{RootCAs: trusted}
 	require.NoError(t, p.Process(t.Context(), batchOf("store-1", 1, 1)))
 	require.Equal(t, "HTTP/2.0", <-versions)
 }

@@ -22,14 +22,21 @@ const connectTimeout = 15 * time.Second
 // maxAnswer bounds the answer to a CONNECT, in bytes.
 const maxAnswer = 64 << 10
 
-// Transport makes t use the proxy that the function, such as http.ProxyFromEnvironment, returns for a request; it owns t from
-// then on. What net/http does with a request for an http URL is to hand all of it to the proxy, whose logs then hold the
-// path, the query and the secrets in them. This Transport opens a tunnel for it (CONNECT), as net/http does for https. Through
-// a SOCKS5 proxy there are tunnels alone.
+// Transport is an http.RoundTripper that uses proxies. What net/http does with a request for an http URL is to hand all of it
+// to the proxy, whose logs then hold the path, the query and the secrets in them. A Transport opens a tunnel for it (CONNECT),
+// as net/http does for https. Through a SOCKS5 proxy there are tunnels alone.
 //
 // A proxy may refuse tunnels to ports other than 443; its refusal is the error then. Errors don't quote the proxy's URL,
 // which may hold a password.
-func Transport(t *http.Transport, proxy func(*http.Request) (*url.URL, error)) http.RoundTripper {
+type Transport struct {
+	*http.Transport
+
+	proxy func(*http.Request) (*url.URL, error)
+}
+
+// New makes a Transport of t, and owns it from then on. proxy, such as http.ProxyFromEnvironment, returns the proxy for a
+// request, nil for none.
+func New(t *http.Transport, proxy func(*http.Request) (*url.URL, error)) *Transport {
 	direct := t.DialContext
 	if direct == nil {
 		direct = new(net.Dialer).DialContext
@@ -46,20 +53,14 @@ func Transport(t *http.Transport, proxy func(*http.Request) (*url.URL, error)) h
 		}
 		return direct(ctx, network, address)
 	}
-	return &transport{t, proxy}
+	return &Transport{t, proxy}
 }
 
 // tunnelKey is the key under which a request's context has the proxy to tunnel through.
 type tunnelKey struct{}
 
-type transport struct {
-	*http.Transport
-
-	proxy func(*http.Request) (*url.URL, error)
-}
-
 // RoundTrip implements http.RoundTripper.
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "http" {
 		through, err := find(t.proxy, r)
 		if err != nil {

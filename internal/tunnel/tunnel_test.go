@@ -20,7 +20,7 @@ func get(t *testing.T, server *httptest.Server, proxy func(*http.Request) (*url.
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // a test's own certificate
 	t.Cleanup(transport.CloseIdleConnections)
-	client := &http.Client{Transport: tunnel.Transport(transport, proxy)}
+	client := &http.Client{Transport: tunnel.New(transport, proxy)}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/path?token=the-secret", nil)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer the-secret")
