@@ -41,7 +41,9 @@ type events struct {
 // newEvents fails when the URL or the secret makes no sense.
 func newEvents(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) (*events, error) {
 	n := &events{url: url, secret: secret, delays: delays, log: log}
-	n.client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // the edge runs in the same process, or on the same machine
+	n.client = &http.Client{Transport: transport}
 	if _, err := n.notifier(); err != nil {
 		return nil, err
 	}
