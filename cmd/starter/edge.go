@@ -15,6 +15,7 @@ import (
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/tunnel"
 	"storekeeper/workflows"
 )
 
@@ -79,10 +80,9 @@ func (a *app) edge() (*edge, error) {
 	}
 	return &edge{
 		url: string(cfg.StorekeeperURL), token: cfg.BypassToken, timeout: a.timeout,
-		client: http.Client{Transport: &http.Transport{
-			Proxy:       http.ProxyFromEnvironment,
+		client: http.Client{Transport: tunnel.New(&http.Transport{
 			DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		}},
+		}, http.ProxyFromEnvironment)},
 	}, nil
 }
 

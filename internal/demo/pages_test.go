@@ -19,7 +19,7 @@ func TestAPageThatRebindsItsNameHearsNothingOfTheDemo(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, auth.Stop(context.Background())) })
 	backend := setupSync(t, demo.SyncBackendOptions{Token: bypassToken})
 	for url, token := range map[string]string{
-		auth.URL() + "/internal/workspaces":                               "Bearer " + bypassToken, // published in a demo
+		auth.URL() + "/internal/workspaces":                              "Bearer " + bypassToken, // published in a demo
 		strings.Replace(backend.address(bypassToken), "ws:", "http:", 1): "",
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

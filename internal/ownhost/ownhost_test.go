@@ -67,8 +67,12 @@ func TestAPageOfAnotherOriginChangesNothing(t *testing.T) {
 		require.Equal(t, http.StatusOK, ask(g, method, host, "Sec-Fetch-Site", "same-origin", "Origin", "http://"+host))
 		require.Equal(t, http.StatusOK, ask(g, method, host, "Origin", "http://"+host), "an old browser")
 		for _, headers := range [][]string{
-			{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "http://evil.example"}, {"Origin", "null"},
-			{"Origin", "http://127.0.0.1:1"}, {"Sec-Fetch-Site", "cross-site", "Origin", "http://" + host},
+			{"Sec-Fetch-Site", "cross-site"},
+			{"Sec-Fetch-Site", "same-site"},
+			{"Origin", "http://evil.example"},
+			{"Origin", "null"},
+			{"Origin", "http://127.0.0.1:1"},
+			{"Sec-Fetch-Site", "cross-site", "Origin", "http://" + host},
 		} {
 			require.Equal(t, http.StatusForbidden, ask(g, method, host, headers...), "%s %v", method, headers)
 		}

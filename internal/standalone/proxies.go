@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -21,15 +22,18 @@ func exemptFromProxies(ctx context.Context, listens ...string) error {
 			continue // whoever listens there says what is wrong with it, and "" is nowhere
 		}
 		if host == "" {
-			host = net.IPv6unspecified.String()
+			host = netip.IPv6Unspecified().String()
 		}
 		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
 			continue // likewise
 		}
 		for _, addr := range addrs {
-			if !addr.IsLoopback() {
-				own = append(own, addr.Unmap().String())
+			switch addr = addr.Unmap(); {
+			case addr.IsUnspecified(): // the listener's own address may be the other one
+				own = append(own, netip.IPv4Unspecified().String(), netip.IPv6Unspecified().String())
+			case !addr.IsLoopback():
+				own = append(own, addr.String())
 			}
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/net/http/httpproxy"
 )
 
-//nolint:paralleltest // it changes the environment
 func TestConnectionsWithinTheProcessUseNoProxy(t *testing.T) {
 	for name, tc := range map[string]struct {
 		listens, own, others []string
@@ -16,8 +15,8 @@ func TestConnectionsWithinTheProcessUseNoProxy(t *testing.T) {
 		"on loopback":           {[]string{"127.0.0.1:7233", "[::1]:0", "localhost:1", ""}, []string{"127.0.0.1:7233", "[::1]:55", "localhost:1"}, []string{"192.0.2.7:1"}},
 		"on an address":         {[]string{"192.0.2.7:7233", "127.0.0.1:1"}, []string{"192.0.2.7:7233", "127.0.0.1:1"}, []string{"192.0.2.8:1", "kept-out.example:1"}},
 		"on another one":        {[]string{"[2001:db8::7]:7233"}, []string{"[2001:db8::7]:7233"}, []string{"[2001:db8::8]:1"}},
-		"on all, in one form":   {[]string{":7233"}, []string{"[::]:7233"}, []string{"192.0.2.7:1"}},
-		"on all, in another":    {[]string{"0.0.0.0:7233"}, []string{"0.0.0.0:7233"}, []string{"192.0.2.7:1"}},
+		"on all, in one form":   {[]string{":7233"}, []string{"[::]:7233", "0.0.0.0:7233"}, []string{"192.0.2.7:1"}},
+		"on all, in another":    {[]string{"0.0.0.0:7233"}, []string{"[::]:7233", "0.0.0.0:7233"}, []string{"192.0.2.7:1"}},
 		"on what can't be used": {[]string{"no port", "no-such-host.invalid:1"}, nil, []string{"192.0.2.7:1"}},
 	} {
 		for _, variable := range []string{"NO_PROXY", "no_proxy"} {

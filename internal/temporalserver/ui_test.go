@@ -56,7 +56,8 @@ func TestTheUIServesItsOwnHostsAndItsOwnPagesAlone(t *testing.T) {
 	status, _, _ = request(t, http.MethodPost, terminate, "evil.example:8233", "{}", http.Header{"Authorization": {"skips the library's own check"}})
 	require.Equal(t, http.StatusMisdirectedRequest, status)
 	for _, header := range []http.Header{
-		{"Sec-Fetch-Site": {"cross-site"}, "Content-Type": {"text/plain"}}, {"Origin": {"http://evil.example"}, "Content-Type": {"text/plain"}},
+		{"Sec-Fetch-Site": {"cross-site"}, "Content-Type": {"text/plain"}},
+		{"Origin": {"http://evil.example"}, "Content-Type": {"text/plain"}},
 		{"Sec-Fetch-Site": {"same-site"}, "Authorization": {"skips the library's own check"}},
 	} {
 		status, _, _ = request(t, http.MethodPost, terminate, "", "{}", header)

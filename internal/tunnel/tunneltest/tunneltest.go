@@ -22,6 +22,7 @@ type Proxy struct {
 	URL *url.URL
 
 	serve func(*Proxy, net.Conn)
+	dial  func(network, address string) (net.Conn, error)
 	mu    sync.Mutex
 	heads []string
 	conns []net.Conn
@@ -88,7 +89,9 @@ func start(t testing.TB, address *url.URL, serve func(*Proxy, net.Conn)) *Proxy 
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address.Host = l.Addr().String()
-	p := &Proxy{URL: address, serve: serve}
+	p := &Proxy{URL: address, serve: serve, dial: func(network, target string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(t.Context(), network, target)
+	}}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -113,7 +116,7 @@ func start(t testing.TB, address *url.URL, serve func(*Proxy, net.Conn)) *Proxy 
 
 // join copies between both sides until one ends.
 func (p *Proxy) join(c net.Conn, from io.Reader, target, granted string) {
-	far, err := net.Dial("tcp", target)
+	far, err := p.dial("tcp", target)
 	if err != nil {
 		return
 	}
