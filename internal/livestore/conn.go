@@ -44,12 +44,12 @@ type Conn struct {
 	lastID   int
 }
 
-// request is a request to the backend that waits for answers. The reader never waits for whoever takes them: while it
-// waited, no ping was answered and no end of the connection was noticed.
+// request is a request to the backend that waits for answers.
 type request struct {
 	id   string
 	pull bool
 	came chan struct{} // holds one token when there is something in answers
+	room chan struct{} // likewise when an answer was taken
 
 	mu      sync.Mutex
 	answers []answer
@@ -77,23 +77,39 @@ const (
 // waiting is the sum of all sizes of requests.
 var waiting atomic.Int64
 
-// put never waits. An answer that there is no room for is lost, and what follows it with it.
-func (r *request) put(a answer) {
+// put leaves an answer; false when there is no room for it.
+func (r *request) put(a answer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	full := r.size+a.size > maxWaiting || waiting.Load()+a.size > maxWaitingOfAll
-	switch {
-	case r.behind:
-		return
-	case full && len(r.answers) > 0 && !a.ended:
-		r.behind = true
-		a = answer{err: ErrBehind, ended: true}
+	if r.behind {
+		return true
 	}
+	full := r.size+a.size > maxWaiting || waiting.Load()+a.size > maxWaitingOfAll
+	if full && len(r.answers) > 0 && !a.ended {
+		return false
+	}
+	r.add(a)
+	return true
+}
+
+// fallBehind loses an answer, and what follows it with it.
+func (r *request) fallBehind() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.behind = true
+	r.add(answer{err: ErrBehind, ended: true})
+}
+
+func (r *request) add(a answer) {
 	r.answers = append(r.answers, a)
 	r.size += a.size
 	waiting.Add(a.size)
+	signal(r.came)
+}
+
+func signal(token chan struct{}) {
 	select {
-	case r.came <- struct{}{}:
+	case token <- struct{}{}:
 	default:
 	}
 }
@@ -111,6 +127,7 @@ func (r *request) take() (answer, bool) {
 	r.answers = r.answers[1:]
 	r.size -= a.size
 	waiting.Add(-a.size)
+	signal(r.room)
 	return a, true
 }
 
@@ -277,7 +294,7 @@ func (c *Conn) dispatch(f *frame, size int64) error {
 		if err != nil {
 			return err
 		}
-		r.put(answer{pages: pages, size: size})
+		c.give(r, answer{pages: pages, size: size})
 	case tagExit:
 		r := c.forget(f.RequestID)
 		if r == nil {
@@ -288,7 +305,7 @@ func (c *Conn) dispatch(f *frame, size int64) error {
 		if success && r.pull {
 			err = &RemoteError{Kind: "Success", Message: "a live pull ended"}
 		}
-		r.put(answer{err: err, ended: true})
+		c.give(r, answer{err: err, ended: true})
 	case tagDefect:
 		return &RemoteError{Kind: tagDefect, Message: c.payload.scrub(explain(f.Defect, 0))}
 	default:
@@ -297,9 +314,32 @@ func (c *Conn) dispatch(f *frame, size int64) error {
 	return nil
 }
 
+// give leaves an answer with a request. A handler that is slow holds the reader up, and so the backend, for as long as the
+// connection can do without a reader: meanwhile no ping is answered and no end is noticed. One that hangs does so once.
+func (c *Conn) give(r *request, a answer) {
+	if r.put(a) {
+		return
+	}
+	patience := time.NewTimer(c.silence / 5)
+	defer patience.Stop()
+	for {
+		select {
+		case <-r.room:
+			if r.put(a) {
+				return
+			}
+		case <-patience.C:
+			r.fallBehind()
+			return
+		case <-c.up.Done():
+			return
+		}
+	}
+}
+
 // ask sends a request. The caller must forget it when it waits no longer.
 func (c *Conn) ask(ctx context.Context, name string, payload any, pull bool) (*request, error) {
-	r := &request{pull: pull, came: make(chan struct{}, 1)}
+	r := &request{pull: pull, came: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	c.mu.Lock()
 	if c.up.Err() != nil {
 		defer c.mu.Unlock()

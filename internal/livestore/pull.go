@@ -17,9 +17,10 @@ type pullRequest struct {
 // its own goroutine. The first page comes at once, be it empty. handle's context ends with the connection.
 //
 // The backend is acknowledged after handle returned nil, and sends no further page before, so a slow handler slows it down. It
-// does not hold back live events: those that come while handle is busy wait here, in some 256 KiB. When there are more, the
-// rest is thrown away, and Pull ends with ErrBehind once handle has had all that waited; the caller dials again and pulls from
-// its cursor. Meanwhile the connection is read on, so that pings are answered and its end is noticed.
+// does not hold back live events: those that come while handle is busy wait here, in some 256 KiB, and then for a fifth of
+// Options.SilenceTimeout at the backend. When handle has taken nothing by then, it hangs: the rest is thrown away, and Pull ends
+// with ErrBehind once handle has had all that waited; the caller dials again and pulls from its cursor. Meanwhile the
+// connection is read on, so that pings are answered and its end is noticed.
 //
 // Pull returns when ctx ends, when handle returns an error, or when the subscription does, and never nil; the connection is
 // dropped then. The error is ctx's, handle's, ErrBackendIDMismatch, ErrSilence, ErrProtocol, ErrTooLarge, ErrDisconnected,

@@ -178,6 +178,7 @@ func TestPullAgainstScript(t *testing.T) {
 	t.Run("a busy handler keeps nobody from reading, and nothing piles up here", func(t *testing.T) {
 		t.Parallel()
 		s := newScript(t)
+		s.options.PingInterval, s.options.SilenceTimeout = time.Second, 5*time.Second
 		release := make(chan struct{})
 		p := pullOn(t, s.dial(), livestore.Cursor{}, func() { <-release })
 		s.hear()
@@ -199,6 +200,19 @@ func TestPullAgainstScript(t *testing.T) {
 		require.NotEmpty(t, all)
 		require.Less(t, len(all), 10, "it held more than it may")
 		inOrder(t, all, 1, int64(len(all)))
+	})
+
+	t.Run("a handler that is slow loses no connection, however much comes", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, func() { <-time.After(5 * time.Millisecond) })
+		s.hear()
+		padding := `{"padding":"` + strings.Repeat("x", 64<<10) + `",`
+		for seq := range int64(100) {
+			s.say(strings.Replace(chunk("0", seq+1, seq+1, noMore), `{`, padding, 1))
+		}
+		inOrder(t, p.until(100), 1, 100)
+		require.Empty(t, p.ended)
 	})
 
 	t.Run("live events that come while the handler is busy wait for it", func(t *testing.T) {
