@@ -52,7 +52,7 @@ func stop(t *testing.T, backend *demo.SyncBackend) {
 
 // impatient makes silence show soon.
 func (b *bundle) impatient() *bundle {
-	b.options.PingInterval, b.options.SilenceTimeout = 20*time.Millisecond, 300*time.Millisecond
+	b.options.PingInterval, b.options.SilenceTimeout = 20*time.Millisecond, time.Second
 	return b
 }
 
