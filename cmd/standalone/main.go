@@ -51,6 +51,7 @@ func main() {
 	f.StringVar(&o.Listen, "listen", "", "where the edge listens (default 127.0.0.1:$PORT, or $LISTEN)")
 	f.StringVar(&o.TemporalListen, "temporal-listen", "127.0.0.1:7233", "where Temporal listens")
 	f.StringVar(&o.UIListen, "ui-listen", "127.0.0.1:8233", "where the Temporal Web UI listens; empty: none")
+	f.StringSliceVar(&o.UIHosts, "ui-host", nil, "a name by which the Temporal Web UI may be asked, beside addresses and localhost: that of a reverse proxy; can be repeated")
 	f.StringVar(&o.AuthListen, "auth-listen", "127.0.0.1:8788", "where the demo Auth Worker listens")
 	f.StringVar(&o.SyncListen, "sync-listen", "127.0.0.1:8787", "where the demo sync backend listens")
 	process.Main(cmd)

@@ -79,7 +79,7 @@ func (a *app) edge() (*edge, error) {
 	}
 	return &edge{
 		url: string(cfg.StorekeeperURL), token: cfg.BypassToken, timeout: a.timeout,
-		client: http.Client{Transport: httpclient.Transport()},
+		client: http.Client{Transport: httpclient.Through(httpclient.Transport())},
 	}, nil
 }
 

@@ -43,7 +43,7 @@ func setupSync(t *testing.T) *synced {
 	require.NoError(t, err)
 	var pulling sync.WaitGroup
 	pulling.Go(func() {
-		_ = conn.Pull(t.Context(), livestore.Cursor{}, func(p livestore.Page) error { // it ends with the test
+		_ = conn.Pull(t.Context(), livestore.Cursor{}, func(_ context.Context, p livestore.Page) error { // it ends with the test
 			for _, event := range p.Events {
 				s.events <- event
 				head.Store(event.Seq)

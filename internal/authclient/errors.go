@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"storekeeper/internal/retryafter"
 )
 
 // Errors to branch on with errors.Is. Any other error is of the network and worth a retry, or the cause of the end of
@@ -80,7 +82,7 @@ func FromText(text string) error {
 // statusError reads the reason from the answer's body, which comes in two shapes: {"error":"text"} and
 // {"error":{"message":"text"}}. A body that is neither gives no message: it may be a page of some proxy.
 func (c *Client) statusError(resp *http.Response, body io.Reader) error {
-	e := &StatusError{Code: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	e := &StatusError{Code: resp.StatusCode, RetryAfter: retryafter.Parse(resp.Header, time.Now(), maxRetryAfter)}
 	text, err := io.ReadAll(io.LimitReader(body, 4<<10))
 	if err != nil {
 		return e // the status says enough
@@ -114,19 +116,4 @@ func printable(text string) string {
 		return string(runes[:maxMessageLength]) + "…"
 	}
 	return text
-}
-
-// retryAfter reads the header of that name, seconds or an HTTP date; 0 when it is missing, past or unreadable.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	switch seconds, err := strconv.ParseUint(value, 10, 32); {
-	case err == nil:
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
-	case errors.Is(err, strconv.ErrRange):
-		return maxRetryAfter
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return min(max(at.Sub(now), 0), maxRetryAfter)
-	}
-	return 0
 }

@@ -23,6 +23,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/ownhost"
 )
 
 // AuthWorkerOptions configures a demo Auth Worker. BypassToken and WebhookSecret are required.
@@ -95,7 +97,7 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 		served:   make(chan struct{}),
 	}
 	a.server = &http.Server{
-		Handler:           a.routes(),
+		Handler:           ownhost.New(o.Listen).Handler(a.routes()), // its token may be the published one
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,

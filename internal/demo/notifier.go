@@ -42,7 +42,7 @@ type events struct {
 // newEvents fails when the URL or the secret makes no sense.
 func newEvents(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) (*events, error) {
 	n := &events{url: url, secret: secret, delays: delays, log: log}
-	n.client = &http.Client{Transport: httpclient.Transport()}
+	n.client = &http.Client{Transport: httpclient.Transport()} // without a proxy: the edge runs in the same process, or on the same machine
 	if _, err := n.notifier(); err != nil {
 		return nil, err
 	}

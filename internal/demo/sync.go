@@ -16,6 +16,8 @@ import (
 
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/ownhost"
 )
 
 // SyncDialect is the version of the sync protocol in whose words errors are told; all else is the same in both.
@@ -89,7 +91,7 @@ func StartSyncBackend(ctx context.Context, o SyncBackendOptions) (*SyncBackend, 
 	}
 	b.url = "ws://" + listener.Addr().String()
 	b.server = &http.Server{
-		Handler:           http.HandlerFunc(b.serve),
+		Handler:           ownhost.New(o.Listen).Handler(http.HandlerFunc(b.serve)), // its token may be the published one
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		ConnState:         b.handshakes.follow,
@@ -202,7 +204,7 @@ func (b *SyncBackend) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	taker := &connTaker{ResponseWriter: w, handshakes: &b.handshakes}
-	ws, err := websocket.Accept(taker, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // there are no cookies to steal
+	ws, err := websocket.Accept(taker, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the origin has been checked
 	if err != nil {
 		return // it has answered
 	}

@@ -99,19 +99,11 @@ func connected(st storemanager.Store) condition {
 	if m == nil {
 		return c
 	}
-	c.Since, c.NextAttempt, c.Message = &m.Since, m.NextAttemptAt, connectionReason(m)
+	c.Since, c.NextAttempt, c.Message = &m.Since, m.NextAttemptAt, m.Reason
 	if m.ConnectedAt != nil {
 		c.Status, c.Since = true, m.ConnectedAt
 	}
 	return c
-}
-
-// connectionReason is why the connection is what it is.
-func connectionReason(m *storemanager.MonitorStatus) string {
-	if len(m.History) == 0 {
-		return ""
-	}
-	return m.History[len(m.History)-1].Reason
 }
 
 // drifted goes by the marks of reconciliation, which makes none for a store that it leaves alone.
@@ -229,7 +221,7 @@ func stalled(st storemanager.Store, s surroundings) condition {
 	case st.Connection == storemanager.ConnectionStuck:
 		c.Status, c.Reason = true, "EventsStuck"
 		if m := st.Monitor; m != nil {
-			c.Message, c.Since, c.NextAttempt = connectionReason(m), &m.Since, m.NextAttemptAt
+			c.Message, c.Since, c.NextAttempt = m.Reason, &m.Since, m.NextAttemptAt
 		}
 	}
 	return c

@@ -25,7 +25,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 	stuck := func(st *storemanager.Store) {
 		st.Connection = storemanager.ConnectionStuck
 		st.Monitor.Since, st.Monitor.NextAttemptAt = *at(-5), at(1)
-		st.Monitor.History = []storemanager.ConnectionChange{{Connection: storemanager.ConnectionStuck, Reason: "the sink takes nothing"}}
+		st.Monitor.Reason = "the sink takes nothing"
 	}
 	failing := func(st *storemanager.Store) {
 		st.Failing = &storemanager.Failure{Since: *at(-9), Attempts: 4, LastError: "the node server can't be reached", NextAttemptAt: *at(2)}
@@ -64,7 +64,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 			store: monitored(func(st *storemanager.Store) {
 				st.Connection = storemanager.ConnectionDisconnected
 				st.Monitor = &storemanager.MonitorStatus{
-					Since: *at(-3), NextAttemptAt: at(1), History: []storemanager.ConnectionChange{{Reason: "first"}, {Reason: "fell silent"}},
+					Since: *at(-3), NextAttemptAt: at(1), Reason: "fell silent", History: []storemanager.ConnectionChange{{Reason: "first"}},
 				}
 			}),
 			want: []condition{{Type: conditionConnected, Reason: "Disconnected", Message: "fell silent", Since: at(-3), NextAttempt: at(1)}},

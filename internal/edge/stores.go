@@ -36,7 +36,9 @@ type storesAnswer struct {
 type storeView struct {
 	ID     string                       `json:"id"`
 	Status storemanager.ConnectionState `json:"status"`
-	// StatusSince and StatusReason explain Status.
+	// SyncURL is where the store's events are to be had, without what may be secret.
+	SyncURL string `json:"syncUrl,omitempty"`
+	// StatusSince and StatusReason explain Status; the reason is the newest one.
 	StatusSince  *time.Time `json:"statusSince,omitempty"`
 	StatusReason string     `json:"statusReason,omitempty"`
 	// Head and Processed are the sequence numbers of the newest event received, and of the newest one processed.
@@ -80,14 +82,14 @@ func viewStore(st storemanager.Store) storeView {
 	if m == nil {
 		return v
 	}
+	v.SyncURL, v.StatusReason = m.SyncURL, m.Reason
 	v.StatusSince, v.Head, v.Processed = &m.Since, m.Head, m.Processed
 	v.ConnectedAt, v.LastConnectedAt, v.LastDisconnectedAt = m.ConnectedAt, m.LastConnectedAt, m.LastDisconnectedAt
 	v.LastActivity, v.NextAttemptAt, v.OfflineMs = m.LastActivityAt, m.NextAttemptAt, m.OfflineMs
-	v.ErrorCount, v.LastError, v.ReconnectAttempts, v.ResetCount = m.Errors, m.LastError, m.Reconnects, m.Resets
+	v.ErrorCount, v.LastError, v.ReconnectAttempts, v.ResetCount = m.Errors, m.LastError, m.ReconnectAttempts, m.Resets
 	v.NetworkStatus.IsConnected = m.ConnectedAt != nil
 	for _, c := range m.History {
 		v.StatusHistory = append(v.StatusHistory, statusChange{c.Connection, c.At, c.Reason})
-		v.StatusReason = c.Reason
 	}
 	return v
 }

@@ -25,8 +25,10 @@ type orchestratorView struct {
 	*shownStoresView
 }
 
-// shownStoresView names stores. Truncated says that there are more than it names.
+// shownStoresView names stores, and where their events are to be had in general. Truncated says that there are more than it
+// names.
 type shownStoresView struct {
+	SyncURL           string              `json:"syncUrl,omitempty"`
 	MonitoredStoreIDs []string            `json:"monitoredStoreIds"`
 	Stores            []orchestratedStore `json:"stores"`
 	Truncated         bool                `json:"truncated"`
@@ -63,6 +65,7 @@ func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *orches
 		return v
 	}
 	v.shownStoresView = &shownStoresView{
+		SyncURL:           o.SyncURL,
 		MonitoredStoreIDs: make([]string, len(page.Stores)), Stores: make([]orchestratedStore, len(page.Stores)),
 		Truncated: len(page.Stores) < o.Monitored,
 	}

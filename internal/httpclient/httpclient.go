@@ -5,7 +5,13 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"storekeeper/internal/tunnel"
 )
+
+// Through has the transport, which it owns from then on, obey the proxy settings of the environment. A proxy is told the host and the
+// port of the target, and nothing else.
+func Through(t *http.Transport) http.RoundTripper { return tunnel.New(t, http.ProxyFromEnvironment) }
 
 const (
 	// dialTimeout bounds a connection's TCP handshake, and then its TLS handshake.
@@ -21,12 +27,10 @@ const (
 	idleTimeout = 90 * time.Second
 )
 
-// Transport returns a new transport: it obeys the proxy settings of the environment (set Proxy to nil for what never leaves the machine),
-// speaks HTTP/2 where the other side does, and gives a connection up that is dead. It bounds no request as a whole: that is the
-// caller's affair.
+// Transport returns a new transport for what never leaves the machine, or to be given to Through: it uses no proxy, speaks HTTP/2 where the
+// other side does, and gives a connection up that is dead. It bounds no request as a whole: that is the caller's affair.
 func Transport() *http.Transport {
 	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout: dialTimeout,
 		ForceAttemptHTTP2:   true,

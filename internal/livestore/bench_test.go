@@ -77,7 +77,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 					return err
 				}
 				pulls.Go(func() {
-					_ = c.Pull(ctx, livestore.Cursor{}, func(livestore.Page) error { up.Done(); return nil })
+					_ = c.Pull(ctx, livestore.Cursor{}, func(_ context.Context, _ livestore.Page) error { up.Done(); return nil })
 				})
 				return nil
 			})

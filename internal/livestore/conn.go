@@ -28,17 +28,17 @@ type Conn struct {
 	silence time.Duration
 
 	// ctx never ends: a frame that is cut off in the middle would ruin the connection.
-	ctx     context.Context
+	ctx context.Context
+	// up ends with the connection, and its cause is why.
+	up      context.Context
+	end     context.CancelCauseFunc
 	start   time.Time
 	heard   atomic.Int64 // when the backend was last heard, in nanoseconds after start
-	handing atomic.Bool  // the reader waits for the pull to take a page, and hears nothing meanwhile
 	pinging atomic.Bool  // a ping is being written
 	ignored atomic.Int64
-	done    chan struct{} // closed when the connection is over
 	ended   chan struct{} // closed when the reader has returned
 
 	mu       sync.Mutex
-	err      error // why done is closed
 	timer    *time.Timer
 	requests []*request // those without an answer
 	lastID   int
@@ -46,23 +46,103 @@ type Conn struct {
 
 // request is a request to the backend that waits for answers.
 type request struct {
-	id      string
-	pull    bool
-	answers chan answer // a pull's has no buffer: the reader stands still while the pull is busy; a push's holds the one answer
+	id   string
+	pull bool
+	came chan struct{} // holds one token when there is something in answers
+	room chan struct{} // likewise when an answer was taken
+
+	mu      sync.Mutex
+	answers []answer
+	size    int64 // in bytes, of answers
+	behind  bool  // an answer was thrown away, for want of room, and so is all that follows
 }
 
 // answer is a Chunk's pages, or the end of the request.
 type answer struct {
 	pages []Page
+	size  int64 // of the Chunk, in bytes
 	err   error // of the end; nil for success
 	ended bool
+}
+
+const (
+	// maxWaiting bounds what waits for a busy handler, in bytes: live events alone, for the backend waits with a page until the
+	// one before it was acknowledged. It is some hundred pushes of an ordinary size.
+	maxWaiting = 256 << 10
+	// maxWaitingOfAll is the same of all connections of the process: ten thousand handlers may be busy at the same time. One
+	// answer for each is let in beyond both bounds, so that every connection moves.
+	maxWaitingOfAll = 64 << 20
+)
+
+// waiting is the sum of all sizes of requests.
+var waiting atomic.Int64
+
+// put leaves an answer; false when there is no room for it.
+func (r *request) put(a answer) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.behind {
+		return true
+	}
+	full := r.size+a.size > maxWaiting || waiting.Load()+a.size > maxWaitingOfAll
+	if full && len(r.answers) > 0 && !a.ended {
+		return false
+	}
+	r.add(a)
+	return true
+}
+
+// fallBehind loses an answer, and what follows it with it.
+func (r *request) fallBehind() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.behind = true
+	r.add(answer{err: ErrBehind, ended: true})
+}
+
+func (r *request) add(a answer) {
+	r.answers = append(r.answers, a)
+	r.size += a.size
+	waiting.Add(a.size)
+	signal(r.came)
+}
+
+func signal(token chan struct{}) {
+	select {
+	case token <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the oldest answer; false when there is none.
+func (r *request) take() (answer, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.answers) == 0 {
+		r.answers = nil // an idle pull keeps no memory for answers
+		return answer{}, false
+	}
+	a := r.answers[0]
+	r.answers[0] = answer{}
+	r.answers = r.answers[1:]
+	r.size -= a.size
+	waiting.Add(-a.size)
+	signal(r.room)
+	return a, true
+}
+
+// discard lets go of what nobody will take.
+func (r *request) discard() {
+	for _, ok := r.take(); ok; _, ok = r.take() { //nolint:revive // the condition does it all
+	}
 }
 
 func newConn(ctx context.Context, ws *websocket.Conn, o Options, payload secret) *Conn {
 	c := &Conn{
 		ws: ws, storeID: o.StoreID, payload: payload, ping: o.PingInterval, silence: o.SilenceTimeout,
-		ctx: ctx, start: time.Now(), done: make(chan struct{}), ended: make(chan struct{}),
+		ctx: ctx, start: time.Now(), ended: make(chan struct{}),
 	}
+	c.up, c.end = context.WithCancelCause(ctx)
 	c.mu.Lock()
 	c.timer = time.AfterFunc(c.ping, c.keepAlive)
 	c.mu.Unlock()
@@ -84,28 +164,24 @@ func (c *Conn) Ignored() int64 { return c.ignored.Load() }
 // drop ends the connection for a reason and returns the reason, which is that of the first call.
 func (c *Conn) drop(reason error) error {
 	c.mu.Lock()
-	first := c.err == nil
+	first := c.up.Err() == nil
 	if first {
-		c.err = reason
-		close(c.done)
+		c.end(reason)
 		c.timer.Stop()
 	}
-	reason = c.err
 	c.mu.Unlock()
 	if first {
 		_ = c.ws.CloseNow() // there is nothing left to lose
 	}
-	return reason
+	return context.Cause(c.up)
 }
 
 // keepAlive pings when the connection was quiet and drops it when it was silent. It runs from a timer, as a goroutine for
 // each connection would cost more than all the rest of it.
 func (c *Conn) keepAlive() {
 	next := c.ping
-	handing := c.handing.Load() // before the clock: the reader sets the clock first
 	quiet := time.Since(c.start) - time.Duration(c.heard.Load())
 	switch {
-	case handing: // a slow handler is no silence
 	case quiet >= c.silence:
 		_ = c.drop(ErrSilence)
 		return
@@ -115,13 +191,13 @@ func (c *Conn) keepAlive() {
 		next = min(next, c.silence-quiet)
 	}
 	c.mu.Lock()
-	if c.err == nil {
+	if c.up.Err() == nil {
 		c.timer.Reset(next)
 	}
 	c.mu.Unlock()
 
 	// A ping that cannot be written, for the backend does not read, stays alone, and ends with the connection.
-	if (handing || quiet >= c.ping) && c.pinging.CompareAndSwap(false, true) {
+	if quiet >= c.ping && c.pinging.CompareAndSwap(false, true) {
 		if err := c.write(c.ctx, pingFrame); err != nil {
 			_ = c.drop(err)
 		}
@@ -141,12 +217,10 @@ func (c *Conn) write(ctx context.Context, text []byte) error {
 
 // lost returns the reason why reading or writing failed.
 func (c *Conn) lost(ctx context.Context, err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var closed websocket.CloseError
 	switch {
-	case c.err != nil:
-		return c.err
+	case c.up.Err() != nil:
+		return context.Cause(c.up)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, websocket.ErrMessageTooBig):
@@ -161,9 +235,9 @@ func (c *Conn) lost(ctx context.Context, err error) error {
 func (c *Conn) read() {
 	defer close(c.ended)
 	for {
-		f, err := c.readFrame()
+		f, size, err := c.readFrame()
 		if err == nil {
-			err = c.dispatch(&f)
+			err = c.dispatch(&f, size)
 		}
 		if err != nil {
 			_ = c.drop(err)
@@ -175,18 +249,21 @@ func (c *Conn) read() {
 // buffers hold frames while they are read, so that no connection needs a buffer of its own between frames.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-func (c *Conn) readFrame() (frame, error) {
+// readFrame returns the next frame and its size in bytes.
+func (c *Conn) readFrame() (frame, int64, error) {
 	_, r, err := c.ws.Reader(c.ctx)
 	if err != nil {
-		return frame{}, c.lost(c.ctx, err)
+		return frame{}, 0, c.lost(c.ctx, err)
 	}
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
 	buf.Reset()
-	if _, err := buf.ReadFrom(&hearing{c, r}); err != nil {
-		return frame{}, c.lost(c.ctx, err)
+	size, err := buf.ReadFrom(&hearing{c, r})
+	if err != nil {
+		return frame{}, 0, c.lost(c.ctx, err)
 	}
-	return decodeFrame(buf.Bytes())
+	f, err := decodeFrame(buf.Bytes())
+	return f, size, err
 }
 
 // hearing notes each part of a frame as a sign of life: a large frame may take long to arrive.
@@ -203,8 +280,8 @@ func (h *hearing) Read(p []byte) (int, error) {
 
 func (c *Conn) hear() { c.heard.Store(int64(time.Since(c.start))) }
 
-// dispatch hands a frame to the request that it answers. An error ends the connection.
-func (c *Conn) dispatch(f *frame) error {
+// dispatch leaves a frame with the request that it answers. An error ends the connection.
+func (c *Conn) dispatch(f *frame, size int64) error {
 	switch f.Tag {
 	case tagPong:
 	case tagChunk:
@@ -217,7 +294,7 @@ func (c *Conn) dispatch(f *frame) error {
 		if err != nil {
 			return err
 		}
-		c.hand(r, answer{pages: pages})
+		c.give(r, answer{pages: pages, size: size})
 	case tagExit:
 		r := c.forget(f.RequestID)
 		if r == nil {
@@ -228,7 +305,7 @@ func (c *Conn) dispatch(f *frame) error {
 		if success && r.pull {
 			err = &RemoteError{Kind: "Success", Message: "a live pull ended"}
 		}
-		c.hand(r, answer{err: err, ended: true})
+		c.give(r, answer{err: err, ended: true})
 	case tagDefect:
 		return &RemoteError{Kind: tagDefect, Message: c.payload.scrub(explain(f.Defect, 0))}
 	default:
@@ -237,27 +314,36 @@ func (c *Conn) dispatch(f *frame) error {
 	return nil
 }
 
-// hand gives an answer to a request and waits until it is taken, which is the back-pressure on the backend.
-func (c *Conn) hand(r *request, a answer) {
-	c.handing.Store(true)
-	select {
-	case r.answers <- a:
-	case <-c.done:
+// give leaves an answer with a request. A handler that is slow holds the reader up, and so the backend, for as long as the
+// connection can do without a reader: meanwhile no ping is answered and no end is noticed. One that hangs does so once.
+func (c *Conn) give(r *request, a answer) {
+	if r.put(a) {
+		return
 	}
-	c.hear() // first: see keepAlive
-	c.handing.Store(false)
+	patience := time.NewTimer(c.silence / 5)
+	defer patience.Stop()
+	for {
+		select {
+		case <-r.room:
+			if r.put(a) {
+				return
+			}
+		case <-patience.C:
+			r.fallBehind()
+			return
+		case <-c.up.Done():
+			return
+		}
+	}
 }
 
 // ask sends a request. The caller must forget it when it waits no longer.
 func (c *Conn) ask(ctx context.Context, name string, payload any, pull bool) (*request, error) {
-	r := &request{pull: pull, answers: make(chan answer, 1)}
-	if pull {
-		r.answers = make(chan answer)
-	}
+	r := &request{pull: pull, came: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	c.mu.Lock()
-	if c.err != nil {
+	if c.up.Err() != nil {
 		defer c.mu.Unlock()
-		return nil, c.err
+		return nil, context.Cause(c.up)
 	}
 	r.id = strconv.Itoa(c.lastID)
 	c.lastID++

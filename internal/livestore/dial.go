@@ -13,21 +13,30 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"storekeeper/internal/tunnel"
 )
 
 const (
 	// handshakeTimeout bounds the way from DNS to the backend's answer. A sleeping backend needs seconds to answer.
-	handshakeTimeout   = 15 * time.Second
-	switchingProtocols = http.StatusSwitchingProtocols
+	handshakeTimeout = 15 * time.Second
 )
 
-// ownClient is for all who bring no HTTP client. The connections that it makes become WebSockets, so it keeps none idle.
-var ownClient = &http.Client{Transport: &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: handshakeTimeout}).DialContext,
-	TLSHandshakeTimeout: handshakeTimeout,
-	DisableKeepAlives:   true,
-}}
+// maxRetryAfter bounds what a refusal may ask for: a mistaken header must not keep a store away for days.
+const maxRetryAfter = 5 * time.Minute
+
+// ownClient is for all who bring no HTTP client.
+var ownClient = newClient(http.ProxyFromEnvironment)
+
+// newClient tunnels through proxies, for the URL carries the payload. The connections that it makes become WebSockets, so it
+// keeps none idle.
+func newClient(proxy func(*http.Request) (*url.URL, error)) *http.Client {
+	return &http.Client{Transport: tunnel.New(&http.Transport{
+		DialContext:         (&net.Dialer{Timeout: handshakeTimeout}).DialContext,
+		TLSHandshakeTimeout: handshakeTimeout,
+		DisableKeepAlives:   true,
+	}, proxy)}
+}
 
 // Dial connects to the backend within 15 s. ctx bounds the handshake only. A failure is a *DialError, or a plain error when
 // the options make no sense. The caller must end the connection: by Close, or by a Pull, which ends it when it returns.
@@ -60,11 +69,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	defer cancel()
 	ws, resp, err := websocket.Dial(handshake, address, &websocket.DialOptions{HTTPClient: &staying}) //nolint:bodyclose // nobody has to
 	if err != nil {
-		status := 0
-		if resp != nil {
-			status = resp.StatusCode
-		}
-		return nil, payload.dialError(status, err)
+		return nil, payload.dialError(resp, err)
 	}
 	if o.MaxFrame <= 0 {
 		o.MaxFrame = DefaultMaxFrame

@@ -6,10 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
+	"io"
+	"maps"
+	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
+
+	"storekeeper/internal/retryafter"
 )
 
 // Errors to branch on with errors.Is. The texts of all errors may be shown.
@@ -25,6 +33,9 @@ var (
 	ErrTooLarge = errors.New("the sync backend sent a frame over the size limit")
 	// ErrDisconnected: the connection ended without our doing.
 	ErrDisconnected = errors.New("the connection to the sync backend was lost")
+	// ErrBehind: live events came faster than they were handled, and there was no more room for them. Those handed over follow
+	// each other without a gap, as ever.
+	ErrBehind = errors.New("the sync backend sent events faster than they were taken")
 	// ErrClosed: Close was called, or the pull that owned the connection is over.
 	ErrClosed = errors.New("the connection to the sync backend is closed")
 )
@@ -33,6 +44,8 @@ var (
 type DialError struct {
 	// Status is the HTTP status of the refusal, 0 when no HTTP answer came.
 	Status int
+	// RetryAfter is how long the refusal asks to stay away, at most 5 min; 0 when it does not say.
+	RetryAfter time.Duration
 
 	text  string
 	cause error // nil when it might hold a secret
@@ -109,22 +122,37 @@ type secret []byte
 
 // scrub makes foreign text fit to be shown: printable, and without the payload or a value of it, escaped or not.
 func (s secret) scrub(text string) string {
-	if len(s) > 0 {
-		text = strings.ReplaceAll(text, string(s), "[payload]")
-	}
-	var payload any
-	_ = json.Unmarshal(s, &payload) // we encoded it ourselves; without one there are no values
-	values := stringsIn(payload)
-	// The longest first: a value that begins with another one must not leave its tail behind.
-	slices.SortFunc(values, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	for _, value := range values {
-		once := url.QueryEscape(value)
-		for _, form := range []string{url.QueryEscape(once), once, value} {
-			text = strings.ReplaceAll(text, form, "[payload]")
-		}
+	for _, form := range s.forms() {
+		text = strings.ReplaceAll(text, form, "[payload]")
 	}
 	return printable(text)
 }
+
+// forms are the texts that would give the payload away, the longest first: a value that begins with another one must not
+// leave its tail behind.
+func (s secret) forms() []string {
+	if len(s) == 0 {
+		return nil
+	}
+	var payload any
+	_ = json.Unmarshal(s, &payload) // we encoded it ourselves; without one there are no values
+	seen := map[string]bool{}
+	for _, value := range append(stringsIn(payload), string(s)) {
+		quoted, _ := json.Marshal(value) // a string can always be encoded
+		for _, form := range []string{value, url.PathEscape(value), html.EscapeString(value), strings.Trim(string(quoted), `"`)} {
+			for range 3 { // as it is, escaped once, escaped twice, which is how the URL has it
+				seen[form], seen[lowerEscapes(form)] = true, true
+				form = url.QueryEscape(form)
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+}
+
+var escapes = regexp.MustCompile(`%[0-9A-F]{2}`)
+
+// lowerEscapes writes %2F as %2f, which means the same.
+func lowerEscapes(text string) string { return escapes.ReplaceAllStringFunc(text, strings.ToLower) }
 
 // stringsIn returns the strings in a decoded JSON value. One of under 4 bytes is no secret, but in every other word.
 func stringsIn(v any) (all []string) {
@@ -145,16 +173,19 @@ func stringsIn(v any) (all []string) {
 	return all
 }
 
-// dialError strips the cause of the URL, which holds the payload. status is 0 when no HTTP answer came.
-func (s secret) dialError(status int, cause error) error {
-	if status != 0 && status != switchingProtocols {
-		return &DialError{Status: status, text: fmt.Sprintf("the sync backend refused the connection with status %d", status)}
+// dialError strips the cause of the URL, which holds the payload. resp is nil when no HTTP answer came.
+func (s secret) dialError(resp *http.Response, cause error) error {
+	if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
+		return s.refusal(resp)
 	}
 	if quoting, ok := errors.AsType[*url.Error](cause); ok { // of net/http; it quotes the URL
 		cause = quoting.Err
 	}
 	text := s.scrub(cause.Error())
-	e := &DialError{Status: status, text: "dialing the sync backend: " + text}
+	e := &DialError{text: "dialing the sync backend: " + text}
+	if resp != nil {
+		e.Status = resp.StatusCode
+	}
 	switch {
 	case text == cause.Error():
 		e.cause = cause
@@ -164,4 +195,47 @@ func (s secret) dialError(status int, cause error) error {
 		e.cause = context.DeadlineExceeded
 	}
 	return e
+}
+
+// refusal tells what the backend says to a handshake that it refuses.
+func (s secret) refusal(resp *http.Response) *DialError {
+	e := &DialError{Status: resp.StatusCode, RetryAfter: retryafter.Parse(resp.Header, time.Now(), maxRetryAfter)}
+	e.text = fmt.Sprintf("the sync backend refused the connection with status %d", e.Status)
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		e.text += " (the token may be wrong)"
+	}
+	if e.RetryAfter > 0 {
+		e.text += fmt.Sprintf(" and asks to wait %s", e.RetryAfter.Round(time.Second))
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what came of it
+	if said := s.scrubPart(string(body)); said != "" {
+		e.text += ": " + said
+	}
+	return e
+}
+
+// maxRefusal is what the WebSocket library keeps of the body of a refusal, in bytes.
+const maxRefusal = 1024
+
+var (
+	title = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+	tags  = regexp.MustCompile(`(?s)<[^>]*>`)
+)
+
+// scrubPart scrubs the beginning of a text. Where it may have been cut off, in the middle of a secret perhaps, it is cut off
+// further: by all that could be the beginning of one. Of a page of HTML the title counts.
+func (s secret) scrubPart(text string) string {
+	cut := len(text) == maxRefusal
+	forms := s.forms()
+	for _, form := range forms {
+		text = strings.ReplaceAll(text, form, "[payload]")
+	}
+	if cut && len(forms) > 0 {
+		text = text[:max(0, len(text)-len(forms[0]))]
+	}
+	if found := title.FindStringSubmatch(text); found != nil {
+		text = found[1]
+	}
+	return printable(tags.ReplaceAllString(text, " "))
 }

@@ -36,7 +36,8 @@ type Options struct {
 	// Payload is sent with the handshake and each request, as JSON. It is a secret. Nil sends none.
 	Payload any
 	// HTTPClient does the handshake. It should be one for all connections. Redirects are never followed, for they would
-	// carry the payload elsewhere. Nil means a client of the package's own, which obeys the proxy settings of the environment.
+	// carry the payload elsewhere. Nil means a client of the package's own, which obeys the proxy settings of the
+	// environment, and tells a proxy the backend's host and port alone.
 	HTTPClient *http.Client
 	// PingInterval is how long the connection may be quiet before a ping goes out; it must be less than SilenceTimeout. 0 means
 	// DefaultPingInterval.

@@ -14,42 +14,56 @@ type pullRequest struct {
 }
 
 // Pull subscribes to the store's events after the cursor and calls handle with each page of them, one call at a time, from
-// its own goroutine. The first page comes at once, be it empty. The backend is acknowledged after handle returned nil, and
-// while handle is busy at most one further message is read: a slow handler slows the backend down.
+// its own goroutine. The first page comes at once, be it empty. handle's context ends with the connection.
+//
+// The backend is acknowledged after handle returned nil, and sends no further page before, so a slow handler slows it down. It
+// does not hold back live events: those that come while handle is busy wait here, in some 256 KiB, and then for a fifth of
+// Options.SilenceTimeout at the backend. When handle has taken nothing by then, it hangs: the rest is thrown away, and Pull ends
+// with ErrBehind once handle has had all that waited; the caller dials again and pulls from its cursor. Meanwhile the
+// connection is read on, so that pings are answered and its end is noticed.
 //
 // Pull returns when ctx ends, when handle returns an error, or when the subscription does, and never nil; the connection is
 // dropped then. The error is ctx's, handle's, ErrBackendIDMismatch, ErrSilence, ErrProtocol, ErrTooLarge, ErrDisconnected,
-// ErrClosed, a *RemoteError or a *SequenceError. handle must not Push on the same connection: the answer could not be read.
+// ErrBehind, ErrClosed, a *RemoteError or a *SequenceError.
 //
 // Live events come even while earlier pages are still due, so they may run ahead of what handle has seen. They are left out
 // then, for the backend brings them again with the pages; a *SequenceError after Options.SilenceTimeout says so should it not.
-func (c *Conn) Pull(ctx context.Context, from Cursor, handle func(Page) error) error {
+func (c *Conn) Pull(ctx context.Context, from Cursor, handle func(context.Context, Page) error) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.drop(ctx.Err()) })
 	defer stop()
-	defer func() { _ = c.Close() }()
-
 	cursor := option{Tag: "None"}
 	if from != (Cursor{}) {
 		cursor = option{Tag: "Some", Value: from}
 	}
 	r, err := c.ask(ctx, "SyncWsRpc.Pull", pullRequest{c.storeID, json.RawMessage(c.payload), true, cursor}, true)
 	if err != nil {
+		_ = c.Close()
 		return err
 	}
+	defer func() {
+		_ = c.Close()
+		r.discard() // not before: the reader is gone now
+	}()
 	seq := sequence{backendID: from.BackendID, start: from.Seq, head: from.Seq, due: true}
 	due := time.NewTimer(c.silence)
 	defer due.Stop()
 	ack := []byte(`{"_tag":"` + tagAck + `","requestId":"` + r.id + `"}`)
 	for {
 		select {
-		case a := <-r.answers:
+		case <-r.came:
+		case <-due.C:
+			return c.drop(seq.overdue())
+		case <-c.up.Done():
+			return c.drop(ErrClosed) // the first reason counts
+		}
+		for a, ok := r.take(); ok; a, ok = r.take() {
 			if a.ended {
 				return c.drop(a.err)
 			}
 			for _, page := range a.pages {
 				wanted, err := seq.check(&page)
 				if err == nil && wanted {
-					err = handle(page)
+					err = handle(c.up, page)
 				}
 				if err != nil {
 					return c.drop(err)
@@ -58,10 +72,6 @@ func (c *Conn) Pull(ctx context.Context, from Cursor, handle func(Page) error) e
 			if err := c.write(c.ctx, ack); err != nil {
 				return c.drop(err)
 			}
-		case <-due.C:
-			return c.drop(seq.overdue())
-		case <-c.done:
-			return c.drop(ErrClosed) // the first reason counts
 		}
 		due.Stop()
 		if seq.due {

@@ -124,7 +124,7 @@ func TestPull(t *testing.T) {
 		b := setup(t)
 		b.push(0, 1)
 		broken := errors.New("broken")
-		err := b.dial().Pull(t.Context(), livestore.Cursor{}, func(livestore.Page) error { return broken })
+		err := b.dial().Pull(t.Context(), livestore.Cursor{}, func(_ context.Context, _ livestore.Page) error { return broken })
 		require.ErrorIs(t, err, broken)
 		require.Eventually(t, func() bool { return b.Connections() == 0 }, patience, time.Millisecond)
 		inOrder(t, b.pull(livestore.Cursor{}).page().Events, 1, 1)

@@ -32,11 +32,12 @@ func (c *Conn) Push(ctx context.Context, backendID string, events []Event) error
 	}
 	defer c.forget(r.id)
 	select {
-	case a := <-r.answers:
+	case <-r.came:
+		a, _ := r.take()
 		return a.err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-c.done:
+	case <-c.up.Done():
 		return c.drop(ErrClosed) // the first reason counts
 	}
 }

@@ -175,24 +175,104 @@ func TestPullAgainstScript(t *testing.T) {
 		require.JSONEq(t, `{"_tag":"Ack","requestId":"0"}`, s.hear())
 	})
 
-	t.Run("a busy handler makes the backend wait, for nothing piles up here", func(t *testing.T) {
+	t.Run("a busy handler keeps nobody from reading, and nothing piles up here", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		s.options.PingInterval, s.options.SilenceTimeout = time.Second, 5*time.Second
+		release := make(chan struct{})
+		p := pullOn(t, s.dial(), livestore.Cursor{}, func() { <-release })
+		s.hear()
+		s.say(chunk("0", 1, 0, noMore))
+		p.page()
+		padding := `{"padding":"` + strings.Repeat("x", 64<<10) + `",`
+		const written = 1000
+		for seq := range int64(written) {
+			s.say(strings.Replace(chunk("0", seq+1, seq+1, noMore), `{`, padding, 1)) // it would stand still if they were not read
+		}
+		require.NoError(t, s.ws.Ping(t.Context()), "the protocol's own pings are answered")
+		require.Empty(t, p.ended, "the connection stays")
+		close(release)
+		require.ErrorIs(t, p.end(), livestore.ErrBehind)
+		var all []livestore.Event
+		for len(p.pages) > 0 {
+			all = append(all, p.page().Events...)
+		}
+		require.NotEmpty(t, all)
+		require.Less(t, len(all), 10, "it held more than it may")
+		inOrder(t, all, 1, int64(len(all)))
+	})
+
+	t.Run("a handler that is slow loses no connection, however much comes", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, func() { <-time.After(5 * time.Millisecond) })
+		s.hear()
+		padding := `{"padding":"` + strings.Repeat("x", 64<<10) + `",`
+		for seq := range int64(100) {
+			s.say(strings.Replace(chunk("0", seq+1, seq+1, noMore), `{`, padding, 1))
+		}
+		inOrder(t, p.until(100), 1, 100)
+		require.Empty(t, p.ended)
+	})
+
+	t.Run("live events that come while the handler is busy wait for it", func(t *testing.T) {
 		t.Parallel()
 		s := newScript(t)
 		release := make(chan struct{})
-		pullOn(t, s.dial(), livestore.Cursor{}, func() { <-release })
-		defer close(release)
+		p := pullOn(t, s.dial(), livestore.Cursor{}, func() { <-release })
 		s.hear()
-		megabyte := strings.Replace(chunk("0", 1, 0, noMore), `{`, `{"padding":"`+strings.Repeat("x", 1<<20)+`",`, 1)
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		written := 0
-		for ; written < 200; written++ {
-			if s.ws.Write(ctx, websocket.MessageText, []byte(megabyte)) != nil {
-				break
-			}
+		for seq := range int64(50) {
+			s.say(chunk("0", seq+1, seq+1, noMore))
 		}
-		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
-		require.Less(t, written, 100, "more than sockets hold")
+		require.NoError(t, s.ws.Ping(t.Context()))
+		close(release)
+		inOrder(t, p.until(50), 1, 50)
+	})
+
+	t.Run("a connection that is closed while the handler is busy ends the handler and the pull", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		c := s.dial()
+		busy, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			ended <- c.Pull(t.Context(), livestore.Cursor{}, func(ctx context.Context, _ livestore.Page) error {
+				close(busy)
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}()
+		s.hear()
+		s.say(chunk("0", 1, 1, noMore))
+		<-busy
+		require.NoError(t, s.ws.CloseNow())
+		select {
+		case err := <-ended:
+			require.ErrorIs(t, err, livestore.ErrDisconnected)
+		case <-time.After(patience):
+			require.Fail(t, "nobody noticed")
+		}
+	})
+
+	t.Run("a backend that falls silent while the handler is busy is given up", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t)
+		s.options.PingInterval, s.options.SilenceTimeout = 100*time.Millisecond, 300*time.Millisecond
+		c := s.dial()
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.Pull(t.Context(), livestore.Cursor{}, func(ctx context.Context, _ livestore.Page) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}()
+		s.hear()
+		s.say(chunk("0", 1, 1, noMore))
+		select {
+		case err := <-ended:
+			require.ErrorIs(t, err, livestore.ErrSilence)
+		case <-time.After(patience):
+			require.Fail(t, "nobody noticed")
+		}
 	})
 
 	t.Run("a page that was announced and does not come is silence, though pongs come", func(t *testing.T) {

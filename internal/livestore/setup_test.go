@@ -52,7 +52,7 @@ func stop(t *testing.T, backend *demo.SyncBackend) {
 
 // impatient makes silence show soon.
 func (b *bundle) impatient() *bundle {
-	b.options.PingInterval, b.options.SilenceTimeout = 20*time.Millisecond, 300*time.Millisecond
+	b.options.PingInterval, b.options.SilenceTimeout = 20*time.Millisecond, time.Second
 	return b
 }
 
@@ -110,7 +110,7 @@ func pullOn(t *testing.T, c *livestore.Conn, from livestore.Cursor, slow func())
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &puller{t, make(chan livestore.Page, 1000), make(chan error, 1), cancel, c}
 	go func() {
-		p.ended <- c.Pull(ctx, from, func(page livestore.Page) error {
+		p.ended <- c.Pull(ctx, from, func(_ context.Context, page livestore.Page) error {
 			p.pages <- page
 			if slow != nil {
 				slow()

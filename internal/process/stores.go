@@ -64,6 +64,7 @@ func (p *Process) monitor(ctx context.Context, registry *storemanager.Registry) 
 	}
 	return storemanager.Supervise(ctx, registry, storemanager.MonitorOptions{
 		SyncURL: c.StoreSyncURL, Token: string(c.BypassToken), Processor: processor, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
+		Outage: func(err error) { p.Sentry.Capture(ctx, err, telemetry.Operation{Name: "sync_backend_outage"}) },
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
@@ -47,6 +48,8 @@ type Options struct {
 	TemporalListen string
 	// UIListen "" means no Temporal Web UI.
 	UIListen string
+	// UIHosts are names by which the Web UI may be asked, beside localhost and what UIListen says.
+	UIHosts []string
 	// AuthListen is where the demo Auth Worker listens, SyncListen where the demo sync backend does.
 	AuthListen, SyncListen string
 	// Ready is told where everything is, once a webhook would be taken and worked off. Nil is fine.
@@ -79,6 +82,9 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 		if secret, err = senderSecret(p.Config); err != nil {
 			return err
 		}
+	}
+	if err := exemptFromProxies(ctx, o.Listen, o.TemporalListen, o.UIListen, o.AuthListen, o.SyncListen); err != nil {
+		return err
 	}
 	edgeListener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
@@ -235,7 +241,7 @@ func senderSecret(c *config.Config) (string, error) {
 
 func startTemporal(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
 	server, err := temporalserver.Start(ctx, temporalserver.Options{
-		Listen: o.TemporalListen, UIListen: o.UIListen, DatabasePath: o.path("temporal.db"),
+		Listen: o.TemporalListen, UIListen: o.UIListen, UIHosts: o.UIHosts, DatabasePath: o.path("temporal.db"),
 		SearchAttributes: orchestrator.SearchAttributes(), Logger: p.Log,
 	})
 	if err != nil {
@@ -246,7 +252,9 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 	if ui := server.UIAddr(); ui != "" {
 		sys.UIURL = "http://" + ui
 	}
-	sys.Temporal, err = client.DialContext(ctx, p.TemporalOptions(client.Options{HostPort: server.Addr()}))
+	sys.Temporal, err = client.DialContext(ctx, p.TemporalOptions(client.Options{
+		HostPort: server.Addr(), ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{grpc.WithNoProxy()}},
+	}))
 	if err != nil {
 		return fmt.Errorf("temporal client: %w", err)
 	}

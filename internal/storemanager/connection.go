@@ -35,6 +35,11 @@ func ConnectionStates() []ConnectionState {
 type MonitorStatus struct {
 	// Since is when Store.Connection became what it is.
 	Since time.Time `json:"since"`
+	// Reason is why Store.Connection is what it is, safe to show: the newest reason, while that of the change itself stands in
+	// History. "" where there is nothing to explain.
+	Reason string `json:"reason,omitempty"`
+	// SyncURL is where the store's events are to be had, without what may be secret; "" where that is not known.
+	SyncURL string `json:"syncUrl,omitempty"`
 	// Head is the sequence number of the newest event received, Processed that of the newest one that the EventProcessor took;
 	// 0 before the first. Both begin anew when the store is reset at the backend.
 	Head      int64 `json:"head"`
@@ -47,11 +52,13 @@ type MonitorStatus struct {
 	LastDisconnectedAt *time.Time `json:"lastDisconnectedAt,omitempty"`
 	// OfflineMs is how long there was no subscription, in all, in milliseconds; the present outage counts.
 	OfflineMs int64 `json:"offlineMs"`
-	// Errors counts failed attempts, lost subscriptions and failures of the processor; Reconnects the subscriptions but the
-	// first; Resets how often the store turned out to be reset at the backend.
-	Errors     int64 `json:"errors"`
-	Reconnects int64 `json:"reconnects"`
-	Resets     int64 `json:"resets"`
+	// Errors counts failed attempts, lost subscriptions and failures of the processor; ReconnectAttempts the attempts to connect
+	// but the first, whatever came of them, and Reconnects the subscriptions but the first; Resets how often the store turned out
+	// to be reset at the backend.
+	Errors            int64 `json:"errors"`
+	ReconnectAttempts int64 `json:"reconnectAttempts"`
+	Reconnects        int64 `json:"reconnects"`
+	Resets            int64 `json:"resets"`
 	// LastError is the newest of Errors, safe to show; "" without one.
 	LastError string `json:"lastError,omitempty"`
 	// NextAttemptAt is when the backend is tried next; nil unless the monitor waits for that.

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"storekeeper/internal/livestore"
 )
@@ -23,18 +28,21 @@ type dials struct {
 	conns   atomic.Int64
 	dialing atomic.Int64
 	mu      sync.Mutex
-	slots   map[string]chan struct{} // by host
+	hosts   map[string]*backend
 }
 
-// dial waits for its turn and dials. After a success hangUp must be called when the connection is over.
-func (d *dials) dial(ctx context.Context, o livestore.Options) (*livestore.Conn, error) {
-	slots := d.slotsOf(o.URL)
+// dial waits for its turn and dials. After a success hangUp must be called when the connection is over. The error is a
+// *notDialedError when the backend is to be left alone.
+func (d *dials) dial(ctx context.Context, b *backend, o livestore.Options) (*livestore.Conn, error) {
 	select {
-	case slots <- struct{}{}:
+	case b.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	defer func() { <-slots }()
+	defer func() { <-b.slots }()
+	if err := b.leaveAlone(time.Now()); err != nil {
+		return nil, err
+	}
 	if d.conns.Add(1) > d.maxConns {
 		d.conns.Add(-1)
 		return nil, errTooManyFiles
@@ -45,24 +53,100 @@ func (d *dials) dial(ctx context.Context, o livestore.Options) (*livestore.Conn,
 	if err != nil {
 		d.conns.Add(-1)
 	}
+	if ctx.Err() == nil {
+		b.dialed(err, time.Now())
+	}
 	return conn, err
 }
 
 func (d *dials) hangUp() { d.conns.Add(-1) }
 
-func (d *dials) slotsOf(address string) chan struct{} {
+// backend returns that of the address. Stores whose addresses differ in more than the host share it.
+func (d *dials) backend(address string) *backend {
 	host := ""
 	if u, err := url.Parse(address); err == nil { // it has been checked; livestore says what is wrong with it
 		host = u.Host
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	slots := d.slots[host]
-	if slots == nil {
-		slots = make(chan struct{}, d.atOnce)
-		d.slots[host] = slots
+	b := d.hosts[host]
+	if b == nil {
+		b = &backend{host: host, slots: make(chan struct{}, d.atOnce), brake: rate.NewLimiter(dialsWhileDown, dialsWhileDown), states: map[ConnectionState]int{}}
+		d.hosts[host] = b
 	}
-	return slots
+	return b
+}
+
+// backends are those dialed so far.
+func (d *dials) backends() []*backend {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.hosts))
+}
+
+const (
+	// downAfter failed dials in a row, of whatever stores, are no longer the fault of single stores.
+	downAfter = 16
+	// dialsWhileDown bounds the dials a second of a backend that is down. Ten thousand stores that each try again after 15 to 30 s
+	// would make 440, while ten find out as soon that it is back.
+	dialsWhileDown = 10
+)
+
+// backend is a host of a sync backend, and what its stores have found out about it.
+type backend struct {
+	host  string
+	slots chan struct{} // holds one element for each dial under way
+	brake *rate.Limiter // of the dials while it is down
+
+	mu            sync.Mutex
+	quietUntil    time.Time               // it has asked not to be dialed before
+	failures      int                     // dials in a row that failed
+	failure       error                   // the newest of them
+	reason        string                  // why the newest of its stores was lost
+	states        map[ConnectionState]int // of its monitors, by the state they show
+	subscriptions int
+	outage        outage
+}
+
+// notDialedError: the backend was not dialed, because of what it said to other stores. Cause is that.
+type notDialedError struct {
+	Cause error
+	Quiet time.Duration // how long it wants to be left alone; 0: it did not say
+}
+
+// Error implements error.
+func (e *notDialedError) Error() string { return e.Cause.Error() }
+
+// leaveAlone returns nil when the backend may be dialed now.
+func (b *backend) leaveAlone(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if quiet := b.quietUntil.Sub(now); quiet > 0 {
+		return &notDialedError{b.failure, quiet}
+	}
+	if b.failures >= downAfter && !b.brake.AllowN(now, 1) {
+		return &notDialedError{b.failure, 0}
+	}
+	return nil
+}
+
+// dialed notes the outcome of a dial.
+func (b *backend) dialed(err error, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.failures, b.failure = 0, nil
+		return
+	}
+	refused, ok := errors.AsType[*livestore.DialError](err)
+	if !ok {
+		return // the store's settings make no sense
+	}
+	b.failures++
+	b.failure = err
+	if until := now.Add(refused.RetryAfter); refused.RetryAfter > 0 && until.After(b.quietUntil) {
+		b.quietUntil = until
+	}
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -22,11 +23,14 @@ type timing struct {
 	stuck time.Duration
 	// ping and silence are those of the livestore client.
 	ping, silence time.Duration
+	// outage is how long most stores of a backend must be lost for an outage, and how often that is looked at.
+	outage, look time.Duration
 }
 
 var defaultTiming = timing{
 	minBackoff: time.Second, maxBackoff: 30 * time.Second, stable: 30 * time.Second, stuck: time.Minute,
 	ping: livestore.DefaultPingInterval, silence: livestore.DefaultSilenceTimeout,
+	outage: 5 * time.Second, look: time.Second,
 }
 
 // stuckAttempts is how often in a row the backend must fail at the same event to be stuck there.
@@ -35,11 +39,12 @@ const stuckAttempts = 3
 // monitor keeps one live subscription to the events of one store, from its cursor on, for as long as it lives. Its events go
 // through queue to the processor.
 type monitor struct {
-	s      *Supervisor
-	id     string
-	url    string
-	status status
-	queue  queue
+	s       *Supervisor
+	id      string
+	url     string
+	backend *backend
+	status  status
+	queue   queue
 
 	ctx  context.Context // ends with stop
 	stop context.CancelFunc
@@ -95,6 +100,7 @@ func (m *monitor) begin(ctx context.Context) bool {
 		}
 		wait := m.backoff(attempt)
 		m.s.log.Warn("store not monitored yet", zap.String("storeId", m.id), zap.Duration("retryIn", wait), zap.Error(err))
+		m.status.failed(reason)
 		m.status.disconnected(ConnectionError, reason, wait)
 		if !pause(ctx, wait) {
 			return false
@@ -104,38 +110,44 @@ func (m *monitor) begin(ctx context.Context) bool {
 
 // subscribe dials the backend and pulls until that ends; the error is never nil. It says how long there was a subscription.
 func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err error) {
-	conn, err := m.s.dials.dial(ctx, m.s.options(m.id, m.url))
+	conn, err := m.s.dials.dial(ctx, m.backend, m.s.options(m.id, m.url))
+	if _, not := errors.AsType[*notDialedError](err); !not {
+		m.status.attempted()
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer m.s.dials.hangUp()
 	var since time.Time
-	err = conn.Pull(ctx, m.position, func(p livestore.Page) error {
+	err = conn.Pull(ctx, m.position, func(up context.Context, p livestore.Page) error {
 		if since.IsZero() {
 			since = time.Now()
 			m.s.totals.subscribed.Add(1)
+			m.backend.subscribed(+1)
 			if m.status.connected() {
 				m.s.totals.reconnects.Add(1)
 			}
 		}
-		return m.receive(ctx, p)
+		return m.receive(up, p)
 	})
 	if since.IsZero() {
 		return 0, err
 	}
 	m.s.totals.subscribed.Add(-1)
+	m.backend.subscribed(-1)
 	return time.Since(since), err
 }
 
-// receive queues the events of a page and waits for room first: the backend sends no more than we can take.
-func (m *monitor) receive(ctx context.Context, p livestore.Page) error {
+// receive queues the events of a page and waits for room first, as long as the connection is up: the backend sends no more than
+// we can take.
+func (m *monitor) receive(up context.Context, p livestore.Page) error {
 	if len(p.Events) == 0 {
 		m.status.heard(0)
 		return nil
 	}
 	last := p.Events[len(p.Events)-1].Seq
 	m.status.heard(last)
-	if err := m.queue.put(ctx, Batch{m.id, p.BackendID, p.Events}); err != nil {
+	if err := m.queue.put(up, Batch{m.id, p.BackendID, p.Events}); err != nil {
 		return err
 	}
 	m.position = livestore.Cursor{BackendID: p.BackendID, Seq: last}
@@ -147,15 +159,34 @@ func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 	if lasted >= m.s.timing.stable {
 		m.failures, m.resets, m.sameSpot = 0, 0, 0
 	}
+	var quiet time.Duration // what the backend asked for
+	if not, ok := errors.AsType[*notDialedError](err); ok {
+		err, quiet = not.Cause, not.Quiet
+	} else {
+		m.s.totals.errors.Add(1)
+		m.status.failed(err.Error())
+		if refused, ok := errors.AsType[*livestore.DialError](err); ok {
+			quiet = refused.RetryAfter
+		}
+	}
 	link, reason := m.judge(err)
 	wait := m.backoff(m.failures)
 	m.failures++
-	m.s.totals.errors.Add(1)
+	if quiet > 0 {
+		wait = max(wait, quiet+m.spread(quiet))
+	}
+	m.backend.lost(reason)
 	if m.status.disconnected(link, reason, wait) {
 		m.s.log.Info("store not connected", zap.String("storeId", m.id), zap.String("connection", string(link)),
 			zap.Duration("retryIn", wait), zap.String("reason", reason))
 	}
 	pause(ctx, wait)
+}
+
+// spread is what a store waits beyond what its backend asked for: all its stores have heard the same, and are not to come back
+// at the same moment.
+func (m *monitor) spread(quiet time.Duration) time.Duration {
+	return rand.N(min(max(quiet/4, m.s.timing.minBackoff), m.s.timing.maxBackoff)) //nolint:gosec // it guards nothing
 }
 
 // judge says what the end of an attempt means. The texts of all these errors may be shown (see livestore).
@@ -175,7 +206,7 @@ func (m *monitor) judge(err error) (ConnectionState, string) {
 	case isDial && dialing.Status > 0 && dialing.Status < 500 && dialing.Status != http.StatusTooManyRequests:
 		m.sameSpot = 0
 		return ConnectionError, err.Error()
-	case isDial, errors.Is(err, livestore.ErrDisconnected), errors.Is(err, livestore.ErrSilence):
+	case isDial, errors.Is(err, livestore.ErrDisconnected), errors.Is(err, livestore.ErrSilence), errors.Is(err, livestore.ErrBehind):
 		m.sameSpot = 0
 		return ConnectionDisconnected, err.Error()
 	case errors.Is(err, errTooManyFiles):

@@ -94,7 +94,7 @@ func TestARefusedTokenIsAnErrorThatDoesNotShowIt(t *testing.T) {
 	m := supervise(t, func(o *MonitorOptions) { o.Token = "a-wrong-token" })
 	m.ensure(id)
 	s := m.until(id, ConnectionError)
-	require.Equal(t, "the sync backend refused the connection with status 400", s.Monitor.LastError)
+	require.Equal(t, "the sync backend refused the connection with status 400 (the token may be wrong): Invalid payload", s.Monitor.LastError)
 	require.Eventually(t, func() bool { return m.store(id).Monitor.NextAttemptAt != nil }, patience, 100*time.Microsecond, "between two attempts")
 	require.NotContains(t, fmt.Sprintf("%+v", s), "a-wrong-token")
 }
@@ -360,4 +360,77 @@ func TestWatchTellsEachChange(t *testing.T) {
 	require.Equal(t, [2]ConnectionState{ConnectionConnected, ConnectionStopped}, [2]ConnectionState{c.Previous, c.Connection})
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
+}
+
+func TestAConnectionThatIsClosedWhileTheSinkHangsShows(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	m.events.failWith(func(ctx context.Context, _ Batch) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	m.ensure(id)
+	m.push(id, 2*maxQueuedEvents) // more than is taken while the sink hangs
+	m.until(id, ConnectionStuck)
+	require.Eventually(t, func() bool { return len(m.monitor(id).queue.room) == 0 }, patience, time.Millisecond)
+	require.Never(t, func() bool { return m.store(id).Connection != ConnectionStuck }, 3*m.timing.silence, 10*time.Millisecond,
+		"pings are exchanged all the time")
+	m.backend.SetFault(demo.SyncFaultRefuse)
+	m.backend.DropConnections()
+	require.Contains(t, m.until(id, ConnectionDisconnected).Monitor.LastError, "sync backend")
+	m.backend.SetFault(demo.SyncFaultNone)
+	m.events.failWith(nil)
+	m.until(id, ConnectionStuck) // it is connected again, and the batch that hangs is still the same
+	m.restart()
+	m.arrives(id)
+	require.Equal(t, upTo(m.heads[id]), m.events.seqs(id))
+}
+
+func TestTheReasonShownIsTheNewestAndTheHistoryKeepsTheFirst(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	changes, watched := make(chan Change, 100), make(chan struct{})
+	go func() {
+		defer close(watched)
+		_ = m.Watch(ctx, "", func(c Change) error { changes <- c; return nil })
+	}()
+	<-changes
+	m.ensure(id)
+	m.until(id, ConnectionConnected)
+	m.backend.SetFault(demo.SyncFaultRefuse)
+	m.backend.DropConnections()
+	require.Eventually(t, func() bool { return m.store(id).Monitor.ReconnectAttempts > 5 }, patience, time.Millisecond)
+	s := m.store(id)
+	require.Equal(t, ConnectionDisconnected, s.Connection)
+	require.Equal(t, "the sync backend refused the connection with status 503: Service unavailable", s.Monitor.Reason)
+	require.Len(t, s.Monitor.History, 3)
+	require.Contains(t, s.Monitor.History[2].Reason, "EOF")
+	require.Zero(t, s.Monitor.Reconnects)
+	require.Len(t, changes, 3, "watchers are told of changes alone")
+	m.backend.SetFault(demo.SyncFaultNone)
+	s = m.until(id, ConnectionConnected)
+	require.Empty(t, s.Monitor.Reason)
+	require.EqualValues(t, 1, s.Monitor.Reconnects)
+	cancel()
+	<-watched
+}
+
+func TestTheSyncURLInUseIsShownWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	m := supervise(t, func(o *MonitorOptions) {
+		o.SyncURL = func(id string) string {
+			if id == "own-store" {
+				return "ws://127.0.0.1:1/own?key=the-secret"
+			}
+			return "wss://me:the-secret@127.0.0.1:1/some%2Fpath?key=the-secret#the-secret"
+		}
+	})
+	m.ensure(id)
+	m.ensure("own-store")
+	require.Equal(t, "wss://127.0.0.1:1/some%2Fpath", m.until(id, ConnectionDisconnected).Monitor.SyncURL)
+	require.Equal(t, "ws://127.0.0.1:1/own", m.until("own-store", ConnectionDisconnected).Monitor.SyncURL)
+	o, err := m.Overview(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "wss://127.0.0.1:1/some%2Fpath", o.SyncURL)
 }

@@ -16,7 +16,7 @@ import (
 // impatient is the timing of tests.
 var impatient = timing{
 	minBackoff: 5 * time.Millisecond, maxBackoff: 40 * time.Millisecond, stable: time.Minute, stuck: 50 * time.Millisecond,
-	ping: 50 * time.Millisecond, silence: 300 * time.Millisecond,
+	ping: 50 * time.Millisecond, silence: 300 * time.Millisecond, outage: 50 * time.Millisecond, look: 5 * time.Millisecond,
 }
 
 // monitored is a supervisor of a registry on disk, with a demo sync backend.

@@ -120,7 +120,7 @@ func TestNode(t *testing.T) {
 				FirstMonitoredAt: new(t0), LastEnsuredAt: new(t0),
 				Monitor: &MonitorStatus{
 					Since: at(-20), ConnectedAt: new(at(-20)), LastConnectedAt: new(at(-20)), LastActivityAt: new(at(-10)),
-					Errors: 3, Reconnects: 2,
+					Errors: 3, ReconnectAttempts: 2,
 					History: []ConnectionChange{
 						{Connection: ConnectionConnecting, At: at(-30)}, {Connection: ConnectionConnected, At: at(-20)},
 					},

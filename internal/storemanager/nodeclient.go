@@ -62,7 +62,7 @@ func newNodeClient(o NodeOptions) (*nodeClient, error) {
 	}
 	transport := httpclient.Transport()
 	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = o.Parallelism, nodeIdleTimeout
-	hc := &http.Client{Transport: transport}
+	hc := &http.Client{Transport: httpclient.Through(transport)}
 	if o.HTTPClient != nil {
 		own := *o.HTTPClient
 		hc = &own
@@ -292,7 +292,7 @@ func (s nodeStore) monitor() *MonitorStatus {
 	m := &MonitorStatus{
 		LastActivityAt: optional(s.LastActivity.Time), LastConnectedAt: optional(s.LastConnectedAt.Time),
 		LastDisconnectedAt: optional(s.LastDisconnectedAt.Time),
-		Errors:             s.ErrorCount, Reconnects: s.ReconnectAttempts, History: []ConnectionChange{},
+		Errors:             s.ErrorCount, ReconnectAttempts: s.ReconnectAttempts, History: []ConnectionChange{},
 	}
 	m.Since = s.LastDisconnectedAt.Time
 	if s.connection() == ConnectionConnected {

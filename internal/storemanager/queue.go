@@ -41,9 +41,9 @@ type queue struct {
 	workers sync.WaitGroup
 }
 
-// put queues a page, when there is room for it; its only error is that of ctx.
+// put queues a page, when there is room for it; its only error is that of ctx, which may end before the monitor does.
 func (q *queue) put(ctx context.Context, page Batch) error {
-	for !q.tryPut(ctx, page) {
+	for !q.tryPut(page) {
 		select {
 		case <-q.room:
 		case <-ctx.Done():
@@ -53,7 +53,7 @@ func (q *queue) put(ctx context.Context, page Batch) error {
 	return nil
 }
 
-func (q *queue) tryPut(ctx context.Context, page Batch) bool {
+func (q *queue) tryPut(page Batch) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := size(page)
@@ -74,7 +74,7 @@ func (q *queue) tryPut(ctx context.Context, page Batch) bool {
 	}
 	if !q.busy {
 		q.busy = true
-		q.workers.Go(func() { q.work(ctx) })
+		q.workers.Go(func() { q.work(q.m.ctx) })
 	}
 	return true
 }

@@ -183,10 +183,10 @@ func TestAPageThatWaitsForTheBudgetIsWokenWhenTheWorkerEnds(t *testing.T) {
 	q.busy = true
 	q.hold(size(page))
 	s.held.Add(maxHeldBytes)
-	require.False(t, q.tryPut(t.Context(), page))
+	require.False(t, q.tryPut(page))
 	q.processed(page)
 	<-q.room
-	require.False(t, q.tryPut(t.Context(), page), "the worker has not looked for more yet")
+	require.False(t, q.tryPut(page), "the worker has not looked for more yet")
 	_, more := q.take()
 	require.False(t, more)
 	select {

@@ -21,6 +21,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"storekeeper/internal/httpclient"
+	"storekeeper/internal/retryafter"
 )
 
 const (
@@ -122,7 +123,7 @@ func sinkClient(given *http.Client) *http.Client {
 		transport.MaxIdleConnsPerHost = sinkSlots + failingSinkSlots
 		transport.MaxResponseHeaderBytes = maxSinkAnswer
 		transport.DisableCompression = true
-		own.Transport = transport
+		own.Transport = httpclient.Through(transport)
 	}
 	// The events are meant for this URL alone.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -231,24 +232,11 @@ func (p *SinkProcessor) outcome(resp *http.Response) error {
 	}
 	err := fmt.Errorf("the event sink answered with status %d", resp.StatusCode)
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		if at, ok := retryAt(resp.Header.Get("Retry-After"), p.now()); ok {
-			return &RetryAfterError{At: at, Err: err}
+		if wait := retryafter.Parse(resp.Header, p.now(), maxSinkRetryAfter); wait > 0 {
+			return &RetryAfterError{At: p.now().Add(wait), Err: err}
 		}
 	}
 	return err
-}
-
-// retryAt reads a Retry-After, seconds or an HTTP date; not ok when there is none that lies in the future.
-func retryAt(header string, now time.Time) (at time.Time, ok bool) {
-	if seconds, err := strconv.ParseUint(header, 10, 32); err == nil {
-		at = now.Add(time.Duration(seconds) * time.Second)
-	} else if at, err = http.ParseTime(header); err != nil {
-		return time.Time{}, false
-	}
-	if limit := now.Add(maxSinkRetryAfter); at.After(limit) {
-		at = limit
-	}
-	return at, at.After(now)
 }
 
 // safeCause is why there was no answer, as far as it can be shown: some errors of net/http quote the URL or the answer, and a

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/livestore"
+	"storekeeper/internal/tunnel"
 )
 
 const testSinkSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -200,7 +201,7 @@ func TestASinkSaysWhenToTryAgain(t *testing.T) {
 		"in seconds, when it is away":      {503, "120", at(120)},
 		"as a date":                        {503, at(42).Format(http.TimeFormat), at(42)},
 		"in too many seconds":              {429, "86400", at(300)},
-		"with more seconds than time has":  {429, "99999999999999999999", time.Time{}},
+		"with more seconds than time has":  {429, "99999999999999999999", at(300)},
 		"as a date that is too far away":   {429, at(86400).Format(http.TimeFormat), at(300)},
 		"as a date of the past":            {429, at(-1).Format(http.TimeFormat), time.Time{}},
 		"at once":                          {429, "0", time.Time{}},
@@ -282,7 +283,7 @@ func TestASinkMaySpeakHTTP2(t *testing.T) {
 	p := newSink(t, SinkOptions{URL: server.URL})
 	trusted := x509.NewCertPool()
 	trusted.AddCert(server.Certificate())
-	p.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: trusted}
+	p.http.Transport.(*tunnel.Transport).TLSClientConfig = &tls.Config{RootCAs: trusted}
 	require.NoError(t, p.Process(t.Context(), batchOf("store-1", 1, 1)))
 	require.Equal(t, "HTTP/2.0", <-versions)
 }

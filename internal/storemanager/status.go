@@ -24,10 +24,11 @@ type status struct {
 	offlineSince time.Time // zero while there is a subscription
 	offline      time.Duration
 	history      []ConnectionChange
+	dialed       bool   // there was an attempt to connect
 	formerID     string // the backend id of the incarnation before the last reset
 }
 
-// maxReason bounds the reasons in a history, in characters; LastError is whole. A page of stores holds 20,000 of them.
+// maxReason bounds the reasons in a history, in characters; Reason and LastError are whole. A page of stores holds 20,000 of them.
 const maxReason = 120
 
 // begin shows the first state.
@@ -65,8 +66,8 @@ func (s *status) connected() (again bool) {
 	return again
 }
 
-// disconnected notes that an attempt failed, or that the subscription was lost, and when the next attempt is due. It returns
-// whether the state has changed.
+// disconnected notes that there is no subscription, or no longer, why, and when the next attempt is due. It returns whether the
+// state has changed.
 func (s *status) disconnected(link ConnectionState, reason string, wait time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +76,6 @@ func (s *status) disconnected(link ConnectionState, reason string, wait time.Dur
 		s.offlineSince = now
 		s.shown.ConnectedAt, s.shown.LastDisconnectedAt = nil, &now
 	}
-	s.fail(reason)
 	next := now.Add(wait)
 	s.shown.NextAttemptAt = &next
 	s.link, s.linkReason = link, reason
@@ -119,14 +119,20 @@ func (s *status) block(reason string) {
 	s.refresh()
 }
 
-// failed counts an error that changes no state by itself.
+// attempted counts an attempt to connect, which has succeeded or failed.
+func (s *status) attempted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dialed {
+		s.shown.ReconnectAttempts++
+	}
+	s.dialed = true
+}
+
+// failed counts an error. It changes no state.
 func (s *status) failed(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fail(reason)
-}
-
-func (s *status) fail(reason string) {
 	s.shown.Errors++
 	s.shown.LastError = reason
 }
@@ -164,11 +170,16 @@ func (s *status) state() ConnectionState {
 	return s.link
 }
 
-func (s *status) show(previous ConnectionState) {
-	reason := s.linkReason
+// reason is why the state is what it is.
+func (s *status) reason() string {
 	if s.link == ConnectionConnected {
-		reason = s.blocked
+		return s.blocked
 	}
+	return s.linkReason
+}
+
+func (s *status) show(previous ConnectionState) {
+	reason := s.reason()
 	if runes := []rune(reason); len(runes) > maxReason {
 		reason = string(runes[:maxReason]) + "…"
 	}
@@ -186,7 +197,7 @@ func (s *status) get() (ConnectionState, *MonitorStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	shown := s.shown
-	shown.History = slices.Clone(s.history)
+	shown.History, shown.Reason = slices.Clone(s.history), s.reason()
 	offline := s.offline
 	if !s.offlineSince.IsZero() {
 		offline += s.now().Sub(s.offlineSince)

@@ -395,6 +395,9 @@ type Overview struct {
 	// GuardApprovedAt is the newest ReconcileRun.ApprovedListAt: deletions that lists asked for up to then are approved. Nil before
 	// the first.
 	GuardApprovedAt *time.Time `json:"guardApprovedAt,omitempty"`
+	// SyncURL is where the events of stores in general are to be had, without what may be secret; "" means nowhere, or that it is
+	// not known.
+	SyncURL string `json:"syncUrl,omitempty"`
 	// Monitors is nil without monitors.
 	Monitors *MonitorTotals `json:"monitors,omitempty"`
 }

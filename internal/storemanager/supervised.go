@@ -1,6 +1,9 @@
 package storemanager
 
-import "context"
+import (
+	"context"
+	"net/url"
+)
 
 // Ensure implements Manager.
 func (s *Supervisor) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error) {
@@ -103,6 +106,7 @@ func (s *Supervisor) Overview(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
+	o.SyncURL = shownURL(s.syncURL(""))
 	o.Connections = map[ConnectionState]int{}
 	without := o.Monitored
 	s.mu.Lock()
@@ -145,6 +149,7 @@ func (s *Supervisor) show(st *Store) {
 func (s *Supervisor) connection(id string) (ConnectionState, *MonitorStatus) {
 	if m := s.monitor(id); m != nil {
 		if state, status := m.status.get(); state != "" {
+			status.SyncURL = shownURL(m.url)
 			return state, status
 		}
 		return ConnectionConnecting, nil // once the one before it has ended
@@ -153,4 +158,13 @@ func (s *Supervisor) connection(id string) (ConnectionState, *MonitorStatus) {
 		return ConnectionNotConfigured, nil
 	}
 	return ConnectionConnecting, nil // its monitor is about to start, or the process is about to end
+}
+
+// shownURL is the address without user, query and fragment, which may hold secrets.
+func shownURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }

@@ -26,6 +26,9 @@ type MonitorOptions struct {
 	Processor EventProcessor
 	// MaxDials is how many connections are made at the same time, for each host; 0 means DefaultMaxDials.
 	MaxDials int
+	// Outage, if not nil, is told when most stores of a sync backend have been lost: once for each outage, not for each store. The
+	// error says which and why, and may be shown. It must not block.
+	Outage func(error)
 	// Logger nil: silent.
 	Logger *zap.Logger
 
@@ -45,6 +48,7 @@ type Supervisor struct {
 	changes   *changeLog
 	cursors   *cursors
 	dials     *dials
+	outage    func(error)
 	totals    struct{ events, errors, reconnects, resets, subscribed atomic.Int64 }
 	held      atomic.Int64 // bytes, see maxHeldBytes
 
@@ -72,10 +76,13 @@ var (
 func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor, error) {
 	s := &Supervisor{
 		Registry: r, syncURL: o.SyncURL, token: o.Token, processor: o.Processor, log: o.Logger, timing: o.timing,
-		changes: newChangeLog(), unsure: make(chan struct{}, 1), monitors: map[string]*monitor{}, counts: map[ConnectionState]int{},
+		outage: o.Outage, changes: newChangeLog(), unsure: make(chan struct{}, 1), monitors: map[string]*monitor{}, counts: map[ConnectionState]int{},
 	}
 	if s.syncURL == nil {
 		s.syncURL = func(string) string { return "" }
+	}
+	if s.outage == nil {
+		s.outage = func(error) {}
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -87,7 +94,7 @@ func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor,
 	if s.timing == (timing{}) {
 		s.timing = defaultTiming
 	}
-	s.dials = &dials{atOnce: o.MaxDials, maxConns: o.maxConns, slots: map[string]chan struct{}{}}
+	s.dials = &dials{atOnce: o.MaxDials, maxConns: o.maxConns, hosts: map[string]*backend{}}
 	if s.dials.atOnce <= 0 {
 		s.dials.atOnce = DefaultMaxDials
 	}
@@ -106,6 +113,7 @@ func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor,
 	s.writeCursors()
 	s.resume(ids)
 	s.running.Go(s.catchUp)
+	s.running.Go(s.watchOutages)
 	return s, nil
 }
 
@@ -133,7 +141,7 @@ func (s *Supervisor) resume(ids []string) {
 	for _, id := range ids {
 		s.start(id)
 	}
-	s.log.Info("monitoring resumed", zap.Int("stores", len(ids)))
+	s.log.Info("monitoring resumed", zap.Int("stores", len(ids)), zap.String("syncUrl", shownURL(s.syncURL(""))))
 }
 
 // Close ends all monitors and writes their cursors. It returns when nothing of them is left; the processor gets its Stops
@@ -223,9 +231,12 @@ func (s *Supervisor) start(id string) {
 	if url == "" || s.ctx.Err() != nil || old != nil && old.ctx.Err() == nil {
 		return
 	}
-	m := &monitor{s: s, id: id, url: url, done: make(chan struct{})}
+	m := &monitor{s: s, id: id, url: url, backend: s.dials.backend(url), done: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(s.ctx)
-	m.status = status{storeID: id, now: s.clock, changed: s.changed}
+	m.status = status{storeID: id, now: s.clock, changed: func(c Change) {
+		m.backend.changed(c)
+		s.changed(c)
+	}}
 	m.queue = queue{m: m, room: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.monitors[id] = m

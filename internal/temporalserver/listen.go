@@ -39,8 +39,8 @@ func reserveAddresses(ctx context.Context, frontend string) (addresses, error) {
 }
 
 // reserve returns the IP address and port that hostPort stands for, or an error when something listens there already.
-// Temporal and its UI insist on listening themselves, and only later. Meanwhile the system gives the port to nobody else
-// who asks for any: a connection to it, closed from its side, stays in the state TIME_WAIT for a minute.
+// Temporal insists on listening itself, and only later. Meanwhile the system gives the port to nobody else who asks for any: a
+// connection to it, closed from its side, stays in the state TIME_WAIT for a minute.
 func reserve(ctx context.Context, hostPort string) (netip.AddrPort, error) {
 	var none netip.AddrPort
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", hostPort)

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	uiserver "github.com/temporalio/ui-server/v2/server"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/server/temporal"
 	"go.uber.org/zap"
@@ -37,6 +36,8 @@ type Options struct {
 	Listen string
 	// UIListen is the host:port of the Web UI. Port 0 picks a free one; empty means no UI.
 	UIListen string
+	// UIHosts are names by which the UI may be asked, beside localhost and what UIListen says (see ownhost).
+	UIHosts []string
 	// DatabasePath is the SQLite file, created when missing; its directory must exist. Only one process may use it at a
 	// time: a lock file stands beside it. Empty keeps everything in memory, until the process ends.
 	DatabasePath string
@@ -54,13 +55,13 @@ type Options struct {
 
 // Server is a running Temporal server. It must be stopped.
 type Server struct {
-	addr, uiAddr string
-	temporal     temporal.Server
-	ui           *uiserver.Server // nil without UI
-	lock         *os.File         // nil in memory
-	logControl   *logControl
-	log          *zap.Logger
-	stopOnce     sync.Once
+	addr       string
+	temporal   temporal.Server
+	ui         *ui      // nil without UI
+	lock       *os.File // nil in memory
+	logControl *logControl
+	log        *zap.Logger
+	stopOnce   sync.Once
 }
 
 // Start starts a server and returns once a workflow can be started in the namespace, in well under a second.
@@ -107,7 +108,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	if o.UIListen != "" {
-		if s.ui, s.uiAddr, err = startUI(ctx, o.UIListen, s.addr, o.Namespace); err != nil {
+		if s.ui, err = startUI(ctx, o, s.addr); err != nil {
 			return nil, err
 		}
 	}
@@ -165,7 +166,12 @@ func launch(options []temporal.ServerOption, logControl *logControl) (temporal.S
 func (s *Server) Addr() string { return s.addr }
 
 // UIAddr is the host:port of the Web UI, with the real port; empty without UI.
-func (s *Server) UIAddr() string { return s.uiAddr }
+func (s *Server) UIAddr() string {
+	if s.ui == nil {
+		return ""
+	}
+	return s.ui.addr
+}
 
 // Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
 // server that isn't stopped loses nothing either. Stop may be called more than once.
@@ -174,7 +180,7 @@ func (s *Server) Stop() { s.stopOnce.Do(s.stop) }
 func (s *Server) stop() {
 	s.logControl.setStopping()
 	if s.ui != nil {
-		s.ui.Stop()
+		s.ui.stop()
 	}
 	done := make(chan struct{})
 	go func() {

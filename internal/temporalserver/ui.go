@@ -2,50 +2,98 @@ package temporalserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"net/http"
+	"time"
 
-	uiserver "github.com/temporalio/ui-server/v2/server"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	uiapi "github.com/temporalio/ui-server/v2/server/api"
 	uiconfig "github.com/temporalio/ui-server/v2/server/config"
-	uioptions "github.com/temporalio/ui-server/v2/server/server_options"
+	"github.com/temporalio/ui-server/v2/server/csrf"
+	"github.com/temporalio/ui-server/v2/server/headers"
+	uiroute "github.com/temporalio/ui-server/v2/server/route"
+	uiassets "github.com/temporalio/ui-server/v2/ui"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/ownhost"
 )
 
-// startUI returns the UI and its address when it accepts connections. The frontend must serve by then: the UI connects to
-// it at once, and would wait a second or more before it tries again.
-func startUI(ctx context.Context, listen, frontend, namespace string) (*uiserver.Server, string, error) {
-	// Right before it is used, because the UI ends the process when it can't listen.
-	addr, err := reserve(ctx, listen)
+// ui is the Web UI, with its own listener.
+type ui struct {
+	server *http.Server
+	addr   string
+	served chan struct{} // closed when the server's goroutine has ended
+}
+
+// startUI returns the UI when it accepts connections. The frontend must serve by then: the UI connects to it at once, and would
+// wait a second or more before it tries again.
+func startUI(ctx context.Context, o Options, frontend string) (*ui, error) {
+	handler, err := uiHandler(frontend, o.Namespace)
 	if err != nil {
-		return nil, "", fmt.Errorf("temporal web ui: %w", err)
+		return nil, fmt.Errorf("temporal web ui: %w", err)
 	}
-	host := addr.Addr().String()
-	if addr.Addr().Is6() {
-		host = "[" + host + "]" // the UI puts host and port together as they are
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.UIListen)
+	if err != nil {
+		return nil, fmt.Errorf("temporal web ui: %w", err)
 	}
-	ui := uiserver.NewServer(uioptions.WithConfigProvider(&uiconfig.Config{
-		Host:                host,
-		Port:                int(addr.Port()),
+	u := &ui{addr: listener.Addr().String(), served: make(chan struct{})}
+	u.server = &http.Server{
+		// Whoever reaches it may read all and end every workflow: a page that is open in a browser must not.
+		Handler:           ownhost.New(o.UIListen, o.UIHosts...).Handler(handler),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: zap.NewStdLog(o.Logger),
+	}
+	go func() {
+		defer close(u.served)
+		if err := u.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			o.Logger.Error("temporal web ui stopped serving", zap.Error(err))
+		}
+	}()
+	return u, nil
+}
+
+// uiHandler is what the library's own server serves; that one brings its own listener, and answers every Host there.
+func uiHandler(frontend, namespace string) (http.Handler, error) {
+	provider, err := uiconfig.NewConfigProviderWithRefresh(&uiconfig.Config{
 		TemporalGRPCAddress: frontend,
 		DefaultNamespace:    namespace,
 		EnableUI:            true,
-		HideLogs:            true,
 		// No request to any other host, neither from here nor from the browser.
 		DisableNewsFetch:   true,
 		NotifyOnNewVersion: false,
 		// It is served by plain HTTP.
 		CORS: uiconfig.CORS{CookieInsecure: true},
-	}))
-	go func() { _ = ui.Start() }() // its error is always nil
-	dial := func(ctx context.Context) error {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		return conn.Close()
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := poll(ctx, dial); err != nil {
-		ui.Stop()
-		return nil, "", fmt.Errorf("start temporal web ui: %w", err)
+	assets, err := uiassets.Assets()
+	if err != nil {
+		return nil, err
 	}
-	return ui, addr.String(), nil
+	if assets, err = fs.Sub(assets, "local"); err != nil {
+		return nil, err
+	}
+	const cookieSecure = false
+	e := echo.New()
+	e.Use(middleware.Recover(), middleware.Gzip(), middleware.Secure(),
+		csrf.EnsureTokenCookie(cookieSecure), middleware.CSRFWithConfig(csrf.MiddlewareConfig(provider, cookieSecure)))
+	uiroute.SetHealthRoute(e)
+	if err := uiroute.SetAPIRoutes(e, provider, []uiapi.Middleware{headers.WithForwardHeaders([]string{"Caller-Type"})}); err != nil {
+		return nil, err
+	}
+	if err := uiroute.SetUIRoutes(e, "", assets, provider); err != nil {
+		return nil, err
+	}
+	uiroute.SetRenderRoute(e, "/")
+	return e, nil
+}
+
+// stop ends the UI and what it serves.
+func (u *ui) stop() {
+	_ = u.server.Close() // there is nothing to wait for
+	<-u.served
 }

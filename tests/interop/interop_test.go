@@ -139,7 +139,7 @@ func testOvertaking(t *testing.T, b *backend) {
 	b.push(t, store, events(1, 100), events(101, 100), events(201, 50))
 	enough := errors.New("seen them all")
 	var got []int64
-	err := b.dial(t, store).Pull(t.Context(), livestore.Cursor{}, func(p livestore.Page) error {
+	err := b.dial(t, store).Pull(t.Context(), livestore.Cursor{}, func(_ context.Context, p livestore.Page) error {
 		if len(got) == 0 {
 			b.push(t, store, events(251, 1)) // before the first page is acknowledged
 		}
@@ -279,7 +279,7 @@ func start(t *testing.T, conn *livestore.Conn, from livestore.Cursor) *subscript
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer close(s.end)
-		s.end <- conn.Pull(ctx, from, func(p livestore.Page) error {
+		s.end <- conn.Pull(ctx, from, func(_ context.Context, p livestore.Page) error {
 			select {
 			case s.pages <- p:
 				return nil

@@ -47,7 +47,7 @@ func connectBare(ctx context.Context, url, number string) error {
 			}
 			go func() {
 				first := sync.OnceFunc(up.Done)
-				err := conn.Pull(ctx, livestore.Cursor{}, func(livestore.Page) error { first(); return nil })
+				err := conn.Pull(ctx, livestore.Cursor{}, func(_ context.Context, _ livestore.Page) error { first(); return nil })
 				select {
 				case failed <- err:
 				default:
