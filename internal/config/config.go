@@ -61,7 +61,7 @@ type Config struct {
 	LogLevel          string `env:"LOG_LEVEL" envDefault:"info" accepts:"debug, info, warn or error" oneof:"debug,info,warn,error" doc:"What is logged."`
 	LogFormat         string `env:"LOG_FORMAT" envDefault:"auto" accepts:"json, console or auto (console on a terminal)" oneof:"json,console,auto" doc:"How it is logged."`
 
-	StorekeeperURL URL `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
+	StorekeeperURL URL    `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
 	Actor          string `env:"STOREKEEPER_ACTOR" accepts:"a name" doc:"Who holds, cancels and pauses with cmd/starter, unless --actor says. Empty: the name of the user who runs it (USER, LOGNAME, /etc/passwd), else the id."`
 }
 

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/telemetry"
 )
 
@@ -174,10 +175,11 @@ func (p *Process) dialTemporal() (client.Client, string, error) {
 	return c, opts.Namespace, nil
 }
 
-// TemporalOptions adds the process's logs and metrics.
+// TemporalOptions adds the process's logs and metrics, and how often its worker is heard of.
 func (p *Process) TemporalOptions(opts client.Options) client.Options {
 	opts.Logger = telemetry.SDKLogger(p.Log)
 	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
+	opts.WorkerHeartbeatInterval = orchestrator.HeartbeatInterval
 	return opts
 }
 
