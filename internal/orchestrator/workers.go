@@ -19,11 +19,9 @@ import (
 var ErrNoWorker = errors.New("no worker polls the task queue")
 
 const (
-	// HeartbeatInterval is how often our workers tell Temporal that they live, whether there is work or not.
-	HeartbeatInterval = 5 * time.Second
 	// longPoll is how long a worker without work may say nothing if it has no heartbeats: so long does its poll wait.
 	longPoll = time.Minute
-	// silenceAllowed comes on top, for clocks that differ and machines that are busy.
+	// silenceAllowed comes on top of that, or of the interval of its heartbeats, for clocks that differ and machines that are busy.
 	silenceAllowed = 15 * time.Second
 )
 
@@ -54,7 +52,7 @@ func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*wor
 			seen = at
 		}
 	}
-	if len(pollers) == 0 || time.Since(seen) < HeartbeatInterval+silenceAllowed {
+	if len(pollers) == 0 || time.Since(seen) < silenceAllowed {
 		return seen, len(pollers) > 0
 	}
 	for _, p := range pollers {

@@ -80,7 +80,7 @@ func TestAWorkerThatIsGoneIsMissedSoon(t *testing.T) {
 		pollers    = []*taskqueuepb.PollerInfo
 		heartbeats = []*workerpb.WorkerHeartbeat
 	)
-	const often, seldom = orchestrator.HeartbeatInterval, time.Minute
+	const often, seldom = 5 * time.Second, time.Minute
 	for name, tt := range map[string]struct {
 		pollers    pollers
 		heartbeats heartbeats

@@ -21,12 +21,14 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/config"
-	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/telemetry"
 )
 
 // stopTimeout is how long a process may take from the first signal to its end.
 const stopTimeout = 10 * time.Second
+
+// heartbeatInterval is how often a worker tells Temporal that it lives, whether there is work or not: so it is missed soon.
+const heartbeatInterval = 5 * time.Second
 
 // Process is a running binary: its settings and where it tells of itself.
 type Process struct {
@@ -179,7 +181,7 @@ func (p *Process) dialTemporal() (client.Client, string, error) {
 func (p *Process) TemporalOptions(opts client.Options) client.Options {
 	opts.Logger = telemetry.SDKLogger(p.Log)
 	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
-	opts.WorkerHeartbeatInterval = orchestrator.HeartbeatInterval
+	opts.WorkerHeartbeatInterval = heartbeatInterval
 	return opts
 }
 
