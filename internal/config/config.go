@@ -29,7 +29,7 @@ type Config struct {
 
 	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the store manager answers. cmd/standalone has its own."`
 	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper or node" oneof:"storekeeper,node" doc:"Who monitors the stores: cmd/storemanager itself (and cmd/standalone), or an existing Node multi-store server that it drives."`
-	NodeServerURL    URL    `env:"NODE_SERVER_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where that Node server answers. Required with STORE_MANAGER_KIND=node."`
+	NodeServerURL    URL    `env:"NODE_SERVER_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where that Node server answers. Required with STORE_MANAGER_KIND=node. There AUTH_WORKER_INTERNAL_URL and AUTH_WORKER_URL must both be unset, or it reconciles by itself."`
 	NodeServerSecret Secret `env:"NODE_SERVER_WEBHOOK_SECRET" accepts:"a secret without white space" doc:"What that Node server wants in X-Webhook-Secret. Required with STORE_MANAGER_KIND=node."`
 	StoreDataPath    string `env:"STORE_DATA_PATH" envDefault:"./data" accepts:"a directory" doc:"Where the registry lies. cmd/standalone has --data-dir instead."`
 	StoreIDs         IDs    `env:"STORE_IDS" accepts:"store ids (3 to 64 letters, digits, _ and -, the first a letter or digit) separated by commas" doc:"Stores that are always monitored: ensured at the store manager's start and pinned against every deletion; taking one out of the list releases it."`
