@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +34,7 @@ func TestCtrlCOnMakeRunIsNoError(t *testing.T) {
 	makefile, err := filepath.Abs("../../Makefile")
 	require.NoError(t, err)
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fakeGo), 0o700)) //nolint:gosec // it is to be executed
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go"), []byte(fakeGo), 0o700))
 	cmd := exec.CommandContext(t.Context(), "make", "-f", makefile, "run")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -43,19 +42,19 @@ func TestCtrlCOnMakeRunIsNoError(t *testing.T) {
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
-	defer stdin.Close()
+	defer func() { _ = stdin.Close() }()
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	lines := bufio.NewScanner(stdout)
-	for lines.Scan() && lines.Text() != "running" {
-	}
+	require.True(t, lines.Scan())
+	require.Equal(t, "running", lines.Text())
 	require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)) // as a terminal does: to the whole group
 	require.True(t, lines.Scan())
 	require.Equal(t, "stopped", lines.Text())
 	var exit *exec.ExitError
 	if err := cmd.Wait(); err != nil {
-		require.True(t, errors.As(err, &exit), err)
+		require.ErrorAs(t, err, &exit)
 		require.Equal(t, syscall.SIGINT, exit.Sys().(syscall.WaitStatus).Signal(), "make itself ends by the signal, as a shell expects")
 	}
 	require.Empty(t, stderr.String())
