@@ -17,7 +17,8 @@ help: ## List the targets
 
 .PHONY: run
 run: ## Run everything in one process with a demo Auth Worker (the first build takes some minutes)
-	go run ./cmd/standalone --demo
+	@go build -o bin/standalone ./cmd/standalone
+	@exec bin/standalone --demo # not by go run, which makes a failure of each Ctrl-C
 
 .PHONY: build
 build: ## Build all commands into bin/, static, VERSION= stamped into them

@@ -68,9 +68,9 @@ type edge struct {
 
 // edge returns the edge that the flag or the environment names. It has not been asked anything yet.
 func (a *app) edge() (*edge, error) {
-	cfg, err := config.Load(a.Environ, config.RoleStarter)
+	cfg, err := a.settings()
 	if err != nil {
-		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+		return nil, err
 	}
 	if a.url != "" {
 		if err := cfg.StorekeeperURL.UnmarshalText([]byte(a.url)); err != nil {

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/config"
 	"storekeeper/notifier"
 )
 
@@ -102,9 +102,10 @@ func (a *app) sender() (*edge, *notifier.Notifier, error) {
 	if strings.TrimSpace(secret) == "" {
 		return nil, nil, &failure{exitRefused, "not_configured", webhookSecret + " is not set", "set it to a secret or key of the sender's"}
 	}
-	receiver := *a // its settings are without the sender's secret, which would be checked as the receiver's
-	receiver.Environ = slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool { return strings.HasPrefix(pair, webhookSecret+"=") })
-	e, err := receiver.edge()
+	if why := config.Misspelt(secret); why != "" {
+		return nil, nil, usageError(webhookSecret + " is not accepted: " + why)
+	}
+	e, err := a.edge()
 	if err != nil {
 		return nil, nil, err
 	}

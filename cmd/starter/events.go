@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,11 +99,10 @@ Without this CLI, and even while no worker runs:
 func (a *app) cancellationCommand(use, short string, run func(context.Context, string, workflows.Cancellation) error) *cobra.Command {
 	var c workflows.Cancellation
 	var holdFor time.Duration
-	user, _ := environ(a.Environ).LookupEnv("USER")
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: storeID,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := trimReason(&c.Reason, &c.Actor); err != nil {
+			if err := a.trimReason(&c.Reason, &c.Actor); err != nil {
 				return err
 			}
 			if holdFor <= 0 {
@@ -116,22 +114,10 @@ func (a *app) cancellationCommand(use, short string, run func(context.Context, s
 		},
 	}
 	cmd.Flags().StringVar(&c.Reason, "reason", "", "why, for whoever finds the hold (required)")
-	cmd.Flags().StringVar(&c.Actor, "actor", user, "who")
+	cmd.Flags().StringVar(&c.Actor, "actor", "", actorUsage)
 	cmd.Flags().DurationVar(&holdFor, "for", workflows.DefaultHold, "how long the hold lasts")
 	_ = cmd.MarkFlagRequired("reason") // the flag is there
 	return cmd
-}
-
-// trimReason checks the flags that say why and who.
-func trimReason(reason, actor *string) error {
-	*reason, *actor = strings.TrimSpace(*reason), strings.TrimSpace(*actor)
-	switch {
-	case *reason == "":
-		return usageError("--reason must not be empty")
-	case *actor == "":
-		return usageError("--actor is needed, because USER is not set")
-	}
-	return nil
 }
 
 func (a *app) releaseCommand() *cobra.Command {

@@ -23,7 +23,6 @@ type pauseBody struct {
 func (a *app) pauseCommand() *cobra.Command {
 	var body pauseBody
 	var lasts time.Duration
-	user, _ := environ(a.Environ).LookupEnv("USER")
 	cmd := &cobra.Command{
 		Use:   "pause [ID]",
 		Short: "Make reconciliation leave one store alone, or all of them",
@@ -33,7 +32,7 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 		Example: "  starter pause --reason \"the Auth Worker is being moved\" --for 2h\n  starter pause ws-1 --reason \"under repair\"",
 		Args:    optionalID,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := trimReason(&body.Reason, &body.Actor); err != nil {
+			if err := a.trimReason(&body.Reason, &body.Actor); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("for") && lasts <= 0 {
@@ -59,7 +58,7 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 		},
 	}
 	cmd.Flags().StringVar(&body.Reason, "reason", "", "why, for whoever finds the pause (required)")
-	cmd.Flags().StringVar(&body.Actor, "actor", user, "who")
+	cmd.Flags().StringVar(&body.Actor, "actor", "", actorUsage)
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long the pause lasts (default until resumed)")
 	_ = cmd.MarkFlagRequired("reason") // the flag is there
 	return cmd

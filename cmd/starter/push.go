@@ -153,9 +153,9 @@ type syncBackend struct {
 
 // syncBackend returns the backend that the flag or the environment names. It has not been asked anything yet.
 func (a *app) syncBackend(id string, flag config.SyncURL) (*syncBackend, error) {
-	cfg, err := config.Load(a.Environ, config.RoleStarter)
+	cfg, err := a.settings()
 	if err != nil {
-		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+		return nil, err
 	}
 	return &syncBackend{livestore.Options{
 		URL:     firstOf(string(flag), cfg.StoreSyncURL(id), defaultSyncURL),

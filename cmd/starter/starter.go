@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
 )
 
@@ -73,6 +74,8 @@ be repeated without harm, but push, which adds an event to a store each time.
 Temporal is found by the flags, else by the TEMPORAL_* variables and the profiles of temporal.toml, else at 127.0.0.1:7233.
 The edge is found by --url, else by STOREKEEPER_URL; its token comes from the variable SERVER_BYPASS_TOKEN alone, because a
 flag would show in the list of processes.
+
+Who holds, cancels or pauses something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user.
 
 Exit codes:
   0    done
@@ -138,6 +141,17 @@ func (a *app) rootCommand() *cobra.Command {
 		a.resumeCommand(), a.pushCommand(), a.emitCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	return root
+}
+
+// settings reads the environment. The failure names what is wrong in it. The WEBHOOK_SECRET is left out: here it is a sender's, whose
+// keys are no receiver's.
+func (a *app) settings() (*config.Config, error) {
+	environ := slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool { return strings.HasPrefix(pair, webhookSecret+"=") })
+	cfg, err := config.Load(environ, config.RoleStarter)
+	if err != nil {
+		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+	}
+	return cfg, nil
 }
 
 // storeID checks the arguments of a command that takes one id and nothing else.

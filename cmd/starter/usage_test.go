@@ -29,7 +29,6 @@ func TestBadArgumentsAreUsageErrorsAndReachNobody(t *testing.T) {
 		"a hold with an empty reason":      {[]string{"hold", "ws-1", "--reason", " "}, "--reason"},
 		"a cancellation without a reason":  {[]string{"cancel-delete", "ws-1"}, `"reason" not set`},
 		"a hold that has ended":            {[]string{"hold", "ws-1", "--reason", "r", "--for", "0s"}, "--for"},
-		"an actor that is nobody":          {[]string{"hold", "ws-1", "--reason", "r", "--actor", ""}, "--actor"},
 		"an unknown state":                 {[]string{"list", "--state", "gone"}, "want one of deletion_pending, held, pinned, not_configured, connecting, connected, disconnected, error, stuck"},
 		"a negative limit":                 {[]string{"list", "--limit=-1"}, "--limit"},
 		"an approval that is no hash":      {[]string{"reconcile", "--apply", "yes"}, "16 hexadecimal digits"},

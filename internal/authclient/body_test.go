@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"storekeeper/internal/tunnel"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -56,7 +58,7 @@ func TestADeadConnectionToTheAuthWorkerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	client, err := New(Options{BaseURL: "https://auth.example.com", Token: "token"})
 	require.NoError(t, err)
-	transport := client.http.Transport.(*http.Transport) // internal/httpclient tests what that means
+	transport := client.http.Transport.(*tunnel.Transport) // internal/httpclient tests what that means
 	require.Positive(t, transport.HTTP2.SendPingTimeout)
 	require.Positive(t, transport.HTTP2.PingTimeout)
 }

@@ -29,7 +29,7 @@ type Config struct {
 
 	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the store manager answers. cmd/standalone has its own."`
 	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper or node" oneof:"storekeeper,node" doc:"Who monitors the stores: cmd/storemanager itself (and cmd/standalone), or an existing Node multi-store server that it drives."`
-	NodeServerURL    URL    `env:"NODE_SERVER_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where that Node server answers. Required with STORE_MANAGER_KIND=node."`
+	NodeServerURL    URL    `env:"NODE_SERVER_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where that Node server answers. Required with STORE_MANAGER_KIND=node. There AUTH_WORKER_INTERNAL_URL and AUTH_WORKER_URL must both be unset, or it reconciles by itself."`
 	NodeServerSecret Secret `env:"NODE_SERVER_WEBHOOK_SECRET" accepts:"a secret without white space" doc:"What that Node server wants in X-Webhook-Secret. Required with STORE_MANAGER_KIND=node."`
 	StoreDataPath    string `env:"STORE_DATA_PATH" envDefault:"./data" accepts:"a directory" doc:"Where the registry lies. cmd/standalone has --data-dir instead."`
 	StoreIDs         IDs    `env:"STORE_IDS" accepts:"store ids (3 to 64 letters, digits, _ and -, the first a letter or digit) separated by commas" doc:"Stores that are always monitored: ensured at the store manager's start and pinned against every deletion; taking one out of the list releases it."`
@@ -61,7 +61,8 @@ type Config struct {
 	LogLevel          string `env:"LOG_LEVEL" envDefault:"info" accepts:"debug, info, warn or error" oneof:"debug,info,warn,error" doc:"What is logged."`
 	LogFormat         string `env:"LOG_FORMAT" envDefault:"auto" accepts:"json, console or auto (console on a terminal)" oneof:"json,console,auto" doc:"How it is logged."`
 
-	StorekeeperURL URL `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
+	StorekeeperURL URL    `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
+	Actor          string `env:"STOREKEEPER_ACTOR" accepts:"a name" doc:"Who holds, cancels and pauses with cmd/starter, unless --actor says. Empty: the name of the user who runs it (USER, LOGNAME, /etc/passwd), else the id."`
 }
 
 // Role is a process that needs some of the settings.

@@ -16,6 +16,9 @@ import (
 // Load reads the settings from the environment, as "NAME=value" pairs (os.Environ), and checks that those the role needs are
 // there. The error has one line per bad value, and one that names all that is missing.
 func Load(environ []string, role Role) (*Config, error) {
+	if problems := misspelt(environ); len(problems) > 0 {
+		return nil, errors.New(strings.Join(problems, "\n"))
+	}
 	vars := map[string]string{}
 	for _, pair := range environ {
 		if name, value, ok := strings.Cut(pair, "="); ok && value != "" { // an empty variable is an unset one
@@ -75,16 +78,7 @@ func parseProblem(err error, vars map[string]string) string {
 
 // problem is the one line about a bad value.
 func problem(field reflect.StructField, value string) string {
-	shown := strconv.Quote(value)
-	if len(shown) > 80 {
-		shown = shown[:80] + "…"
-	}
-	switch field.Type {
-	case reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](),
-		reflect.TypeFor[URL](), reflect.TypeFor[SyncURL](), reflect.TypeFor[SyncURLs](): // a URL may hold a password
-		shown = redacted
-	}
-	return fmt.Sprintf("%s=%s is not accepted: want %s", field.Tag.Get("env"), shown, field.Tag.Get("accepts"))
+	return fmt.Sprintf("%s=%s is not accepted: want %s", field.Tag.Get("env"), shown(field.Type, value), field.Tag.Get("accepts"))
 }
 
 func forATry(role Role) string {

@@ -28,6 +28,7 @@ func Usage(role Role) string {
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# Settings\n\nMade from `internal/config` by `make docs`; a test compares. Every process reads them once, at its start. " +
+		"A value is taken as it is: one that begins or ends with a quotation mark or white space, or holds an invisible character, is refused. " +
 		"Temporal's own settings are the SDK's `TEMPORAL_*` variables and TOML profiles.\n\n" +
 		"| variable | default | accepts | required by | what it does |\n|---|---|---|---|---|\n")
 	for field := range fields(&Config{}) {

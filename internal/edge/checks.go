@@ -61,7 +61,7 @@ func sayTemporal(error) string { return "Temporal can't be reached" }
 
 func sayWorkers(err error) string {
 	if errors.Is(err, orchestrator.ErrNoWorker) {
-		return "no worker polls the task queue"
+		return err.Error() // it says no more than when the last one was heard of
 	}
 	return "unknown, Temporal can't be reached"
 }
@@ -103,12 +103,27 @@ type state struct {
 	overview       *storemanager.Overview
 	reconciliation *storemanager.Reconciliation
 	pauses         *[]storemanager.Pause
-	running        *bool
 	// list is nil too when there is no news of one.
 	list *orchestrator.ListAttempt
-	// paused is false too when reconciliation is disabled: then the schedule is of no interest.
-	paused    *bool
-	pauseNote string
+	run  *orchestrator.UnderWay
+	// schedule is all zero too when reconciliation is disabled: then it is of no interest.
+	schedule *orchestrator.Schedule
+}
+
+// running says whether a run is under way; nil when it is not known.
+func (st state) running() *bool {
+	if st.run == nil {
+		return nil
+	}
+	return new(!st.run.StartedAt.IsZero())
+}
+
+// paused says whether the schedule is paused; nil when it is not known.
+func (st state) paused() *bool {
+	if st.schedule == nil {
+		return nil
+	}
+	return &st.schedule.Paused
 }
 
 func (s *Server) askState(ctx context.Context) state {
@@ -117,15 +132,17 @@ func (s *Server) askState(ctx context.Context) state {
 	wg.Go(func() { st.overview = known(s.stores.Overview(ctx)) })
 	wg.Go(func() { st.reconciliation = known(s.stores.Reconciliation(ctx)) })
 	wg.Go(func() { st.pauses = known(s.stores.Pauses(ctx)) })
-	wg.Go(func() { st.running = known(s.orchestrator.ReconcileRunning(ctx)) })
 	wg.Go(func() { st.list, _ = s.orchestrator.ReconcileList(ctx) }) // nil with an error
+	wg.Go(func() { st.run = known(s.orchestrator.ReconcileRunning(ctx)) })
 	wg.Go(func() {
 		if !s.config.ReconcileEnabled {
-			st.paused = new(bool)
+			st.schedule = &orchestrator.Schedule{}
 			return
 		}
-		paused, note, err := s.orchestrator.SchedulePaused(ctx)
-		st.paused, st.pauseNote = known(paused, err), note
+		st.schedule = known(s.orchestrator.ReconcileSchedule(ctx))
+		if st.schedule != nil && st.schedule.Paused {
+			s.pausedLast.set()
+		}
 	})
 	wg.Wait()
 	return st

@@ -39,9 +39,9 @@ type Orchestrator interface {
 	Backlog(ctx context.Context) (time.Duration, error)
 	StartReconcile(ctx context.Context, in workflows.ReconcileInput) (orchestrator.ReconcileRun, error)
 	RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error
-	ReconcileRunning(ctx context.Context) (bool, error)
+	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
+	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
 	ReconcileList(ctx context.Context) (*orchestrator.ListAttempt, error)
-	SchedulePaused(ctx context.Context) (paused bool, note string, err error)
 }
 
 // Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses and
@@ -125,6 +125,8 @@ type Server struct {
 	outage  chan struct{}
 	// refusedLast is when refused was last added to; notTaken when Temporal did not take the newest event.
 	refusedLast, notTaken moment
+	// pausedLast is when the reconcile schedule was last seen to be paused.
+	pausedLast moment
 	// memoryAway is when the memory of deliveries could not be asked, notRemembered when it did not keep the newest answer.
 	memoryAway, notRemembered moment
 	// draining is closed when the shutdown begins.

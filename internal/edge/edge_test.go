@@ -222,9 +222,11 @@ type fakeOrchestrator struct {
 	noWorkers bool
 	backlog   time.Duration
 	paused    bool
+	every     time.Duration
 	lifecycle *workflows.LifecycleStatus
 	list      *orchestrator.ListAttempt
 	run       client.WorkflowRun // nil: a run is under way already
+	underWay  orchestrator.UnderWay
 	requested chan workflows.ReconcileInput
 }
 
@@ -300,8 +302,14 @@ func (f *fakeOrchestrator) RequestReconcile(_ context.Context, in workflows.Reco
 	return nil
 }
 
-func (f *fakeOrchestrator) ReconcileRunning(context.Context) (bool, error) {
-	return f.run == nil, f.unreachable()
+func (f *fakeOrchestrator) ReconcileRunning(context.Context) (orchestrator.UnderWay, error) {
+	if f.run != nil {
+		return orchestrator.UnderWay{}, f.unreachable()
+	}
+	if f.underWay.StartedAt.IsZero() {
+		return orchestrator.UnderWay{StartedAt: time.Now(), LastSign: time.Now()}, f.unreachable()
+	}
+	return f.underWay, f.unreachable()
 }
 
 func (f *fakeOrchestrator) ReconcileList(context.Context) (*orchestrator.ListAttempt, error) {
@@ -310,8 +318,8 @@ func (f *fakeOrchestrator) ReconcileList(context.Context) (*orchestrator.ListAtt
 	return f.list, nil
 }
 
-func (f *fakeOrchestrator) SchedulePaused(context.Context) (paused bool, note string, err error) {
-	return f.paused, "paused by " + storeA, f.unreachable()
+func (f *fakeOrchestrator) ReconcileSchedule(context.Context) (orchestrator.Schedule, error) {
+	return orchestrator.Schedule{Every: f.every, Paused: f.paused, Note: "paused by " + storeA}, f.unreachable()
 }
 
 // oneRun is a Temporal client that can only start one run.

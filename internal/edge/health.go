@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,7 +72,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
-		Status: "healthy", Reasons: c.reasons(), Warnings: append(s.doorWarnings(), warnings(st, trusted)...),
+		Status: "healthy", Reasons: c.reasons(), Warnings: append(append(s.doorWarnings(), s.slowRunWarning(st, now)...), warnings(st, trusted)...),
 		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
 		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
@@ -121,8 +122,12 @@ func checkConnections(st state) derivedCheck {
 	return derivedCheck{OK: true}
 }
 
-// checkReconciliation wants a success within two intervals, the first within two of the edge's start. A schedule that an
-// operator has paused for longer fails it too.
+// runSilence is how long a run may show no progress: more than the minute after which Temporal takes a silent step to be lost, and
+// the time until its next attempt.
+const runSilence = 2 * time.Minute
+
+// checkReconciliation wants a success within two intervals. A run that began within them and goes on is given the time it takes, however
+// short the interval. A schedule that an operator has paused for longer fails it too.
 func (s *Server) checkReconciliation(st state, now time.Time) derivedCheck {
 	if !s.config.ReconcileEnabled {
 		return derivedCheck{OK: true}
@@ -130,17 +135,56 @@ func (s *Server) checkReconciliation(st state, now time.Time) derivedCheck {
 	if st.reconciliation == nil {
 		return derivedCheck{Error: "unknown, the store manager can't be asked"}
 	}
-	since := s.started
-	if last := st.reconciliation.LastSuccessAt; last != nil {
-		since = *last
-	}
-	switch {
-	case now.Sub(since) <= 2*time.Duration(s.config.ReconcileInterval):
+	limit, since, why := 2*s.interval(st), s.successDueSince(st), ""
+	switch run := st.run; {
+	case now.Sub(since) <= limit:
 		return derivedCheck{OK: true}
-	case st.paused != nil && *st.paused:
-		return derivedCheck{Error: "no successful run for two intervals, the schedule is paused"}
+	case run == nil || run.StartedAt.IsZero() || run.StartedAt.Sub(since) > limit:
+	case now.Sub(run.LastSign) <= runSilence:
+		return derivedCheck{OK: true}
+	default:
+		why = ", the one under way shows no progress since " + run.LastSign.UTC().Format(time.RFC3339)
 	}
-	return derivedCheck{Error: "no successful run for two intervals"}
+	if st.schedule != nil && st.schedule.Paused {
+		why += ", the schedule is paused"
+	}
+	return derivedCheck{Error: "no successful run for two intervals" + why}
+}
+
+// interval is the longer one while the schedule, which a worker keeps, has not yet that of the edge's settings.
+func (s *Server) interval(st state) time.Duration {
+	every := time.Duration(s.config.ReconcileInterval)
+	if st.schedule != nil {
+		every = max(every, st.schedule.Every)
+	}
+	return every
+}
+
+// successDueSince is the last success, or the start of this edge or the end of a pause if that came later: nobody could know better
+// before, unless runs had failed by then.
+func (s *Server) successDueSince(st state) time.Time {
+	rec, since, pauseEnded := st.reconciliation, time.Time{}, s.pausedLast.time()
+	if rec.LastSuccessAt != nil {
+		since = *rec.LastSuccessAt
+	}
+	if st.schedule != nil && st.schedule.Paused {
+		pauseEnded = time.Time{} // not yet
+	}
+	for _, anew := range []time.Time{s.started, pauseEnded} {
+		before := slices.IndexFunc(rec.Recent, func(run storemanager.ReconcileRun) bool { return run.CompletedAt.Before(anew) })
+		if failing := before >= 0 && rec.Recent[before].Error != ""; anew.After(since) && !failing {
+			since = anew
+		}
+	}
+	return since
+}
+
+// slowRunWarning says that runs take longer than their interval.
+func (s *Server) slowRunWarning(st state, now time.Time) []string {
+	if st.run == nil || st.run.StartedAt.IsZero() || now.Sub(st.run.StartedAt) <= s.interval(st) {
+		return nil
+	}
+	return []string{"reconciliation: the run under way takes longer than the interval, since " + st.run.StartedAt.UTC().Format(time.RFC3339)}
 }
 
 // warnings name stores and people only to the trusted.
@@ -155,7 +199,7 @@ func warnings(st state, trusted bool) []string {
 			}
 		}
 	}
-	if st.paused != nil && *st.paused {
+	if paused := st.paused(); paused != nil && *paused {
 		found = append(found, "reconciliation: the schedule is paused")
 	}
 	if st.pauses != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"storekeeper/activities"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
 )
@@ -234,6 +236,95 @@ func TestReconciliationIsHealthyWithinTwoIntervals(t *testing.T) {
 	f := setup(t, func(f *fixture) { f.config.ReconcileInterval = config.Milliseconds(time.Minute) })
 	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-90 * time.Second)})
 	require.Equal(t, 200, f.do(t, http.MethodGet, "/health", "").status)
+}
+
+func TestARunThatGoesOnIsNoFailureHoweverShortTheInterval(t *testing.T) {
+	t.Parallel()
+	const interval = 5 * time.Minute
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	underWay := func(began, sign time.Duration) *orchestrator.UnderWay {
+		return &orchestrator.UnderWay{StartedAt: ago(began), LastSign: ago(sign)}
+	}
+	ended := func(at time.Duration, failure string) storemanager.ReconcileRun {
+		return storemanager.ReconcileRun{CompletedAt: ago(at), Error: failure}
+	}
+	type runs = []storemanager.ReconcileRun
+	none := &orchestrator.UnderWay{}
+	for name, tt := range map[string]struct {
+		started time.Duration // of the edge
+		success time.Duration // the last one; 0: none ever
+		recent  runs
+		run     *orchestrator.UnderWay
+		pause   time.Duration // when the schedule was last seen to be paused; 0: never
+		state   orchestrator.Schedule
+		want    string // "" is healthy
+	}{
+		"a success within two intervals": {time.Hour, 9 * time.Minute, nil, none, 0, orchestrator.Schedule{}, ""},
+		"no success, no run":             {time.Hour, 11 * time.Minute, nil, none, 0, orchestrator.Schedule{}, "no successful run for two intervals"},
+		"a run that takes four intervals and makes progress": {
+			time.Hour, 22 * time.Minute, runs{ended(22*time.Minute, "")}, underWay(20*time.Minute, time.Second), 0, orchestrator.Schedule{}, "",
+		},
+		"a run that hangs": {
+			time.Hour, 22 * time.Minute, nil, underWay(20*time.Minute, 3*time.Minute), 0,
+			orchestrator.Schedule{},
+			"no successful run for two intervals, the one under way shows no progress since",
+		},
+		"a run that comes after another has failed": {
+			time.Hour, 22 * time.Minute,
+			runs{ended(5*time.Minute, "down")},
+			underWay(4*time.Minute, time.Second), 0,
+			orchestrator.Schedule{},
+			"no successful run for two intervals",
+		},
+		"whether a run is under way is not known":                {time.Hour, 22 * time.Minute, nil, nil, 0, orchestrator.Schedule{}, "no successful run for two intervals"},
+		"the edge has just started, after days":                  {time.Minute, 72 * time.Hour, runs{ended(72*time.Hour, "")}, none, 0, orchestrator.Schedule{}, ""},
+		"the edge has just started, where there never was a run": {time.Minute, 0, nil, none, 0, orchestrator.Schedule{}, ""},
+		"the edge started two intervals ago":                     {11 * time.Minute, 72 * time.Hour, nil, none, 0, orchestrator.Schedule{}, "no successful run for two intervals"},
+		"the first run since the edge's start takes long": {
+			21 * time.Minute, 72 * time.Hour, nil, underWay(20*time.Minute, time.Second), 0, orchestrator.Schedule{}, "",
+		},
+		"the edge has started anew while runs fail": {
+			time.Minute, 24 * time.Hour, runs{ended(6*time.Minute, "down")}, none, 0, orchestrator.Schedule{}, "no successful run for two intervals",
+		},
+		"a long pause goes on": {
+			24 * time.Hour, 3 * time.Hour,
+			runs{ended(3*time.Hour, "")},
+			none, time.Second,
+			orchestrator.Schedule{Paused: true},
+			"no successful run for two intervals, the schedule is paused",
+		},
+		"a long pause has just ended": {24 * time.Hour, 3 * time.Hour, runs{ended(3*time.Hour, "")}, none, time.Minute, orchestrator.Schedule{}, ""},
+		"a pause ended two intervals ago": {
+			24 * time.Hour, 3 * time.Hour, nil, none, 11 * time.Minute, orchestrator.Schedule{}, "no successful run for two intervals",
+		},
+		"the schedule still has the longer interval of before": {
+			24 * time.Hour, 50 * time.Minute, nil, none, 0, orchestrator.Schedule{Every: time.Hour}, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &Server{config: &config.Config{ReconcileEnabled: true, ReconcileInterval: config.Milliseconds(interval)}, started: ago(tt.started)}
+			if tt.pause > 0 {
+				s.pausedLast.nanos.Store(ago(tt.pause).UnixNano())
+			}
+			rec := &storemanager.Reconciliation{Recent: tt.recent}
+			if tt.success > 0 {
+				rec.LastSuccessAt = new(ago(tt.success))
+			}
+			got := s.checkReconciliation(state{reconciliation: rec, run: tt.run, schedule: &tt.state}, now)
+			require.Equal(t, tt.want == "", got.OK, got.Error)
+			require.True(t, strings.HasPrefix(got.Error, tt.want), got.Error)
+		})
+	}
+}
+
+func TestARunThatTakesLongerThanTheIntervalIsAWarning(t *testing.T) {
+	t.Parallel()
+	f := setup(t, func(f *fixture) {
+		f.temporal.underWay = orchestrator.UnderWay{StartedAt: time.Now().Add(-2 * time.Hour), LastSign: time.Now()}
+	})
+	require.Contains(t, f.do(t, http.MethodGet, "/health", "").body, "the run under way takes longer than the interval, since 2")
 }
 
 func TestHealthFailsWhenNoStoreHasASubscription(t *testing.T) {

@@ -121,7 +121,7 @@ func (r recorded) Unwrap() error { return r.error }
 // makes it up to half a minute later.
 func (s *Server) nextScheduledRun(st state, now time.Time) *time.Time {
 	interval := time.Duration(s.config.ReconcileInterval)
-	if !s.config.ReconcileEnabled || st.paused == nil || *st.paused || interval <= 0 {
+	if !s.config.ReconcileEnabled || st.schedule == nil || st.schedule.Paused || interval <= 0 {
 		return nil
 	}
 	sinceEpoch := time.Duration(now.UnixNano())

@@ -25,6 +25,14 @@ type moment struct{ nanos atomic.Int64 }
 func (m *moment) set()   { m.nanos.Store(time.Now().UnixNano()) }
 func (m *moment) clear() { m.nanos.Store(0) }
 
+// time is the zero time for never.
+func (m *moment) time() time.Time {
+	if at := m.nanos.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
 // within says whether it was less than d ago.
 func (m *moment) within(d time.Duration) bool {
 	at := m.nanos.Load()
@@ -96,12 +104,12 @@ func (s *Server) requestReconcile(ctx, reach context.Context) (bool, error) {
 	if !s.config.ReconcileEnabled {
 		return false, nil
 	}
-	paused, note, err := s.orchestrator.SchedulePaused(reach)
+	schedule, err := s.orchestrator.ReconcileSchedule(reach)
 	switch {
 	case err != nil:
 		return false, err
-	case paused:
-		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, note))
+	case schedule.Paused:
+		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, schedule.Note))
 		return false, nil
 	}
 	return true, s.orchestrator.RequestReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerEdge})

@@ -44,13 +44,14 @@ func (s *Server) watchBacklog(ctx context.Context) {
 	}
 }
 
-// askBacklog leaves all as it is when Temporal can't be asked: then it takes no events either.
+// askBacklog leaves the door as it is when Temporal can't be asked: then it takes no events either.
 func (s *Server) askBacklog(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	age, err := s.orchestrator.Backlog(ctx)
 	if err != nil {
 		s.log.Debug("backlog not asked for", zap.Error(err))
+		s.metrics.EventBacklogUnknown()
 		return
 	}
 	s.backlog.age.Store(int64(age))

@@ -114,7 +114,7 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 	v := reconciliationView{
 		Enabled:    s.config.ReconcileEnabled,
 		IntervalMs: time.Duration(s.config.ReconcileInterval).Milliseconds(),
-		Paused:     st.paused, Pauses: viewPauses(st.pauses, trusted), IsRunning: st.running,
+		Paused:     st.paused(), Pauses: viewPauses(st.pauses, trusted), IsRunning: st.running(),
 	}
 	if v.Pauses != nil && v.Pauses.All != nil {
 		v.Paused = new(true)
@@ -122,8 +122,8 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 	if !v.Enabled {
 		v.Reason = "WORKSPACE_RECONCILE_ENABLED is false"
 	}
-	if trusted {
-		v.PauseNote = st.pauseNote
+	if trusted && st.schedule != nil {
+		v.PauseNote = st.schedule.Note
 	}
 	rec := st.reconciliation
 	if rec == nil {

@@ -11,7 +11,7 @@ import (
 
 // Through has the transport, which it owns from then on, obey the proxy settings of the environment. A proxy is told the host and the
 // port of the target, and nothing else.
-func Through(t *http.Transport) http.RoundTripper { return tunnel.New(t, http.ProxyFromEnvironment) }
+func Through(t *http.Transport) *tunnel.Transport { return tunnel.New(t, http.ProxyFromEnvironment) }
 
 const (
 	// dialTimeout bounds a connection's TCP handshake, and then its TLS handshake.

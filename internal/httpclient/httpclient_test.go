@@ -150,7 +150,7 @@ func TestADeadHTTP2ConnectionIsGivenUpForANewOne(t *testing.T) {
 }
 
 // byHand make transports of their own: a WebSocket's connection is no HTTP/2, and the notifier is a library that others take along alone.
-var byHand = []string{"internal/httpclient", "internal/livestore", "notifier", "tests"}
+var byHand = []string{"internal/httpclient", "internal/livestore", "internal/tunnel", "notifier", "tests"}
 
 func TestNoClientMakesItsTransportByHand(t *testing.T) {
 	t.Parallel()
@@ -179,6 +179,7 @@ func TestEveryTransportLooksAfterItsConnections(t *testing.T) {
 	require.Positive(t, transport.HTTP2.SendPingTimeout)
 	require.Positive(t, transport.HTTP2.PingTimeout)
 	require.Positive(t, transport.HTTP2.WriteByteTimeout)
-	require.NotNil(t, transport.Proxy)
+	require.Nil(t, transport.Proxy)
+	require.NotNil(t, httpclient.Through(transport).Proxy)
 	require.NotSame(t, transport, httpclient.Transport(), "each may be changed")
 }

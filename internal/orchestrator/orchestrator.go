@@ -263,27 +263,6 @@ func (c *Client) Reachable(ctx context.Context) error {
 	return nil
 }
 
-// pollerSilence is how long a poller may be silent before it is taken to be gone: a long poll lasts up to a minute.
-const pollerSilence = 75 * time.Second
-
-// ErrNoWorker: Temporal is there, but nobody works off what it takes.
-var ErrNoWorker = errors.New("no worker polls the task queue")
-
-// WorkersPolling checks that Temporal would take an event and that somebody would work it off: ErrUnavailable or ErrNoWorker
-// if not.
-func (c *Client) WorkersPolling(ctx context.Context) error {
-	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
-		resp, err := c.temporal.DescribeTaskQueue(ctx, workflows.TaskQueue, kind)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		if !polled(resp) {
-			return ErrNoWorker
-		}
-	}
-	return nil
-}
-
 // Backlog is how long the oldest event waits for a worker, as the task queue itself says; 0 when none waits. Repairs, which give
 // way to events, don't count. ErrUnavailable if Temporal can't be asked.
 func (c *Client) Backlog(ctx context.Context) (time.Duration, error) {
@@ -305,13 +284,4 @@ func (c *Client) Backlog(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return oldest, nil
-}
-
-func polled(resp *workflowservice.DescribeTaskQueueResponse) bool {
-	for _, p := range resp.GetPollers() {
-		if time.Since(p.GetLastAccessTime().AsTime()) < pollerSilence {
-			return true
-		}
-	}
-	return false
 }

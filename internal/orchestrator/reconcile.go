@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"storekeeper/workflows"
 )
@@ -126,17 +127,40 @@ func (c *Client) reconcile(ctx context.Context, in workflows.ReconcileInput, con
 	return ReconcileRun{run: run}, nil
 }
 
-// ReconcileRunning says whether a run is under way. ErrUnavailable if Temporal can't be asked.
-func (c *Client) ReconcileRunning(ctx context.Context) (bool, error) {
+// UnderWay is a reconcile run that has not ended; all zero when there is none.
+type UnderWay struct {
+	StartedAt time.Time
+	// LastSign is the newest sign that it goes on: a step was scheduled or begun, or told how far it is.
+	LastSign time.Time
+}
+
+// ReconcileRunning returns the run under way. ErrUnavailable if Temporal can't be asked.
+func (c *Client) ReconcileRunning(ctx context.Context) (UnderWay, error) {
 	desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, "")
 	var notFound *serviceerror.NotFound
 	switch {
 	case errors.As(err, &notFound):
-		return false, nil // none ever ran, or the last is past its retention
+		return UnderWay{}, nil // none ever ran, or the last is past its retention
 	case err != nil:
-		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return UnderWay{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return desc.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+	info := desc.GetWorkflowExecutionInfo()
+	if info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		return UnderWay{}, nil
+	}
+	run := UnderWay{StartedAt: info.GetStartTime().AsTime()}
+	run.LastSign = latest(run.StartedAt, desc.GetPendingWorkflowTask().GetScheduledTime().AsTime())
+	for _, a := range desc.GetPendingActivities() {
+		for _, at := range []*timestamppb.Timestamp{a.GetScheduledTime(), a.GetLastStartedTime(), a.GetLastHeartbeatTime()} {
+			run.LastSign = latest(run.LastSign, at.AsTime())
+		}
+	}
+	if first := info.GetFirstRunId(); first != "" && first != info.GetExecution().GetRunId() { // a long run goes on under a new run id
+		if desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, first); err == nil {
+			run.StartedAt = desc.GetWorkflowExecutionInfo().GetStartTime().AsTime()
+		}
+	}
+	return run, nil
 }
 
 // ListAttempt is what a run under way tells of the list that it asked the Auth Worker for last.
@@ -236,18 +260,30 @@ func schedule(interval time.Duration, enabled bool) client.Schedule {
 	return s
 }
 
-// SchedulePaused says whether the reconcile schedule is paused, and the note of who paused it. A schedule that no worker
-// has created yet is not paused.
-func (c *Client) SchedulePaused(ctx context.Context) (paused bool, note string, err error) {
+// Schedule is the state of the reconcile schedule.
+type Schedule struct {
+	// Every is its interval, 0 for a schedule that no worker has created yet.
+	Every  time.Duration
+	Paused bool
+	// Note is of whoever paused it.
+	Note string
+}
+
+// ReconcileSchedule returns the state of the schedule. ErrUnavailable if Temporal can't be asked.
+func (c *Client) ReconcileSchedule(ctx context.Context) (Schedule, error) {
 	desc, err := c.temporal.ScheduleClient().GetHandle(ctx, workflows.ReconcileScheduleID).Describe(ctx)
 	var notFound *serviceerror.NotFound
 	switch {
 	case errors.As(err, &notFound):
-		return false, "", nil
+		return Schedule{}, nil
 	case err != nil:
-		return false, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Schedule{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return desc.Schedule.State.Paused, desc.Schedule.State.Note, nil
+	s := Schedule{Paused: desc.Schedule.State.Paused, Note: desc.Schedule.State.Note}
+	for _, interval := range desc.Schedule.Spec.Intervals {
+		s.Every = interval.Every
+	}
+	return s, nil
 }
 
 // SearchAttributes are those that the workflows set, for whoever sets up a namespace.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.uber.org/zap"
@@ -25,6 +26,9 @@ import (
 
 // stopTimeout is how long a process may take from the first signal to its end.
 const stopTimeout = 10 * time.Second
+
+// heartbeatInterval is how often a worker tells Temporal that it lives, whether there is work or not: so it is missed soon.
+const heartbeatInterval = 5 * time.Second
 
 // Process is a running binary: its settings and where it tells of itself.
 type Process struct {
@@ -45,7 +49,8 @@ type Options struct {
 	Run func(ctx context.Context, p *Process) error
 }
 
-// Command makes the binary's command line; flags of its own can be added to it. A second signal ends the process at once.
+// Command makes the binary's command line; flags of its own can be added to it. SIGINT, SIGTERM and SIGHUP end ctx; a second one of
+// the first two ends the process at once, and so does SIGQUIT, which shows what all goroutines do.
 func Command(o Options) *cobra.Command {
 	if o.Environ == nil {
 		o.Environ = func() ([]string, error) { return os.Environ(), nil }
@@ -59,6 +64,9 @@ func Command(o Options) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFlags(cmd.Flags()); err != nil {
+				return err
+			}
 			environ, err := o.Environ()
 			if err != nil {
 				return err
@@ -73,9 +81,21 @@ func Command(o Options) *cobra.Command {
 	}
 }
 
+// checkFlags wants values that are written as they were meant, as config.Load does: what starts a container may know no quotes.
+func checkFlags(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if why := config.Misspelt(f.Value.String()); why != "" && err == nil {
+			err = fmt.Errorf("--%s=%s is not accepted: %s", f.Name, f.Value, why)
+		}
+	})
+	return err
+}
+
 // Main executes the command and ends the process.
 func Main(cmd *cobra.Command) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// Whoever read the log may be gone, and took the pipe along. A line that can't be written is lost, and no work is.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(hangup(context.Background()), os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
 		<-ctx.Done()
@@ -93,6 +113,23 @@ func Main(cmd *cobra.Command) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
 		os.Exit(1)
 	}
+}
+
+// hangup returns a context that ends when the terminal is closed, unless the process was started to outlive it (nohup). More of these
+// signals change nothing: a shell and the kernel may each send one.
+func hangup(ctx context.Context) context.Context {
+	if signal.Ignored(syscall.SIGHUP) {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			cancel()
+		}
+	}()
+	return ctx
 }
 
 func start(environ []string, role config.Role, logs io.Writer) (*Process, error) {
@@ -140,10 +177,11 @@ func (p *Process) dialTemporal() (client.Client, string, error) {
 	return c, opts.Namespace, nil
 }
 
-// TemporalOptions adds the process's logs and metrics.
+// TemporalOptions adds the process's logs and metrics, and how often its worker is heard of.
 func (p *Process) TemporalOptions(opts client.Options) client.Options {
 	opts.Logger = telemetry.SDKLogger(p.Log)
 	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
+	opts.WorkerHeartbeatInterval = heartbeatInterval
 	return opts
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -23,32 +24,52 @@ func TestMain(m *testing.M) {
 	if mode == "" {
 		os.Exit(m.Run())
 	}
-	process.Main(process.Command(process.Options{Use: "child", Role: config.RoleStarter, Run: func(ctx context.Context, _ *process.Process) error {
+	cmd := process.Command(process.Options{Use: "child", Role: config.RoleStarter, Run: func(ctx context.Context, p *process.Process) error {
 		fmt.Println("running")
+		if mode == "chatty" {
+			for range 1000 {
+				p.Log.Info("a line")
+			}
+			fmt.Println("worked")
+		}
 		<-ctx.Done()
 		fmt.Println("stopping")
-		if mode == "stuck" {
+		switch mode {
+		case "stuck":
 			select {}
+		case "slow":
+			_, _ = io.ReadAll(os.Stdin)
+			fmt.Println("stopped")
 		}
 		return nil
-	}}))
+	}})
+	cmd.Flags().String("dir", "", "a flag of its own")
+	process.Main(cmd)
 }
 
 type child struct {
 	*exec.Cmd
 	t     *testing.T
 	lines *bufio.Scanner
+	stdin io.Closer
 }
 
 func start(t *testing.T, settings ...string) *child {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Args = cmd.Args[:1]
+	return begin(t, cmd, settings...)
+}
+
+func begin(t *testing.T, cmd *exec.Cmd, settings ...string) *child {
+	t.Helper()
 	cmd.Env = append(os.Environ(), settings...)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	return &child{Cmd: cmd, t: t, lines: bufio.NewScanner(out)}
+	return &child{cmd, t, bufio.NewScanner(out), in}
 }
 
 func (c *child) expect(line string) {

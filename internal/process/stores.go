@@ -2,11 +2,14 @@ package process
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -74,7 +77,12 @@ func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
 	if err != nil {
 		return telemetry.Stores{}, err
 	}
+	past, err := stores.Reconciliation(ctx)
+	if err != nil {
+		return telemetry.Stores{}, err
+	}
 	f := telemetry.Stores{
+		Reconciliation: reconciliation(past),
 		States: map[string]int{
 			"monitored": o.Monitored, storemanager.StoreDeletionPending: o.DeletionPending, storemanager.StoreHeld: o.Held,
 			storemanager.StorePinned: o.Pinned, "tombstone": o.Tombstones,
@@ -90,4 +98,37 @@ func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
 		f.Events, f.Errors, f.Reconnects, f.Resets, f.Dialing = m.Events, m.Errors, m.Reconnects, m.Resets, m.Dialing
 	}
 	return f, nil
+}
+
+// report is what metrics show of a reconcile run's report.
+type report struct {
+	Missing          int    `json:"missing"`
+	Orphaned         int    `json:"orphaned"`
+	FirstSightings   int    `json:"firstSightings"`
+	QuarantinedCount int    `json:"quarantinedCount"`
+	FailedAdds       int    `json:"failedAdds"`
+	FailedRemovals   int    `json:"failedRemovals"`
+	Guard            string `json:"guard"`
+}
+
+// reconciliation are the figures of past runs. A run that failed for another reason than its list says nothing of any list.
+func reconciliation(past storemanager.Reconciliation) (r telemetry.Reconciliation) {
+	if past.LastSuccessAt != nil {
+		r.LastSuccessAt = *past.LastSuccessAt
+	}
+	for _, run := range past.Recent { // the newest first
+		var found report
+		succeeded := run.Error == "" && json.Unmarshal(run.Report, &found) == nil
+		if damaged := strings.Contains(run.Error, authclient.ErrDamaged.Error()); r.Implausible == nil && (succeeded || damaged) {
+			r.Implausible = new(damaged || found.Guard != "")
+		}
+		if succeeded {
+			r.Found = &telemetry.ReconcileFindings{
+				Missing: found.Missing, Orphaned: found.Orphaned + found.FirstSightings, Quarantined: found.QuarantinedCount,
+				Failing: found.FailedAdds + found.FailedRemovals,
+			}
+			return r
+		}
+	}
+	return r
 }

@@ -749,7 +749,7 @@ func TestNodeList(t *testing.T) {
 		b.fake.set(func() { b.fake.reconciles = true })
 		b.list(t)
 		b.list(t)
-		require.Equal(t, 1, b.logs.FilterMessageSnippet("WORKSPACE_RECONCILE_ENABLED=false").Len())
+		require.Equal(t, 1, b.logs.FilterMessageSnippet("unset both AUTH_WORKER_INTERNAL_URL and AUTH_WORKER_URL there").Len())
 	})
 }
 

@@ -239,7 +239,7 @@ func (c *nodeClient) warnOfReconcile(reconciliation json.RawMessage) {
 	}
 	if json.Unmarshal(reconciliation, &r) == nil && r.Enabled {
 		c.reconcileWarning.Do(func() {
-			c.log.Warn("the Node server reconciles by itself and may remove stores at once: set WORKSPACE_RECONCILE_ENABLED=false there")
+			c.log.Warn("the Node server reconciles by itself and may remove stores at once: unset both AUTH_WORKER_INTERNAL_URL and AUTH_WORKER_URL there, and start it again")
 		})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"testing"
 
+	"storekeeper/internal/tunnel"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -14,10 +16,10 @@ func TestEveryClientGivesDeadConnectionsUp(t *testing.T) {
 	node, err := newNodeClient(NodeOptions{URL: "https://node.example.com", WebhookSecret: "secret", Parallelism: 2})
 	require.NoError(t, err)
 	for name, c := range map[string]*http.Client{"of a store manager": client.http, "of a Node server": node.http, "of the sink": sinkClient(nil)} {
-		transport := c.Transport.(*http.Transport)
+		transport := c.Transport.(*tunnel.Transport)
 		require.Positive(t, transport.HTTP2.SendPingTimeout, name)
 		require.Positive(t, transport.HTTP2.PingTimeout, name)
 		require.Positive(t, transport.MaxIdleConnsPerHost, name)
 	}
-	require.Equal(t, nodeIdleTimeout, node.http.Transport.(*http.Transport).IdleConnTimeout)
+	require.Equal(t, nodeIdleTimeout, node.http.Transport.(*tunnel.Transport).IdleConnTimeout)
 }

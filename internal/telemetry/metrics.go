@@ -46,12 +46,6 @@ type Metrics struct {
 
 	reconcileRuns     *prometheus.CounterVec
 	reconcileDuration prometheus.Histogram
-	// These are vectors even without labels, for those show nothing until they are first set: a zero right after a start
-	// would read "in step, guard quiet, last success in 1970".
-	reconcileDrift       *prometheus.GaugeVec
-	reconcileLastSuccess *prometheus.GaugeVec
-	reconcileFailing     *prometheus.GaugeVec
-	reconcileImplausible *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics with nothing measured yet but the Go runtime and the process. What goes wrong while measuring or
@@ -72,14 +66,10 @@ func NewMetrics(log *zap.Logger) (*Metrics, error) {
 	m.reconcileDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "storekeeper_reconcile_duration_seconds", Help: "Duration of a reconcile run.", Buckets: taskBuckets,
 	})
-	m.reconcileDrift = gauge("reconcile_drift", "Differences the last complete comparison found.", "kind")
-	m.reconcileLastSuccess = gauge("reconcile_last_success_timestamp_seconds", "When the last successful run ended, in Unix time.")
-	m.reconcileFailing = gauge("reconcile_failing_stores", "Stores that the last successful run could not add or remove.")
-	m.reconcileImplausible = gauge("reconcile_implausible", "1 if the last successful run removed nothing because one side listed nothing, or much too little, else 0.")
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.webhookEvents, m.webhookDuration, m.webhookAuth, m.eventBacklog, m.provisioning, m.operations, m.operationDuration,
-		m.reconcileRuns, m.reconcileDuration, m.reconcileDrift, m.reconcileLastSuccess, m.reconcileFailing, m.reconcileImplausible,
+		m.reconcileRuns, m.reconcileDuration,
 	)
 
 	exporter, err := otelprometheus.New(
@@ -151,6 +141,9 @@ func (m *Metrics) EventBacklog(age time.Duration) {
 	m.eventBacklog.WithLabelValues().Set(age.Seconds())
 }
 
+// EventBacklogUnknown takes that back: an old figure would read as one of now.
+func (m *Metrics) EventBacklogUnknown() { m.eventBacklog.Reset() }
+
 // Provisioned counts a store that became monitored, latency after the event's own time stamp. A negative latency (the
 // sender's clock is ahead of ours) counts as none.
 func (m *Metrics) Provisioned(latency time.Duration) {
@@ -163,37 +156,20 @@ func (m *Metrics) Operation(op Operation) {
 	m.operationDuration.WithLabelValues(op.Name).Observe(op.Duration.Seconds())
 }
 
-// ReconcileRun is the end of one reconcile run.
+// ReconcileRun is the end of one reconcile run. What it found out is shown of the registry, see Reconciliation.
 type ReconcileRun struct {
-	// Outcome is one of the Outcome constants. Unless it is OutcomeSucceeded, only Duration counts of what follows.
+	// Outcome is one of the Outcome constants.
 	Outcome  string
 	Duration time.Duration
-	EndedAt  time.Time
-	// Missing, Orphaned and Quarantined (ids that can be no store ids) are what the comparison found.
-	Missing, Orphaned, Quarantined int
-	// Failing stores could not be added or removed.
-	Failing int
-	// Implausible: one side listed what can't be believed (nothing, or much too little), so nothing was removed.
-	Implausible bool
+
+	EndedAt                                 time.Time
+	Missing, Orphaned, Quarantined, Failing int
 }
 
-// Reconciled counts a run. One that did not succeed leaves the gauges as they were, for it found out nothing.
+// Reconciled counts a run.
 func (m *Metrics) Reconciled(run ReconcileRun) {
 	m.reconcileRuns.WithLabelValues(run.Outcome).Inc()
 	m.reconcileDuration.Observe(run.Duration.Seconds())
-	if run.Outcome != OutcomeSucceeded {
-		return
-	}
-	m.reconcileDrift.WithLabelValues("missing").Set(float64(run.Missing))
-	m.reconcileDrift.WithLabelValues("orphaned").Set(float64(run.Orphaned))
-	m.reconcileDrift.WithLabelValues("quarantined").Set(float64(run.Quarantined))
-	m.reconcileLastSuccess.WithLabelValues().Set(float64(run.EndedAt.UnixMilli()) / 1000)
-	m.reconcileFailing.WithLabelValues().Set(float64(run.Failing))
-	implausible := 0.0
-	if run.Implausible {
-		implausible = 1
-	}
-	m.reconcileImplausible.WithLabelValues().Set(implausible)
 }
 
 // AuthLists are the figures of the lists that the process has asked the Auth Worker for.
@@ -263,6 +239,28 @@ type Stores struct {
 	GuardTripped bool
 	// Deliveries is how many webhooks are remembered.
 	Deliveries int64
+	// Reconciliation is what the registry keeps of past runs: any worker may have done the last one.
+	Reconciliation Reconciliation
+}
+
+// Reconciliation are the figures of past reconcile runs. What is not known is not shown: a zero would read "in step, all lists
+// believed, last success in 1970".
+type Reconciliation struct {
+	// LastSuccessAt is the zero time before the first success.
+	LastSuccessAt time.Time
+	// Found is of the newest run that succeeded; nil when none is known.
+	Found *ReconcileFindings
+	// Implausible: the newest list that came could not be believed (it was damaged or empty, or lacked so much that the guard holds
+	// removals back), so nothing was removed. Nil when none is known to have come.
+	Implausible *bool
+}
+
+// ReconcileFindings are what one run found.
+type ReconcileFindings struct {
+	// Missing, Orphaned and Quarantined (ids that can be no store ids) are what the comparison found.
+	Missing, Orphaned, Quarantined int
+	// Failing stores could not be added or removed.
+	Failing int
 }
 
 // RegisterStores makes each scrape ask for the figures of the process's store manager. ask gets a context that ends after 2 s;
@@ -281,6 +279,10 @@ func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
 		resets:      desc("store_resets_total", "Stores found to be reset at the sync backend."),
 		dialing:     desc("store_dials", "Connections to sync backends that are being made."),
 		guard:       desc("reconcile_guard_tripped", "1 while the guard holds back deletions, else 0."),
+		lastSuccess: desc("reconcile_last_success_timestamp_seconds", "When the last successful reconcile run ended, in Unix time."),
+		drift:       desc("reconcile_drift", "Differences that the last successful reconcile run found at first.", "kind"),
+		failing:     desc("reconcile_failing_stores", "Stores that the last successful reconcile run could not add or remove."),
+		implausible: desc("reconcile_implausible", "1 if the newest list could not be believed (damaged, empty, or lacking too much), so that nothing was removed, else 0."),
 		deliveries:  desc("deliveries", "Webhooks that are remembered, so that a repeat gets the first answer."),
 	})
 }
@@ -288,12 +290,14 @@ func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
 type storeCollector struct {
 	ask                                                                                 func(context.Context) (Stores, error)
 	states, connections, events, errors, reconnects, resets, dialing, guard, deliveries *prometheus.Desc
+	lastSuccess, drift, failing, implausible                                            *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard, c.deliveries,
+		c.lastSuccess, c.drift, c.failing, c.implausible,
 	} {
 		ch <- d
 	}
@@ -319,12 +323,31 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n))
 	}
 	ch <- prometheus.MustNewConstMetric(c.dialing, prometheus.GaugeValue, float64(s.Dialing))
-	tripped := 0.0
-	if s.GuardTripped {
-		tripped = 1
-	}
-	ch <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, tripped)
+	ch <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, oneIf(s.GuardTripped))
 	ch <- prometheus.MustNewConstMetric(c.deliveries, prometheus.GaugeValue, float64(s.Deliveries))
+	c.collectReconciliation(ch, s.Reconciliation)
+}
+
+func (c storeCollector) collectReconciliation(ch chan<- prometheus.Metric, r Reconciliation) {
+	if !r.LastSuccessAt.IsZero() {
+		ch <- prometheus.MustNewConstMetric(c.lastSuccess, prometheus.GaugeValue, float64(r.LastSuccessAt.UnixMilli())/1000)
+	}
+	if f := r.Found; f != nil {
+		for kind, n := range map[string]int{"missing": f.Missing, "orphaned": f.Orphaned, "quarantined": f.Quarantined} {
+			ch <- prometheus.MustNewConstMetric(c.drift, prometheus.GaugeValue, float64(n), kind)
+		}
+		ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, float64(f.Failing))
+	}
+	if r.Implausible != nil {
+		ch <- prometheus.MustNewConstMetric(c.implausible, prometheus.GaugeValue, oneIf(*r.Implausible))
+	}
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {

@@ -43,6 +43,10 @@ func TestMetricsOfOurs(t *testing.T) {
 		return telemetry.Stores{
 			States: map[string]int{"monitored": 7, "held": 0}, Connections: map[string]int{"connected": 6, "stuck": 1},
 			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, GuardTripped: true, Deliveries: 9,
+			Reconciliation: telemetry.Reconciliation{
+				LastSuccessAt: time.Unix(1_700_000_000, 500_000_000), Implausible: new(true),
+				Found: &telemetry.ReconcileFindings{Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4},
+			},
 		}, nil
 	})
 	var lists telemetry.AuthLists
@@ -55,11 +59,8 @@ func TestMetricsOfOurs(t *testing.T) {
 	m.Provisioned(20 * time.Second)
 	m.Provisioned(-time.Second)
 	m.Operation(telemetry.Operation{Name: "EnsureStore", Outcome: telemetry.OutcomeFailed, StoreID: "abc", Duration: time.Second})
-	m.Reconciled(telemetry.ReconcileRun{
-		Outcome: telemetry.OutcomeSucceeded, Duration: time.Second, EndedAt: time.Unix(1_700_000_000, 500_000_000),
-		Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4, Implausible: true,
-	})
-	m.Reconciled(telemetry.ReconcileRun{Outcome: telemetry.OutcomeFailed, EndedAt: time.Unix(1_800_000_000, 0)})
+	m.Reconciled(telemetry.ReconcileRun{Outcome: telemetry.OutcomeSucceeded, Duration: time.Second})
+	m.Reconciled(telemetry.ReconcileRun{Outcome: telemetry.OutcomeFailed})
 
 	body := scrape(t, m)
 	for _, want := range []string{

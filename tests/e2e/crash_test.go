@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 
 	"storekeeper/activities"
 	"storekeeper/internal/config"
@@ -174,6 +177,30 @@ func (s *split) startWorkerProcess(t *testing.T) (kill func()) {
 	})
 	t.Cleanup(kill)
 	return kill
+}
+
+func TestAWorkerThatIsKilledIsMissedLongBeforeItsPollWouldHaveEnded(t *testing.T) {
+	t.Parallel()
+	s := startSplit(t)
+	kill := s.startWorkerProcess(t)
+	service := s.client.WorkflowService()
+	s.Eventually("its second heartbeat", func() bool {
+		list, err := service.ListWorkers(t.Context(), &workflowservice.ListWorkersRequest{Namespace: client.DefaultNamespace})
+		if err != nil || len(list.GetWorkers()) == 0 {
+			return false
+		}
+		w, err := service.DescribeWorker(t.Context(), &workflowservice.DescribeWorkerRequest{
+			Namespace: client.DefaultNamespace, WorkerInstanceKey: list.GetWorkers()[0].GetWorkerInstanceKey(),
+		})
+		return err == nil && w.GetWorkerInfo().GetWorkerHeartbeat().GetElapsedSinceLastHeartbeat() != nil
+	})
+	s.Eventually("healthy", func() bool { return s.Do(http.MethodGet, s.EdgeURL+"/health", "").Code == http.StatusOK })
+	kill()
+	killed := time.Now()
+	s.Eventually("missed", func() bool {
+		return strings.Contains(s.Do(http.MethodGet, s.EdgeURL+"/health", "").Body, "workers: no worker polls the task queue; the last one was heard of at")
+	})
+	t.Logf("missed %s after the kill", time.Since(killed).Round(100*time.Millisecond))
 }
 
 func TestAnotherWorkerGoesOnWithARepairInWhoseMiddleTheFirstIsKilled(t *testing.T) {

@@ -205,9 +205,9 @@ func TestTheScheduleFollowsTheSettingsAndKeepsAnOperatorsPause(t *testing.T) {
 		return d.Schedule.Spec.Intervals[0].Every
 	}
 	paused := func() bool {
-		p, _, err := s.Orchestrator.SchedulePaused(t.Context())
+		schedule, err := s.Orchestrator.ReconcileSchedule(t.Context())
 		require.NoError(t, err)
-		return p
+		return schedule.Paused
 	}
 	require.False(t, paused(), "there is none yet")
 	require.NoError(t, s.Orchestrator.EnsureSchedule(t.Context(), time.Hour, true))

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/workflows"
+)
+
+func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T) {
+	t.Parallel()
+	nobodys := &app{}
+	me := nobodys.userName(os.Getuid()) // of /etc/passwd, or an id
+	for name, tc := range map[string]struct {
+		environ []string
+		flags   []string
+		want    string
+	}{
+		"the flag":                          {[]string{"STOREKEEPER_ACTOR=ops", "USER=ann"}, []string{"--actor", " bob "}, "bob"},
+		"the variable":                      {[]string{"STOREKEEPER_ACTOR=on-call", "USER=ann"}, nil, "on-call"},
+		"an empty flag is none":             {[]string{"STOREKEEPER_ACTOR=on-call"}, []string{"--actor", " "}, "on-call"},
+		"USER":                              {[]string{"STOREKEEPER_ACTOR=", "USER=ann", "LOGNAME=bob"}, nil, "ann"},
+		"LOGNAME":                           {[]string{"USER=", "LOGNAME=bob"}, nil, "bob"},
+		"an empty environment":              {nil, nil, me},
+		"an empty environment, empty flag":  {nil, []string{"--actor="}, me},
+		"a space is no name of a user":      {[]string{"USER= "}, nil, me},
+		"a name may have letters of others": {[]string{"USER=žofie"}, nil, "žofie"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var actor string
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				var body pauseBody
+				_ = json.NewDecoder(r.Body).Decode(&body)
+				actor = body.Actor
+				_ = json.NewEncoder(w).Encode(body)
+			})
+			c := &cli{append(tc.environ, "SERVER_BYPASS_TOKEN="+testToken)}
+			out := c.run(t, append([]string{"pause", "ws-1", "--reason", "r", "--url", url}, tc.flags...)...)
+			require.Equal(t, exitDone, out.exit, out.stderr)
+			require.Equal(t, tc.want, actor)
+		})
+	}
+	require.Equal(t, "uid 4294967", nobodys.userName(4294967), "a container's user need not be in /etc/passwd")
+}
+
+func TestTheEmergencyCommandsWorkInAnEmptyEnvironment(t *testing.T) {
+	t.Parallel()
+	in := installed(t)
+	c := &cli{}
+	require.Equal(t, exitDone, c.run(t, "provision", "ws-empty-env", "--address", in.address).exit)
+	require.Equal(t, exitDone, c.run(t, "delete", "ws-empty-env", "--grace", "1h", "--address", in.address).exit)
+	out := c.run(t, "cancel-delete", "ws-empty-env", "--reason", "a mistake", "--address", in.address)
+	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Contains(t, out.stdout, string(workflows.StatusDeletionCancelled))
+	store, err := in.registry.Get(t.Context(), "ws-empty-env")
+	require.NoError(t, err)
+	require.NotEmpty(t, store.Hold.Actor)
+	out = c.run(t, "hold", "ws-empty-env", "--reason", "an export", "--address", in.address)
+	require.Equal(t, exitDone, out.exit, out.stderr)
+}
+
+func TestASettingInQuotesStopsEveryCommandThatReadsSettings(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{`TEMPORAL_ADDRESS="127.0.0.1:7233"`, `STOREKEEPER_ACTOR='ann'`} {
+		c := setup(t, setting)
+		for _, args := range [][]string{{"list"}, {"status", "ws-1"}, {"release", "ws-1"}, {"push", "ws-1"}, {"cancel-delete", "ws-1", "--reason", "r"}} {
+			out := c.run(t, args...)
+			require.Equal(t, exitUsage, out.exit, out.stderr)
+			require.Contains(t, out.stderr, "take the quotes off")
+		}
+	}
+	out := setup(t, `WEBHOOK_SECRET="whsec_`+strings.Repeat("QUJD", 8)+`"`).run(t, "emit", "created", "ws-1")
+	require.Equal(t, exitUsage, out.exit)
+	require.Contains(t, out.stderr, "take the quotes off")
+}
+
+func TestTheSendersSecretIsNoConcernOfOtherCommands(t *testing.T) {
+	t.Parallel()
+	c := setup(t, "WEBHOOK_SECRET=whsk_"+strings.Repeat("QUJD", 16), "TEMPORAL_CONFIG_FILE="+filepath.Join(t.TempDir(), "none.toml"))
+	out := c.run(t, "list", "--url", "http://"+closedPort(t))
+	require.Equal(t, exitUnreachable, out.exit, out.stderr)
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// quotes are what people and their editors put around values. Env files that no shell reads (docker --env-file, systemd in part)
+// keep them, and a secret in quotes is another secret.
+const quotes = "\"'`´" + "“”„‟‘’‚‛«»‹›＂＇"
+
+// misspelt returns one line for each variable of ours, or of Temporal's, whose name or value is not written as it was meant. A
+// value is taken as it is, so what it can only have by mistake is refused, whatever the value means.
+func misspelt(environ []string) (problems []string) {
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		meant := strings.TrimFunc(name, invisible)
+		meant = strings.TrimLeftFunc(strings.TrimPrefix(meant, "export "), invisible)
+		kind, ours := settingType(meant)
+		if !ours || value == "" {
+			continue
+		}
+		if meant != name {
+			problems = append(problems, fmt.Sprintf("%s is not accepted: the variable is to be named %s", strconv.Quote(name), meant))
+			continue
+		}
+		if why := Misspelt(value); why != "" {
+			problems = append(problems, fmt.Sprintf("%s=%s is not accepted: %s", name, shown(kind, value), why))
+		}
+	}
+	slices.Sort(problems)
+	return slices.Compact(problems)
+}
+
+// settingType says whether the variable is one that a process reads, and what its values are; nil for Temporal's.
+func settingType(name string) (kind reflect.Type, ours bool) {
+	for field := range fields(&Config{}) {
+		before, after, several := strings.Cut(field.Tag.Get("env"), "<ID>")
+		if name == before && !several || several && strings.HasPrefix(name, before) && strings.HasSuffix(name, after) {
+			return field.Type, true
+		}
+	}
+	// The values of headers are others' affair, and may be in quotes.
+	return nil, strings.HasPrefix(name, "TEMPORAL_") && !strings.HasPrefix(name, "TEMPORAL_GRPC_META_")
+}
+
+// Misspelt says what is wrong with the way a value is written, "" for nothing. Each part between commas is looked at, for many
+// values are lists.
+func Misspelt(value string) string {
+	for entry := range strings.SplitSeq(value, ",") {
+		entry = strings.TrimFunc(entry, invisible)
+		first, _ := utf8.DecodeRuneInString(entry)
+		last, _ := utf8.DecodeLastRuneInString(entry)
+		if entry != "" && (strings.ContainsRune(quotes, first) || strings.ContainsRune(quotes, last)) {
+			return "it begins or ends with a quotation mark, take the quotes off"
+		}
+	}
+	if strings.HasPrefix(value, "-----BEGIN ") { // a certificate or key has lines
+		return ""
+	}
+	for _, r := range value {
+		if r != ' ' && invisible(r) {
+			return fmt.Sprintf("it holds the invisible character %U, take it out", r)
+		}
+	}
+	if strings.TrimSpace(value) != value {
+		return "it begins or ends with white space, take it off"
+	}
+	return ""
+}
+
+// invisible are white space of all kinds, control characters, and what only steers how text is shown, such as a byte order mark.
+func invisible(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+}
+
+// shown is a value as a line about it may show it.
+func shown(kind reflect.Type, value string) string {
+	switch kind {
+	case nil, reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](),
+		reflect.TypeFor[URL](), reflect.TypeFor[SyncURL](), reflect.TypeFor[SyncURLs](): // Temporal's may be a key, a URL may hold a password
+		return redacted
+	}
+	quoted := strconv.Quote(value)
+	if len(quoted) > 80 {
+		quoted = quoted[:80] + "…"
+	}
+	return quoted
+}

@@ -1,0 +1,104 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	workerpb "go.temporal.io/api/worker/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"storekeeper/workflows"
+)
+
+// ErrNoWorker: Temporal is there, but nobody works off what it takes. The text says when somebody last did, if that is known.
+var ErrNoWorker = errors.New("no worker polls the task queue")
+
+const (
+	// longPoll is how long a worker without work may say nothing if it has no heartbeats: so long does its poll wait.
+	longPoll = time.Minute
+	// silenceAllowed comes on top of that, or of the interval of its heartbeats, for clocks that differ and machines that are busy.
+	silenceAllowed = 15 * time.Second
+)
+
+// WorkersPolling checks that Temporal would take an event and that somebody would work it off: ErrUnavailable or ErrNoWorker
+// if not. Temporal lists a worker for minutes after it was last heard of. Here one that has died counts for 20 s more; for 75 s
+// if it died before its second heartbeat, or its Temporal takes none.
+func (c *Client) WorkersPolling(ctx context.Context) error {
+	heartbeats := sync.OnceValue(func() map[string]*workerpb.WorkerHeartbeat { return c.heartbeats(ctx) })
+	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
+		resp, err := c.temporal.DescribeTaskQueue(ctx, workflows.TaskQueue, kind)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if seen, ok := polled(resp.GetPollers(), heartbeats); !ok && seen.IsZero() {
+			return ErrNoWorker
+		} else if !ok {
+			return fmt.Errorf("%w; the last one was heard of at %s", ErrNoWorker, seen.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// polled says whether one of the pollers lives, and when the last one was heard of. Heartbeats, by the identity of the worker, are
+// asked for only when the polls themselves don't tell.
+func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*workerpb.WorkerHeartbeat) (seen time.Time, ok bool) {
+	for _, p := range pollers {
+		if at := p.GetLastAccessTime().AsTime(); at.After(seen) {
+			seen = at
+		}
+	}
+	if len(pollers) == 0 || time.Since(seen) < silenceAllowed {
+		return seen, len(pollers) > 0
+	}
+	for _, p := range pollers {
+		at, silence := p.GetLastAccessTime().AsTime(), longPoll
+		if h := heartbeats()[p.GetIdentity()]; h != nil {
+			at = latest(at, h.GetHeartbeatTime().AsTime())
+			if every := h.GetElapsedSinceLastHeartbeat().AsDuration(); every > 0 {
+				silence = min(every, longPoll)
+			}
+		}
+		seen, ok = latest(seen, at), ok || time.Since(at) < silence+silenceAllowed
+	}
+	return seen, ok
+}
+
+// heartbeats are the newest of each worker, by its identity; nil when Temporal knows of none.
+func (c *Client) heartbeats(ctx context.Context) map[string]*workerpb.WorkerHeartbeat {
+	newest := map[string]*workerpb.WorkerHeartbeat{}
+	list := &workflowservice.ListWorkersRequest{Namespace: c.namespace, Query: fmt.Sprintf("TaskQueue = '%s'", workflows.TaskQueue)}
+	for {
+		page, err := c.temporal.WorkflowService().ListWorkers(ctx, list)
+		if err != nil {
+			return newest // a Temporal that has no heartbeats; if it is away, DescribeTaskQueue has said so
+		}
+		for _, w := range page.GetWorkers() {
+			resp, err := c.temporal.WorkflowService().DescribeWorker(ctx, &workflowservice.DescribeWorkerRequest{
+				Namespace: c.namespace, WorkerInstanceKey: w.GetWorkerInstanceKey(),
+			})
+			h := resp.GetWorkerInfo().GetWorkerHeartbeat()
+			if err != nil || h.GetHeartbeatTime() == nil { // it has just ended
+				continue
+			}
+			// A process that is started again in its container has the identity of the one before.
+			if have := newest[w.GetWorkerIdentity()]; have == nil || have.GetHeartbeatTime().AsTime().Before(h.GetHeartbeatTime().AsTime()) {
+				newest[w.GetWorkerIdentity()] = h
+			}
+		}
+		if list.NextPageToken = page.GetNextPageToken(); len(list.NextPageToken) == 0 {
+			return newest
+		}
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

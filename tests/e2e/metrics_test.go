@@ -1,0 +1,77 @@
+package e2e_test
+
+import (
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/demo"
+	"storekeeper/tests/harness"
+)
+
+// A metric that nothing ever sets looks like one of a quiet system.
+func TestEveryMetricOfOursIsSetAndFollowsWhatHappens(t *testing.T) {
+	t.Parallel()
+	in := harness.Start(t)
+	scrape := func() string { return in.Do(http.MethodGet, in.EdgeURL+"/metrics", "").Body }
+	shows := func(line string) {
+		t.Helper()
+		in.Eventually(line, func() bool { return strings.Contains(scrape(), "storekeeper_"+line+"\n") })
+	}
+	shows(`deliveries 0`)
+	shows(`stores{state="monitored"} 0`)
+	shows(`reconcile_implausible 0`)
+	user := in.SignUp()
+	id := user.Create()
+	in.Eventually("monitored", func() bool { return in.Monitored(id) && in.Monitored(user.Default) })
+	shows(`deliveries 2`)
+	shows(`stores{state="monitored"} 2`)
+	shows(`store_connections{connection="connected"} 2`)
+	shows(`webhook_events_total{event="workspace.created",outcome="monitoring_started"} 2`)
+	shows(`webhook_duration_seconds_count{event="workspace.created",outcome="monitoring_started"} 2`)
+	shows(`provisioning_latency_seconds_count 2`)
+	shows(`operations_total{operation="EnsureStore",outcome="succeeded"} 2`)
+	shows(`operation_duration_seconds_count{operation="EnsureStore"} 2`)
+	require.Equal(t, http.StatusUnauthorized, in.Do(http.MethodPost, in.EdgeURL+"/webhooks/workspaces", `{}`, "X-Webhook-Secret", "wrong").Code)
+	require.Contains(t, scrape(), `storekeeper_webhook_auth_total{method="none",outcome=`)
+	user.Delete(id)
+	shows(`stores{state="deletion_pending"} 1`)
+
+	in.SignUpSilently()
+	_, err := reconcile(in, "")
+	require.NoError(t, err)
+	shows(`reconcile_drift{kind="missing"} 1`)
+	shows(`reconcile_failing_stores 0`)
+	in.Auth.SetFault(demo.FaultTruncated)
+	_, err = reconcile(in, "")
+	require.Error(t, err)
+	shows(`reconcile_implausible 1`)
+	require.Contains(t, scrape(), `storekeeper_reconcile_runs_total{outcome="failed"} 1`)
+	in.Auth.SetFault(demo.FaultNone)
+	_, err = reconcile(in, "")
+	require.NoError(t, err)
+	shows(`reconcile_implausible 0`)
+	shows(`reconcile_drift{kind="missing"} 0`)
+	in.Auth.SetFault(demo.FaultEmpty)
+	_, err = reconcile(in, "")
+	require.NoError(t, err)
+	shows(`reconcile_implausible 1`)
+
+	body := scrape() // and what is left must at least be there
+	source, err := os.ReadFile("../../internal/telemetry/metrics.go")
+	require.NoError(t, err)
+	names := regexp.MustCompile(`(?:[ (](?:counter|gauge|histogram|desc)\("|"storekeeper_)([a-z_]+)"`).FindAllStringSubmatch(string(source), -1)
+	require.Greater(t, len(names), 20)
+	for _, name := range names {
+		require.Contains(t, body, "\n# TYPE storekeeper_"+name[1]+" ", "nothing sets it")
+	}
+	success := regexp.MustCompile(`(?m)^storekeeper_reconcile_last_success_timestamp_seconds \S+$`)
+	before := success.FindString(body)
+	_, err = reconcile(in, "")
+	require.NoError(t, err)
+	in.Eventually("the last success", func() bool { return success.FindString(scrape()) != before })
+}
