@@ -68,6 +68,9 @@ func (r *Registry) Stop(ctx context.Context, q StopRequest) (StopResult, error) 
 		return StopResult{}, err
 	}
 	return change(ctx, r, func(tx *changes) (res StopResult, err error) {
+		if err := refuseIfLost(tx.QueryRowContext(ctx, selectLoss)); err != nil {
+			return StopResult{}, err
+		}
 		err = tx.decide(ctx, q.StoreID, func(s *record) (_ StoreEvent, err error) {
 			res, err = s.stop(q, tx.now)
 			return StoreEvent{Kind: eventStop, Outcome: string(res.Outcome)}, err

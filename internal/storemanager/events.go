@@ -20,7 +20,8 @@ const (
 	eventPause          = "pause"
 	eventResume         = "resume"
 
-	outcomeDone = "done"
+	outcomeDone     = "done"
+	outcomeRestored = "restored"
 )
 
 const (
