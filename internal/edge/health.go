@@ -36,6 +36,7 @@ type healthChecks struct {
 	StoreManager   check        `json:"storeManager"`
 	AuthWorker     check        `json:"authWorker"`
 	Backlog        derivedCheck `json:"backlog"`
+	Registry       derivedCheck `json:"registry"`
 	Connections    derivedCheck `json:"connections"`
 	Reconciliation derivedCheck `json:"reconciliation"`
 }
@@ -65,6 +66,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	wg.Wait()
 
 	now := time.Now()
+	c.Registry = checkRegistry(st)
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
@@ -90,6 +92,7 @@ func (c healthChecks) reasons() []string {
 		{"backlog", c.Backlog.Error},
 		{"storeManager", c.StoreManager.Error},
 		{"authWorker", c.AuthWorker.Error},
+		{"registry", c.Registry.Error},
 		{"connections", c.Connections.Error},
 		{"reconciliation", c.Reconciliation.Error},
 	} {
@@ -158,7 +161,7 @@ func warnings(st state, trusted bool) []string {
 	if st.pauses != nil {
 		found = append(found, pauseWarnings(*st.pauses, trusted)...)
 	}
-	if st.overview != nil && st.overview.Guard != nil {
+	if st.overview != nil && st.overview.Guard != nil && !st.overview.Guard.Lost { // that is no warning
 		held := st.overview.Guard
 		found = append(found, "reconciliation: the guard holds back removals since "+held.Since.Format(time.RFC3339)+", "+held.Reason)
 	}

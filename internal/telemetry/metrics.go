@@ -231,6 +231,8 @@ type Stores struct {
 	Dialing int64
 	// GuardTripped: the guard of reconciliation holds removals back, which wait for approval.
 	GuardTripped bool
+	// RegistryLost: the registry was lost, and nobody has acknowledged it.
+	RegistryLost bool
 	// Deliveries is how many webhooks are remembered.
 	Deliveries int64
 }
@@ -251,19 +253,21 @@ func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
 		resets:      desc("store_resets_total", "Stores found to be reset at the sync backend."),
 		dialing:     desc("store_dials", "Connections to sync backends that are being made."),
 		guard:       desc("reconcile_guard_tripped", "1 while the guard holds back deletions, else 0."),
+		lost:        desc("registry_lost", "1 while the registry is new, older or another one than it should be and nobody has acknowledged it, else 0."),
 		deliveries:  desc("deliveries", "Webhooks that are remembered, so that a repeat gets the first answer."),
 	})
 }
 
 type storeCollector struct {
-	ask                                                                                 func(context.Context) (Stores, error)
-	states, connections, events, errors, reconnects, resets, dialing, guard, deliveries *prometheus.Desc
+	ask func(context.Context) (Stores, error)
+
+	states, connections, events, errors, reconnects, resets, dialing, guard, lost, deliveries *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard, c.deliveries,
+		c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard, c.lost, c.deliveries,
 	} {
 		ch <- d
 	}
@@ -289,11 +293,13 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n))
 	}
 	ch <- prometheus.MustNewConstMetric(c.dialing, prometheus.GaugeValue, float64(s.Dialing))
-	tripped := 0.0
-	if s.GuardTripped {
-		tripped = 1
+	for desc, is := range map[*prometheus.Desc]bool{c.guard: s.GuardTripped, c.lost: s.RegistryLost} {
+		value := 0.0
+		if is {
+			value = 1
+		}
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
 	}
-	ch <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, tripped)
 	ch <- prometheus.MustNewConstMetric(c.deliveries, prometheus.GaugeValue, float64(s.Deliveries))
 }
 
