@@ -255,9 +255,9 @@ func TestWhatIsNoLossRaisesNoAlarm(t *testing.T) {
 			require.NoFileExists(t, k.file("-shm"))
 		},
 		"one slot of the mark is damaged": func(t *testing.T, k *killed) {
-			flipBit(t, k.mark(), 0, markBlock)
+			flipBit(t, k.mark(), 0, markSize)
 		},
-		"the other slot of the mark is damaged": func(t *testing.T, k *killed) { flipBit(t, k.mark(), markBlock, 2*markBlock) },
+		"the other slot of the mark is damaged": func(t *testing.T, k *killed) { flipBit(t, k.mark(), markBlock, markBlock+markSize) },
 		"the mark is cut to one slot":           func(t *testing.T, k *killed) { require.NoError(t, os.Truncate(k.mark(), markBlock)) },
 		"the mark was not yet written for the last change": func(t *testing.T, k *killed) {
 			before, err := os.ReadFile(k.mark())

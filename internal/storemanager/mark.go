@@ -1,6 +1,7 @@
 package storemanager
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -20,11 +21,12 @@ type position struct {
 	changes  int64
 }
 
-// The file of a mark has two slots, each a line of text in a block of its own, and they are written in turn: a write that is cut
+// The file of a mark has two slots, each a line of text at the beginning of a block, and they are written in turn: a write that is cut
 // off by a power loss spoils the older one at the worst.
 const (
 	markSlots = 2
 	markBlock = 4096 // of disks and file systems
+	markSize  = 128  // of a slot, with room for any number
 	markLine  = "storekeeper registry %s has seen %d changes"
 )
 
@@ -67,8 +69,8 @@ func (m *mark) read() (position, error) {
 	}
 	m.at = position{}
 	for slot := range int64(markSlots) {
-		block := content[min(slot*markBlock, int64(len(content))):min((slot+1)*markBlock, int64(len(content)))]
-		if p, ok := parseSlot(block); ok && p.changes >= m.at.changes {
+		line := content[min(slot*markBlock, int64(len(content))):min(slot*markBlock+markSize, int64(len(content)))]
+		if p, ok := parseSlot(line); ok && p.changes >= m.at.changes {
 			m.at, m.slot = p, slot
 		}
 	}
@@ -78,17 +80,17 @@ func (m *mark) read() (position, error) {
 	return m.at, nil
 }
 
-// slot is the block that says p: a line with a checksum, and spaces, so that it can be shown.
+// slot is the line that says p, with a checksum.
 func (p position) slot() []byte {
 	line := fmt.Sprintf(markLine, p.identity, p.changes)
-	return fmt.Appendf(nil, "%-*s\n", markBlock-1, fmt.Sprintf("%s, %08x", line, crc32.ChecksumIEEE([]byte(line))))
+	return fmt.Appendf(nil, "%-*s\n", markSize-1, fmt.Sprintf("%s, %08x", line, crc32.ChecksumIEEE([]byte(line))))
 }
 
-func parseSlot(block []byte) (p position, ok bool) {
-	if _, err := fmt.Sscanf(string(block), markLine, &p.identity, &p.changes); err != nil {
+func parseSlot(line []byte) (p position, ok bool) {
+	if _, err := fmt.Sscanf(string(line), markLine, &p.identity, &p.changes); err != nil {
 		return position{}, false
 	}
-	return p, string(block) == string(p.slot())
+	return p, string(line) == string(p.slot())
 }
 
 // create makes a new file of the mark, whatever is there, and returns once it is on the disk.
@@ -104,11 +106,8 @@ func (m *mark) replace(p position) error {
 	if err != nil {
 		return err
 	}
-	for slot := range int64(markSlots) { // both, for the file then has all the room that it needs on a disk that gets full
-		if _, err = f.WriteAt(p.slot(), slot*markBlock); err != nil {
-			break
-		}
-	}
+	// All of it, for the file then has the room that it needs on a disk that gets full, and can be shown.
+	_, err = f.Write(bytes.Repeat(append(p.slot(), bytes.Repeat([]byte("\n"), markBlock-markSize)...), markSlots))
 	if err == nil {
 		err = f.Sync()
 	}
