@@ -153,7 +153,7 @@ func TestARegistryThatIsLostSaysSoUntilItIsAcknowledged(t *testing.T) {
 	for name, tt := range losses {
 		rounds := 1
 		if tt.found == "" { // at random
-			rounds = 6
+			rounds = 3
 		}
 		for round := range rounds {
 			t.Run(fmt.Sprint(name, " ", round), func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestARegistryIsNeverSmallerWithoutAWord(t *testing.T) {
 	ensureEach(t, r, 0, many)
 	original := copied(t, dir)
 	var lost, refused, whole int
-	for round := range 60 {
+	for round := range 30 {
 		k := copied(t, original)
 		info, err := os.Stat(k.file("-wal"))
 		require.NoError(t, err)
