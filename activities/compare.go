@@ -63,8 +63,10 @@ type Plan struct {
 	// Missing, what does not fit is for the next run.
 	ListedAgainCount int      `json:"listedAgainCount,omitempty"`
 	ListedAgain      []string `json:"listedAgain,omitempty"`
-	// PendingCount is how many deletions are pending in the store manager: their lifecycles are looked for.
-	PendingCount int `json:"pendingCount,omitempty"`
+	// PendingCount is how many deletions are pending in the store manager: their lifecycles are looked for. RegistryLost: it may lack
+	// some that lifecycles wait for.
+	PendingCount int  `json:"pendingCount,omitempty"`
+	RegistryLost bool `json:"registryLost,omitempty"`
 	// Next is CompareInput.After for another round; the zero Cursor when the lists hold all that is to be done.
 	Next Cursor `json:"next,omitzero"`
 	// AdoptCount is how many stores get their first event; Missing names them too.
@@ -178,7 +180,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 		}
 	}
 	plan := c.planner.finish()
-	plan.PendingCount = known.DeletionPending
+	plan.PendingCount, plan.RegistryLost = known.DeletionPending, known.Guard != nil && known.Guard.Lost
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
 	if in.ApprovedPlan != "" && in.After == (Cursor{}) {

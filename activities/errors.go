@@ -42,6 +42,8 @@ func wrap(err error) error {
 		return temporal.NewNonRetryableApplicationError(err.Error(), ErrTypeNotFound, nil)
 	case errors.Is(err, storemanager.ErrUnauthorized), errors.Is(err, authclient.ErrUnauthorized):
 		return retryAfter(err, ErrTypeUnauthorized, unauthorizedRetry)
+	case errors.Is(err, storemanager.ErrLossUnacknowledged): // an operator has to agree first
+		return retryAfter(err, ErrTypeUnavailable, unauthorizedRetry)
 	case errors.Is(err, storemanager.ErrTooEarly):
 		return retryAfter(err, ErrTypeUnavailable, time.Second)
 	case errors.As(err, &status) && status.RetryAfter > 0:

@@ -408,6 +408,8 @@ func (p *planner) tooMuch() string {
 	case enough && lacking > 0 && p.guard.MaxDeletePercent < 100 && gone*100 >= p.guard.MaxDeletePercent*all && p.obeys(guardMaxPercent):
 		return fmt.Sprintf("%s of %d stores, RECONCILE_MAX_DELETE_PERCENT (%d) or more: %s",
 			what, all, p.guard.MaxDeletePercent, p.untilApproved())
+	case p.known.Guard != nil && p.known.Guard.Lost && lacking > 0 && p.obeys(guardHeld):
+		return "the registry was lost (" + p.known.Guard.Reason + "): " + p.untilApproved()
 	case p.known.Guard != nil && !p.plan.LacksNothing && p.obeys(guardHeld):
 		return fmt.Sprintf("an earlier list lacked too many stores, and this one still lacks %d: %s", lacking, p.untilApproved())
 	}

@@ -81,9 +81,10 @@ type ReconcileReport struct {
 	Stale          int `json:"stale"`
 	FailedRemovals int `json:"failedRemovals"`
 	// ListedAgain counts pending deletions that lifecycles were told to end, for two consecutive lists have the workspace, Resumed those
-	// that had no lifecycle and got one.
+	// that had no lifecycle and got one, Restored those that lifecycles put back into a registry that was lost.
 	ListedAgain        int `json:"listedAgain,omitempty"`
 	Resumed            int `json:"resumed,omitempty"`
+	Restored           int `json:"restored,omitempty"`
 	AuthoritativeCount int `json:"authoritativeCount"`
 	MonitoredCount     int `json:"monitoredCount"`
 	// DriftCount is Missing and Orphaned and FirstSightings as the first round found them.
@@ -237,15 +238,7 @@ func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
 	if err != nil {
 		return wrap(err)
 	}
-	run := telemetry.ReconcileRun{
-		Outcome:     telemetry.OutcomeSucceeded,
-		Duration:    time.Duration(in.Report.DurationMs) * time.Millisecond,
-		EndedAt:     in.Report.CompletedAt,
-		Failing:     in.Report.FailedAdds + in.Report.FailedRemovals,
-		Missing:     in.Report.Missing,
-		Orphaned:    in.Report.Orphaned + in.Report.FirstSightings,
-		Quarantined: in.Report.QuarantinedCount,
-	}
+	run := telemetry.ReconcileRun{Outcome: telemetry.OutcomeSucceeded, Duration: time.Duration(in.Report.DurationMs) * time.Millisecond}
 	if in.Error != "" {
 		run.Outcome = telemetry.OutcomeFailed
 	}

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -196,49 +197,77 @@ func (r *Reconcile) EndDeletions(ctx context.Context, in RequestDeletionsInput) 
 
 // ResumeResult counts what ResumeDeletions has done.
 type ResumeResult struct {
-	Resumed int `json:"resumed"`
-	Failed  int `json:"failed"`
+	// Resumed deletions had no lifecycle, Restored ones were missing in a registry that was lost.
+	Resumed  int `json:"resumed"`
+	Restored int `json:"restored,omitempty"`
+	Failed   int `json:"failed"`
 }
 
 // ResumeDeletions looks for pending deletions that nobody waits for, for Temporal has lost its database, and has the lifecycle of each
-// go on with it at its own time. One that only has not been seen yet hears it too, which changes nothing.
+// go on with it at its own time. While the loss of the registry is not acknowledged, the lifecycles that wait put their deletions back
+// there. A deletion that only has not been seen yet hears it too, which changes nothing.
 func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
-	alone, err := r.unattended(ctx)
+	alone, lost, err := r.apart(ctx)
 	if err != nil {
 		return ResumeResult{}, wrap(err)
 	}
-	failed, err := each(ctx, alone, r.Lifecycles.ResumeDeletion, func() { activity.RecordHeartbeat(ctx) })
+	alive := func() { activity.RecordHeartbeat(ctx) }
+	failed, err := each(ctx, alone, r.Lifecycles.ResumeDeletion, alive)
 	if err != nil {
 		return ResumeResult{}, wrap(err)
 	}
-	if len(alone) > 0 {
-		activity.GetLogger(ctx).Warn("pending deletions without a lifecycle are resumed", "deletions", len(alone), "failed", failed)
+	failedToo, err := each(ctx, lost, r.Lifecycles.ResumeDeletion, alive)
+	if err != nil {
+		return ResumeResult{}, wrap(err)
 	}
-	return ResumeResult{Resumed: len(alone) - failed, Failed: failed}, nil
+	res := ResumeResult{Resumed: len(alone) - failed, Restored: len(lost) - failedToo, Failed: failed + failedToo}
+	if len(alone)+len(lost) > 0 {
+		activity.GetLogger(ctx).Warn("pending deletions are resumed", "withoutLifecycle", res.Resumed, "lostByRegistry", res.Restored,
+			"failed", res.Failed)
+	}
+	return res, nil
 }
 
-// unattended are the stores whose deletion is pending and whose lifecycle does not show one.
-func (r *Reconcile) unattended(ctx context.Context) ([]string, error) {
-	var pending []string
+// apart are the stores whose deletion is pending and whose lifecycle does not show one, and, while the registry is lost, the reverse.
+func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error) {
+	known, err := r.Manager.Overview(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	pending := map[string]bool{}
 	q := storemanager.ListRequest{States: []string{storemanager.StoreDeletionPending}, Limit: storemanager.MaxBatch}
 	for more := true; more; more = q.Cursor != "" {
 		page, err := r.Manager.List(ctx, q)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, s := range page.Stores {
-			pending = append(pending, s.ID)
+			pending[s.ID] = true
 		}
 		q.Cursor = page.NextCursor
 	}
-	if len(pending) == 0 {
-		return nil, nil
+	isLost := known.Guard != nil && known.Guard.Lost
+	if len(pending) == 0 && !isLost {
+		return nil, nil, nil
 	}
 	// After the stores: a deletion that begins meanwhile is of no interest.
 	attended, err := r.Lifecycles.DeletionsPending(ctx)
-	return slices.DeleteFunc(pending, func(id string) bool { return attended[id] }), err
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(pending)) {
+		if !attended[id] {
+			alone = append(alone, id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(attended)) {
+		if isLost && !pending[id] {
+			lost = append(lost, id)
+		}
+	}
+	return alone, lost, nil
 }
 
 func (r *Reconcile) handOver(ctx context.Context, in RequestDeletionsInput, tell func(context.Context, string, time.Time) error) (RequestDeletionsResult, error) {

@@ -19,6 +19,7 @@ type StoreKeeper interface {
 	BeginDeletion(ctx context.Context, r storemanager.DeletionRequest) (storemanager.DeletionResult, error)
 	CancelDeletion(ctx context.Context, r storemanager.CancelRequest) (storemanager.Store, error)
 	TakeOverDeletion(ctx context.Context, r storemanager.TakeOverRequest) (storemanager.Store, error)
+	RestoreDeletion(ctx context.Context, r storemanager.RestoreRequest) (storemanager.Store, error)
 	Stop(ctx context.Context, r storemanager.StopRequest) (storemanager.StopResult, error)
 	Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error)
 	Release(ctx context.Context, id string) (storemanager.Store, error)
@@ -187,6 +188,32 @@ func (s *Stores) CancelDeletion(ctx context.Context, in StoreInput) (Kept, error
 // TakeOverDeletion makes Owner the one who waits for the end of a pending deletion, whose own run is no more.
 func (s *Stores) TakeOverDeletion(ctx context.Context, in StoreInput) (Kept, error) {
 	store, err := s.Manager.TakeOverDeletion(ctx, storemanager.TakeOverRequest{StoreID: in.InstanceID, Owner: in.Owner})
+	return pending(store, err)
+}
+
+// RestoreInput is a pending deletion that a run waits for.
+type RestoreInput struct {
+	InstanceID string    `json:"instanceId"`
+	Owner      string    `json:"owner"`
+	EventAt    time.Time `json:"eventAt"`
+	DeleteAt   time.Time `json:"deleteAt"`
+	ByList     bool      `json:"byList,omitempty"`
+}
+
+// TelemetryStoreID implements telemetry.StoreIdentifier.
+func (in RestoreInput) TelemetryStoreID() string { return in.InstanceID }
+
+// TelemetryPhase implements telemetry.Phaser.
+func (RestoreInput) TelemetryPhase() string { return "deletion" }
+
+// RestoreDeletion gives a registry that was lost the pending deletion back. One that was not lost keeps to what it has.
+func (s *Stores) RestoreDeletion(ctx context.Context, in RestoreInput) (Kept, error) {
+	store, err := s.Manager.RestoreDeletion(ctx, storemanager.RestoreRequest{
+		StoreID: in.InstanceID, EventAt: in.EventAt, DeleteAt: in.DeleteAt, Owner: in.Owner, ByList: in.ByList,
+	})
+	if err == nil && store.State == storemanager.StateStopped {
+		return Kept{}, nil
+	}
 	return pending(store, err)
 }
 

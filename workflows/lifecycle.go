@@ -355,8 +355,12 @@ func known(res activities.DeletionResult, ev Event, before time.Time) time.Time 
 // resume goes on with the deletion that the store manager has as pending. Whoever waited for it is no more: Temporal's database was
 // lost, or an operator has terminated the run.
 func (l *lifecycle) resume(ctx workflow.Context) (Result, error) {
-	if l.deletion != nil {
-		return Result{Status: StatusDeletionAlreadyScheduled, DeleteAt: &l.deletion.DeleteAt}, nil
+	if d := l.deletion; d != nil {
+		// The registry may be the one that has lost it. If it was not, it keeps to what it has.
+		_, err := restoreDeletion(ctx, activities.RestoreInput{
+			InstanceID: l.id, Owner: l.owner, EventAt: d.EventAt, DeleteAt: d.DeleteAt, ByList: d.Source == SourceReconcile,
+		})
+		return Result{Status: StatusDeletionAlreadyScheduled, DeleteAt: &d.DeleteAt}, err
 	}
 	kept, err := takeOverDeletion(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner})
 	switch {

@@ -90,6 +90,10 @@ func takeOverDeletion(ctx workflow.Context, in activities.StoreInput) (activitie
 	return quickly[activities.Kept](ctx, stores.TakeOverDeletion, in)
 }
 
+func restoreDeletion(ctx workflow.Context, in activities.RestoreInput) (activities.Kept, error) {
+	return quickly[activities.Kept](ctx, stores.RestoreDeletion, in)
+}
+
 func stopStore(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
 	return execute[activities.Kept](workflow.WithActivityOptions(ctx, stopOptions), stores.StopStore, in)
 }

@@ -65,7 +65,7 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	if r.in.ApprovedPlan = ""; plan.Released {
 		r.in.ApprovedPlan = plan.RestHash // exactly these are left of the approved plan
 	}
-	if plan.PendingCount > 0 && r.report.Rounds == 1 {
+	if (plan.PendingCount > 0 || plan.RegistryLost) && r.report.Rounds == 1 {
 		if err := r.resume(ctx); err != nil {
 			return false, err
 		}
@@ -128,7 +128,7 @@ func (r *reconcileRun) resume(ctx workflow.Context) error {
 		workflow.GetLogger(ctx).Error("pending deletions not resumed", "error", err)
 		return nil
 	}
-	r.report.Resumed += res.Resumed
+	r.report.Resumed, r.report.Restored = res.Resumed, res.Restored
 	return err
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	_ "modernc.org/sqlite" // the driver
+
+	"storekeeper/internal/dbfile"
 )
 
 const quota = 10
@@ -56,6 +58,8 @@ type store struct{ db *sql.DB }
 func openStore(ctx context.Context, path string) (*store, error) {
 	if path == "" {
 		path = ":memory:"
+	} else if err := errors.Join(dbfile.Create(path), dbfile.Tighten(path)); err != nil {
+		return nil, err
 	}
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)")
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"storekeeper/internal/dbfile"
 )
 
 const (
@@ -183,6 +185,9 @@ func (s *syncStore) reset(ctx context.Context, db *syncDatabase) error {
 type syncDatabase struct{ db *sql.DB }
 
 func openSyncDatabase(ctx context.Context, path string) (*syncDatabase, error) {
+	if err := errors.Join(dbfile.Create(path), dbfile.Tighten(path)); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return nil, err

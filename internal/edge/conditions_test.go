@@ -221,3 +221,12 @@ func TestEveryConnectionStateHasAReason(t *testing.T) {
 		require.Contains(t, connectionReasons, state)
 	}
 }
+
+func TestADeletionThatALossHoldsUpSaysSo(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	st := storemanager.Store{State: storemanager.StateMonitored, Deletion: &storemanager.Deletion{EventAt: now.Add(-time.Hour), DeleteAt: now.Add(-2 * time.Minute)}}
+	c := stalled(st, surroundings{now: now, overview: storemanager.Overview{Guard: &storemanager.GuardHold{Lost: true}}})
+	require.Equal(t, "DeletionOverdue", c.Reason)
+	require.Contains(t, c.Message, "before the loss of the registry is acknowledged")
+}

@@ -44,8 +44,8 @@ type Orchestrator interface {
 	ReconcileList(ctx context.Context) (*orchestrator.ListAttempt, error)
 }
 
-// Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses and
-// its memory of deliveries.
+// Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses,
+// its memory of deliveries, and what an operator acknowledges.
 type Stores interface {
 	Get(ctx context.Context, id string) (storemanager.Store, error)
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
@@ -56,6 +56,7 @@ type Stores interface {
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	Delivery(ctx context.Context, id string) (*storemanager.Delivery, error)
 	Remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error)
+	AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error
 	Ping(ctx context.Context) error
 }
 
@@ -190,6 +191,7 @@ func (s *Server) routes() http.Handler {
 		r.Delete("/stores/{id}/pause", s.resume)
 		r.Put(adminPausePath, s.pause)
 		r.Delete(adminPausePath, s.resume)
+		r.Post(acknowledgeLossPath, s.acknowledgeLoss)
 		r.Post("/admin/reconcile", s.adminReconcile)
 		r.Get("/admin/reconcile/runs", s.reconcileRuns)
 	})
@@ -197,14 +199,15 @@ func (s *Server) routes() http.Handler {
 }
 
 // Run serves on l, which it closes, until ctx ends; then requests under way have 8 s to finish, and it returns nil. Beside
-// that it has what webhooks missed repaired: at its start, and whenever Temporal is back after events had to be refused. Call
-// it once.
+// that it has what webhooks missed repaired: at its start, whenever Temporal is back after events had to be refused, and when the
+// registry was lost. Call it once.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer cancel()
 	background.Go(func() { s.repairOutages(ctx) })
+	background.Go(func() { s.repairLosses(ctx) })
 	background.Go(func() { s.watchBacklog(ctx) })
 
 	errorLog, err := zap.NewStdLogAt(s.log, zapcore.WarnLevel)
@@ -252,22 +255,23 @@ func ignoreClosed(err error) error {
 }
 
 var endpoints = map[string]string{
-	"POST /webhooks/workspaces": "takes workspace.created and workspace.deleted (X-Webhook-Secret, or a Standard Webhooks signature)",
-	"GET /health":               "how the system is; 503 when it can't keep its promise (a token adds store ids)",
-	"GET /livez":                "200 while the process serves",
-	"GET /readyz":               "200 while a webhook would be taken and worked off",
-	"GET /metrics":              "Prometheus metrics",
-	"GET /docs":                 "all of this, to browse",
-	"GET /openapi.json":         "all of this as OpenAPI 3.1",
-	"GET /docs/problems/{code}": "what an error means, and what to do",
-	"GET /stores":               "the monitored stores, in pages: ?limit=&cursor= (token)",
-	"GET /stores/{id}":          "one store: its conditions, newest events and what is under way for it (token)",
-	"PUT /stores/{id}/pause":    "makes reconciliation leave the store alone: {reason, actor, expiresAt} (token)",
-	"DELETE /stores/{id}/pause": "ends that (token)",
-	"PUT /admin/pause":          "makes reconciliation change nothing: {reason, actor, expiresAt} (token)",
-	"DELETE /admin/pause":       "ends that (token)",
-	"POST /admin/reconcile":     "starts a reconcile run and waits for its report (token)",
-	"GET /admin/reconcile/runs": "the newest reconcile runs and their reports (token)",
+	"POST /webhooks/workspaces":   "takes workspace.created and workspace.deleted (X-Webhook-Secret, or a Standard Webhooks signature)",
+	"GET /health":                 "how the system is; 503 when it can't keep its promise (a token adds store ids)",
+	"GET /livez":                  "200 while the process serves",
+	"GET /readyz":                 "200 while a webhook would be taken and worked off",
+	"GET /metrics":                "Prometheus metrics",
+	"GET /docs":                   "all of this, to browse",
+	"GET /openapi.json":           "all of this as OpenAPI 3.1",
+	"GET /docs/problems/{code}":   "what an error means, and what to do",
+	"GET /stores":                 "the monitored stores, in pages: ?limit=&cursor= (token)",
+	"GET /stores/{id}":            "one store: its conditions, newest events and what is under way for it (token)",
+	"PUT /stores/{id}/pause":      "makes reconciliation leave the store alone: {reason, actor, expiresAt} (token)",
+	"DELETE /stores/{id}/pause":   "ends that (token)",
+	"PUT /admin/pause":            "makes reconciliation change nothing: {reason, actor, expiresAt} (token)",
+	"DELETE /admin/pause":         "ends that (token)",
+	"POST " + acknowledgeLossPath: "lets stores be stopped again after the registry was lost: {reason, actor} (token)",
+	"POST /admin/reconcile":       "starts a reconcile run and waits for its report (token)",
+	"GET /admin/reconcile/runs":   "the newest reconcile runs and their reports (token)",
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {

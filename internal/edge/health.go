@@ -37,6 +37,7 @@ type healthChecks struct {
 	StoreManager   check        `json:"storeManager"`
 	AuthWorker     listCheck    `json:"authWorker"`
 	Backlog        derivedCheck `json:"backlog"`
+	Registry       derivedCheck `json:"registry"`
 	Connections    derivedCheck `json:"connections"`
 	Reconciliation derivedCheck `json:"reconciliation"`
 }
@@ -69,6 +70,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	if !trusted {
 		c.AuthWorker.Detail = ""
 	}
+	c.Registry = checkRegistry(st)
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
@@ -94,6 +96,7 @@ func (c healthChecks) reasons() []string {
 		{"backlog", c.Backlog.Error},
 		{"storeManager", c.StoreManager.Error},
 		{"authWorker", c.AuthWorker.Error},
+		{"registry", c.Registry.Error},
 		{"connections", c.Connections.Error},
 		{"reconciliation", c.Reconciliation.Error},
 	} {
@@ -205,7 +208,7 @@ func warnings(st state, trusted bool) []string {
 	if st.pauses != nil {
 		found = append(found, pauseWarnings(*st.pauses, trusted)...)
 	}
-	if st.overview != nil && st.overview.Guard != nil {
+	if st.overview != nil && st.overview.Guard != nil && !st.overview.Guard.Lost { // that is no warning
 		held := st.overview.Guard
 		found = append(found, "reconciliation: the guard holds back removals since "+held.Since.Format(time.RFC3339)+", "+held.Reason)
 	}

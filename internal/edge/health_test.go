@@ -38,7 +38,7 @@ func TestHealthSaysWhyThePromiseCantBeKept(t *testing.T) {
 		},
 		"the store manager is away": {
 			func(t *testing.T, f *fixture) { require.NoError(t, f.registry.Close()) },
-			[]any{"storeManager: the store manager can't be reached", "connections: unknown, the store manager can't be asked", "reconciliation: unknown, the store manager can't be asked"},
+			[]any{"storeManager: the store manager can't be reached", "registry: unknown, the store manager can't be asked", "connections: unknown, the store manager can't be asked", "reconciliation: unknown, the store manager can't be asked"},
 			false,
 		},
 		"the Auth Worker is away": {

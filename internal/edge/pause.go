@@ -62,16 +62,24 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 // parsePause refuses unknown fields: a misspelt expiresAt would make a pause that never ends.
 func parsePause(body []byte) (pauseRequest, error) {
 	var req pauseRequest
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&req); err != nil {
+	if err := decodeStrictly(body, &req); err != nil {
 		return pauseRequest{}, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return pauseRequest{}, errors.New("more than one value")
 	}
 	req.Reason, req.Actor = strings.TrimSpace(req.Reason), strings.TrimSpace(req.Actor)
 	return req, nil
+}
+
+// decodeStrictly refuses unknown fields and what comes after the value.
+func decodeStrictly(body []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
 }
 
 // resume ends a pause; that there is none is no error.

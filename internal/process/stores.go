@@ -89,6 +89,7 @@ func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
 		},
 		Connections:  map[string]int{},
 		GuardTripped: o.Guard != nil,
+		RegistryLost: o.Guard != nil && o.Guard.Lost,
 		Deliveries:   o.Deliveries,
 	}
 	for _, state := range storemanager.ConnectionStates() {

@@ -20,6 +20,7 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/dbfile"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
 	"storekeeper/internal/orchestrator"
@@ -94,7 +95,7 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 	sys := &System{EdgeURL: "http://" + edgeListener.Addr().String()}
 
 	if !o.Ephemeral {
-		if err := os.MkdirAll(o.DataDir, 0o750); err != nil {
+		if err := os.MkdirAll(o.DataDir, dbfile.DirMode); err != nil {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}

@@ -1,6 +1,9 @@
 package standalone
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,6 +12,7 @@ import (
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
+	"storekeeper/internal/telemetry"
 )
 
 const (
@@ -67,4 +71,21 @@ func TestADemoThatCouldSendNothingDoesNotStart(t *testing.T) {
 	err := Run(t.Context(), p, Options{Demo: true, DataDir: data, Listen: "127.0.0.1:0"})
 	require.ErrorContains(t, err, "add a whsec_ key")
 	require.NoDirExists(t, data)
+}
+
+func TestWhatIsKeptIsItsOwnersAlone(t *testing.T) {
+	t.Parallel()
+	c := settings(t)
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
+	p := &process.Process{Config: c, Log: zap.NewNop(), Metrics: metrics}
+	data := filepath.Join(t.TempDir(), "data")
+	const local = "127.0.0.1:0"
+	err = Run(t.Context(), p, Options{Demo: true, DataDir: data, Listen: local, AuthListen: local, SyncListen: local, TemporalListen: "nowhere"})
+	require.ErrorContains(t, err, "temporal server", "the last that is started")
+	for name, mode := range map[string]fs.FileMode{"": 0o700, "stores.db": 0o600, "auth.db": 0o600, "sync.db": 0o600, "registry-mark-of-stores.db": 0o600} {
+		info, err := os.Stat(filepath.Join(data, name))
+		require.NoError(t, err)
+		require.Equal(t, mode, info.Mode().Perm(), name)
+	}
 }

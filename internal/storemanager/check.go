@@ -35,6 +35,18 @@ func (q TakeOverRequest) check() error {
 	return firstOf(checkID(q.StoreID), checkText("owner", q.Owner))
 }
 
+func (q RestoreRequest) check() error {
+	return firstOf(checkID(q.StoreID), checkTime("eventAt", q.EventAt), checkTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner))
+}
+
+func (a Acknowledgement) check() error { return checkProtection(a.Reason, a.Actor, nil) }
+
+// normal is the acknowledgement as it is kept, its texts cut like those of a hold.
+func (a Acknowledgement) normal() Acknowledgement {
+	a.Reason, a.Actor = cut(a.Reason), cut(a.Actor)
+	return a
+}
+
 func (h Hold) check() error { return checkProtection(h.Reason, h.Actor, h.ExpiresAt) }
 
 // normal is the hold as it is kept. Long texts are cut, not refused: the store of an operator with a long story must not be

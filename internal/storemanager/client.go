@@ -133,6 +133,11 @@ func (c *Client) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 	return askStore[StopResult](ctx, c, http.MethodPost, q.StoreID, "stop", q)
 }
 
+// RestoreDeletion implements Manager.
+func (c *Client) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store, error) {
+	return askStore[Store](ctx, c, http.MethodPost, q.StoreID, "restore-deletion", q)
+}
+
 // Hold implements Manager.
 func (c *Client) Hold(ctx context.Context, id string, h Hold) (Store, error) {
 	return askStore[Store](ctx, c, http.MethodPut, id, "hold", h)
@@ -244,6 +249,12 @@ func (c *Client) RecordReconcile(ctx context.Context, run ReconcileRun) error {
 // Reconciliation implements Manager.
 func (c *Client) Reconciliation(ctx context.Context) (Reconciliation, error) {
 	return ask[Reconciliation](ctx, c, http.MethodGet, c.base.JoinPath("v1", "reconciliation"), nil)
+}
+
+// AcknowledgeLoss implements Manager.
+func (c *Client) AcknowledgeLoss(ctx context.Context, a Acknowledgement) error {
+	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "acknowledge-loss"), a)
+	return err
 }
 
 // Watch implements Watcher. It takes as long as there is something to watch, but gives up when nothing, not even a heartbeat,

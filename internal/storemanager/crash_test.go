@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,6 +107,67 @@ func TestWhatWasAnsweredSurvivesKill9(t *testing.T) {
 		require.NotZero(t, stopped)
 		requireCountsMatchRows(t, r)
 		require.NoError(t, r.Close())
+	}
+}
+
+// killedWriter is what a process leaves that was killed after so many of its answers.
+func killedWriter(t *testing.T, k killed, answers int) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env = append(os.Environ(), crashFileEnv+"="+k.file(""))
+	out, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	lines := bufio.NewScanner(out)
+	for n := 0; lines.Scan(); n++ {
+		require.False(t, strings.HasPrefix(lines.Text(), "failed"), lines.Text())
+		if n == answers {
+			require.NoError(t, child.Process.Kill())
+		}
+	}
+	_ = child.Wait() // "signal: killed"
+}
+
+func TestManyKillsRaiseNoAlarm(t *testing.T) {
+	t.Parallel()
+	const registries, kills = 4, 50
+	for n := range registries {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			k := killed{t.TempDir()}
+			for range kills {
+				killedWriter(t, k, rand.IntN(60))
+				if rand.IntN(4) == 0 { // else the next one is killed on what this one has left
+					requireWhole(t, k)
+				}
+			}
+			requireWhole(t, k)
+			require.NoError(t, k.open(t).Close())
+			requireWhole(t, k)
+		})
+	}
+}
+
+// requireWhole looks at what a kill has left, and leaves it.
+func requireWhole(t *testing.T, k killed) {
+	t.Helper()
+	r := copied(t, k).open(t)
+	requireNotLost(t, r)
+	requireCountsMatchRows(t, r)
+	require.NoError(t, r.Close())
+}
+
+func TestALossAfterAKillIsNoticed(t *testing.T) {
+	t.Parallel()
+	for name, tt := range losses {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := killed{t.TempDir()}
+			killedWriter(t, k, 40+rand.IntN(40))
+			requireWhole(t, k)
+			tt.lose(t, k)
+			requireLost(t, k.open(t))
+		})
 	}
 }
 

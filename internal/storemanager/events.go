@@ -20,8 +20,9 @@ const (
 	eventPause          = "pause"
 	eventResume         = "resume"
 
-	outcomeDone    = "done"
-	outcomeResumed = "resumed" // of a deletion, by another run
+	outcomeDone     = "done"
+	outcomeResumed  = "resumed" // of a deletion, by another run
+	outcomeRestored = "restored"
 )
 
 const (

@@ -234,6 +234,9 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 	var asked, done StopResult
 	var decidedAt time.Time
 	err := n.tell(ctx, q.StoreID, func(s record) (event string, err error) {
+		if err := refuseIfLost(n.read.QueryRowContext(ctx, selectLoss)); err != nil {
+			return "", err
+		}
 		before := s.monitored()
 		decidedAt = n.clock()
 		if asked, err = s.stop(q, decision{now: decidedAt}); err == nil && asked.Outcome == StopStopped && before {
@@ -327,11 +330,28 @@ func (n *Node) SetPins(ctx context.Context, ids []string) error {
 	if err := n.Registry.SetPins(ctx, ids); err != nil {
 		return err
 	}
+	n.restoreSoon()
+	return nil
+}
+
+// RestoreDeletion is that of the Registry; the server is told soon.
+func (n *Node) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store, error) {
+	st, err := n.Registry.RestoreDeletion(ctx, q)
+	if err != nil {
+		return Store{}, err
+	}
+	n.restoreSoon()
+	if st.State == StateMonitored {
+		st.Connection = ConnectionConnecting
+	}
+	return st, nil
+}
+
+func (n *Node) restoreSoon() {
 	select {
 	case n.wake <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // keep restores until Close: a server that restarts has lost what it was told, and those stores that are in no list of the Auth

@@ -41,6 +41,7 @@ var problems = []struct {
 	{ErrNotFound, "not_found", http.StatusNotFound},
 	{ErrInvalid, "invalid", http.StatusBadRequest},
 	{ErrTooEarly, "too_early", http.StatusConflict},
+	{ErrLossUnacknowledged, "loss_unacknowledged", http.StatusConflict},
 	{ErrUnauthorized, "unauthorized", http.StatusUnauthorized},
 	{ErrShutdown, "shutting_down", http.StatusServiceUnavailable},
 	{errNoRoute, "no_route", http.StatusNotFound},

@@ -165,6 +165,9 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		held, approved       column
 		guard                GuardHold
 	)
+	if err := r.usable(); err != nil {
+		return Overview{}, err
+	}
 	now := r.clock()
 	err := r.read.QueryRowContext(ctx, selectOverview, column(now), column(now.Add(-listRemovalsWindow)), column(now.Add(-time.Minute))).
 		Scan(&o.Monitored, &o.DeletionPending, &o.DeletionPendingLong, &o.Held, &o.Pinned, &o.Tombstones, &o.PausedStores, &o.ListRemovals, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
@@ -177,6 +180,11 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 	if since := held.optional(); since != nil {
 		guard.Since = *since
 		o.Guard = &guard
+	}
+	if loss, err := scanLoss(r.read.QueryRowContext(ctx, selectLoss)); err != nil {
+		return Overview{}, err
+	} else if loss != nil {
+		o.Guard = loss // it says more
 	}
 	if o.Paused, err = scanPause(r.pause.QueryRowContext(ctx, "", column(r.clock()))); err != nil {
 		return Overview{}, err

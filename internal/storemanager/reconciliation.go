@@ -13,12 +13,19 @@ func (r *Registry) RecordReconcile(ctx context.Context, run ReconcileRun) error 
 	if err := run.check(); err != nil {
 		return err
 	}
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+	approval := Acknowledgement{Actor: "whoever approved the plan of run " + run.RunID, Reason: "an approved plan"}.normal()
+	ended, err := change(ctx, r, func(tx *changes) (ended int64, err error) {
 		if err := tx.recordReconcile(ctx, run); err != nil {
-			return struct{}{}, fmt.Errorf("write registry: %w", err)
+			return 0, fmt.Errorf("write registry: %w", err)
 		}
-		return struct{}{}, nil
+		if run.ApprovedListAt != nil {
+			ended, err = tx.acknowledge(ctx, approval, run.ApprovedListAt)
+		}
+		return ended, err
 	})
+	if err == nil && ended > 0 {
+		r.tellAcknowledged(approval)
+	}
 	return err
 }
 

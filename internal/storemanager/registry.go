@@ -9,11 +9,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"storekeeper/internal/dbfile"
 )
 
 // Options of a Registry. The zero value is an empty registry in memory.
@@ -56,18 +58,30 @@ type Registry struct {
 	remember    *sql.Stmt // of write; keeps a delivery
 	unremember  *sql.Stmt // of write; drops deliveries that are too old
 	count       *sql.Stmt // of write; counts deliveries
+	touched     *sql.Stmt // of write; how many rows its connection has changed
+	advance     *sql.Stmt // of write; brings the totals up to date
 	lock        *os.File  // nil in memory
 	now         func() time.Time
 	retention   time.Duration
 	log         *zap.Logger
 
 	maxDeliveries int64
+
+	path      string // of the file; "" in memory
+	file      os.FileInfo
+	mark      mark
+	identity  string
+	committed highest               // changes that are on disk
+	broken    atomic.Pointer[error] // why nothing can be kept any more; nil: it can
+	// endUpkeep ends the upkeep of the files, and returns when it is done; nil before it has begun.
+	endUpkeep func()
 }
 
 var _ Manager = (*Registry)(nil)
 
 // Open opens the registry, sets up its schema or brings it up to date, and prunes old tombstones. A file that another
-// process has open, that is damaged, that a newer version wrote or that is none of ours is refused and left as it is.
+// process has open, that is damaged, that a newer version wrote or that is none of ours is refused and left as it is. One that has
+// lost something is opened, and refuses to stop stores until that is acknowledged (Overview.Guard).
 func Open(ctx context.Context, o Options) (*Registry, error) {
 	r := &Registry{
 		now: o.Now, retention: o.TombstoneRetention, log: o.Logger, maxDeliveries: int64(cmp.Or(o.MaxDeliveries, MaxDeliveries)),
@@ -81,6 +95,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
+	r.mark.log = r.log
 	if err := r.open(ctx, o.Path); err != nil {
 		_ = r.Close()
 		return nil, fmt.Errorf("%s: %w", cmp.Or(o.Path, "in memory"), err)
@@ -92,32 +107,33 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 func (r *Registry) open(ctx context.Context, path string) error {
 	uri := "file::memory:"
 	if path != "" {
-		abs, err := filepath.Abs(path)
-		if err != nil {
+		if err := r.claim(path); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(filepath.Dir(abs), 0o700); err != nil {
-			return err
-		}
-		if r.lock, err = lockFile(abs + ".lock"); err != nil {
-			return err
-		}
-		uri = (&url.URL{Scheme: "file", Path: abs}).String()
+		uri = (&url.URL{Scheme: "file", Path: r.path}).String()
 	}
 	// synchronous(full) waits for the disk at each commit: an event that was answered 2xx must survive a power loss too, not
 	// only a crash of the process. busy_timeout (ms) is for others who hold the file for a moment: sqlite3, a backup.
-	const pragmas = "?_dqs=0&_pragma=busy_timeout(10000)&_pragma=synchronous(full)"
+	// journal_size_limit cuts the log off when it begins anew.
+	pragmas := fmt.Sprintf("?_dqs=0&_pragma=busy_timeout(10000)&_pragma=synchronous(full)&_pragma=journal_size_limit(%d)", logSize)
 	var err error
 	if r.write, err = sql.Open("sqlite", uri+pragmas+"&_txlock=immediate"); err != nil {
 		return err
 	}
 	r.write.SetMaxOpenConns(1)
-	if err := migrate(ctx, r.write); err != nil {
+	isNew, err := migrate(ctx, r.write)
+	if err != nil {
 		return err
 	}
 
 	r.read = r.write
 	if path != "" {
+		if err := dbfile.Tighten(r.path); err != nil {
+			r.log.Warn("others may read the registry", zap.Error(err))
+		}
+		if r.file, err = os.Stat(r.path); err != nil {
+			return err
+		}
 		if r.read, err = sql.Open("sqlite", uri+pragmas+"&_query_only=1"); err != nil {
 			return err
 		}
@@ -127,8 +143,36 @@ func (r *Registry) open(ctx context.Context, path string) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	_, err = change(ctx, r, func(tx *changes) (struct{}, error) { return struct{}{}, tx.prune(ctx) })
-	return err
+	if err := r.compareMark(ctx, isNew); err != nil {
+		return err
+	}
+	if _, err = change(ctx, r, func(tx *changes) (struct{}, error) { return struct{}{}, tx.prune(ctx) }); err != nil {
+		return err
+	}
+	r.beginUpkeep(ctx)
+	return r.tellLoss(ctx)
+}
+
+// claim takes the lock of the file at path, and makes the file where it is missing.
+func (r *Registry) claim(path string) error {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if target, err := filepath.EvalSymlinks(abs); err == nil { // SQLite keeps its log beside the target of a link, and the lock is to be one
+		abs = target
+	}
+	if err := os.MkdirAll(filepath.Dir(abs), dbfile.DirMode); err != nil {
+		return err
+	}
+	if r.lock, err = dbfile.Lock(abs); errors.Is(err, dbfile.ErrInUse) {
+		return errors.New("another process has it open: stop that one, or use another file")
+	} else if err != nil {
+		return err
+	}
+	r.path = abs
+	r.mark.path = markOf(abs)
+	return dbfile.Create(abs)
 }
 
 // prepare prepares what is used all the time: SQLite takes longer to compile these statements than to run them.
@@ -153,6 +197,8 @@ func (r *Registry) prepare(ctx context.Context) error {
 		{&r.remember, r.write, insertDelivery},
 		{&r.unremember, r.write, forgetDeliveries},
 		{&r.count, r.write, countDeliveries},
+		{&r.touched, r.write, `SELECT total_changes()`},
+		{&r.advance, r.write, advanceTotals},
 	} {
 		var err error
 		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database
@@ -162,23 +208,51 @@ func (r *Registry) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Close ends all use of the registry; a method that is under way may fail.
+// Close ends all use of the registry; a method that is under way may fail. It leaves all that is kept in the file itself, and
+// nothing in its log.
 func (r *Registry) Close() error {
+	if r.endUpkeep != nil {
+		r.endUpkeep()
+	}
 	var errs []error
 	if r.read != nil && r.read != r.write {
 		errs = append(errs, r.read.Close())
 	}
 	if r.write != nil {
-		errs = append(errs, r.write.Close())
+		errs = append(errs, r.closeWriter())
 	}
+	errs = append(errs, r.mark.close())
 	if r.lock != nil { // last: it guards the files until SQLite is done with them
 		errs = append(errs, r.lock.Close())
+		r.lock = nil
 	}
 	return errors.Join(errs...)
 }
 
-// Ping returns nil if the registry can be read.
+// closeWriter moves the log into the file before. SQLite would do it too, but not while somebody else has the file open.
+func (r *Registry) closeWriter() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // Close takes none
+	defer cancel()
+	conn, err := r.write.Conn(ctx) // the only one, so that nobody writes after the checkpoint
+	if errors.Is(err, sql.ErrConnDone) || r.write.Stats().OpenConnections == 0 {
+		return r.write.Close()
+	}
+	if err != nil {
+		return errors.Join(err, r.write.Close())
+	}
+	if r.endUpkeep != nil { // it is open, and ours
+		if err := checkpoint(ctx, conn); err != nil {
+			r.log.Warn("the log of the registry is not in its file yet; the next start reads it", zap.Error(err))
+		}
+	}
+	return errors.Join(r.write.Close(), conn.Close())
+}
+
+// Ping returns nil if the registry can be read, and keeps what is changed.
 func (r *Registry) Ping(ctx context.Context) error {
+	if err := r.usable(); err != nil {
+		return err
+	}
 	var one int
 	if err := r.read.QueryRowContext(ctx, `SELECT id FROM totals`).Scan(&one); err != nil {
 		return fmt.Errorf("read registry: %w", err)
@@ -186,22 +260,13 @@ func (r *Registry) Ping(ctx context.Context) error {
 	return nil
 }
 
+// highest is a number that only grows.
+type highest struct{ atomic.Int64 }
+
+func (h *highest) raise(n int64) {
+	for old := h.Load(); n > old && !h.CompareAndSwap(old, n); old = h.Load() { //nolint:revive // the condition does it all
+	}
+}
+
 // clock is now, as precise as it can be stored.
 func (r *Registry) clock() time.Time { return precise(r.now()) }
-
-// lockFile takes the lock at path. The kernel lets go of it with the file, so also when the process is killed.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
-	}
-	_ = f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, errors.New("another process has it open: stop that one, or use another file")
-	}
-	return nil, fmt.Errorf("lock %s: %w", path, err)
-}

@@ -21,6 +21,9 @@ const (
 	listIDs = `SELECT coalesce(group_concat(id, char(10)), ''),
 			coalesce(min(id) FILTER (WHERE missing_since IS NOT NULL OR delete_at IS NOT NULL OR event_at BETWEEN 0 AND 999999), '')
 		FROM (SELECT id, missing_since, delete_at, event_at FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?)`
+	advanceTotals = `UPDATE totals SET changes = changes + 1, provisioned = provisioned + ?1, stopped = stopped + ?2,
+			last_provisioned_at = iif(?1 > 0, ?3, last_provisioned_at), last_stopped_at = iif(?2 > 0, ?3, last_stopped_at)
+		RETURNING changes`
 	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
@@ -122,6 +125,8 @@ type changes struct {
 	load, save           *sql.Stmt
 	newest, note, forget *sql.Stmt // of events
 	decision                       // when the rules decide
+	touched, advance     *sql.Stmt
+	last                 int64 // Registry.committed, when it began
 	retention            time.Duration
 	provisioned, stopped int
 	tombstones           bool // some were made
@@ -131,6 +136,9 @@ type changes struct {
 // otherwise (but for an error of the commit itself, after which either may be true).
 func change[T any](ctx context.Context, r *Registry, fn func(*changes) (T, error)) (T, error) {
 	var none T
+	if err := r.usable(); err != nil {
+		return none, err
+	}
 	sqlTx, err := r.write.BeginTx(ctx, nil)
 	if err != nil {
 		return none, fmt.Errorf("begin change of registry: %w", err)
@@ -139,20 +147,42 @@ func change[T any](ctx context.Context, r *Registry, fn func(*changes) (T, error
 	tx := &changes{
 		Tx: sqlTx, load: sqlTx.StmtContext(ctx, r.load), save: sqlTx.StmtContext(ctx, r.save),
 		newest: sqlTx.StmtContext(ctx, r.newest), note: sqlTx.StmtContext(ctx, r.note), forget: sqlTx.StmtContext(ctx, r.forget),
+		touched: sqlTx.StmtContext(ctx, r.touched), advance: sqlTx.StmtContext(ctx, r.advance), last: r.committed.Load(),
 		decision: decision{now: r.clock()}, retention: r.retention,
+	}
+	before, err := tx.rowsTouched(ctx)
+	if err != nil {
+		return none, err
 	}
 	result, err := fn(tx)
 	if err != nil {
 		return none, err
 	}
-	if err := tx.finish(ctx); err != nil {
+	at, err := tx.finish(ctx, before)
+	if errors.Is(err, errWentBack) {
+		err = r.breakOff(err)
+	}
+	if err != nil {
 		return none, err
 	}
 	if err := sqlTx.Commit(); err != nil {
 		return none, fmt.Errorf("commit change of registry: %w", err)
 	}
+	r.committed.raise(at)
+	r.mark.set(position{r.identity, at}) // before the answer: what was answered and is gone must be noticed
 	return result, nil
 }
+
+// rowsTouched is how many rows the connection of the transaction has changed.
+func (tx *changes) rowsTouched(ctx context.Context) (n int64, err error) {
+	if err := tx.touched.QueryRowContext(ctx).Scan(&n); err != nil {
+		return 0, fmt.Errorf("read registry: %w", err)
+	}
+	return n, nil
+}
+
+// errWentBack: nobody else counts changes, so a count that was there already means that an older file was put in place.
+var errWentBack = errors.New("its file went back in time")
 
 // apply runs a rule on the record of id and keeps what it made of it. An error of the rule is returned as it is.
 func (tx *changes) apply(ctx context.Context, id string, rule func(*record) error) error {
@@ -203,20 +233,26 @@ func (tx *changes) noteListRemoval(ctx context.Context, s record) error {
 	return nil
 }
 
-// finish brings the totals up to date. Whoever adds a tombstone also removes those that are too old: no one else has to.
-func (tx *changes) finish(ctx context.Context) error {
-	if tx.provisioned+tx.stopped > 0 {
-		if _, err := tx.ExecContext(ctx, `
-			UPDATE totals SET provisioned = provisioned + ?1, stopped = stopped + ?2,
-				last_provisioned_at = iif(?1 > 0, ?3, last_provisioned_at), last_stopped_at = iif(?2 > 0, ?3, last_stopped_at)`,
-			tx.provisioned, tx.stopped, column(tx.now)); err != nil {
-			return fmt.Errorf("write registry: %w", err)
+// finish brings the totals up to date, unless nothing has changed, and returns how many changes there are then. Whoever adds a
+// tombstone also removes those that are too old: no one else has to.
+func (tx *changes) finish(ctx context.Context, before int64) (int64, error) {
+	if tx.tombstones {
+		if err := tx.prune(ctx); err != nil {
+			return 0, err
 		}
 	}
-	if tx.tombstones {
-		return tx.prune(ctx)
+	after, err := tx.rowsTouched(ctx)
+	if err != nil || after == before {
+		return tx.last, err
 	}
-	return nil
+	var at int64
+	if err := tx.advance.QueryRowContext(ctx, tx.provisioned, tx.stopped, column(tx.now)).Scan(&at); err != nil {
+		return 0, fmt.Errorf("write registry: %w", err)
+	}
+	if at <= tx.last {
+		return 0, errWentBack
+	}
+	return at, nil
 }
 
 func (tx *changes) prune(ctx context.Context) error {

@@ -121,34 +121,57 @@ CREATE TABLE list_removals (
 	event_at INTEGER NOT NULL, -- of the deletion: when the list was asked for
 	PRIMARY KEY (at, store_id)
 ) STRICT, WITHOUT ROWID;
+`, `
+-- Which registry this is, and how many transactions have changed it: what its mark says too.
+ALTER TABLE totals ADD COLUMN identity TEXT NOT NULL DEFAULT '';
+ALTER TABLE totals ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;
+UPDATE totals SET identity = lower(hex(randomblob(16)));
+
+-- That the registry was found to be new, older or another one than it should have been.
+CREATE TABLE losses (
+	found_at        INTEGER NOT NULL,
+	found           TEXT NOT NULL,
+	acknowledged_at INTEGER, -- NULL: nothing is removed yet
+	acknowledged_by TEXT NOT NULL DEFAULT '',
+	reason          TEXT NOT NULL DEFAULT '' -- of whoever acknowledged it
+) STRICT;
 `}
 
-// migrate brings db up to date, after making sure that it is ours to change.
-func migrate(ctx context.Context, db *sql.DB) error {
+// migrate brings db up to date, after making sure that it is ours to change, and says whether it was empty.
+func migrate(ctx context.Context, db *sql.DB) (isNew bool, err error) {
 	version, err := schemaVersion(ctx, db)
 	if err != nil {
-		return explainDamage(err)
+		return false, explainDamage(err)
 	}
-	var verdict string // about 0.3 s at a million stores
-	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
-		return explainDamage(err)
-	}
-	if verdict != "ok" {
-		return damage(errors.New(verdict))
+	isNew = version == 0
+	if err := verify(ctx, db, `PRAGMA quick_check(1)`); err != nil { // about 0.3 s at a million stores
+		return false, err
 	}
 	// With a write-ahead log readers and the writer don't wait for each other. The mode is kept in the file, and a file that
 	// is not ours must not be touched, so it is set here and not with the connection.
 	var mode string
 	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode = wal`).Scan(&mode); err != nil {
-		return explainDamage(err)
+		return false, explainDamage(err)
 	}
 	if mode != "wal" && mode != "memory" {
-		return errors.New("the file system does not support SQLite's write-ahead log: use a local disk")
+		return false, errors.New("the file system does not support SQLite's write-ahead log: use a local disk")
 	}
 	for ; version < len(migrations); version++ {
 		if err := applyMigration(ctx, db, version); err != nil {
-			return fmt.Errorf("migrate to schema version %d: %w", version+1, err)
+			return false, fmt.Errorf("migrate to schema version %d: %w", version+1, err)
 		}
+	}
+	return isNew, nil
+}
+
+// verify runs a check of the whole file.
+func verify(ctx context.Context, db *sql.DB, check string) error {
+	var verdict string
+	if err := db.QueryRowContext(ctx, check).Scan(&verdict); err != nil {
+		return explainDamage(err)
+	}
+	if verdict != "ok" {
+		return damage(errors.New(verdict))
 	}
 	return nil
 }
@@ -166,12 +189,13 @@ func applyMigration(ctx context.Context, db *sql.DB, version int) error {
 	return tx.Commit()
 }
 
-// schemaVersion returns 0 for an empty database, and an error for one that is not ours or too new.
+// schemaVersion returns 0 for an empty database, and an error for one that is not ours or too new. What others add is ignored: tables
+// like _litestream_seq, whose names begin like those of tools do, make no program's database of an empty one.
 func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
 	var application, version, tables int
 	err := db.QueryRowContext(ctx, `
 		SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
-			(SELECT count(*) FROM sqlite_schema)`).Scan(&application, &version, &tables)
+			(SELECT count(*) FROM sqlite_schema WHERE tbl_name NOT LIKE '\_%' ESCAPE '\' AND tbl_name NOT LIKE 'sqlite\_%' ESCAPE '\')`).Scan(&application, &version, &tables)
 	switch {
 	case err != nil:
 		return 0, err
@@ -199,5 +223,5 @@ func explainDamage(err error) error {
 
 func damage(err error) error {
 	return fmt.Errorf("it is damaged, or no registry; it was left as it is: restore a backup, or move it away to start empty "+
-		"(reconciliation ensures the stores again; holds and pending deletions are lost): %w", err)
+		"(reconciliation ensures the stores again, and nothing is removed before you acknowledge the loss; holds are lost): %w", err)
 }

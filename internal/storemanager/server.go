@@ -69,6 +69,7 @@ type server struct {
 //	DELETE /v1/stores/{id}/deletion          CancelDeletion; ?owner=&eventAt= say which is meant
 //	PUT    /v1/stores/{id}/deletion/owner    TakeOverDeletion
 //	POST   /v1/stores/{id}/stop              Stop
+//	POST   /v1/stores/{id}/restore-deletion  RestoreDeletion
 //	PUT    /v1/stores/{id}/hold              Hold
 //	DELETE /v1/stores/{id}/hold              Release
 //	PUT    /v1/stores/{id}/pause             Pause of one store
@@ -82,6 +83,7 @@ type server struct {
 //	POST   /v1/missing                       MarkMissing
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
+//	POST   /v1/acknowledge-loss              AcknowledgeLoss
 //	GET    /v1/changes?after=                Watch, as server-sent events; 501 unless m is a Watcher
 //	GET    /livez, /readyz                   no token; the process answers, m answers
 //	GET    /openapi.json                     no token; the description of all this
@@ -146,6 +148,9 @@ func (s *server) routes() http.Handler {
 			run.RunID = pathParam(r, "runId")
 			return nothing{}, m.RecordReconcile(r.Context(), run)
 		}))
+		r.Post("/acknowledge-loss", answerBody(s, func(r *http.Request, a Acknowledgement) (any, error) {
+			return nothing{}, m.AcknowledgeLoss(r.Context(), a)
+		}))
 	})
 	return r
 }
@@ -181,6 +186,10 @@ func (s *server) storeRoutes(r chi.Router) {
 	r.Post("/stores/{id}/stop", answerBody(s, func(r *http.Request, q StopRequest) (any, error) {
 		q.StoreID = pathParam(r, "id")
 		return m.Stop(r.Context(), q)
+	}))
+	r.Post("/stores/{id}/restore-deletion", answerBody(s, func(r *http.Request, q RestoreRequest) (any, error) {
+		q.StoreID = pathParam(r, "id")
+		return m.RestoreDeletion(r.Context(), q)
 	}))
 	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, h Hold) (any, error) {
 		return m.Hold(r.Context(), pathParam(r, "id"), h)

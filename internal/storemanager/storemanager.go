@@ -29,6 +29,9 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrTooEarly: the grace period of the deletion has not ended by the store manager's clock. Retry later.
 	ErrTooEarly = errors.New("the grace period has not ended")
+	// ErrLossUnacknowledged: the registry has lost what may have kept the store (Overview.Guard), and no operator has acknowledged it.
+	// Retry later.
+	ErrLossUnacknowledged = errors.New("the registry was lost, and nobody has acknowledged it")
 	// ErrUnauthorized: the token was refused.
 	ErrUnauthorized = errors.New("the store manager refused the token")
 	// ErrNodeServer: the Node server that does the monitoring can't be reached, or refuses. Worth a retry.
@@ -55,8 +58,12 @@ type Manager interface {
 	// ErrNotFound if no such store is monitored; a store without a pending deletion is returned unchanged.
 	TakeOverDeletion(ctx context.Context, r TakeOverRequest) (Store, error)
 	// Stop ends the monitoring of a store whose deletion is pending and due, and leaves a tombstone.
-	// ErrTooEarly while the grace period runs.
+	// ErrTooEarly while the grace period runs, ErrLossUnacknowledged while that is so.
 	Stop(ctx context.Context, r StopRequest) (StopResult, error)
+	// RestoreDeletion gives a registry that was lost a pending deletion back which a run still waits for: the store is monitored, and the
+	// deletion pending, unless anything newer is known. Once the loss is acknowledged it changes nothing. The answer is the store as it
+	// is then, or its tombstone; ErrNotFound if it is unknown.
+	RestoreDeletion(ctx context.Context, r RestoreRequest) (Store, error)
 	// Hold keeps the store from every deletion until the hold expires or is released; a pending deletion is cancelled.
 	Hold(ctx context.Context, id string, h Hold) (Store, error)
 	// Release takes the hold off. A store without one is returned unchanged.
@@ -92,6 +99,9 @@ type Manager interface {
 	RecordReconcile(ctx context.Context, r ReconcileRun) error
 	// Reconciliation returns the totals and the kept runs, newest first.
 	Reconciliation(ctx context.Context) (Reconciliation, error)
+
+	// AcknowledgeLoss ends what GuardHold.Lost says. Without a loss it does nothing.
+	AcknowledgeLoss(ctx context.Context, a Acknowledgement) error
 }
 
 // MaxBatch is the largest number of stores in one EnsureBatch or MarkMissing, and in a page.
@@ -329,6 +339,17 @@ type StopResult struct {
 	Outcome StopOutcome `json:"outcome"`
 }
 
+// RestoreRequest says which deletion was pending.
+type RestoreRequest struct {
+	StoreID string `json:"storeId"`
+	// EventAt, DeleteAt and Owner are those of Deletion.
+	EventAt  time.Time `json:"eventAt"`
+	DeleteAt time.Time `json:"deleteAt"`
+	Owner    string    `json:"owner"`
+	// ByList: as in DeletionRequest.
+	ByList bool `json:"byList,omitempty"`
+}
+
 // ListRequest selects a page of monitored stores.
 type ListRequest struct {
 	// Cursor is Page.NextCursor of the page before; "" starts at the beginning.
@@ -390,7 +411,7 @@ type Overview struct {
 	// ListRemovals counts the stores that were stopped within the last day because lists lacked them: no event had asked for it, and
 	// no operator has approved it.
 	ListRemovals int `json:"listRemovals"`
-	// Guard is nil unless the guard of reconciliation holds removals back.
+	// Guard is nil unless the guard of reconciliation holds removals back, or the registry was lost.
 	Guard *GuardHold `json:"guard,omitempty"`
 	// GuardApprovedAt is the newest ReconcileRun.ApprovedListAt: deletions that lists asked for up to then are approved. Nil before
 	// the first.
@@ -439,7 +460,7 @@ type ReconcileRun struct {
 	// Report is the workflow's own report, kept as it is.
 	Report json.RawMessage `json:"report,omitempty"`
 	// ApprovedListAt is MissingMarks.ListAt of the newest list whose removals were approved in this run; nil for none. It releases the
-	// guard (Overview.Guard), and is not kept with the run.
+	// guard (Overview.Guard), acknowledges a loss that was found before, and is not kept with the run.
 	ApprovedListAt *time.Time `json:"approvedListAt,omitempty"`
 }
 
@@ -460,6 +481,15 @@ const (
 type GuardHold struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
+	// Lost: the registry is new, older or another one than it should be, as Reason says. Until an operator acknowledges that, or approves
+	// a plan that was made since, no store is stopped, whoever asks; a list that lacks nothing does not end it.
+	Lost bool `json:"lost,omitempty"`
+}
+
+// Acknowledgement is an operator's word that a loss is known, and stores may be stopped again.
+type Acknowledgement struct {
+	Reason string `json:"reason"`
+	Actor  string `json:"actor"`
 }
 
 // KeptReconcileRuns is how many runs are kept.

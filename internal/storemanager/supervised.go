@@ -80,6 +80,16 @@ func (s *Supervisor) TakeOverDeletion(ctx context.Context, q TakeOverRequest) (S
 	return s.shown(s.Registry.TakeOverDeletion(ctx, q))
 }
 
+// RestoreDeletion implements Manager.
+func (s *Supervisor) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store, error) {
+	st, err := s.Registry.RestoreDeletion(ctx, q)
+	if err != nil {
+		return Store{}, err
+	}
+	s.follow(ctx, q.StoreID)
+	return s.shown(st, nil)
+}
+
 // Hold implements Manager.
 func (s *Supervisor) Hold(ctx context.Context, id string, h Hold) (Store, error) {
 	return s.shown(s.Registry.Hold(ctx, id, h))

@@ -161,9 +161,6 @@ type ReconcileRun struct {
 	// Outcome is one of the Outcome constants.
 	Outcome  string
 	Duration time.Duration
-
-	EndedAt                                 time.Time
-	Missing, Orphaned, Quarantined, Failing int
 }
 
 // Reconciled counts a run.
@@ -237,6 +234,8 @@ type Stores struct {
 	Dialing int64
 	// GuardTripped: the guard of reconciliation holds removals back, which wait for approval.
 	GuardTripped bool
+	// RegistryLost: the registry was lost, and nobody has acknowledged it.
+	RegistryLost bool
 	// Deliveries is how many webhooks are remembered.
 	Deliveries int64
 	// Reconciliation is what the registry keeps of past runs: any worker may have done the last one.
@@ -283,20 +282,21 @@ func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
 		drift:       desc("reconcile_drift", "Differences that the last successful reconcile run found at first.", "kind"),
 		failing:     desc("reconcile_failing_stores", "Stores that the last successful reconcile run could not add or remove."),
 		implausible: desc("reconcile_implausible", "1 if the newest list could not be believed (damaged, empty, or lacking too much), so that nothing was removed, else 0."),
+		lost:        desc("registry_lost", "1 while the registry is new, older or another one than it should be and nobody has acknowledged it, else 0."),
 		deliveries:  desc("deliveries", "Webhooks that are remembered, so that a repeat gets the first answer."),
 	})
 }
 
 type storeCollector struct {
-	ask                                                                                 func(context.Context) (Stores, error)
-	states, connections, events, errors, reconnects, resets, dialing, guard, deliveries *prometheus.Desc
-	lastSuccess, drift, failing, implausible                                            *prometheus.Desc
+	ask                                                                                       func(context.Context) (Stores, error)
+	states, connections, events, errors, reconnects, resets, dialing, guard, lost, deliveries *prometheus.Desc
+	lastSuccess, drift, failing, implausible                                                  *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard, c.deliveries,
+		c.states, c.connections, c.events, c.errors, c.reconnects, c.resets, c.dialing, c.guard, c.lost, c.deliveries,
 		c.lastSuccess, c.drift, c.failing, c.implausible,
 	} {
 		ch <- d
@@ -324,6 +324,7 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(c.dialing, prometheus.GaugeValue, float64(s.Dialing))
 	ch <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, oneIf(s.GuardTripped))
+	ch <- prometheus.MustNewConstMetric(c.lost, prometheus.GaugeValue, oneIf(s.RegistryLost))
 	ch <- prometheus.MustNewConstMetric(c.deliveries, prometheus.GaugeValue, float64(s.Deliveries))
 	c.collectReconciliation(ch, s.Reconciliation)
 }

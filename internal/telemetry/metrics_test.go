@@ -42,7 +42,7 @@ func TestMetricsOfOurs(t *testing.T) {
 		require.True(t, bounded)
 		return telemetry.Stores{
 			States: map[string]int{"monitored": 7, "held": 0}, Connections: map[string]int{"connected": 6, "stuck": 1},
-			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, GuardTripped: true, Deliveries: 9,
+			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, GuardTripped: true, RegistryLost: true, Deliveries: 9,
 			Reconciliation: telemetry.Reconciliation{
 				LastSuccessAt: time.Unix(1_700_000_000, 500_000_000), Implausible: new(true),
 				Found: &telemetry.ReconcileFindings{Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4},
@@ -97,6 +97,7 @@ func TestMetricsOfOurs(t *testing.T) {
 		`storekeeper_reconcile_failing_stores 4`,
 		`storekeeper_reconcile_implausible 1`,
 		`storekeeper_reconcile_guard_tripped 1`,
+		`storekeeper_registry_lost 1`,
 		`storekeeper_deliveries 9`,
 	} {
 		require.Contains(t, body, want+"\n")

@@ -28,6 +28,8 @@ const (
 	startTimeout = 30 * time.Second
 	// A stop takes about a second; after this long the process may as well end.
 	stopTimeout = 8 * time.Second
+	// A log of some MB is moved into the file in a fraction of that.
+	logTimeout = 2 * time.Second
 )
 
 // Options say where a Server listens and what it keeps.
@@ -58,6 +60,7 @@ type Server struct {
 	addr       string
 	temporal   temporal.Server
 	ui         *ui      // nil without UI
+	database   string   // "" in memory, and until it is known to be ours
 	lock       *os.File // nil in memory
 	logControl *logControl
 	log        *zap.Logger
@@ -100,6 +103,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		if sqlConfig, err = onDisk(ctx, o.DatabasePath); err != nil {
 			return nil, err
 		}
+		s.database = o.DatabasePath
 	}
 	if err := setUpNamespace(ctx, sqlConfig, o); err != nil {
 		return nil, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
@@ -191,6 +195,13 @@ func (s *Server) stop() {
 		if s.temporal != nil {
 			if err := s.temporal.Stop(); err != nil {
 				s.log.Warn("temporal server stopped with an error", zap.Error(err))
+			}
+		}
+		if s.database != "" {
+			ctx, cancel := context.WithTimeout(context.Background(), logTimeout) //nolint:forbidigo // Stop takes none
+			defer cancel()
+			if err := emptyLog(ctx, s.database); err != nil {
+				s.log.Warn("the log of temporal's database is not in its file yet; the next start reads it", zap.Error(err))
 			}
 		}
 		// Only now may another process have the file.

@@ -149,6 +149,7 @@ func Register(r worker.Registry, set ActivitySet) {
 		"HoldStore":        set.Stores.HoldStore,
 		"ReleaseStore":     set.Stores.ReleaseStore,
 		"TakeOverDeletion": set.Stores.TakeOverDeletion,
+		"RestoreDeletion":  set.Stores.RestoreDeletion,
 		"ConfirmAbsent":    set.Authority.ConfirmAbsent,
 		"CompareLists":     set.Reconcile.CompareLists,
 		"EnsureMissing":    set.Reconcile.EnsureMissing,

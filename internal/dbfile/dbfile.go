@@ -1,0 +1,67 @@
+// Package dbfile looks after the files of a SQLite database: who may read them, and which process has them.
+package dbfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+const (
+	// DirMode and Mode let nobody but the owner see what is kept: ids, names and reasons, and with some databases secrets.
+	DirMode = 0o700
+	Mode    = 0o600
+)
+
+// ErrInUse: another process has the lock, or another user of it in this one.
+var ErrInUse = errors.New("in use")
+
+// beside are the files of a database: itself, what SQLite keeps beside it, and our lock.
+var beside = []string{"", "-wal", "-shm", "-journal", ".lock"}
+
+// Lock takes the lock beside the database at path. The kernel lets go of it with the file, so also when the process is killed.
+func Lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, Mode)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	_ = f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, ErrInUse
+	}
+	return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+}
+
+// Create makes an empty file for a new database, which SQLite would let everybody read. It leaves one that is there alone: to
+// open and close that would drop SQLite's own locks in this process.
+func Create(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Tighten takes the files of the database at path away from all but their owner. SQLite makes further ones like the database.
+func Tighten(path string) error {
+	var errs []error
+	for _, suffix := range beside {
+		info, err := os.Stat(path + suffix)
+		if err == nil && info.Mode().Perm()&^Mode != 0 {
+			err = os.Chmod(path+suffix, Mode)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

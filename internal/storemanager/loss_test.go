@@ -1,0 +1,664 @@
+package storemanager
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// killed is the directory of a registry whose process was killed: what was written is there, and nothing was tidied up.
+type killed struct{ dir string }
+
+func (k killed) file(suffix string) string { return filepath.Join(k.dir, "stores.db"+suffix) }
+
+func (k killed) open(t *testing.T) *Registry {
+	t.Helper()
+	return open(t, Options{Path: k.file("")})
+}
+
+// remove removes the file, which must be there.
+func (k killed) remove(t *testing.T, suffix string) {
+	t.Helper()
+	require.NoError(t, os.Remove(k.file(suffix)))
+}
+
+// kill leaves a registry with n stores, each of them a change or two, behind.
+func kill(t *testing.T, n int) killed {
+	t.Helper()
+	dir := t.TempDir()
+	r := open(t, Options{Path: filepath.Join(dir, "stores.db")})
+	ensureEach(t, r, 0, n)
+	return copied(t, killed{dir})
+}
+
+func ensureEach(t *testing.T, r *Registry, first, n int) {
+	t.Helper()
+	for i := range n {
+		_, err := r.Ensure(t.Context(), EnsureRequest{StoreID: fmt.Sprintf("store-%d", first+i), At: t0})
+		require.NoError(t, err)
+	}
+}
+
+// copied is what a process that is killed now would leave.
+func copied(t *testing.T, k killed) killed {
+	t.Helper()
+	to := killed{t.TempDir()}
+	require.NoError(t, os.CopyFS(to.dir, os.DirFS(k.dir)))
+	return to
+}
+
+func (k killed) mark() string { return markOf(k.file("")) }
+
+// put replaces the database by that of another directory.
+func (k killed) put(t *testing.T, from killed) {
+	t.Helper()
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(from.file(suffix))
+		if os.IsNotExist(err) {
+			content = nil
+		} else {
+			require.NoError(t, err)
+		}
+		require.NoError(t, os.WriteFile(k.file(suffix), content, 0o600))
+	}
+}
+
+func flipBit(t *testing.T, path string, from, to int64) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	at := from + rand.Int64N(min(to, int64(len(content)))-from)
+	content[at] ^= 1 << rand.IntN(8)
+	t.Logf("byte %d of %d", at, len(content))
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+}
+
+const stores = 30
+
+// losses are what may happen to a registry of so many stores, and what is found.
+var losses = map[string]struct {
+	lose  func(t *testing.T, k killed)
+	found string
+}{
+	"the file is deleted, and its log": {
+		func(t *testing.T, k killed) { k.remove(t, ""); k.remove(t, "-wal"); k.remove(t, "-shm") },
+		"the registry is new, though one with 30 changes was here",
+	},
+	"the file alone is deleted": {func(t *testing.T, k killed) { k.remove(t, "") }, "is new, though one with 30 changes"},
+	"all that has its name is deleted": {
+		func(t *testing.T, k killed) {
+			all, err := filepath.Glob(k.file("*"))
+			require.NoError(t, err)
+			for _, file := range all {
+				require.NoError(t, os.Remove(file))
+			}
+		},
+		"is new, though one with 30 changes",
+	},
+	"the file is cut down to nothing": {func(t *testing.T, k killed) { require.NoError(t, os.Truncate(k.file(""), 0)) }, "is new, though"},
+	"the log is deleted":              {func(t *testing.T, k killed) { k.remove(t, "-wal") }, "changes was here"},
+	"the log is cut": {
+		func(t *testing.T, k killed) {
+			info, err := os.Stat(k.file("-wal"))
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(k.file("-wal"), rand.Int64N(info.Size())))
+		},
+		"",
+	},
+	"the head of the log is damaged in one bit": {func(t *testing.T, k killed) { flipBit(t, k.file("-wal"), 0, 32) }, ""},
+	"the log is damaged in one bit":             {func(t *testing.T, k killed) { flipBit(t, k.file("-wal"), 0, 1<<30) }, ""},
+	"an old backup is put back": {
+		func(t *testing.T, k killed) {
+			// Of the same registry: what it was some changes ago.
+			r := k.open(t)
+			old := copied(t, k)
+			ensureEach(t, r, stores, 11)
+			require.NoError(t, r.Close())
+			k.put(t, old)
+		},
+		"the registry is 11 changes behind its mark: it went back in time, or its log was damaged",
+	},
+	"a backup from before the upgrade is put back": {
+		func(t *testing.T, k killed) {
+			require.NoError(t, os.Remove(k.file("-wal")))
+			require.NoError(t, os.Remove(k.file("")))
+			for version := range migrations[:len(migrations)-1] {
+				execute(t, k.file(""), migrations[version]+fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version+1))
+			}
+		},
+		"the registry is another one than was here: it has seen 0 changes, that one had seen 30",
+	},
+	"it is replaced by that of another installation": {
+		func(t *testing.T, k killed) { k.put(t, kill(t, stores+5)) },
+		"the registry is another one than was here: it has seen 35 changes, that one had seen 30",
+	},
+	"the file is deleted and the mark is damaged": {
+		func(t *testing.T, k killed) { k.remove(t, ""); write(t, k.mark(), "garbage") },
+		"the registry is new, though another one was here",
+	},
+	"the mark is damaged": {func(t *testing.T, k killed) { write(t, k.mark(), "") }, "the mark of the registry is damaged, so nobody can tell"},
+}
+
+func TestARegistryThatIsLostSaysSoUntilItIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	for name, tt := range losses {
+		rounds := 1
+		if tt.found == "" { // at random
+			rounds = 3
+		}
+		for round := range rounds {
+			t.Run(fmt.Sprint(name, " ", round), func(t *testing.T) {
+				t.Parallel()
+				k := kill(t, stores)
+				tt.lose(t, k)
+				r := k.open(t)
+				guard := requireLost(t, r)
+				require.Contains(t, guard.Reason, tt.found)
+
+				ensureEach(t, r, 100, 200) // more than were lost
+				require.NoError(t, r.Close())
+				r = k.open(t)
+				require.Equal(t, guard, requireLost(t, r), "it is kept")
+				requireCountsMatchRows(t, r)
+				require.NoError(t, r.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
+				requireNotLost(t, r)
+				require.NoError(t, r.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}), "a repeat")
+				require.NoError(t, r.Close())
+				requireNotLost(t, k.open(t))
+			})
+		}
+	}
+}
+
+// A log that is used over and over holds what is in the file already, and what is of no use any more.
+func TestARegistryIsNeverSmallerWithoutAWord(t *testing.T) {
+	t.Parallel()
+	dir := killed{t.TempDir()}
+	r := dir.open(t)
+	const many = 450 // about 1,500 pages: the log has begun anew
+	ensureEach(t, r, 0, many)
+	original := copied(t, dir)
+	var lost, refused, whole int
+	for round := range 30 {
+		k := copied(t, original)
+		info, err := os.Stat(k.file("-wal"))
+		require.NoError(t, err)
+		if round%2 == 0 {
+			require.NoError(t, os.Truncate(k.file("-wal"), rand.Int64N(info.Size())))
+		} else {
+			flipBit(t, k.file("-wal"), 0, info.Size())
+		}
+		r, err := Open(t.Context(), Options{Path: k.file("")})
+		if err != nil {
+			require.ErrorContains(t, err, "it is damaged")
+			refused++
+			continue
+		}
+		o, err := r.Overview(t.Context())
+		require.NoError(t, err)
+		if o.Guard != nil && o.Guard.Lost {
+			lost++
+		} else {
+			require.Equal(t, many, o.Monitored)
+			whole++
+		}
+		require.NoError(t, r.Close())
+	}
+	t.Logf("%d lost, %d refused, %d whole", lost, refused, whole)
+	require.NotZero(t, lost)
+}
+
+func requireLost(t *testing.T, r *Registry) *GuardHold {
+	t.Helper()
+	o, err := r.Overview(t.Context())
+	require.NoError(t, err)
+	require.NotNil(t, o.Guard)
+	require.True(t, o.Guard.Lost)
+	require.NotZero(t, o.Guard.Since)
+	require.NotEmpty(t, o.Guard.Reason)
+	return o.Guard
+}
+
+func requireNotLost(t *testing.T, r *Registry) {
+	t.Helper()
+	o, err := r.Overview(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, o.Guard)
+}
+
+func TestWhatIsNoLossRaisesNoAlarm(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(t *testing.T, k *killed){
+		"nothing but the kill":            func(*testing.T, *killed) {},
+		"the index of the log is deleted": func(t *testing.T, k *killed) { k.remove(t, "-shm") },
+		"the lock is deleted":             func(t *testing.T, k *killed) { k.remove(t, ".lock") },
+		"the mark is deleted":             func(t *testing.T, k *killed) { require.NoError(t, os.Remove(k.mark())) },
+		"all is copied":                   func(t *testing.T, k *killed) { *k = copied(t, *k) },
+		"the database is copied to another directory": func(t *testing.T, k *killed) {
+			to := killed{t.TempDir()}
+			to.put(t, *k)
+			*k = to
+		},
+		"a clean stop": func(t *testing.T, k *killed) { require.NoError(t, k.open(t).Close()) },
+		"the log is deleted after a clean stop": func(t *testing.T, k *killed) {
+			require.NoError(t, k.open(t).Close())
+			require.NoFileExists(t, k.file("-wal"))
+			require.NoFileExists(t, k.file("-shm"))
+		},
+		"one slot of the mark is damaged": func(t *testing.T, k *killed) {
+			flipBit(t, k.mark(), 0, markSize)
+		},
+		"the other slot of the mark is damaged": func(t *testing.T, k *killed) { flipBit(t, k.mark(), markBlock, markBlock+markSize) },
+		"the mark is cut to one slot":           func(t *testing.T, k *killed) { require.NoError(t, os.Truncate(k.mark(), markBlock)) },
+		"the mark was not yet written for the last change": func(t *testing.T, k *killed) {
+			before, err := os.ReadFile(k.mark())
+			require.NoError(t, err)
+			r := k.open(t)
+			ensureEach(t, r, 50, 1)
+			*k = copied(t, *k)
+			write(t, k.mark(), string(before))
+		},
+		"a backup tool has been here": func(t *testing.T, k *killed) {
+			execute(t, k.file(""), `CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
+				CREATE TABLE _litestream_lock (id INTEGER); ALTER TABLE stores ADD COLUMN theirs TEXT; CREATE INDEX theirs ON stores (theirs)`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := kill(t, stores)
+			change(t, &k)
+			for range 2 {
+				r := k.open(t)
+				requireNotLost(t, r)
+				page, err := r.List(t.Context(), ListRequest{})
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, len(page.Stores), stores)
+				ensureEach(t, r, 60, 3)
+				require.NoError(t, r.Close())
+			}
+		})
+	}
+}
+
+func TestARegistryInWhichNothingWasIsNoLoss(t *testing.T) {
+	t.Parallel()
+	k := killed{t.TempDir()}
+	r := k.open(t)
+	require.NoError(t, r.SetPins(t.Context(), nil))
+	require.NoError(t, r.Resume(t.Context(), ""))
+	require.NoError(t, r.Close())
+	k.remove(t, "")
+	requireNotLost(t, k.open(t))
+}
+
+func TestAFileWithNothingButTheTablesOfABackupToolIsEmpty(t *testing.T) {
+	t.Parallel()
+	k := killed{t.TempDir()}
+	execute(t, k.file(""), "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER); CREATE UNIQUE INDEX i ON _litestream_seq (seq)")
+	ensureEach(t, k.open(t), 0, 1)
+}
+
+func TestTheFileThatWasMissedIsALossAgainWhenItComesBack(t *testing.T) {
+	t.Parallel()
+	k := kill(t, stores)
+	original := copied(t, k)
+	older := copied(t, k)
+	r := k.open(t)
+	ensureEach(t, r, stores, 100)
+	require.NoError(t, r.Close())
+	newer := copied(t, k)
+
+	k.put(t, older)
+	r = k.open(t)
+	requireLost(t, r)
+	require.NoError(t, r.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "the backup is good", Actor: "ann"}))
+	ensureEach(t, r, 500, 3)
+	require.NoError(t, r.Close())
+	for _, other := range []killed{newer, original} { // neither has seen the last three
+		k.put(t, other)
+		r = k.open(t)
+		requireLost(t, r)
+		require.NoError(t, r.Close())
+	}
+}
+
+func TestNothingIsStoppedWhileALossIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		b.ensure(t, 1)
+		b.begin(t, 2, "run")
+		b.clock.Set(at(200))
+		require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
+		_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+		require.ErrorIs(t, err, ErrLossUnacknowledged)
+		require.ErrorContains(t, err, "it was lost")
+		_, err = b.Stop(t.Context(), StopRequest{StoreID: "unknown", Owner: "run"})
+		require.ErrorIs(t, err, ErrLossUnacknowledged, "it may have been known")
+		require.NotNil(t, b.get(t).Deletion)
+
+		list := func(verdict GuardVerdict) {
+			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(201), Guard: verdict, GuardReason: "too many"}))
+		}
+		list(GuardHeld)
+		require.Equal(t, &GuardHold{Since: at(200), Reason: "it was lost", Lost: true}, b.overview(t).Guard)
+		list(GuardCleared)
+		require.Equal(t, &GuardHold{Since: at(200), Reason: "it was lost", Lost: true}, b.overview(t).Guard)
+		require.NoError(t, b.registry.keepLoss(t.Context(), "and again"))
+		require.Equal(t, "it was lost; and again", b.overview(t).Guard.Reason)
+
+		for _, a := range []Acknowledgement{{Reason: "known"}, {Actor: "ann"}} {
+			require.ErrorIs(t, b.AcknowledgeLoss(t.Context(), a), ErrInvalid)
+		}
+		require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
+		require.Nil(t, b.overview(t).Guard)
+		require.Equal(t, StopStopped, b.stop(t, "run"))
+	})
+}
+
+func TestAnApprovedPlanAcknowledgesALossThatWasFoundBefore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		b.clock.Set(at(10))
+		require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
+		approve := func(seconds int) {
+			listAt := at(seconds)
+			require.NoError(t, b.RecordReconcile(t.Context(), ReconcileRun{RunID: "run", StartedAt: t0, CompletedAt: at(20), ApprovedListAt: &listAt}))
+		}
+		approve(9)
+		require.True(t, b.overview(t).Guard.Lost, "whoever approved a plan then did not know of the loss")
+		approve(11)
+		require.Nil(t, b.overview(t).Guard)
+	})
+}
+
+func TestWhoAcknowledgedALossIsKeptAndLogged(t *testing.T) {
+	t.Parallel()
+	k := kill(t, stores)
+	k.remove(t, "")
+	core, logs := observer.New(zap.InfoLevel)
+	for start := range 2 {
+		r := open(t, Options{Path: k.file(""), Logger: zap.New(core)})
+		told := logs.FilterLevelExact(zap.ErrorLevel).FilterField(zap.String("found", "the registry is new, though one with 30 changes was here"))
+		require.Len(t, told.All(), start+1, "once a start")
+		require.NoError(t, r.Close())
+	}
+	r := open(t, Options{Path: k.file(""), Logger: zap.New(core)})
+	require.NoError(t, r.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "the disk was replaced", Actor: "ann"}))
+	require.Len(t, logs.FilterField(zap.String("actor", "ann")).FilterField(zap.String("reason", "the disk was replaced")).All(), 1)
+	var by, reason string
+	require.NoError(t, r.read.QueryRowContext(t.Context(), "SELECT acknowledged_by, reason FROM losses").Scan(&by, &reason))
+	require.Equal(t, []string{"ann", "the disk was replaced"}, []string{by, reason})
+}
+
+func TestAPendingDeletionIsRestoredAfterALoss(t *testing.T) {
+	t.Parallel()
+	request := RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run"}
+	deletion := &Deletion{EventAt: at(5), DeleteAt: at(100), Owner: "run"}
+	for name, tt := range map[string]struct {
+		known func(t *testing.T, b *bundle)
+		want  *Deletion
+	}{
+		"an unknown store":               {func(*testing.T, *bundle) {}, deletion},
+		"a store that is older":          {func(t *testing.T, b *bundle) { b.ensure(t, 4) }, deletion},
+		"a store that is newer":          {func(t *testing.T, b *bundle) { b.ensure(t, 6) }, nil},
+		"a pinned store":                 {func(t *testing.T, b *bundle) { b.clock.Set(at(1)); b.pin(t, id); b.clock.Set(at(20)) }, nil},
+		"a store that is held":           {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.hold(t, someHold) }, nil},
+		"a deletion that was cancelled":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "run"); b.cancel(t) }, nil},
+		"an older one that was":          {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "run"); b.cancel(t) }, deletion},
+		"an older deletion of a backup":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "earlier") }, deletion},
+		"a newer deletion of another":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 7, "later") }, &Deletion{EventAt: at(7), DeleteAt: at(100), Owner: "later"}},
+		"a deletion of the same moment":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "other") }, &Deletion{EventAt: at(5), DeleteAt: at(100), Owner: "other"}},
+		"a store that is stopped by now": {func(t *testing.T, b *bundle) { b.begin(t, 5, "run") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onEach(t, func(t *testing.T, b *bundle) {
+				tt.known(t, b)
+				require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
+				var first Store
+				for repeat := range 2 {
+					s, err := b.RestoreDeletion(t.Context(), request)
+					require.NoError(t, err)
+					require.Equal(t, tt.want, s.Deletion)
+					require.Equal(t, b.get(t), s)
+					if repeat == 0 {
+						first = s
+					}
+					require.Equal(t, first, s)
+				}
+				requireCountsMatchRows(t, b.registry)
+				if tt.want == deletion {
+					require.Equal(t, outcomeRestored, b.events(t)[0].Outcome)
+					require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
+					b.clock.Set(at(100))
+					require.Equal(t, StopStopped, b.stop(t, "run"))
+				}
+			})
+		})
+	}
+}
+
+func (b *bundle) cancel(t *testing.T) {
+	t.Helper()
+	_, err := b.CancelDeletion(t.Context(), CancelRequest{StoreID: id})
+	require.NoError(t, err)
+}
+
+func TestNoDeletionIsRestoredWithoutALoss(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		request := RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run"}
+		_, err := b.RestoreDeletion(t.Context(), request)
+		require.ErrorIs(t, err, ErrNotFound)
+		_, err = b.Get(t.Context(), id)
+		require.ErrorIs(t, err, ErrNotFound)
+		b.ensure(t, 1)
+		s, err := b.RestoreDeletion(t.Context(), request)
+		require.NoError(t, err)
+		require.Nil(t, s.Deletion)
+
+		require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
+		require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
+		s, err = b.RestoreDeletion(t.Context(), request)
+		require.NoError(t, err)
+		require.Nil(t, s.Deletion)
+
+		for _, bad := range []RestoreRequest{
+			{StoreID: id, DeleteAt: at(1), Owner: "run"}, {StoreID: id, EventAt: at(1), Owner: "run"}, {StoreID: id, EventAt: at(1), DeleteAt: at(1)},
+		} {
+			_, err = b.RestoreDeletion(t.Context(), bad)
+			require.ErrorIs(t, err, ErrInvalid)
+		}
+	})
+}
+
+func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	k := killed{dir}
+	requireTight := func() {
+		t.Helper()
+		require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			require.NoError(t, err)
+			info, err := d.Info()
+			require.NoError(t, err)
+			want := fs.FileMode(0o600)
+			if d.IsDir() {
+				want = 0o700
+			}
+			require.Equal(t, want, info.Mode().Perm(), path)
+			return nil
+		}))
+	}
+	r := k.open(t)
+	ensureEach(t, r, 0, 1)
+	require.FileExists(t, k.file("-wal"))
+	require.FileExists(t, k.mark())
+	requireTight()
+	old := copied(t, k) // as earlier versions left it
+	require.NoError(t, r.Close())
+	requireTight()
+
+	k, dir = old, old.dir
+	require.NoError(t, os.Chmod(dir, 0o700))
+	for _, suffix := range []string{"", "-wal", ".lock"} {
+		require.NoError(t, os.Chmod(k.file(suffix), 0o644))
+	}
+	require.NoError(t, os.Chmod(k.mark(), 0o644))
+	r = k.open(t)
+	ensureEach(t, r, 1, 1)
+	requireTight()
+}
+
+func TestAfterACleanStopAllIsInTheFileAlone(t *testing.T) {
+	t.Parallel()
+	k := killed{t.TempDir()}
+	r := k.open(t)
+	ensureEach(t, r, 0, stores)
+	tx, err := r.read.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback() }()
+	var n int
+	require.NoError(t, tx.QueryRowContext(t.Context(), "SELECT count(*) FROM stores").Scan(&n), "somebody reads on")
+	require.NoError(t, r.Close())
+
+	alone := killed{t.TempDir()}
+	content, err := os.ReadFile(k.file(""))
+	require.NoError(t, err)
+	write(t, alone.file(""), string(content))
+	for _, k := range []killed{k, alone} {
+		page, err := k.open(t).List(t.Context(), ListRequest{})
+		require.NoError(t, err)
+		require.Len(t, page.Stores, stores)
+	}
+}
+
+func TestTheLogStaysSmallThoughSomebodyAlwaysReads(t *testing.T) {
+	t.Parallel()
+	k := killed{t.TempDir()}
+	r := k.open(t)
+	execute := func(statement string) {
+		_, err := r.write.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	execute("CREATE TABLE ballast (content)")
+	size := func() int64 {
+		info, err := os.Stat(k.file("-wal"))
+		require.NoError(t, err)
+		return info.Size()
+	}
+	// Each reader begins before the one before it ends.
+	read := func() func() {
+		tx, err := r.read.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		var n int
+		require.NoError(t, tx.QueryRowContext(t.Context(), "SELECT count(*) FROM stores").Scan(&n))
+		return func() { require.NoError(t, tx.Rollback()) }
+	}
+	end := read()
+	for range 30 {
+		execute("DELETE FROM ballast")
+		execute("INSERT INTO ballast VALUES (randomblob(1000000))")
+		next := read()
+		end()
+		end = next
+	}
+	require.Greater(t, size(), int64(maxLog), "SQLite alone lets it grow")
+	end()
+	end = read()
+	defer func() { end() }()
+	require.Eventually(t, func() bool {
+		next := read()
+		end()
+		end = next
+		return size() <= logSize
+	}, patience, 50*time.Millisecond)
+}
+
+func TestAFileThatIsReplacedWhileItIsOpenTakesNoMoreChanges(t *testing.T) {
+	t.Parallel()
+	for name, replace := range map[string]func(t *testing.T, k killed){
+		"deleted":  func(t *testing.T, k killed) { k.remove(t, "") },
+		"replaced": func(t *testing.T, k killed) { require.NoError(t, os.Rename(kill(t, 3).file(""), k.file(""))) },
+		"put back": func(t *testing.T, k killed) { execute(t, k.file(""), "UPDATE totals SET changes = changes - 5") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := killed{t.TempDir()}
+			r := k.open(t)
+			ensureEach(t, r, 0, stores)
+			replace(t, k)
+			n := stores
+			require.Eventually(t, func() bool {
+				n++
+				_, err := r.Ensure(t.Context(), EnsureRequest{StoreID: fmt.Sprintf("store-%d", n), At: t0})
+				return err != nil
+			}, patience, 20*time.Millisecond)
+			require.ErrorContains(t, r.Ping(t.Context()), "restarted")
+			_, err := r.Overview(t.Context())
+			require.ErrorContains(t, err, "restarted")
+			require.NoError(t, r.Close())
+			requireLost(t, k.open(t))
+		})
+	}
+}
+
+func TestTheMarkIsMadeAgainWhereItWasDeleted(t *testing.T) {
+	t.Parallel()
+	k := killed{t.TempDir()}
+	r := k.open(t)
+	ensureEach(t, r, 0, stores)
+	require.NoError(t, os.Remove(k.mark()))
+	require.Eventually(t, func() bool { _, err := os.Stat(k.mark()); return err == nil }, patience, 20*time.Millisecond)
+	require.NoError(t, r.Close())
+	k.remove(t, "")
+	require.Contains(t, requireLost(t, k.open(t)).Reason, "one with 30 changes")
+}
+
+func TestAStoreWhoseDeletionIsRestoredIsMonitored(t *testing.T) {
+	t.Parallel()
+	m := supervise(t)
+	request := RestoreRequest{StoreID: id, EventAt: time.Now(), DeleteAt: time.Now().Add(time.Hour), Owner: "run"}
+	require.NoError(t, m.keepLoss(t.Context(), "it was lost"))
+	s, err := m.RestoreDeletion(t.Context(), request)
+	require.NoError(t, err)
+	require.NotNil(t, s.Deletion)
+	require.NotEqual(t, ConnectionNotConfigured, s.Connection)
+	require.Eventually(t, func() bool {
+		s, err := m.Get(t.Context(), id)
+		return err == nil && s.Connection == ConnectionConnected
+	}, patience, time.Millisecond)
+}
+
+func TestANodeServerIsToldOfAStoreWhoseDeletionIsRestored(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t)
+	require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
+	s, err := b.RestoreDeletion(t.Context(), RestoreRequest{StoreID: id, EventAt: at(1), DeleteAt: at(100), Owner: "run"})
+	require.NoError(t, err)
+	require.Equal(t, ConnectionConnecting, s.Connection)
+	require.Eventually(t, func() bool { return slices.Contains(b.fake.ids(), id) }, patience, time.Millisecond)
+}
+
+func TestANodeServerIsNotToldOfAStopWhileALossIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	b := setupNode(t)
+	b.ensure(t, 1)
+	b.begin(t, 2, "run")
+	b.clock.Set(at(200))
+	require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
+	_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+	require.ErrorIs(t, err, ErrLossUnacknowledged)
+	require.Contains(t, b.fake.ids(), id)
+	require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
+	require.Equal(t, StopStopped, b.stop(t, "run"))
+}
