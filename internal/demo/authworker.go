@@ -23,6 +23,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/httpserver"
 )
 
 // AuthWorkerOptions configures a demo Auth Worker. BypassToken and WebhookSecret are required.
@@ -53,7 +55,7 @@ type AuthWorker struct {
 	limiter  rateLimiter
 	token    string
 	log      *zap.Logger
-	server   *http.Server
+	server   *httpserver.Server
 	url      string
 	served   chan struct{} // closed when the server's goroutine has ended
 }
@@ -94,13 +96,15 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 		url:      "http://" + listener.Addr().String(),
 		served:   make(chan struct{}),
 	}
-	a.server = &http.Server{
-		Handler:           a.routes(),
+	a.server = httpserver.New(httpserver.Options{
+		Handler:           httpserver.Prepare(a.routes()),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
+		MaxConnections:    1024,
 		ErrorLog:          zap.NewStdLog(o.Logger),
-	}
+	})
 	go func() {
 		defer close(a.served)
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -20,11 +20,15 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
 )
 
 // stopTimeout is how long a process may take from the first signal to its end.
 const stopTimeout = 10 * time.Second
+
+// maxConnections is for Serve: many times what edges, workers and probes make.
+const maxConnections = 1024
 
 // Process is a running binary: its settings and where it tells of itself.
 type Process struct {
@@ -150,10 +154,14 @@ func (p *Process) TemporalOptions(opts client.Options) client.Options {
 // Serve answers with handler until ctx ends, and then lets requests under way finish, for 8 s at the most: whoever is still
 // served then is cut off. It closes the listener.
 func (p *Process) Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: zap.NewStdLog(p.Log),
+	errorLog, err := zap.NewStdLogAt(telemetry.Sampled(p.Log), zap.WarnLevel)
+	if err != nil {
+		return fmt.Errorf("log of the HTTP server: %w", err)
 	}
+	server := httpserver.New(httpserver.Options{
+		Handler: httpserver.Prepare(handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxConnections: maxConnections, ErrorLog: errorLog,
+	})
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {
