@@ -103,7 +103,7 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxConnections:    1024,
-		ErrorLog:          zap.NewStdLog(o.Logger),
+		Log:               o.Logger,
 	})
 	go func() {
 		defer close(a.served)

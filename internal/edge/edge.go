@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -202,11 +201,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	background.Go(func() { s.repairOutages(ctx) })
 	background.Go(func() { s.watchBacklog(ctx) })
 
-	errorLog, err := zap.NewStdLogAt(s.frequent, zap.WarnLevel)
-	if err != nil {
-		return fmt.Errorf("log of the HTTP server: %w", err)
-	}
-	server := s.httpServer(errorLog)
+	server := s.httpServer()
 	s.server.Store(server)
 	failed := make(chan error, 1)
 	background.Go(func() { failed <- server.Serve(l) })
@@ -228,7 +223,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (s *Server) httpServer(errorLog *log.Logger) *httpserver.Server {
+func (s *Server) httpServer() *httpserver.Server {
 	return httpserver.New(httpserver.Options{
 		Handler:           s.handler,
 		ReadHeaderTimeout: min(readHeaderTimeout, s.readTimeout),
@@ -237,7 +232,7 @@ func (s *Server) httpServer(errorLog *log.Logger) *httpserver.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		MaxConnections:    s.maxConnections,
-		ErrorLog:          errorLog,
+		Log:               s.frequent,
 	})
 }
 

@@ -89,7 +89,7 @@ func TestABodyThatWasReadLeavesTheConnectionToTheNextRequest(t *testing.T) {
 func TestTheBoundsOfTheEdge(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	server := f.httpServer(nil)
+	server := f.httpServer()
 	require.Equal(t, 10*time.Second, server.ReadTimeout)
 	require.Equal(t, 5*time.Second, server.ReadHeaderTimeout)
 	require.Zero(t, server.WriteTimeout, "it would count from the head of the request; see httpserver.Options")

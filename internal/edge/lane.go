@@ -70,7 +70,7 @@ func (l *lane) overdue() time.Duration {
 	}
 	// Those who come at once should not come again at once.
 	spread := min(max(expected, time.Second), longestSpread)
-	return spread + rand.N(spread)
+	return spread + rand.N(spread) //nolint:gosec // nothing secret
 }
 
 // enter returns 0 when the event is let in; then leave must follow. Otherwise it returns when to come again.

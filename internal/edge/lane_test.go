@@ -84,14 +84,14 @@ func TestThePaceIsThatOfTemporalAndNotOfTheSenders(t *testing.T) {
 			for range entered {
 				done, ok := l.turn(t.Context(), time.Minute)
 				require.True(t, ok)
-				time.Sleep(each)
+				<-time.After(each)
 				done()
 				l.leave()
 			}
 			return entered
 		}
 		for range 100 { // one event now and then
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			require.Equal(t, 1, crowd(1, 100*time.Millisecond))
 		}
 		require.Equal(t, 30, crowd(300, 100*time.Millisecond), "as many as are done in 3 s at the pace that is assumed at first")

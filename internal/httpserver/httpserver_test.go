@@ -2,7 +2,6 @@ package httpserver_test
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -107,15 +106,22 @@ func (c *connection) write(t *testing.T, text string) {
 	require.NoError(t, err)
 }
 
+// answer is what came of one.
+type answer struct {
+	status int
+	close  bool // the connection is over
+	body   string
+}
+
 // read returns the next answer.
-func (c *connection) read(t *testing.T) (resp *http.Response, body string) {
+func (c *connection) read(t *testing.T) answer {
 	t.Helper()
 	resp, err := http.ReadResponse(c.answers, nil)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	return resp, string(text)
+	return answer{resp.StatusCode, resp.Close, string(text)}
 }
 
 func (c *connection) get(t *testing.T, path, header string) {
@@ -169,11 +175,11 @@ func TestStrangersThatStayMakeRoomTheLongestIdleFirst(t *testing.T) {
 				// A probe in between has its answer, however many have come, and so has a known sender that was idle.
 				probe := b.dial(t)
 				probe.get(t, "/fine", "Connection: close\r\n")
-				resp, _ := probe.read(t)
-				require.Equal(t, 200, resp.StatusCode, i)
+				resp := probe.read(t)
+				require.Equal(t, 200, resp.status, i)
 				known.get(t, "/fine", "Authorization: known\r\n")
-				resp, _ = known.read(t)
-				require.Equal(t, 200, resp.StatusCode, i)
+				resp = known.read(t)
+				require.Equal(t, 200, resp.status, i)
 				require.LessOrEqual(t, b.server.Connections(), 4)
 			}
 			require.True(t, b.server.Crowded(time.Minute))
@@ -197,13 +203,12 @@ func TestKnownSendersThatAreServedMakeNoRoom(t *testing.T) {
 	b.dial(t).requireClosed(t)
 	close(b.release)
 	for _, c := range known {
-		_, body := c.read(t)
-		require.Equal(t, "late", body)
+		require.Equal(t, "late", c.read(t).body)
 	}
 	probe := b.dial(t)
 	probe.get(t, "/fine", "")
-	resp, _ := probe.read(t)
-	require.Equal(t, 200, resp.StatusCode, "they are idle now")
+	resp := probe.read(t)
+	require.Equal(t, 200, resp.status, "they are idle now")
 }
 
 func TestAConnectionThatIsClosedLeavesItsPlace(t *testing.T) {
@@ -232,15 +237,15 @@ func TestAHandlerHasAllTheTimeThatItTakes(t *testing.T) {
 		waiting = append(waiting, c)
 	}
 	require.Eventually(t, func() bool { return b.served.Load() == 2 }, patience, time.Millisecond)
-	time.Sleep(3 * short) // what must not happen can't be waited for
+	<-time.After(3 * short) // what must not happen can't be waited for
 	close(b.release)
 	for _, c := range waiting {
-		resp, body := c.read(t)
-		require.Equal(t, 200, resp.StatusCode)
-		require.Equal(t, "late", body)
+		resp := c.read(t)
+		require.Equal(t, 200, resp.status)
+		require.Equal(t, "late", resp.body)
 		c.get(t, "/fine", "")
-		resp, _ = c.read(t)
-		require.Equal(t, 200, resp.StatusCode, "the connection goes on")
+		resp = c.read(t)
+		require.Equal(t, 200, resp.status, "the connection goes on")
 	}
 }
 
@@ -297,20 +302,20 @@ func TestWhatAnotherReaderCouldReadInAnotherWayEndsTheConnection(t *testing.T) {
 			c := b.dial(t)
 			// What comes behind would be smuggled in if the body were thought to end elsewhere.
 			c.write(t, test.request+"GET /fine HTTP/1.1\r\nHost: here\r\nX-Behind: 1\r\n\r\n")
-			resp, _ := c.read(t)
-			require.Equal(t, test.status, resp.StatusCode)
+			resp := c.read(t)
+			require.Equal(t, test.status, resp.status)
 			if test.status == 100 {
-				resp, _ = c.read(t)
-				require.Equal(t, 200, resp.StatusCode)
+				resp = c.read(t)
+				require.Equal(t, 200, resp.status)
 			}
 			if test.closed {
-				require.True(t, resp.Close)
+				require.True(t, resp.close)
 				c.requireClosed(t)
 				return
 			}
-			require.False(t, resp.Close)
-			resp, _ = c.read(t)
-			require.Equal(t, 200, resp.StatusCode)
+			require.False(t, resp.close)
+			resp = c.read(t)
+			require.Equal(t, 200, resp.status)
 		})
 	}
 }
@@ -336,15 +341,15 @@ func TestAnEscapeThatIsNotNeededChangesNothing(t *testing.T) {
 	} {
 		c := b.dial(t)
 		c.get(t, path, "")
-		resp, body := c.read(t)
+		resp := c.read(t)
 		if want == "" {
-			require.Equal(t, 404, resp.StatusCode, path)
+			require.Equal(t, 404, resp.status, path)
 			continue
 		}
-		require.Equal(t, want, body, path)
+		require.Equal(t, want, resp.body, path)
 	}
 	c := b.dial(t)
 	c.get(t, "/things/a%zz", "")
-	resp, _ := c.read(t)
-	require.Equal(t, 400, resp.StatusCode, fmt.Sprint(resp.Header))
+	resp := c.read(t)
+	require.Equal(t, 400, resp.status)
 }

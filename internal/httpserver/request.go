@@ -45,7 +45,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
-	if err == io.EOF || b.left == 0 { //nolint:errorlint // readers return it as it is
+	if err == io.EOF || b.left == 0 {
 		b.end()
 	}
 	return n, err

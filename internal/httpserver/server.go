@@ -4,13 +4,14 @@ package httpserver
 
 import (
 	"context"
-	"log"
 	"net"
 	"net/http"
 	"time"
+
+	"go.uber.org/zap"
 )
 
-// Options of a Server. All are required but ErrorLog.
+// Options of a Server. All are required but Log.
 type Options struct {
 	Handler http.Handler
 	// ReadHeaderTimeout is for the head of a request, ReadTimeout for all of it. Both count from its first byte.
@@ -22,7 +23,8 @@ type Options struct {
 	MaxHeaderBytes int
 	// MaxConnections are served at a time. A new one then takes the place of the one that is missed least.
 	MaxConnections int
-	ErrorLog       *log.Logger
+	// Log has the warnings of the server, of which others can cause any number. Nil: none.
+	Log *zap.Logger
 }
 
 // Server is an http.Server behind a door.
@@ -33,6 +35,13 @@ type Server struct {
 
 // New returns a Server that is not listening yet.
 func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	errorLog, err := zap.NewStdLogAt(o.Log, zap.WarnLevel)
+	if err != nil {
+		panic(err) // there is such a level
+	}
 	d := &door{limit: o.MaxConnections, writeTimeout: o.WriteTimeout}
 	return &Server{door: d, Server: &http.Server{
 		Handler:           o.Handler,
@@ -40,7 +49,7 @@ func New(o Options) *Server {
 		ReadTimeout:       o.ReadTimeout,
 		IdleTimeout:       o.IdleTimeout,
 		MaxHeaderBytes:    o.MaxHeaderBytes,
-		ErrorLog:          o.ErrorLog,
+		ErrorLog:          errorLog,
 		ConnState:         d.follow,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)

@@ -154,13 +154,9 @@ func (p *Process) TemporalOptions(opts client.Options) client.Options {
 // Serve answers with handler until ctx ends, and then lets requests under way finish, for 8 s at the most: whoever is still
 // served then is cut off. It closes the listener.
 func (p *Process) Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
-	errorLog, err := zap.NewStdLogAt(telemetry.Sampled(p.Log), zap.WarnLevel)
-	if err != nil {
-		return fmt.Errorf("log of the HTTP server: %w", err)
-	}
 	server := httpserver.New(httpserver.Options{
 		Handler: httpserver.Prepare(handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxConnections: maxConnections, ErrorLog: errorLog,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxConnections: maxConnections, Log: telemetry.Sampled(p.Log),
 	})
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()

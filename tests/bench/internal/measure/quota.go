@@ -35,7 +35,7 @@ func (c *Child) Limit(cores float64) (free func() error, err error) {
 }
 
 func limit(dir string, files map[string]string, pid int) error {
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as all cgroups are
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	for name, value := range files {
