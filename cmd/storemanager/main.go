@@ -14,6 +14,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
 )
 
 func main() {
@@ -43,6 +44,6 @@ func run(ctx context.Context, p *process.Process) error {
 func handler(stores process.Stores, p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
-	r.Mount("/", storemanager.Handler(stores, string(p.Config.BypassToken), p.Log))
+	r.Mount("/", storemanager.Handler(stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
 	return r
 }

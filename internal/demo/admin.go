@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"storekeeper/internal/httpserver"
 )
 
 // listing is an entry of the internal list: one workspace as one of its members has it.
@@ -29,6 +31,7 @@ func (a *AuthWorker) withToken(h handler) handler {
 		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
 			return refuse(http.StatusForbidden, "Forbidden")
 		}
+		httpserver.Trust(r.Context())
 		return h(w, r)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/ownhost"
 )
 
@@ -55,7 +56,7 @@ type AuthWorker struct {
 	limiter  rateLimiter
 	token    string
 	log      *zap.Logger
-	server   *http.Server
+	server   *httpserver.Server
 	url      string
 	served   chan struct{} // closed when the server's goroutine has ended
 }
@@ -96,13 +97,16 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 		url:      "http://" + listener.Addr().String(),
 		served:   make(chan struct{}),
 	}
-	a.server = &http.Server{
-		Handler:           ownhost.New(o.Listen).Handler(a.routes()), // its token may be the published one
+	// Its token may be the published one, so it minds who asks.
+	a.server = httpserver.New(httpserver.Options{
+		Handler:           httpserver.Prepare(ownhost.New(o.Listen).Handler(a.routes())),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
-		ErrorLog:          zap.NewStdLog(o.Logger),
-	}
+		MaxConnections:    1024,
+		Log:               o.Logger,
+	})
 	go func() {
 		defer close(a.served)
 		if err := a.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Fault is a way in which GET /internal/workspaces goes wrong. All but FaultFailing answer with status 200.
@@ -95,6 +96,7 @@ func (f *faults) writeList(w http.ResponseWriter, r *http.Request, all []listing
 		body = body[:len(body)/2]
 	}
 	if fault == FaultSlow {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the rest may come much later
 		pause = func() {
 			select {
 			case <-replaced:

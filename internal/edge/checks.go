@@ -51,7 +51,7 @@ func (s *Server) dependency(name string, ask func(context.Context) error, say fu
 		c := check{OK: err == nil, LatencyMs: float64(time.Since(start).Microseconds()) / 1000, CheckedAt: start.UTC()}
 		if err != nil {
 			c.Error = say(err)
-			s.log.Warn("health check failed", zap.String("check", name), zap.Error(err))
+			s.frequent.Warn("health check failed", zap.String("check", name), zap.Error(err))
 		}
 		return c
 	}

@@ -53,7 +53,7 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 	known, err := s.recall(ctx, d.id)
 	switch {
 	case err != nil:
-		s.refusals.Warn("delivery memory not asked", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
+		s.frequent.Warn("delivery memory not asked", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
 	case known != nil:
 		return s.again(ctx, d, *known, hash)
 	}
@@ -63,7 +63,7 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 	}
 	kept, err := s.remember(ctx, storemanager.Delivery{ID: d.id, BodyHash: hash, Status: a.status, Answer: a.body})
 	if err != nil {
-		s.refusals.Warn("delivery not remembered", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
+		s.frequent.Warn("delivery not remembered", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
 		return a, nil
 	}
 	if kept.BodyHash != hash || kept.Status != a.status || string(kept.Answer) != string(a.body) {
@@ -75,7 +75,7 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 // again gives the answer of the first delivery to a repeat.
 func (s *Server) again(ctx context.Context, d *delivery, first storemanager.Delivery, hash string) (answer, *refusal) {
 	if first.BodyHash != hash {
-		s.refusals.Warn("delivery id used for another body", d.requestID, zap.String(telemetry.KeyDeliveryID, first.ID))
+		s.frequent.Warn("delivery id used for another body", d.requestID, zap.String(telemetry.KeyDeliveryID, first.ID))
 		s.conflicts.Do(func() { s.sentry.Capture(ctx, errDeliveryConflict, telemetry.Operation{Name: operationWebhook}) })
 		return answer{}, deliveryConflict
 	}

@@ -16,13 +16,11 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"golang.org/x/net/netutil"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -83,10 +81,10 @@ const (
 	// readTimeout is when a half-sent body is gone.
 	readTimeout = 10 * time.Second
 	idleTimeout = 2 * time.Minute
-	// writeTimeout is more than reconcileWait, and more than any webhook waits; see Run.
-	writeTimeout   = 75 * time.Second
+	// writeTimeout is for an answer, from its first byte on. Before that a handler has the time that it takes for itself.
+	writeTimeout   = time.Minute
 	maxHeaderBytes = 16 << 10
-	// maxConnections are served at a time; more wait to be accepted.
+	// maxConnections are open at a time; then strangers that are idle make room for others.
 	maxConnections = 4096
 	// drainTimeout leaves a process that must end within 10 s some time for the rest.
 	drainTimeout = 8 * time.Second
@@ -112,9 +110,10 @@ type Server struct {
 	// bodies are those of senders with a right secret, unprovenBodies all others.
 	bodies, unprovenBodies gate
 	events                 gate
-	atTemporal             *semaphore.Weighted // first come, first served
+	lane                   *lane
+	trial                  gate // of one event while Temporal takes none
 	backlog                backlog
-	refusals               *zap.Logger    // for what any sender can cause: a few lines a second, the metrics count the rest
+	frequent               *zap.Logger    // for what others can cause in any quantity: it leaves lines out, the metrics count all
 	conflicts              rate.Sometimes // bounds how often Sentry is told of them
 	tokenHash              [sha256.Size]byte
 	started                time.Time
@@ -130,6 +129,7 @@ type Server struct {
 	pausedLast moment
 	// memoryAway is when the memory of deliveries could not be asked, notRemembered when it did not keep the newest answer.
 	memoryAway, notRemembered moment
+	server                    atomic.Pointer[httpserver.Server] // nil before Run
 	// draining is closed when the shutdown begins.
 	draining chan struct{}
 
@@ -152,9 +152,9 @@ func New(o Options) (*Server, error) {
 		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll, backlogPoll: backlogPoll, repairAfter: repairAfter,
 		maxConnections: maxConnections, keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
 		bodies: make(gate, maxBodies), unprovenBodies: make(gate, maxBodies), events: make(gate, maxUnderWay),
-		atTemporal: semaphore.NewWeighted(maxAtTemporal),
-		conflicts:  rate.Sometimes{Interval: conflictPause},
-		refusals:   o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0) })),
+		lane: newLane(o.Config.WebhookWait), trial: make(gate, 1),
+		conflicts: rate.Sometimes{Interval: conflictPause},
+		frequent:  telemetry.Sampled(o.Log),
 	}
 	s.checks = newChecks(s)
 	s.handler = s.routes()
@@ -169,7 +169,7 @@ const adminPausePath = "/admin/pause"
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, s.recoverPanics, harden, closeUnread, middleware.GetHead)
+	r.Use(identify, s.recoverPanics, harden, httpserver.Prepare, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, kindNotFound, "Not found") })
 	r.MethodNotAllowed(methodNotAllowed(r))
 
@@ -210,14 +210,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	background.Go(func() { s.repairLosses(ctx) })
 	background.Go(func() { s.watchBacklog(ctx) })
 
-	errorLog, err := zap.NewStdLogAt(s.log, zapcore.WarnLevel)
-	if err != nil {
-		return fmt.Errorf("log of the HTTP server: %w", err)
-	}
 	server := s.httpServer()
-	server.ErrorLog = errorLog
+	s.server.Store(server)
 	failed := make(chan error, 1)
-	background.Go(func() { failed <- server.Serve(netutil.LimitListener(l, s.maxConnections)) })
+	background.Go(func() { failed <- server.Serve(l) })
 	s.log.Info("edge listens", zap.String("address", l.Addr().String()))
 	select {
 	case err := <-failed:
@@ -236,15 +232,17 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (s *Server) httpServer() *http.Server {
-	return &http.Server{
+func (s *Server) httpServer() *httpserver.Server {
+	return httpserver.New(httpserver.Options{
 		Handler:           s.handler,
 		ReadHeaderTimeout: min(readHeaderTimeout, s.readTimeout),
 		ReadTimeout:       s.readTimeout,
-		WriteTimeout:      max(writeTimeout, s.config.WebhookWait+15*time.Second),
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-	}
+		MaxConnections:    s.maxConnections,
+		Log:               s.frequent,
+	})
 }
 
 func ignoreClosed(err error) error {

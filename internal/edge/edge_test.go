@@ -218,6 +218,7 @@ type fakeOrchestrator struct {
 	// apply nil answers monitoring_started.
 	apply     func(context.Context, workflows.Event) (workflows.Result, error)
 	events    []workflows.Event
+	waits     []time.Duration // of events
 	down      bool
 	noWorkers bool
 	backlog   time.Duration
@@ -245,12 +246,12 @@ func (f *fakeOrchestrator) unreachable() error {
 	return nil
 }
 
-func (f *fakeOrchestrator) Apply(ctx context.Context, ev workflows.Event, _ time.Duration) (workflows.Result, error) {
+func (f *fakeOrchestrator) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
 	if err := f.unreachable(); err != nil {
 		return workflows.Result{}, err
 	}
 	f.mu.Lock()
-	f.events = append(f.events, ev)
+	f.events, f.waits = append(f.events, ev), append(f.waits, wait)
 	apply := f.apply
 	f.mu.Unlock()
 	if apply != nil {

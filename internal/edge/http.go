@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
 )
 
@@ -54,7 +56,7 @@ func (s *Server) recoverPanics(next http.Handler) http.Handler {
 				panic(cause)
 			}
 			err := fmt.Errorf("panic: %v", cause)
-			s.log.Error("request panicked", requestID(w), zap.String("method", r.Method), zap.Error(err), zap.Stack("stack"))
+			s.frequent.Error("request panicked", requestID(w), zap.String("method", r.Method), zap.Error(err), zap.Stack("stack"))
 			s.sentry.Capture(context.WithoutCancel(r.Context()), err, telemetry.Operation{Name: "http"})
 			writeProblem(w, kindInternal, "Internal server error")
 		}()
@@ -71,21 +73,10 @@ func harden(next http.Handler) http.Handler {
 	})
 }
 
-// closeUnread ends the connection with the answer unless the body has been read: the server would otherwise wait for the rest of
-// it, up to 256 KiB, before it answers.
-func closeUnread(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 { // readBody takes it back
-			w.Header().Set("Connection", "close")
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-			if routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			if routes.Match(chi.NewRouteContext(), method, cmp.Or(r.URL.RawPath, r.URL.Path)) {
 				w.Header().Add("Allow", method)
 				if method == http.MethodGet {
 					w.Header().Add("Allow", http.MethodHead)
@@ -114,6 +105,7 @@ func (s *Server) requireToken(next http.Handler) http.Handler {
 			writeProblem(w, kindUnauthorized, "Unauthorized")
 			return
 		}
+		httpserver.Trust(r.Context())
 		next.ServeHTTP(w, r)
 	})
 }

@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,40 +86,20 @@ func TestABodyThatWasReadLeavesTheConnectionToTheNextRequest(t *testing.T) {
 	}
 }
 
-func TestNotMoreConnectionsThanTheEdgeCanCarryAreServed(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	f.maxConnections = 1
-	address, _ := f.run(t)
-	first := dial(t, address)
-	head(t, first, "Content-Length: 100")
-	require.Eventually(t, func() bool { return len(f.bodies) == 1 }, 30*time.Second, time.Millisecond)
-	second := dial(t, address)
-	_, err := io.WriteString(second, "GET /livez HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")
-	require.NoError(t, err)
-	require.NoError(t, second.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
-	_, err = second.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	require.NoError(t, first.Close())
-	require.NoError(t, second.SetReadDeadline(time.Now().Add(30*time.Second)))
-	require.Equal(t, 200, readStatus(t, second))
-}
-
 func TestTheBoundsOfTheEdge(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	server := f.httpServer()
 	require.Equal(t, 10*time.Second, server.ReadTimeout)
 	require.Equal(t, 5*time.Second, server.ReadHeaderTimeout)
-	require.Equal(t, 75*time.Second, server.WriteTimeout)
+	require.Zero(t, server.WriteTimeout, "it would count from the head of the request; see httpserver.Options")
 	require.Equal(t, 2*time.Minute, server.IdleTimeout)
 	require.Equal(t, 16<<10, server.MaxHeaderBytes)
 	require.Equal(t, 2048, cap(f.bodies))
 	require.Equal(t, 2048, cap(f.unprovenBodies))
 	require.Equal(t, 512, cap(f.events))
 	require.Equal(t, 4096, f.maxConnections)
-	require.False(t, f.atTemporal.TryAcquire(49))
-	require.True(t, f.atTemporal.TryAcquire(48))
+	require.Equal(t, 8, f.lane.limiter.Limit())
 }
 
 func TestAllowNamesEveryMethod(t *testing.T) {
@@ -131,4 +111,83 @@ func TestAllowNamesEveryMethod(t *testing.T) {
 	w := httptest.NewRecorder()
 	f.routes().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodHead, "/health", http.NoBody))
 	require.Equal(t, 200, w.Code)
+}
+
+func TestStrangersThatStayDoNotShutTheDoor(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.maxConnections = 8
+	address, _ := f.run(t)
+	for i, request := range []string{
+		"GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n",
+		"",
+		"POST " + webhooks + " HTTP/1.1\r\nHost: ed",
+		"POST " + webhooks + " HTTP/1.1\r\nHost: edge\r\nContent-Length: 10\r\n\r\n",
+		"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: edge\r\n\r\n",
+	} {
+		for range 2 * f.maxConnections {
+			_, err := io.WriteString(dial(t, address), request)
+			require.NoError(t, err)
+		}
+		require.Equal(t, 200, f.do(t, http.MethodGet, "/livez", "").status, i)
+		require.Equal(t, 200, f.send(t, event("workspace.created")).status, i)
+	}
+	require.Contains(t, f.do(t, http.MethodGet, "/health", "").body, "strangers' are closed to make room")
+}
+
+func TestAKnownSenderKeepsItsConnectionWhateverStrangersDo(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.maxConnections = 4
+	address, _ := f.run(t)
+	known := dial(t, address)
+	answers := bufio.NewReader(known)
+	for range 3 {
+		body := event("workspace.created")
+		head(t, known, fmt.Sprintf("Content-Length: %d", len(body)))
+		_, err := io.WriteString(known, body)
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(answers, nil)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, 200, resp.StatusCode)
+		for range 3 * f.maxConnections {
+			_, err := io.WriteString(dial(t, address), "GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n")
+			require.NoError(t, err)
+		}
+		require.Equal(t, 200, f.do(t, http.MethodGet, "/livez", "").status)
+	}
+}
+
+func TestAnEscapeThatIsNotNeededNamesTheSameStore(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.ensure(t, "my-store_1")
+	f.handler = f.routes() // the description's reader of requests knows no escapes
+	for target, status := range map[string]int{
+		"/stores/my-store_1":         200,
+		"/stores/my%2Dstore%5F1":     200,
+		"/stores/%6dy-st%6Fre_1":     200,
+		"/st%6Fres/my%2dstore%5f1":   200,
+		"/stores/my%252Dstore_1":     400,
+		"/stores/my-store_1%2Fpause": 400,
+		"/stores/..%2Fmy-store_1":    400,
+		"/stores/my-store_1%00":      400,
+		"/stores/my%EF%BC%8Dstore_1": 400,
+		"/stores%2Fmy-store_1":       404,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		f.handler.ServeHTTP(w, r)
+		require.Equal(t, status, w.Code, target)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/stores/my%2Dstore_1/pause", strings.NewReader(`{"reason":"r","actor":"a"}`))
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, r)
+	require.Equal(t, 200, w.Code, w.Body)
+	require.Contains(t, w.Body.String(), `"my-store_1"`)
 }

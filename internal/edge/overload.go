@@ -18,6 +18,7 @@ const backlogPoll = time.Second
 // Why events are refused although Temporal would take them.
 var (
 	errBacklog  = errors.New("events wait too long for a worker")
+	errNotTaken = errors.New("temporal took no event a moment ago")
 	errTooMany  = errors.New("too many webhooks at once")
 	overloaded  = &refusal{kind: kindOverloaded, message: "Events wait too long to be worked off; send it again", retryAfter: 10 * time.Second}
 	tooManyOnce = &refusal{kind: kindOverloaded, message: "Too many webhooks at once; send it again", retryAfter: time.Second}
@@ -69,6 +70,9 @@ func (s *Server) askBacklog(ctx context.Context) {
 
 const keyBacklogMs = "backlogMs"
 
+// crowdMemory is how long it is a warning that there was no room for a connection.
+const crowdMemory = time.Minute
+
 // gate lets as many in at a time as it has room for.
 type gate chan struct{}
 
@@ -100,6 +104,9 @@ func (s *Server) doorWarnings() []string {
 		if room.gate.full() {
 			found = append(found, fmt.Sprintf("webhooks: %d %s are under way, more are refused", cap(room.gate), room.of))
 		}
+	}
+	if server := s.server.Load(); server != nil && server.Crowded(crowdMemory) {
+		found = append(found, fmt.Sprintf("connections: %d are open, strangers' are closed to make room", server.Connections()))
 	}
 	if s.notRemembered.within(forgetfulness) {
 		found = append(found, "webhooks: answers can't be remembered; what is sent again is applied again")

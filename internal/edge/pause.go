@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
@@ -100,7 +100,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 
 // pauseScope is the id in the path, "" where the route has none. It has answered when it returns false.
 func pauseScope(w http.ResponseWriter, r *http.Request) (string, bool) {
-	id := chi.URLParam(r, "id")
+	id := httpserver.PathParam(r, "id")
 	if id == "" && r.URL.Path == adminPausePath || storemanager.ValidID(id) {
 		return id, true
 	}

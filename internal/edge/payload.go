@@ -29,7 +29,30 @@ const (
 const storeIDRule = "3 to 64 letters, digits, _ and -, the first a letter or digit"
 
 // dateTimePattern is RFC 3339's; time.Parse takes more, such as a comma.
-var dateTimePattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$`)
+var dateTimePattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
+// parseDateTime reads what RFC 3339 allows. A leap second is the second after it.
+func parseDateTime(text string) (time.Time, error) {
+	if !dateTimePattern.MatchString(text) {
+		return time.Time{}, errNoDateTime
+	}
+	text = strings.ToUpper(text)
+	const seconds = len("2006-01-02T15:04:")
+	leap := text[seconds:seconds+2] == "60"
+	if leap {
+		text = text[:seconds] + "59" + text[seconds+2:]
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil || !leap {
+		return at, err
+	}
+	if utc := at.UTC(); utc.Hour() != 23 || utc.Minute() != 59 {
+		return time.Time{}, errNoDateTime
+	}
+	return at.Add(time.Second), nil
+}
+
+var errNoDateTime = errors.New("no RFC 3339 date-time")
 
 // earliest is before any workspace; a time stamp before it is some default value.
 var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -37,6 +60,7 @@ var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // parseEvent reads the body of a webhook. The checks and their order are those of the contract, up to the time stamp's
 // presence; then come those of our own.
 func parseEvent(body []byte, now time.Time) (workflows.Event, *refusal) {
+	body = bytes.TrimPrefix(body, []byte("\ufeff")) // RFC 8259 lets a reader ignore it
 	if refused := checkJSON(body); refused != nil {
 		return workflows.Event{}, refused
 	}
@@ -50,7 +74,7 @@ func parseEvent(body []byte, now time.Time) (workflows.Event, *refusal) {
 		Type: workflows.EventType(text(fields["event"])), InstanceID: text(fields["instanceId"]), UserID: text(fields["userId"]),
 	}
 	timestamp := text(fields["timestamp"])
-	at, err := time.Parse(time.RFC3339, strings.ToUpper(timestamp))
+	at, err := parseDateTime(timestamp)
 	switch {
 	case ev.Type != workflows.WorkspaceCreated && ev.Type != workflows.WorkspaceDeleted:
 		return workflows.Event{}, invalid("Unsupported event type")
@@ -65,7 +89,7 @@ func parseEvent(body []byte, now time.Time) (workflows.Event, *refusal) {
 		return workflows.Event{}, invalid("instanceId is not a valid store id: " + storeIDRule)
 	case len(ev.UserID) > maxUserID:
 		return workflows.Event{}, invalid("userId is over 256 bytes")
-	case err != nil, !dateTimePattern.MatchString(timestamp):
+	case err != nil:
 		return workflows.Event{}, invalid("timestamp must be an RFC 3339 date-time")
 	case at.Before(earliest):
 		return workflows.Event{}, invalid("timestamp is before the year 2000")

@@ -38,7 +38,7 @@ func (s *Server) adminReconcile(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	report, err := s.awaitReport(w, r, run)
+	report, err := s.awaitReport(r, run)
 	answer := reconcileAnswer{RunID: run.ID(), TriggeredAt: triggeredAt.UTC()}
 	if url := string(s.config.IncidentDashboard); url != "" {
 		answer.IncidentDashboardURL = &url
@@ -101,18 +101,14 @@ func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
 		writeProblem(w, kindConflict, "A reconcile run is under way")
 	case err != nil:
-		s.log.Error("manual reconcile not started", requestID(w), zap.Error(err))
+		s.frequent.Error("manual reconcile not started", requestID(w), zap.Error(err))
 		writeUnavailable(w, "Temporal can't be reached")
 	}
 	return run, err == nil
 }
 
 // awaitReport gives up when reconcileWait is over, the caller has gone, or the shutdown begins.
-func (s *Server) awaitReport(w http.ResponseWriter, r *http.Request, run orchestrator.ReconcileRun) (workflows.ReconcileReport, error) {
-	// Once the server's ReadTimeout is over, it would take the caller to be gone.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.reconcileWait + time.Minute)); err != nil {
-		s.log.Warn("read deadline not set", requestID(w), zap.Error(err))
-	}
+func (s *Server) awaitReport(r *http.Request, run orchestrator.ReconcileRun) (workflows.ReconcileReport, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.reconcileWait)
 	defer cancel()
 	go func() {

@@ -204,14 +204,23 @@ func TestOnlyJSONIsTaken(t *testing.T) {
 	f := setup(t)
 	for contentType, status := range map[string]int{
 		"application/json": 200, "application/json; charset=utf-8": 200, "Application/JSON;charset=\"UTF-8\"": 200,
-		"": 415, "text/plain": 415, "application/x-www-form-urlencoded": 415, "application/json; charset=latin1": 415, "application/jsonx": 415,
+		// No parameter has a meaning (RFC 8259, section 11): what counts is that the text is UTF-8.
+		"application/json; charset=UTF8": 200, "application/json; charset=latin1": 200, "application/json; charset=utf-16": 200,
+		"application/json;": 200, "application/json ; a=1; a=2": 200, "application/json; charset": 200, "\tapplication/json": 200,
+		"": 415, "text/plain": 415, "application/x-www-form-urlencoded": 415, "application/jsonx": 415, "application/cloudevents+json": 415,
+		"text/plain; application/json": 415, "application/json, text/plain": 415, "application/json/json": 415, "application": 415, "*/*": 415,
 	} {
 		resp := f.do(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret, "Content-Type", contentType)
 		require.Equal(t, status, resp.status, contentType)
 	}
 	resp := f.send(t, event("workspace.created"), "Content-Encoding", "gzip")
-	requireProblem(t, resp, 415, "unsupported_media_type", "Content-Type must be application/json, in UTF-8 and not encoded")
+	requireProblem(t, resp, 415, "unsupported_media_type", "Content-Type must be application/json, and the body not encoded")
 	require.Equal(t, 415, f.send(t, event("workspace.created"), "Content-Type", "text/plain").status, "two types")
+	require.Equal(t, 415, f.send(t, event("workspace.created"), "Content-Encoding", "identity", "Content-Encoding", "gzip").status)
+	require.Equal(t, 200, f.send(t, event("workspace.created"), "Content-Encoding", "identity").status)
+	utf16 := "\xfe\xff\x00{\x00}"
+	resp = f.do(t, http.MethodPost, webhooks, utf16, "X-Webhook-Secret", secret, "Content-Type", "application/json; charset=utf-16")
+	requireProblem(t, resp, 400, "invalid", "Invalid JSON payload")
 }
 
 func TestEveryProblemHasItsPage(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/workflows"
@@ -149,7 +149,7 @@ type storeAnswer struct {
 }
 
 func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
-	id := chi.URLParam(r, "id")
+	id := httpserver.PathParam(r, "id")
 	if !storemanager.ValidID(id) {
 		writeProblem(w, kindInvalid, "this is not a valid store id: "+storeIDRule)
 		return
@@ -177,7 +177,7 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 	ask, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if answer.Lifecycle, err = s.orchestrator.LifecycleStatus(ask, id); err != nil {
-		s.log.Warn("lifecycle not asked", requestID(w), zap.String(telemetry.KeyStoreID, id), zap.Error(err))
+		s.frequent.Warn("lifecycle not asked", requestID(w), zap.String(telemetry.KeyStoreID, id), zap.Error(err))
 		answer.LifecycleError = "Temporal or its workers can't be reached"
 	}
 	around := surroundings{now: time.Now(), overview: overview, lifecycle: answer.Lifecycle}
@@ -189,6 +189,6 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) failStores(w http.ResponseWriter, err error) {
-	s.log.Error("store manager not asked", requestID(w), zap.Error(err))
+	s.frequent.Error("store manager not asked", requestID(w), zap.Error(err))
 	writeUnavailable(w, "The store manager can't be asked")
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"os"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -24,11 +24,6 @@ const (
 	maxBody = 64 << 10
 	// maxUnderWay is how many events may be on their way to Temporal or wait for their turn.
 	maxUnderWay = 512
-	// maxAtTemporal is how many events Temporal works on for one edge at a time. With more it does no more of them a second, but each
-	// takes longer, until some outlast WEBHOOK_WAIT and have to be sent twice.
-	maxAtTemporal = 48
-	// turnTimeout is how long an event may wait for its turn. Those before it take at most WEBHOOK_WAIT, and then little.
-	turnTimeout = 20 * time.Second
 	// maxBodies is how many bodies of senders with a right secret may be on their way to the edge at a time, and how many of senders
 	// whose signature only the body can prove. They have 10 s, and strangers, who can only be among the latter, can send slowly.
 	maxBodies = 2048
@@ -38,7 +33,7 @@ var (
 	unauthorized     = &refusal{kind: kindUnauthorized, message: "Unauthorized"}
 	bodyTooLarge     = &refusal{kind: kindTooLarge, message: "The body is over 64 KiB"}
 	bodyTooSlow      = &refusal{kind: kindTooSlow, message: "The body took too long"}
-	noJSON           = &refusal{kind: kindUnsupportedMediaType, message: "Content-Type must be application/json, in UTF-8 and not encoded"}
+	noJSON           = &refusal{kind: kindUnsupportedMediaType, message: "Content-Type must be application/json, and the body not encoded"}
 	deliveryConflict = &refusal{kind: kindDeliveryConflict, message: "This webhook-id came before with another body"}
 	unavailable      = &refusal{kind: kindUnavailable, message: "The event could not be stored; send it again", retryAfter: retryLater}
 )
@@ -87,6 +82,9 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, d *delivery, recei
 		return answer{}, tooManyOnce
 	}
 	defer s.events.leave()
+	if retryAfter := s.lane.full(); retryAfter > 0 {
+		return answer{}, s.refuseForNow(ctx, d, retryAfter)
+	}
 	// What is known already does not count against the sender: whoever has caught a signed request could use up its limit.
 	handle := func() (answer, *refusal) {
 		if wait := s.limits.take(w.Header(), d.sender.Key); wait > 0 {
@@ -120,11 +118,12 @@ func (s *Server) identifySender(w http.ResponseWriter, r *http.Request, d *deliv
 	if d.sender, err = claim.Verify(d.body); err != nil {
 		return s.refuseSender(w, err)
 	}
+	httpserver.Trust(r.Context())
 	s.metrics.WebhookAuth(string(d.sender.Method), telemetry.OutcomeSucceeded)
 	if d.sender.SignatureErr != nil {
 		// Whoever moves to signatures wants to know before secrets are no longer taken.
 		s.metrics.WebhookAuth(string(webhookauth.MethodSignature), reason(d.sender.SignatureErr))
-		s.refusals.Warn("webhook signature wrong beside a right secret", requestID(w), zap.String(telemetry.KeyReason, reason(d.sender.SignatureErr)))
+		s.frequent.Warn("webhook signature wrong beside a right secret", requestID(w), zap.String(telemetry.KeyReason, reason(d.sender.SignatureErr)))
 	}
 	ids := r.Header.Values(webhookauth.HeaderID)
 	switch {
@@ -140,6 +139,7 @@ func (s *Server) identifySender(w http.ResponseWriter, r *http.Request, d *deliv
 func (s *Server) readWebhook(w http.ResponseWriter, r *http.Request, claim webhookauth.Claim) ([]byte, *refusal) {
 	room := s.unprovenBodies
 	if claim.Trusted() {
+		httpserver.Trust(r.Context())
 		room = s.bodies
 	}
 	if !room.enter() {
@@ -154,7 +154,7 @@ func (s *Server) readWebhook(w http.ResponseWriter, r *http.Request, claim webho
 
 func (s *Server) refuseSender(w http.ResponseWriter, err error) *refusal {
 	s.metrics.WebhookAuth("none", reason(err))
-	s.refusals.Info("sender refused", requestID(w), zap.String(telemetry.KeyReason, reason(err)))
+	s.frequent.Info("sender refused", requestID(w), zap.String(telemetry.KeyReason, reason(err)))
 	return unauthorized
 }
 
@@ -166,11 +166,15 @@ func reason(err error) string {
 	return "other"
 }
 
+// isJSON looks at the type and at no parameter: RFC 8259 has none, and its text is UTF-8 whatever a charset says (see checkJSON).
 func isJSON(header http.Header) bool {
-	media, params, err := mime.ParseMediaType(header.Get("Content-Type"))
-	charset, named := params["charset"]
-	return err == nil && len(header.Values("Content-Type")) == 1 && media == "application/json" && (!named || strings.EqualFold(charset, "utf-8")) &&
-		header.Get("Content-Encoding") == ""
+	types := header.Values("Content-Type")
+	if len(types) != 1 || len(header.Values("Content-Encoding")) > 1 {
+		return false
+	}
+	media, _, _ := strings.Cut(types[0], ";")
+	encoding := header.Get("Content-Encoding")
+	return strings.EqualFold(strings.TrimSpace(media), "application/json") && (encoding == "" || strings.EqualFold(encoding, "identity"))
 }
 
 func (d *delivery) read(now time.Time) (workflows.Event, *refusal) {
@@ -186,7 +190,7 @@ func (d *delivery) read(now time.Time) (workflows.Event, *refusal) {
 	return ev, nil
 }
 
-// readBody is for what comes with closeUnread: a body that was read leaves the connection to the next request.
+// readBody reads all of a body that is not too large.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 	if r.ContentLength > maxBody {
 		return nil, bodyTooLarge
@@ -201,7 +205,6 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 	case err != nil:
 		return nil, invalid("The body could not be read")
 	}
-	w.Header().Del("Connection")
 	return body, nil
 }
 
@@ -211,18 +214,27 @@ func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (
 		s.noteRefusal(ctx, d.requestID, errBacklog)
 		return answer{}, overloaded
 	}
-	turn, cancel := context.WithTimeout(ctx, turnTimeout)
-	defer cancel()
-	if s.atTemporal.Acquire(turn, 1) != nil {
-		s.noteRefusal(ctx, d.requestID, errTooMany)
-		return answer{}, tooManyOnce
+	if s.refusing() {
+		// One at a time finds out whether Temporal takes events again.
+		if !s.trial.enter() {
+			s.noteRefusal(ctx, d.requestID, errNotTaken)
+			return answer{}, unavailable
+		}
+		defer s.trial.leave()
 	}
-	defer s.atTemporal.Release(1)
-	// Without time left the event is made durable and its outcome not waited for.
-	result, err := s.orchestrator.Apply(ctx, d.event, max(0, s.config.WebhookWait-time.Since(receivedAt)))
+	if retryAfter := s.lane.enter(); retryAfter > 0 {
+		return answer{}, s.refuseForNow(ctx, d, retryAfter)
+	}
+	defer s.lane.leave()
+	left := func() time.Duration { return max(0, s.config.WebhookWait-time.Since(receivedAt)) }
+	// Without time left, or without its turn in time, the event is made durable and its outcome not waited for.
+	if done, ok := s.lane.turn(ctx, left()); ok {
+		defer done()
+	}
+	result, err := s.orchestrator.Apply(ctx, d.event, left())
 	switch {
 	case errors.Is(err, orchestrator.ErrInvalid):
-		s.log.Warn("event refused by the workflow", d.requestID, zap.String(telemetry.KeyDeliveryID, d.event.DeliveryID), zap.Error(err))
+		s.frequent.Warn("event refused by the workflow", d.requestID, zap.String(telemetry.KeyDeliveryID, d.event.DeliveryID), zap.Error(err))
 		return answer{}, invalid("The event was refused")
 	case err != nil:
 		s.notTaken.set()
@@ -244,40 +256,46 @@ func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (
 	return a, nil
 }
 
-// tell leaves one log line, one count and, when it was about a store, one breadcrumb.
+func (s *Server) refuseForNow(ctx context.Context, d *delivery, retryAfter time.Duration) *refusal {
+	s.noteRefusal(ctx, d.requestID, errTooMany)
+	refused := *tooManyOnce
+	refused.retryAfter = retryAfter
+	return &refused
+}
+
+// tell leaves one count; of an event that was taken also a log line and a breadcrumb, and of what else came some log lines.
 func (s *Server) tell(d delivery, a answer, refused *refusal, took time.Duration) {
 	ev, outcome := d.event, a.outcome
 	if refused != nil {
 		outcome = refused.code
 	}
 	s.metrics.Webhook(string(ev.Type), outcome, took)
-	fields := []zap.Field{d.requestID, zap.String(telemetry.KeyOutcome, outcome), zap.Duration(telemetry.KeyDurationMs, took)}
 	if refused == unauthorized {
 		return // refuseSender has said why
 	}
+	fields := []zap.Field{d.requestID, zap.String(telemetry.KeyOutcome, outcome), zap.Duration(telemetry.KeyDurationMs, took)}
 	if d.sender.Key != "" {
 		fields = append(fields, zap.String("sender", d.sender.Key))
 	}
-	if ev.Type == "" { // nothing else that came is fit for a log line
-		if refused != nil {
-			s.refusals.Info("webhook refused", append(fields, zap.String(telemetry.KeyReason, refused.message))...)
-			return
-		}
-		s.log.Info("webhook answered again", append(fields, zap.String(telemetry.KeyDeliveryID, d.id))...)
+	if ev.Type != "" { // nothing else that came is fit for a log line
+		fields = append(fields, zap.String(telemetry.KeyEvent, string(ev.Type)), zap.String(telemetry.KeyStoreID, ev.InstanceID),
+			zap.String("userId", ev.UserID))
+	}
+	switch {
+	case refused != nil:
+		s.frequent.Info("webhook refused", append(fields, zap.String(telemetry.KeyReason, refused.message))...)
+		return
+	case ev.Type == "":
+		s.frequent.Info("webhook answered again", append(fields, zap.String(telemetry.KeyDeliveryID, d.id))...)
 		return
 	}
-	s.log.Info("webhook answered", append(fields,
-		zap.String(telemetry.KeyEvent, string(ev.Type)), zap.String(telemetry.KeyStoreID, ev.InstanceID),
-		zap.String("userId", ev.UserID), zap.String(telemetry.KeyDeliveryID, ev.DeliveryID))...)
+	s.log.Info("webhook answered", append(fields, zap.String(telemetry.KeyDeliveryID, ev.DeliveryID))...)
 
 	op := telemetry.Operation{
 		StoreID: ev.InstanceID, Name: operationWebhook, Phase: "provision", Outcome: telemetry.OutcomeSucceeded, Duration: took,
 	}
 	if ev.Type == workflows.WorkspaceDeleted {
 		op.Phase = "deletion"
-	}
-	if refused != nil {
-		op.Outcome = telemetry.OutcomeFailed
 	}
 	s.sentry.Breadcrumb(op)
 }

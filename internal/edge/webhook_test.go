@@ -157,6 +157,16 @@ func TestWebhookRefusesBadInputAndStartsNothing(t *testing.T) {
 		"a comma in the time stamp":     {at("2025-11-23T18:29:10,028Z"), "timestamp must be an RFC 3339 date-time"},
 		"an hour of one digit":          {at("2025-11-23T8:29:10Z"), "timestamp must be an RFC 3339 date-time"},
 		"a zone that is none":           {at("2025-11-23T18:29:10+99:00"), "timestamp must be an RFC 3339 date-time"},
+		"the year 0":                    {at("0000-01-01T00:00:00Z"), "timestamp is before the year 2000"},
+		"the year 9999":                 {at("9999-12-31T23:59:59Z"), "timestamp is more than 24 hours in the future"},
+		"a second 60 in the day":        {at("2016-12-31T12:30:60Z"), "timestamp must be an RFC 3339 date-time"},
+		"a second 60 of another zone":   {at("2016-12-31T23:59:60+01:00"), "timestamp must be an RFC 3339 date-time"},
+		"a second 61":                   {at("2016-12-31T23:59:61Z"), "timestamp must be an RFC 3339 date-time"},
+		"the hour 24":                   {at("2025-11-23T24:00:00Z"), "timestamp must be an RFC 3339 date-time"},
+		"a zone of 24 hours":            {at("2025-11-23T18:29:10+24:00"), "timestamp must be an RFC 3339 date-time"},
+		"a point and no fraction":       {at("2025-11-23T18:29:10.Z"), "timestamp must be an RFC 3339 date-time"},
+		"a space for the T":             {at("2025-11-23 18:29:10Z"), "timestamp must be an RFC 3339 date-time"},
+		"a year of five digits":         {at("12025-11-23T18:29:10Z"), "timestamp must be an RFC 3339 date-time"},
 		"the year 1":                    {at("0001-01-01T00:00:00Z"), "timestamp is before the year 2000"},
 		"the far future":                {at(time.Now().Add(25 * time.Hour).Format(time.RFC3339)), "timestamp is more than 24 hours in the future"},
 	}
@@ -184,6 +194,44 @@ func TestWebhookTakesWhatIsUnusualButRight(t *testing.T) {
 	} {
 		require.Equal(t, 200, f.send(t, body).status, name)
 	}
+}
+
+func TestAByteOrderMarkIsIgnored(t *testing.T) {
+	t.Parallel()
+	good := event("workspace.created")
+	with, refused := parseEvent([]byte("\ufeff"+good), time.Now())
+	require.Nil(t, refused)
+	without, refused := parseEvent([]byte(good), time.Now())
+	require.Nil(t, refused)
+	require.Equal(t, without, with)
+	_, refused = parseEvent([]byte("\ufeff\ufeff"+good), time.Now())
+	require.Equal(t, "Invalid JSON payload", refused.message)
+}
+
+func TestALeapSecondIsTheSecondAfterIt(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Time{
+		"2016-12-31T23:59:60Z":             time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC),
+		"2016-12-31t23:59:60z":             time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC),
+		"2016-12-31T23:59:60+00:00":        time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC),
+		"2016-12-31T23:59:60-00:00":        time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC),
+		"2017-01-01T05:29:60+05:30":        time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC),
+		"2016-12-31T15:59:60-08:00":        time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC),
+		"2016-12-31T23:59:60.5Z":           time.Date(2017, 1, 1, 0, 0, 0, 5e8, time.UTC),
+		"2016-12-31T23:59:60.123456789Z":   time.Date(2017, 1, 1, 0, 0, 0, 123456789, time.UTC),
+		"2016-12-31T23:59:59.1234567890Z":  time.Date(2016, 12, 31, 23, 59, 59, 123456789, time.UTC),
+		"2016-12-31T23:59:59.99999999999Z": time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC),
+		// No second was ever added on such a day, but a clock that is wrong about that is right about the moment.
+		"2025-11-23T23:59:60Z": time.Date(2025, 11, 24, 0, 0, 0, 0, time.UTC),
+	} {
+		got, err := parseDateTime(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got.UTC(), text)
+	}
+	f := setup(t)
+	body := strings.Replace(event("workspace.created"), "2025-11-23T18:29:10.028Z", "2025-11-23T23:59:60Z", 1)
+	require.Equal(t, 200, f.send(t, body).status)
+	require.Equal(t, time.Date(2025, 11, 24, 0, 0, 0, 0, time.UTC), f.temporal.applied()[0].Timestamp)
 }
 
 func TestWebhookChecksTheSecretBeforeTheBody(t *testing.T) {
@@ -250,9 +298,7 @@ func TestWebhookEndsAHalfSentBody(t *testing.T) {
 	address, _ := f.run(t)
 	for _, length := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
 		conn := dial(t, address)
-		head(t, conn, length)
-		_, err := io.WriteString(conn, "32\r\n{\"event\":")
-		require.NoError(t, err)
+		head(t, conn, length+"\r\n\r\n32\r\n{\"event\":")
 		require.Equal(t, 408, readStatus(t, conn), length)
 		requireClosed(t, conn)
 	}

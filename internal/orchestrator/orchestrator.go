@@ -14,7 +14,6 @@ import (
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"storekeeper/workflows"
 )
@@ -31,14 +30,12 @@ var (
 	ErrReconcileRunning = errors.New("a reconcile run is under way")
 )
 
-// durableTimeout bounds the second way of an event: long enough for a busy server, short enough that the sender of a
-// webhook still waits.
-const durableTimeout = 3 * time.Second
-
 // Client talks to Temporal. It is safe for concurrent use.
 type Client struct {
 	temporal  client.Client
 	namespace string
+
+	workersAway absence
 }
 
 // New returns a Client on an open connection, which stays the caller's to close.
@@ -48,61 +45,6 @@ func New(temporalClient client.Client, namespace string) *Client {
 
 // NewDeliveryID returns an id for a delivery that brings none of its own.
 func NewDeliveryID() string { return uuid.NewString() }
-
-// Apply sends the event to the lifecycle of its workspace and waits up to wait for the outcome. When that is not known by
-// then, the event goes out once more as a signal, which is durable at once, and the answer is StatusAccepted: an update by
-// itself is durable only when a worker has accepted it. ErrInvalid if the event can't be applied, ErrUnavailable if neither
-// way took it.
-func (c *Client) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
-	waitCtx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	const firstPause, longestPause = 20 * time.Millisecond, 500 * time.Millisecond
-	for pause := firstPause; waitCtx.Err() == nil; pause = min(2*pause, longestPause) {
-		result, err := c.update(waitCtx, ev)
-		if err == nil || errors.Is(err, ErrInvalid) {
-			return result, err
-		}
-		// The run may have closed as the update came in: the next attempt starts a new one. An outage is retried too, but
-		// gently; if it lasts, the signal below is what fails.
-		select {
-		case <-waitCtx.Done():
-		case <-time.After(pause):
-		}
-	}
-	if err := c.Signal(ctx, ev); err != nil {
-		return workflows.Result{}, err
-	}
-	return workflows.Result{Status: workflows.StatusAccepted}, nil
-}
-
-func (c *Client) update(ctx context.Context, ev workflows.Event) (workflows.Result, error) {
-	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(lifecycleOptions(ev.InstanceID),
-			workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID}),
-		UpdateOptions: client.UpdateWorkflowOptions{
-			UpdateID:     ev.DeliveryID,
-			UpdateName:   workflows.ApplyEvent,
-			Args:         []any{ev},
-			WaitForStage: client.WorkflowUpdateStageCompleted,
-		},
-	})
-	if err != nil {
-		return workflows.Result{}, eventError(err)
-	}
-	var result workflows.Result
-	if err := handle.Get(ctx, &result); err != nil {
-		return workflows.Result{}, eventError(err)
-	}
-	return result, nil
-}
-
-func eventError(err error) error {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) && app.Type() == workflows.ErrTypeInvalid {
-		return fmt.Errorf("%w: %s", ErrInvalid, app.Message())
-	}
-	return err
-}
 
 // Signal makes the event durable without waiting for its outcome. ErrUnavailable if Temporal did not take it.
 func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {

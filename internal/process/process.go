@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
 )
 
@@ -29,6 +30,9 @@ const stopTimeout = 10 * time.Second
 
 // heartbeatInterval is how often a worker tells Temporal that it lives, whether there is work or not: so it is missed soon.
 const heartbeatInterval = 5 * time.Second
+
+// maxConnections is for Serve: many times what edges, workers and probes make.
+const maxConnections = 1024
 
 // Process is a running binary: its settings and where it tells of itself.
 type Process struct {
@@ -188,10 +192,10 @@ func (p *Process) TemporalOptions(opts client.Options) client.Options {
 // Serve answers with handler until ctx ends, and then lets requests under way finish, for 8 s at the most: whoever is still
 // served then is cut off. It closes the listener.
 func (p *Process) Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: zap.NewStdLog(p.Log),
-	}
+	server := httpserver.New(httpserver.Options{
+		Handler: httpserver.Prepare(handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxConnections: maxConnections, Log: telemetry.Sampled(p.Log),
+	})
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {

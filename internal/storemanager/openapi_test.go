@@ -64,7 +64,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 	described, err := describe()
 	require.NoError(t, err)
 	var want, got []string
-	require.NoError(t, chi.Walk(Handler(open(t, Options{}), testToken, nil).(chi.Routes),
+	require.NoError(t, chi.Walk(newServer(open(t, Options{}), testToken, nil).routes().(chi.Routes),
 		func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 			want = append(want, method+" "+route)
 			return nil

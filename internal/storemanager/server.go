@@ -1,6 +1,7 @@
 package storemanager
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -18,6 +19,8 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/httpserver"
 )
 
 const (
@@ -25,6 +28,8 @@ const (
 	readyTimeout     = 2 * time.Second
 	requestIDHeader  = "X-Request-Id"
 	maxRequestIDSize = 128
+	// answerTimeout is less than clientTimeout: a caller that has gone hears no problem.
+	answerTimeout = 27 * time.Second
 )
 
 // The bodies that are no types of Manager: objects, so that they can grow.
@@ -56,6 +61,8 @@ type server struct {
 	noToken   bool
 	log       *zap.Logger
 	heartbeat time.Duration
+	// answerTime is answerTimeout; tests can't wait as long.
+	answerTime time.Duration
 }
 
 // Handler serves m over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
@@ -89,11 +96,11 @@ type server struct {
 //	GET    /openapi.json                     no token; the description of all this
 //
 // Bodies are the types of Manager, ids are those of the path, and fields that are not known are ignored. An outcome is an
-// answer, so 200; errors are RFC 9457 problems with a code (see problem). The server that it runs in sets the time-outs,
-// for all but the stream of changes, which sets its own. That ends with the Watcher (ErrShutdown), not with the server's
-// Shutdown, which waits for it.
+// answer, so 200; errors are RFC 9457 problems with a code (see problem). What takes longer than 27 s is one. The server
+// that it runs in sets the time-outs of reading and writing, for all but the stream of changes, which sets its own. That ends with the
+// Watcher (ErrShutdown), not with the server's Shutdown, which waits for it.
 func Handler(m Manager, token string, log *zap.Logger) http.Handler {
-	return newServer(m, token, log).routes()
+	return httpserver.Prepare(newServer(m, token, log).routes())
 }
 
 func newServer(m Manager, token string, log *zap.Logger) *server {
@@ -101,7 +108,7 @@ func newServer(m Manager, token string, log *zap.Logger) *server {
 		log = zap.NewNop()
 	}
 	return &server{
-		manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat,
+		manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat, answerTime: answerTimeout,
 	}
 }
 
@@ -112,7 +119,7 @@ func (s *server) routes() http.Handler {
 	r.NotFound(s.noRoute)
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
-			if r.Match(chi.NewRouteContext(), method, req.URL.Path) {
+			if r.Match(chi.NewRouteContext(), method, cmp.Or(req.URL.RawPath, req.URL.Path)) {
 				w.Header().Add("Allow", method)
 			}
 		}
@@ -145,7 +152,7 @@ func (s *server) routes() http.Handler {
 		}))
 		r.Get("/reconciliation", s.answer(func(r *http.Request) (any, error) { return m.Reconciliation(r.Context()) }))
 		r.Put("/reconciliation/runs/{runId}", answerBody(s, func(r *http.Request, run ReconcileRun) (any, error) {
-			run.RunID = pathParam(r, "runId")
+			run.RunID = httpserver.PathParam(r, "runId")
 			return nothing{}, m.RecordReconcile(r.Context(), run)
 		}))
 		r.Post("/acknowledge-loss", answerBody(s, func(r *http.Request, a Acknowledgement) (any, error) {
@@ -169,33 +176,33 @@ func (s *server) storeRoutes(r chi.Router) {
 		results, err := m.EnsureBatch(r.Context(), q.Stores)
 		return batchResponse{results}, err
 	}))
-	r.Get("/stores/{id}", s.answer(func(r *http.Request) (any, error) { return m.Get(r.Context(), pathParam(r, "id")) }))
+	r.Get("/stores/{id}", s.answer(func(r *http.Request) (any, error) { return m.Get(r.Context(), httpserver.PathParam(r, "id")) }))
 	r.Put("/stores/{id}", answerBody(s, func(r *http.Request, q EnsureRequest) (any, error) {
-		q.StoreID = pathParam(r, "id")
+		q.StoreID = httpserver.PathParam(r, "id")
 		return m.Ensure(r.Context(), q)
 	}))
 	r.Put("/stores/{id}/deletion", answerBody(s, func(r *http.Request, q DeletionRequest) (any, error) {
-		q.StoreID = pathParam(r, "id")
+		q.StoreID = httpserver.PathParam(r, "id")
 		return m.BeginDeletion(r.Context(), q)
 	}))
 	r.Delete("/stores/{id}/deletion", s.answer(s.cancelDeletion))
 	r.Put("/stores/{id}/deletion/owner", answerBody(s, func(r *http.Request, q TakeOverRequest) (any, error) {
-		q.StoreID = pathParam(r, "id")
+		q.StoreID = httpserver.PathParam(r, "id")
 		return m.TakeOverDeletion(r.Context(), q)
 	}))
 	r.Post("/stores/{id}/stop", answerBody(s, func(r *http.Request, q StopRequest) (any, error) {
-		q.StoreID = pathParam(r, "id")
+		q.StoreID = httpserver.PathParam(r, "id")
 		return m.Stop(r.Context(), q)
 	}))
 	r.Post("/stores/{id}/restore-deletion", answerBody(s, func(r *http.Request, q RestoreRequest) (any, error) {
-		q.StoreID = pathParam(r, "id")
+		q.StoreID = httpserver.PathParam(r, "id")
 		return m.RestoreDeletion(r.Context(), q)
 	}))
 	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, h Hold) (any, error) {
-		return m.Hold(r.Context(), pathParam(r, "id"), h)
+		return m.Hold(r.Context(), httpserver.PathParam(r, "id"), h)
 	}))
 	r.Delete("/stores/{id}/hold", s.answer(func(r *http.Request) (any, error) {
-		return m.Release(r.Context(), pathParam(r, "id"))
+		return m.Release(r.Context(), httpserver.PathParam(r, "id"))
 	}))
 }
 
@@ -221,7 +228,7 @@ func everyStore(*http.Request) (string, error) { return "", nil }
 
 // oneStore refuses an empty id, which may be in a path and would mean all stores.
 func oneStore(r *http.Request) (string, error) {
-	id := pathParam(r, "id")
+	id := httpserver.PathParam(r, "id")
 	return id, checkID(id)
 }
 
@@ -249,7 +256,7 @@ func (s *server) cancelDeletion(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := CancelRequest{StoreID: pathParam(r, "id"), Owner: query.Get("owner")}
+	q := CancelRequest{StoreID: httpserver.PathParam(r, "id"), Owner: query.Get("owner")}
 	if at := query.Get("eventAt"); at != "" {
 		if q.EventAt, err = time.Parse(time.RFC3339Nano, at); err != nil {
 			return nil, fmt.Errorf("%w: eventAt %.40q is no RFC 3339 time", ErrInvalid, at)
@@ -310,6 +317,7 @@ func (s *server) authorize(next http.Handler) http.Handler {
 			s.fail(w, r, ErrUnauthorized)
 			return
 		}
+		httpserver.Trust(r.Context())
 		next.ServeHTTP(w, r)
 	})
 }
@@ -317,7 +325,9 @@ func (s *server) authorize(next http.Handler) http.Handler {
 // answer serves a call that takes no body.
 func (s *server) answer(call func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		result, err := call(r)
+		ctx, cancel := context.WithTimeout(r.Context(), s.answerTime)
+		defer cancel()
+		result, err := call(r.WithContext(ctx))
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -346,19 +356,6 @@ func answerBody[Q any](s *server, call func(*http.Request, Q) (any, error)) http
 	}
 }
 
-// pathParam is a parameter of the path as the caller meant it: chi gives it escaped only if the path was matched escaped.
-func pathParam(r *http.Request, name string) string {
-	value := chi.URLParam(r, name)
-	if r.URL.RawPath == "" {
-		return value
-	}
-	unescaped, err := url.PathUnescape(value)
-	if err != nil { // can't be: the server has parsed the whole path
-		return value
-	}
-	return unescaped
-}
-
 func (s *server) noRoute(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNoRoute) }
 
 // fail answers with the problem that err is. What is not the caller's to know is logged, under the id of the answer.
@@ -368,7 +365,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		id := w.Header().Get(requestIDHeader)
 		p.Detail = "see the log of the store manager for request " + id
 		s.log.Error("store manager request failed", zap.String("requestId", id), zap.String("method", r.Method),
-			zap.String("route", chi.RouteContext(r.Context()).RoutePattern()), zap.String("storeId", pathParam(r, "id")),
+			zap.String("route", chi.RouteContext(r.Context()).RoutePattern()), zap.String("storeId", httpserver.PathParam(r, "id")),
 			zap.Error(err))
 	}
 	w.Header().Set("Content-Type", problemType)

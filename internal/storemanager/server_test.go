@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -104,6 +105,7 @@ func TestBadRequestsAreProblems(t *testing.T) {
 		"a body too large":            {http.MethodPut, "/v1/stores/abc", huge, http.StatusRequestEntityTooLarge, "invalid"},
 		"an id that is none":          {http.MethodGet, "/v1/stores/..%2F..%2Fetc%20x", "", http.StatusBadRequest, "invalid"},
 		"an id escaped twice":         {http.MethodGet, "/v1/stores/%2561bc", "", http.StatusBadRequest, "invalid"},
+		"an id with a slash":          {http.MethodGet, "/v1/stores/abc%2Fhold", "", http.StatusBadRequest, "invalid"},
 		"a cursor that can't be read": {http.MethodGet, "/v1/stores?cursor=%zz", "", http.StatusBadRequest, "invalid"},
 		"a limit that is none":        {http.MethodGet, "/v1/stores?limit=ten", "", http.StatusBadRequest, "invalid"},
 		"an unknown store":            {http.MethodGet, "/v1/stores/abc", "", http.StatusNotFound, "not_found"},
@@ -129,6 +131,35 @@ func TestTheWireFormIsPlain(t *testing.T) {
 	resp = send(t, h, http.MethodGet, "/v1/stores", bearer, "")
 	require.JSONEq(t, `{"stores":[{"id":"abc","state":"monitored","connection":"not_configured","eventAt":"2026-11-23T12:00:00Z",
 		"firstMonitoredAt":"2026-11-23T12:00:00Z","lastEnsuredAt":"2026-11-23T12:00:00Z"}]}`, resp.body)
+}
+
+func TestAnEscapeThatIsNotNeededNamesTheSameStore(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	h := Handler(b.registry, testToken, nil)
+	for _, target := range []string{"/v1/stores/my-store_1", "/v1/stores/my%2Dstore%5F1", "/%76%31/st%6Fres/%6dy-store%5f1"} {
+		resp := sendUndescribed(t, h, http.MethodPut, target, bearer, `{"at":"2026-11-23T12:00:00Z"}`)
+		require.Equal(t, http.StatusOK, resp.status, resp.body)
+		require.Contains(t, resp.body, `"storeId":"my-store_1"`)
+	}
+	resp := send(t, h, http.MethodGet, "/v1/stores", bearer, "")
+	require.Equal(t, 1, strings.Count(resp.body, `"id"`), resp.body)
+}
+
+// stuck is a Manager that answers nothing before ctx ends.
+type stuck struct{ Manager }
+
+func (stuck) Get(ctx context.Context, _ string) (Store, error) {
+	<-ctx.Done()
+	return Store{}, ctx.Err()
+}
+
+func TestWhatTakesTooLongIsAProblemAndNoClosedConnection(t *testing.T) {
+	t.Parallel()
+	s := newServer(stuck{}, testToken, nil)
+	require.Less(t, s.answerTime, clientTimeout)
+	s.answerTime = time.Millisecond
+	requireProblem(t, send(t, s.routes(), http.MethodGet, "/v1/stores/abc", bearer, ""), http.StatusInternalServerError, "internal")
 }
 
 func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {

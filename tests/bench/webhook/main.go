@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -38,6 +39,8 @@ type bench struct {
 	creations  int // for each of parallel
 	repeats    int
 	garbage    int // requests a second
+	senders    []int
+	congestion time.Duration // for each of senders
 	progress   io.Writer
 	report     *measure.Report
 
@@ -56,14 +59,18 @@ func run(ctx context.Context, args []string) error {
 		return workFloor(ctx, args[1])
 	case len(args) == 3 && args[0] == garbageMode:
 		return sendGarbage(ctx, args[1], args[2])
+	case len(args) == 1 && args[0] == spinMode:
+		return spin(runtime.NumCPU(), os.Stdin)
 	}
 	b := &bench{progress: os.Stderr}
 	flags := flag.NewFlagSet("bench-webhook", flag.ContinueOnError)
 	flags.IntVar(&b.sequential, "sequential", 1000, "create this many stores one after the other, and as many again beside the garbage")
-	flags.IntVar(&b.creations, "creations", 10_000, "create this many stores in parallel, for each number of --parallel")
+	flags.IntVar(&b.creations, "creations", 10_000, "create this many stores in parallel, for each number of --parallel; 0: leave out all cases but that of --senders")
 	flags.IntVar(&b.repeats, "repeats", 10_000, "repeat this many of these deliveries")
 	flags.IntVar(&b.garbage, "garbage", 2000, "requests a second that are to be refused")
 	parallel := flags.String("parallel", "10,50,200", "how many requests are under way at once")
+	senders := flags.String("senders", "5,20,48,100,300", "how many senders send at once, one event after the other, with a quota and without")
+	flags.DurationVar(&b.congestion, "congestion", 10*time.Second, "for how long they do, three times for each number of --senders; 0: not at all")
 	err := flags.Parse(args)
 	if err != nil {
 		return err
@@ -71,7 +78,10 @@ func run(ctx context.Context, args []string) error {
 	if b.parallel, err = measure.Numbers(*parallel, 1); err != nil {
 		return fmt.Errorf("--parallel: %w", err)
 	}
-	if b.sequential < rounds || b.creations < rounds || b.repeats < 1 || b.garbage < 1 {
+	if b.senders, err = measure.Numbers(*senders, 1); err != nil {
+		return fmt.Errorf("--senders: %w", err)
+	}
+	if b.sequential < rounds || b.creations != 0 && b.creations < rounds || b.repeats < 1 || b.garbage < 1 {
 		return fmt.Errorf("want at least %d creations, and one of everything else", rounds)
 	}
 	b.report = &measure.Report{Machine: measure.Machine()}
@@ -100,7 +110,13 @@ func (b *bench) measure(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = auth.Close() }()
-	if b.standalone, err = b.startStandalone(ctx, binary, auth.url); err != nil {
+	if err := b.measureCongestion(ctx, binary, auth.url); err != nil {
+		return err
+	}
+	if b.creations == 0 {
+		return nil
+	}
+	if b.standalone, err = b.startStandalone(ctx, binary, auth.url, filepath.Join(b.dir, "standalone")); err != nil {
 		return err
 	}
 	defer b.standalone.Kill()

@@ -1,0 +1,102 @@
+package httpserver
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// Prepare is what all handlers want to be done with a request before they see it:
+//   - An escaped character that needs no escape is the character itself (RFC 3986, section 2.3).
+//   - Once the request has come its ReadTimeout is over: for as long as the handler works, only the end of the connection ends the
+//     context.
+//   - The connection ends with the answer unless the body has been read: the server would otherwise wait for the rest of it, up to
+//     256 KiB, before it answers. It also ends when another reader could see the end of the body elsewhere (RFC 9112, section 6.1): net/http
+//     does not tell whether there was a Content-Length beside Transfer-Encoding, nor whether there was a Transfer-Encoding in a request of
+//     HTTP/1.0.
+func Prepare(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b := &body{ReadCloser: r.Body, left: r.ContentLength, w: w, keep: len(r.TransferEncoding) == 0 && r.ProtoAtLeast(1, 1)}
+		if r.ContentLength == 0 {
+			b.end()
+		}
+		if !b.keep || r.ContentLength != 0 {
+			w.Header().Set("Connection", "close")
+		}
+		own := *r
+		own.URL, own.Body = unescapeUnreserved(r.URL), b
+		next.ServeHTTP(w, &own)
+	})
+}
+
+// body notices when all of it has been read.
+type body struct {
+	io.ReadCloser
+	left  int64 // negative: not known
+	ended bool
+	w     http.ResponseWriter
+	keep  bool // the connection is fit for another request
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if err == io.EOF || b.left == 0 {
+		b.end()
+	}
+	return n, err
+}
+
+func (b *body) end() {
+	if b.ended {
+		return
+	}
+	b.ended = true
+	if b.keep {
+		b.w.Header().Del("Connection")
+	}
+	_ = http.NewResponseController(b.w).SetReadDeadline(time.Time{}) // where there is a deadline, it can be set
+}
+
+const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+
+// unescapeUnreserved leaves alone all that has a meaning when it is not escaped, such as a slash.
+func unescapeUnreserved(u *url.URL) *url.URL {
+	if !strings.Contains(u.RawPath, "%") {
+		return u
+	}
+	var path strings.Builder
+	for i := 0; i < len(u.RawPath); i++ {
+		if u.RawPath[i] == '%' && i+2 < len(u.RawPath) {
+			c, err := url.PathUnescape(u.RawPath[i : i+3])
+			if err == nil && strings.Contains(unreserved, c) {
+				path.WriteString(c)
+				i += 2
+				continue
+			}
+		}
+		path.WriteByte(u.RawPath[i])
+	}
+	own := *u
+	if own.RawPath = path.String(); own.RawPath == (&url.URL{Path: u.Path}).EscapedPath() {
+		own.RawPath = ""
+	}
+	return &own
+}
+
+// PathParam is a parameter of the path as the caller meant it: chi gives it escaped only if the path was matched escaped.
+func PathParam(r *http.Request, name string) string {
+	value := chi.URLParam(r, name)
+	if r.URL.RawPath == "" {
+		return value
+	}
+	unescaped, err := url.PathUnescape(value)
+	if err != nil { // can't be: the server has parsed the whole path
+		return value
+	}
+	return unescaped
+}

@@ -1,0 +1,142 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"storekeeper/workflows"
+)
+
+const (
+	// durableTimeout bounds the second way of an event: long enough for a busy server, short enough that the sender of a
+	// webhook still waits.
+	durableTimeout = 3 * time.Second
+	// acceptTimeout is for how much longer than its outcome the acceptance of an update is waited for while workers are there: to send
+	// the event again makes a slow Temporal slower. It is more than Temporal takes for what an edge lets in.
+	acceptTimeout = 10 * time.Second
+)
+
+// absence remembers that no worker took the newest update. One event at a time then tries whether one does; the others go by signal at
+// once, or each of them would wait in vain.
+type absence struct{ noticed, trying atomic.Bool }
+
+// begin says whether an update is worth a try. Then end must follow.
+func (a *absence) begin() bool { return !a.noticed.Load() || a.trying.CompareAndSwap(false, true) }
+
+func (a *absence) end(err error) {
+	a.noticed.Store(errors.Is(err, errNotAccepted))
+	a.trying.Store(false)
+}
+
+// errNotAccepted: no worker has accepted the update, so it is not durable.
+var errNotAccepted = errors.New("no worker has accepted the update")
+
+// Apply sends the event to the lifecycle of its workspace and waits up to wait for the outcome; StatusAccepted when that is not known
+// by then. The event is durable then, too: a worker has accepted its update, or, while no worker is there, it has gone out once more as a
+// signal. While workers are there and Temporal is merely slow, the acceptance is waited for beyond wait. ErrInvalid if the event
+// can't be applied, ErrUnavailable if neither way took it.
+func (c *Client) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+	if wait > 0 && c.workersAway.begin() {
+		result, err := c.update(ctx, ev, wait)
+		c.workersAway.end(err)
+		if err == nil || errors.Is(err, ErrInvalid) {
+			return result, err
+		}
+	}
+	if err := c.Signal(ctx, ev); err != nil {
+		return workflows.Result{}, err
+	}
+	return workflows.Result{Status: workflows.StatusAccepted}, nil
+}
+
+// update returns StatusAccepted when a worker has accepted the update and wait is over. Its error is ErrInvalid, errNotAccepted, or what
+// Temporal said last before wait was over.
+func (c *Client) update(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+	outcome, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	const firstPause, longestPause = 20 * time.Millisecond, 500 * time.Millisecond
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		var result workflows.Result
+		handle, err := c.sendUpdate(ctx, outcome, ev)
+		if err == nil {
+			err = handle.Get(outcome, &result)
+			if err != nil && outcome.Err() != nil {
+				return workflows.Result{Status: workflows.StatusAccepted}, nil
+			}
+		}
+		if err = eventError(err); err == nil || errors.Is(err, ErrInvalid) {
+			return result, err
+		}
+		// The run may have closed as the update came in: the next attempt starts a new one. An outage is retried too, but
+		// gently; if it lasts, the signal is what fails.
+		select {
+		case <-outcome.Done():
+			return workflows.Result{}, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// sendUpdate returns once a worker has accepted the update, which may bring its outcome in the same answer. It gives up with
+// errNotAccepted when outcome is over and no worker is there, or acceptTimeout later.
+func (c *Client) sendUpdate(ctx, outcome context.Context, ev workflows.Event) (client.WorkflowUpdateHandle, error) {
+	sent := time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(outcome, func() {
+		if c.polledSince(ctx, sent) {
+			select {
+			case <-time.After(acceptTimeout):
+			case <-ctx.Done():
+			}
+		}
+		cancel(errNotAccepted)
+	})
+	defer stop()
+	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(lifecycleOptions(ev.InstanceID),
+			workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID}),
+		UpdateOptions: client.UpdateWorkflowOptions{
+			UpdateID:     ev.DeliveryID,
+			UpdateName:   workflows.ApplyEvent,
+			Args:         []any{ev},
+			WaitForStage: client.WorkflowUpdateStageAccepted,
+		},
+	})
+	if err != nil && errors.Is(context.Cause(ctx), errNotAccepted) {
+		return nil, errNotAccepted
+	}
+	return handle, err
+}
+
+// polledSince says whether a worker has asked for work since then. While work waits, whoever is there does so all the time. A Temporal
+// that is too slow to tell is slow for workers, too.
+func (c *Client) polledSince(ctx context.Context, since time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, durableTimeout)
+	defer cancel()
+	resp, err := c.temporal.DescribeTaskQueue(ctx, workflows.TaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+	if err != nil {
+		return ctx.Err() != nil
+	}
+	for _, p := range resp.GetPollers() {
+		if p.GetLastAccessTime().AsTime().After(since) {
+			return true
+		}
+	}
+	return false
+}
+
+func eventError(err error) error {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) && app.Type() == workflows.ErrTypeInvalid {
+		return fmt.Errorf("%w: %s", ErrInvalid, app.Message())
+	}
+	return err
+}

@@ -1,0 +1,55 @@
+package telemetry
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+const (
+	// Of each message so many lines are logged in a window of this length; metrics count what was not.
+	sampledLines  = 10
+	sampledWindow = 10 * time.Second
+)
+
+// Sampled is log for what others can cause in any quantity: of each message it leaves out what is too much, and says how much that was.
+func Sampled(log *zap.Logger) *zap.Logger { return sampled(log, sampledWindow) }
+
+func sampled(log *zap.Logger, window time.Duration) *zap.Logger {
+	out := &leftOut{log: log, window: window, lines: map[string]int{}}
+	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, window, sampledLines, 0, zapcore.SamplerHook(out.note))
+	}))
+}
+
+// leftOut counts the lines that were left out since it last said how many. Messages are constants, so there are few.
+type leftOut struct {
+	log    *zap.Logger
+	window time.Duration
+
+	mu    sync.Mutex
+	lines map[string]int
+}
+
+func (l *leftOut) note(e zapcore.Entry, decision zapcore.SamplingDecision) {
+	if decision&zapcore.LogDropped == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) == 0 {
+		time.AfterFunc(l.window, l.say)
+	}
+	l.lines[e.Message]++
+}
+
+func (l *leftOut) say() {
+	l.mu.Lock()
+	lines := maps.Clone(l.lines)
+	clear(l.lines)
+	l.mu.Unlock()
+	l.log.Info("log lines left out", zap.Any("lines", lines), zap.Duration(KeyDurationMs, l.window))
+}
