@@ -162,6 +162,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 			activity.RecordHeartbeat(ctx, Progress{Phase: PhaseCompare, Done: c.planner.plan.MonitoredCount, Total: list.Distinct})
 		}
 		c.planner.know(known)
+		c.planner.cached = list.Cached
 		c.planner.paused = func(id string) bool { return paused.stores[id] }
 		for _, id := range list.Quarantined {
 			c.planner.invalid(id)

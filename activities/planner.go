@@ -98,6 +98,8 @@ type planner struct {
 	known storemanager.Overview
 	// paused says whether reconciliation leaves the store alone.
 	paused func(storeID string) bool
+	// cached: the list came out of a cache.
+	cached bool
 	// aside says whether the id, or that of a monitored store, stands on the other side in other case; nil: none does.
 	aside func(id string) bool
 	// without is the one reason, or guard, that is left out: a test sees to it that each is missed.
@@ -230,9 +232,13 @@ func (p *planner) monitored(s *storemanager.Store) {
 }
 
 // earlierList says whether it was another list, and one of an earlier run, that was asked for at that moment; nil was none. Two answers
-// out of one cache count from the same moment, which they tell in whole seconds (authclient).
+// out of one cache count from the same moment, which they tell in whole seconds.
 func (p *planner) earlierList(at *time.Time) bool {
-	return at != nil && at.Before(p.in.RunStartedAt) && at.Add(time.Second).Before(p.plan.ListAt)
+	margin := time.Duration(0)
+	if p.cached {
+		margin = time.Second
+	}
+	return at != nil && at.Before(p.in.RunStartedAt) && at.Add(margin).Before(p.plan.ListAt)
 }
 
 // toDo adds the id to the list and says so, until the list is full: then next says where the next round goes on.

@@ -101,11 +101,12 @@ const (
 	actionDelete = "delete"
 	actionCreate = "create"
 	actionAdopt  = "adopt"
+	actionKeep   = "keep"
 	actionSkip   = "skip"
 )
 
 // actions are in the order in which they are shown.
-var actions = []string{actionDelete, actionCreate, actionAdopt, actionSkip}
+var actions = []string{actionDelete, actionCreate, actionAdopt, actionKeep, actionSkip}
 
 func showable(p workflows.Plan) shownPlan {
 	shown := shownPlan{Plan: p, Items: make([]shownItem, len(p.Items))}
@@ -121,12 +122,12 @@ func showable(p workflows.Plan) shownPlan {
 
 // drift counts all on which the sides differ, whether or not a run would do something about it.
 func (p shownPlan) drift() int {
-	return p.MissingCount + p.unlisted() + p.AdoptCount + p.QuarantinedCount
+	return p.MissingCount + p.unlisted() + p.AdoptCount + p.QuarantinedCount + p.SetAsideCount + p.ListedAgainCount
 }
 
 // unlisted counts what is monitored and not listed. A plan counts it by what becomes of it, and not at all when the list is empty.
 func (p shownPlan) unlisted() int {
-	listedAndMonitored := p.AuthoritativeCount - p.MissingCount
+	listedAndMonitored := p.AuthoritativeCount - p.MissingCount - p.SetAsideCount
 	return p.MonitoredCount - listedAndMonitored
 }
 
@@ -142,6 +143,8 @@ func (p shownPlan) count(action string) int {
 		return p.MissingCount - max(0, s.Paused-pausedUnlisted)
 	case actionAdopt:
 		return p.AdoptCount
+	case actionKeep:
+		return p.ListedAgainCount
 	case actionSkip:
 		return p.FirstSightings + s.Held + s.Pinned + s.Pending + s.TooYoung + s.Paused + p.QuarantinedCount
 	}
@@ -186,7 +189,11 @@ func (a *app) printPlan(p shownPlan) {
 		{p.FirstSightings, "not listed for the first time; a second list decides"},
 	})
 	a.printCounts(skippedRows(p.Skipped))
-	a.printCounts([]countRow{{p.QuarantinedCount, "listed with an id that can be no store's"}})
+	a.printCounts([]countRow{
+		{p.ListedAgainCount, "listed again, whose pending deletions end"},
+		{p.QuarantinedCount, "listed with an id that can be no store's"},
+		{p.SetAsideCount, "listed with an id that differs from a monitored store's in case alone, left alone"},
+	})
 	if p.Guard != "" {
 		a.printf("        the guard: %s\n", p.Guard)
 	}

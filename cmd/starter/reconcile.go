@@ -169,6 +169,9 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 		{r.Adopted, "adopted, which someone monitored before us"},
 		{r.Stale, "listed but not added, for a newer deletion is known"},
 		{r.Removed, "to be removed after the grace period"},
+		{r.ListedAgain, "listed again, whose pending deletions end"},
+		{r.Resumed, "pending deletions that nobody waited for go on"},
+		{r.Restored, "pending deletions put back into a registry that was lost"},
 		{r.FirstSightings, "not listed for the first time; a second list decides"},
 		{heldBack(r), "held back by the guard"},
 		{r.Left, "left for the next run"},
@@ -189,7 +192,10 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 	if r.QuarantinedCount > 0 {
 		a.printf("%6d  listed with an id that can be no store's: %q\n", r.QuarantinedCount, r.Quarantined)
 	}
-	if r.DriftCount+r.Adopted+r.FailedAdds+r.Stale+r.QuarantinedCount == 0 && r.Guard == "" {
+	if r.SetAsideCount > 0 {
+		a.printf("%6d  listed with an id that differs from a monitored store's in case alone, left alone: %q\n", r.SetAsideCount, r.SetAside)
+	}
+	if r.DriftCount+r.Adopted+r.FailedAdds+r.Stale+r.QuarantinedCount+r.SetAsideCount+r.ListedAgain+r.Resumed+r.Restored == 0 && r.Guard == "" {
 		a.printf("        nothing to repair\n")
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -44,8 +44,6 @@ type fetched struct {
 	notModified bool
 	// etag of the list, "" if it has none or came in several pages: then each page has its own.
 	etag string
-	// cached: a cache had kept the list, or a page of it.
-	cached bool
 	// claims of the list; nil if it has none.
 	claims *claims
 	tally  *tally
@@ -78,7 +76,7 @@ func (c *Client) compare(got fetched) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case got.cached && !got.FetchStartedAt.After(c.status.ListAt):
+	case got.Cached && !got.FetchStartedAt.After(c.status.ListAt):
 		// The same answer again would confirm itself.
 		return fmt.Errorf("%w: it is no newer than the list before", ErrCached)
 	case c.claiming && got.claims == nil && !got.notModified:
@@ -239,7 +237,7 @@ func (p *page) heedAge(asked time.Time, h http.Header) error {
 	if p.fresh {
 		return fmt.Errorf("%w: it is %s old, and was to be fresh", ErrCached, age)
 	}
-	p.got.cached = true
+	p.got.Cached = true
 	if from := asked.Add(-age); from.Before(p.got.FetchStartedAt) {
 		p.got.FetchStartedAt = from
 	}

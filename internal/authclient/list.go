@@ -27,6 +27,8 @@ type ListSummary struct {
 	InvalidEntries int
 	// ClaimedEntries is how many entries the list says it has, as many as Entries; nil when it does not say.
 	ClaimedEntries *int
+	// Cached: a cache had kept the list, or a page of it, so FetchStartedAt is known to a second.
+	Cached bool
 }
 
 // List streams the authoritative list and calls yield with each entry, in the order of the list, which is none; a workspace

@@ -103,6 +103,8 @@ type state struct {
 	overview       *storemanager.Overview
 	reconciliation *storemanager.Reconciliation
 	pauses         *[]storemanager.Pause
+	// attended is how many pending deletions have a lifecycle that waits.
+	attended *int
 	// list is nil too when there is no news of one.
 	list *orchestrator.ListAttempt
 	run  *orchestrator.UnderWay
@@ -129,7 +131,11 @@ func (st state) paused() *bool {
 func (s *Server) askState(ctx context.Context) state {
 	var st state
 	var wg sync.WaitGroup
-	wg.Go(func() { st.overview = known(s.stores.Overview(ctx)) })
+	wg.Go(func() {
+		// Temporal first: a deletion that ends in between is then missing on the other side.
+		st.attended = known(s.orchestrator.CountDeletionsPending(ctx))
+		st.overview = known(s.stores.Overview(ctx))
+	})
 	wg.Go(func() { st.reconciliation = known(s.stores.Reconciliation(ctx)) })
 	wg.Go(func() { st.pauses = known(s.stores.Pauses(ctx)) })
 	wg.Go(func() { st.list, _ = s.orchestrator.ReconcileList(ctx) }) // nil with an error

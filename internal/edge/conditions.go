@@ -139,6 +139,9 @@ func deletionPending(st storemanager.Store, s surroundings) condition {
 	if l := s.lifecycle; l != nil && l.Deletion != nil {
 		c.Message += "; asked for by " + string(l.Deletion.Source)
 	}
+	if st.ListedSince != nil {
+		c.Message += "; the list has the workspace again since " + st.ListedSince.Format(time.RFC3339) + ", and if the next one has it too the deletion ends"
+	}
 	return c
 }
 

@@ -40,6 +40,7 @@ type Orchestrator interface {
 	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
 	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
 	ReconcileList(ctx context.Context) (*orchestrator.ListAttempt, error)
+	CountDeletionsPending(ctx context.Context) (int, error)
 }
 
 // Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses,

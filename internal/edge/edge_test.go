@@ -226,6 +226,7 @@ type fakeOrchestrator struct {
 	every     time.Duration
 	lifecycle *workflows.LifecycleStatus
 	list      *orchestrator.ListAttempt
+	attended  int                // deletions that lifecycles wait for
 	run       client.WorkflowRun // nil: a run is under way already
 	underWay  orchestrator.UnderWay
 	requested chan workflows.ReconcileInput
@@ -317,6 +318,12 @@ func (f *fakeOrchestrator) ReconcileList(context.Context) (*orchestrator.ListAtt
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.list, nil
+}
+
+func (f *fakeOrchestrator) CountDeletionsPending(context.Context) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.attended, nil
 }
 
 func (f *fakeOrchestrator) ReconcileSchedule(context.Context) (orchestrator.Schedule, error) {

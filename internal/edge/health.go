@@ -219,6 +219,18 @@ func warnings(st state, trusted bool) []string {
 	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" && last.GuardVerdict == "" { // one that no approval releases
 		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
 	}
+	if st.overview != nil && st.attended != nil && st.overview.DeletionPendingLong > *st.attended {
+		found = append(found, fmt.Sprintf("deletions: %d of %d that are pending have no lifecycle that waits for them (Temporal's database may have been lost): "+
+			"the next reconcile run or start of a worker has them go on at their own time",
+			st.overview.DeletionPendingLong-*st.attended, st.overview.DeletionPending))
+	}
+	if last := lastResult(st.reconciliation); last != nil && last.SetAsideCount > 0 {
+		warning := fmt.Sprintf("reconciliation: %d listed ids differ from a monitored store's in case alone, and are left alone", last.SetAsideCount)
+		if trusted {
+			warning += ", among them " + strings.Join(last.SetAside[:min(len(last.SetAside), shownFailing)], ", ")
+		}
+		found = append(found, warning)
+	}
 	if last := lastResult(st.reconciliation); last != nil && last.Stale > 0 {
 		found = append(found, fmt.Sprintf("reconciliation: %d listed stores were not added, for newer deletions are known", last.Stale))
 	}

@@ -61,6 +61,7 @@ type storeView struct {
 	Hold               *storemanager.Hold     `json:"hold,omitempty"`
 	Pinned             bool                   `json:"pinned"`
 	MissingSince       *time.Time             `json:"missingSince,omitempty"`
+	ListedSince        *time.Time             `json:"listedSince,omitempty"`
 }
 
 type statusChange struct {
@@ -76,7 +77,7 @@ type networkStatus struct {
 func viewStore(st storemanager.Store) storeView {
 	v := storeView{
 		ID: st.ID, Status: st.Connection, StatusHistory: []statusChange{}, Orchestrator: viewOrchestrated(st),
-		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, MissingSince: st.MissingSince,
+		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, MissingSince: st.MissingSince, ListedSince: st.ListedSince,
 	}
 	m := st.Monitor
 	if m == nil {

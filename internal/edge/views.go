@@ -136,7 +136,7 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 		v.LastRunStartedAt, v.LastRunCompletedAt, v.LastDurationMs = &last.StartedAt, &last.CompletedAt, &took
 	}
 	if v.LastResult = lastResult(rec); v.LastResult != nil && !trusted {
-		v.LastResult.Quarantined, v.LastResult.Failing = nil, nil
+		v.LastResult.Quarantined, v.LastResult.SetAside, v.LastResult.Failing = nil, nil, nil
 		if v.LastResult.Paused != "" {
 			v.LastResult.Paused = "paused"
 		}

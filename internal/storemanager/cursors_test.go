@@ -148,7 +148,9 @@ func TestARegistryOfAnEarlierVersionIsBroughtUpToDate(t *testing.T) {
 			path := t.TempDir() + "/registry.db"
 			// All columns of the first version's stores are those of today.
 			execute(t, path, strings.Join(migrations[:version], ";")+fmt.Sprintf(`;
-				INSERT INTO stores VALUES ('%s', NULL, 1000000, '', 1, 1, NULL, NULL, 0, NULL, NULL, '', NULL, '', NULL, NULL, '', '');
+				INSERT INTO stores (id, tombstone_at, event_at, created_by, first_monitored_at, last_ensured_at, last_stopped_at, missing_since,
+					pinned, deletion_event_at, delete_at, deletion_owner, cancelled_event_at, stopped_by, hold_since, hold_expires_at, hold_reason,
+					hold_actor) VALUES ('%s', NULL, 1000000, '', 1, 1, NULL, NULL, 0, NULL, NULL, '', NULL, '', NULL, NULL, '', '');
 				UPDATE totals SET provisioned = 1; PRAGMA application_id = %d; PRAGMA user_version = %d`, id, applicationID, version))
 
 			r := open(t, Options{Path: path})

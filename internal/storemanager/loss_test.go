@@ -402,7 +402,7 @@ func TestWhoAcknowledgedALossIsKeptAndLogged(t *testing.T) {
 func TestAPendingDeletionIsRestoredAfterALoss(t *testing.T) {
 	t.Parallel()
 	request := RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run"}
-	deletion := &Deletion{EventAt: at(5), DeleteAt: at(100), Owner: "run"}
+	deletion := &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "run"}
 	for name, tt := range map[string]struct {
 		known func(t *testing.T, b *bundle)
 		want  *Deletion
@@ -415,8 +415,8 @@ func TestAPendingDeletionIsRestoredAfterALoss(t *testing.T) {
 		"a deletion that was cancelled":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "run"); b.cancel(t) }, nil},
 		"an older one that was":          {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "run"); b.cancel(t) }, deletion},
 		"an older deletion of a backup":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "earlier") }, deletion},
-		"a newer deletion of another":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 7, "later") }, &Deletion{EventAt: at(7), DeleteAt: at(100), Owner: "later"}},
-		"a deletion of the same moment":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "other") }, &Deletion{EventAt: at(5), DeleteAt: at(100), Owner: "other"}},
+		"a newer deletion of another":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 7, "later") }, &Deletion{EventAt: at(7), Since: t0, DeleteAt: at(100), Owner: "later"}},
+		"a deletion of the same moment":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "other") }, &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "other"}},
 		"a store that is stopped by now": {func(t *testing.T, b *bundle) { b.begin(t, 5, "run") }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,8 @@ func (s *record) restoreDeletion(q RestoreRequest, now time.Time) bool {
 		s.pending() && !q.EventAt.After(s.deletion.EventAt):
 		return false
 	}
-	s.deletion = Deletion{EventAt: q.EventAt, DeleteAt: q.DeleteAt, Owner: q.Owner}
+	s.deletion = Deletion{EventAt: q.EventAt, Since: now, DeleteAt: q.DeleteAt, Owner: q.Owner}
+	s.listedSince = time.Time{}
 	if !q.ByList {
 		s.missingSince = time.Time{}
 	}
