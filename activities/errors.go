@@ -3,7 +3,6 @@ package activities
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -52,14 +51,14 @@ func wrap(err error) error {
 	return temporal.NewApplicationErrorWithCause(err.Error(), ErrTypeUnavailable, err)
 }
 
-// wrapList is wrap for the list of a reconcile run, which must not wait while nothing else may: a token that is refused, and an Auth
-// Worker that wants to be left alone, fail the run at once. The next one tries again, and so may whoever asks for one by hand.
+// patience is how long a reconcile run waits when the Auth Worker wants to be left alone.
+const patience = 10 * time.Second
+
+// wrapList is wrap for the list of a reconcile run. There is one run at a time, so one that waits long keeps all others from trying: it
+// fails instead, and the next one, or whoever asks for one by hand, tries again.
 func wrapList(err error) error {
 	var status *authclient.StatusError
-	switch {
-	case errors.Is(err, authclient.ErrUnauthorized):
-		return temporal.NewNonRetryableApplicationError(err.Error(), ErrTypeUnauthorized, nil)
-	case errors.As(err, &status) && (status.RetryAfter > 0 || status.Code == http.StatusTooManyRequests):
+	if errors.As(err, &status) && status.RetryAfter > patience {
 		return temporal.NewNonRetryableApplicationError(err.Error(), ErrTypeUnavailable, nil)
 	}
 	return wrap(err)

@@ -22,7 +22,7 @@ func healthy(in *harness.Installation) bool {
 	return in.Do(http.MethodGet, in.EdgeURL+"/health", "").Code == http.StatusOK
 }
 
-func TestAWrongTokenShowsBeforeItsRunHasEndedAndGoesWithTheFirstList(t *testing.T) {
+func TestAWrongTokenShowsAtOnceAndGoesWithTheFirstList(t *testing.T) {
 	t.Parallel()
 	s := startSplit(t)
 	right := s.auth
@@ -31,10 +31,6 @@ func TestAWrongTokenShowsBeforeItsRunHasEndedAndGoesWithTheFirstList(t *testing.
 	require.NoError(t, err)
 	stop := s.startWorker(t)
 	s.Eventually("the edge, which asks for no list, knows of it", func() bool { return saysRefused(s.Installation) })
-	runs, err := s.manager.Reconciliation(t.Context())
-	require.NoError(t, err)
-	require.Zero(t, runs.Runs, "the run that asked has not ended")
-
 	stop()
 	s.auth = right
 	s.startWorker(t)

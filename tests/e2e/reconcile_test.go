@@ -83,7 +83,7 @@ func monitor(t *testing.T, stores storemanager.Manager, id string, wanted bool) 
 	begun, err := stores.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: id, At: now, DeleteAt: now, Owner: owner})
 	require.NoError(t, err)
 	if begun.Outcome == storemanager.DeletionScheduled {
-		_, err = stores.Stop(t.Context(), storemanager.StopRequest{StoreID: id, Owner: owner})
+		_, err = stores.Stop(t.Context(), storemanager.StopRequest{StoreID: id, Owner: owner, AbsentAt: now})
 		require.NoError(t, err)
 	}
 }
