@@ -52,8 +52,8 @@ type Config struct {
 	ReconcileMode        string        `env:"RECONCILE_MODE" envDefault:"full" accepts:"full, create-only or observe" oneof:"full,create-only,observe" doc:"What reconciliation may do: add and remove, add, or only count. The worker's value counts."`
 	ReconcileMaxRate     Count         `env:"RECONCILE_MAX_RATE" envDefault:"500" accepts:"a whole number, at least 0 (0: no limit)" doc:"How many missing stores a second reconciliation adds at the most."`
 	AuthListMaxAge       time.Duration `env:"AUTH_LIST_MAX_AGE" envDefault:"20s" min:"1s" accepts:"a duration such as 20s, at least 1s" doc:"How often at the most the Auth Worker is asked for its list because grace periods have ended: those that end meanwhile share the next one."`
-	MaxDeletePercent     Percent       `env:"RECONCILE_MAX_DELETE_PERCENT" envDefault:"10" accepts:"0 to 100" doc:"A plan that removes a larger part of at least 10 monitored stores waits for approval."`
-	MaxDeletes           Count         `env:"RECONCILE_MAX_DELETES" envDefault:"50" accepts:"a whole number, at least 0" doc:"A plan that removes more stores waits for approval."`
+	MaxDeletePercent     Percent       `env:"RECONCILE_MAX_DELETE_PERCENT" envDefault:"10" accepts:"0 to 100" doc:"Removals wait for approval when lists have removed, or lack, this part of at least 10 monitored stores within a day, or more; 100 is no limit."`
+	MaxDeletes           Count         `env:"RECONCILE_MAX_DELETES" envDefault:"50" accepts:"a whole number, at least 0" doc:"Removals wait for approval when lists have removed, or lack, more stores within a day."`
 
 	SentryDSN         Secret `env:"SENTRY_DSN" accepts:"a DSN" doc:"Where failures are reported. Empty means nowhere."`
 	SentryEnvironment string `env:"SENTRY_ENVIRONMENT" envDefault:"production" accepts:"a name" doc:"The environment that Sentry shows."`

@@ -22,6 +22,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/ownhost"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/webhookauth"
@@ -72,6 +73,9 @@ type Options struct {
 	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
 	AuthWorker AuthWorker
 	Metrics    *telemetry.Metrics
+	// Guard says by which hosts the edge may be asked; nil is any, for it is made to be public behind any name. A demo, whose token is
+	// published, wants one.
+	Guard *ownhost.Guard
 	// Sentry nil: failures are only logged.
 	Sentry *telemetry.Sentry
 	Log    *zap.Logger
@@ -159,6 +163,9 @@ func New(o Options) (*Server, error) {
 	}
 	s.checks = newChecks(s)
 	s.handler = s.routes()
+	if o.Guard != nil {
+		s.handler = o.Guard.Handler(s.handler)
+	}
 	return s, nil
 }
 

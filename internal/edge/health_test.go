@@ -4,16 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"storekeeper/activities"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/ownhost"
 	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
 )
@@ -371,4 +375,52 @@ func TestATrippedGuardShowsUntilItIsReleasedWhateverLaterRunsReport(t *testing.T
 	require.Contains(t, body, held)
 	require.Contains(t, body, "the guard holds back removals, the list is empty", "one does not hide the other")
 	require.NotContains(t, record("r4", new(time.Now()), `{}`), "the guard holds back")
+}
+
+func TestHealthWarnsOfPendingDeletionsThatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64 // of the registry's clock
+	registry, err := storemanager.Open(t.Context(), storemanager.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, registry.Close()) })
+	f := setup(t, func(f *fixture) { f.shared = registry })
+	f.ensure(t, storeA)
+	begun, err := registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: storeA, At: time.Now(), DeleteAt: time.Now().Add(time.Hour), Owner: "run",
+	})
+	require.NoError(t, err)
+	require.Equal(t, storemanager.DeletionScheduled, begun.Outcome)
+	require.Empty(t, f.get(t, "/health").json(t)["warnings"], "its lifecycle may only not be seen yet")
+
+	ahead.Store(int64(time.Minute))
+	require.Contains(t, fmt.Sprint(f.get(t, "/health").json(t)["warnings"]), "deletions: 1 of 1 that are pending have no lifecycle that waits for them")
+	f.temporal.mu.Lock()
+	f.temporal.attended = 1
+	f.temporal.mu.Unlock()
+	require.Empty(t, f.get(t, "/health").json(t)["warnings"])
+}
+
+func TestHealthWarnsOfIDsThatDifferInCaseAlone(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now(), SetAsideCount: 7, SetAside: []string{"STORE-A"}})
+	const warning = "reconciliation: 7 listed ids differ from a monitored store's in case alone, and are left alone"
+	require.Equal(t, []any{warning}, f.do(t, http.MethodGet, "/health", "").json(t)["warnings"], "no ids without a token")
+	require.Equal(t, []any{warning + ", among them STORE-A"}, f.get(t, "/health").json(t)["warnings"])
+}
+
+func TestADemoAnswersItsOwnHostsAlone(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	server, err := New(Options{
+		Config: f.config, Orchestrator: f.temporal, Stores: f.registry, Metrics: f.metrics, Log: zap.NewNop(), Guard: ownhost.New("127.0.0.1:0"),
+	})
+	require.NoError(t, err)
+	for host, want := range map[string]int{"127.0.0.1:8787": http.StatusOK, "localhost": http.StatusOK, "rebound.example.com": http.StatusMisdirectedRequest} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/livez", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		server.Handler().ServeHTTP(w, r)
+		require.Equal(t, want, w.Code, host)
+	}
 }

@@ -24,6 +24,7 @@ import (
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/ownhost"
 	"storekeeper/internal/process"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/internal/webhookauth"
@@ -124,8 +125,12 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 // the edge's last requests lose nothing.
 func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, auth *authclient.Client, l net.Listener) error {
 	orch := orchestrator.New(sys.Temporal, client.DefaultNamespace)
+	var guard *ownhost.Guard
+	if o.Demo {
+		guard = ownhost.New(o.Listen, o.UIHosts...)
+	}
 	server, err := edge.New(edge.Options{
-		Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
+		Guard: guard, Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
 		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {

@@ -164,12 +164,12 @@ func runWorker() {
 }
 
 // startWorkerProcess starts a worker in a process of its own; kill is kill -9, and returns when it is dead.
-func (s *split) startWorkerProcess(t *testing.T) (kill func()) {
+func (s *split) startWorkerProcess(t *testing.T, settings ...string) (kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$") // this very test binary
 	cmd.Args = cmd.Args[:1]
-	cmd.Env = append(os.Environ(), "STOREKEEPER_TEST_RUN_WORKER=1", "WORKSPACE_RECONCILE_INTERVAL_MS=86400000",
-		"TEMPORAL_ADDRESS="+s.address, "STORE_MANAGER_URL="+s.managerURL, "AUTH_WORKER_INTERNAL_URL="+s.authURL)
+	cmd.Env = append(os.Environ(), append(settings, "STOREKEEPER_TEST_RUN_WORKER=1", "WORKSPACE_RECONCILE_INTERVAL_MS=86400000",
+		"TEMPORAL_ADDRESS="+s.address, "STORE_MANAGER_URL="+s.managerURL, "AUTH_WORKER_INTERNAL_URL="+s.authURL)...)
 	require.NoError(t, cmd.Start())
 	kill = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()

@@ -1,0 +1,173 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflow/v1"
+
+	"storekeeper/internal/demo"
+	"storekeeper/internal/standalone"
+	"storekeeper/internal/storemanager"
+	"storekeeper/tests/harness"
+	"storekeeper/workflows"
+)
+
+// lose removes a database with all that SQLite has beside it.
+func lose(t *testing.T, dir, database string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, database+"*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		require.NoError(t, os.Remove(file))
+	}
+}
+
+// deletion is the pending deletion of a store as the registry has it, and as its lifecycle does; nil for none.
+func deletion(in *harness.Installation, id string) (registry, lifecycle any) {
+	r := in.Edge(http.MethodGet, "/stores/"+id)
+	return r.JSON("deletion.deleteAt"), r.JSON("lifecycle.deletion.deleteAt")
+}
+
+func TestPendingDeletionsGoOnAtTheirOwnTimeWhenTemporalsDatabaseIsLost(t *testing.T) {
+	t.Parallel()
+	o := standalone.Options{DataDir: t.TempDir()}
+	first := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=8s")
+	user := first.SignUp()
+	id := user.Create()
+	first.Eventually("monitored", func() bool { return first.Monitored(id) })
+	user.Delete(id)
+	var due any
+	first.Eventually("pending", func() bool {
+		registry, lifecycle := deletion(first, id)
+		due = registry
+		return registry != nil && lifecycle != nil
+	})
+	first.Stop()
+	lose(t, o.DataDir, "temporal.db")
+
+	second := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=24h") // which a new deletion would get
+	second.Eventually("it goes on", func() bool {
+		registry, lifecycle := deletion(second, id)
+		return registry == nil || registry == due && lifecycle != nil
+	})
+	second.Eventually("stopped", func() bool {
+		return second.Edge(http.MethodGet, "/stores/"+id).JSON("orchestrator.status") == "stopped"
+	})
+	deleteAt, err := time.Parse(time.RFC3339Nano, due.(string))
+	require.NoError(t, err)
+	stopped, err := time.Parse(time.RFC3339Nano, second.Edge(http.MethodGet, "/stores/"+id).JSON("orchestrator.lastStoppedAt").(string))
+	require.NoError(t, err)
+	require.False(t, stopped.Before(deleteAt), "stopped at %s, due at %s", stopped, deleteAt)
+}
+
+func TestARunHasPendingDeletionsGoOnThatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
+	in := harness.Start(t)
+	id := in.SignUp().Default
+	in.Eventually("monitored", func() bool { return in.Monitored(id) })
+	begun, err := in.Stores.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: id, At: time.Now(), DeleteAt: time.Now().Add(time.Hour), Owner: "a run that is no more",
+	})
+	require.NoError(t, err)
+	require.Equal(t, storemanager.DeletionScheduled, begun.Outcome)
+	report, err := reconcile(in, workflows.ModeObserve)
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Resumed)
+	in.Eventually("its lifecycle waits", func() bool {
+		registry, lifecycle := deletion(in, id)
+		return registry != nil && lifecycle == registry
+	})
+}
+
+func TestNothingIsStoppedAfterTheRegistryIsLostUntilAnOperatorAgrees(t *testing.T) {
+	t.Parallel()
+	o := standalone.Options{DataDir: t.TempDir()}
+	first := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=5s")
+	user := first.SignUp()
+	stays, goes := user.Create(), user.Create()
+	first.Eventually("monitored", func() bool { return first.Monitored(stays) && first.Monitored(goes) })
+	user.Delete(goes)
+	first.Eventually("pending", func() bool {
+		registry, lifecycle := deletion(first, goes)
+		return registry != nil && lifecycle != nil
+	})
+	first.Stop()
+	lose(t, o.DataDir, "stores.db")
+
+	second := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=5s")
+	second.Eventually("the list has given back what it has", func() bool { return second.Monitored(user.Default) && second.Monitored(stays) })
+	second.Eventually("the lifecycle has put its deletion back", func() bool {
+		registry, lifecycle := deletion(second, goes)
+		return registry != nil && registry == lifecycle
+	})
+	health := second.Edge(http.MethodGet, "/health")
+	require.Equal(t, http.StatusServiceUnavailable, health.Code)
+	require.Contains(t, fmt.Sprint(health.JSON("reasons")), "the registry is new, though one with")
+	second.Eventually("the grace period is over, and it is not stopped", func() bool {
+		return strings.Contains(second.Edge(http.MethodGet, "/stores/"+goes).Body, "no store is stopped before the loss of the registry is acknowledged")
+	})
+	require.True(t, second.Monitored(goes))
+
+	r := second.Do(http.MethodPost, second.EdgeURL+"/admin/acknowledge-loss", `{"reason":"the disk was replaced","actor":"ann"}`,
+		"Content-Type", "application/json", "Authorization", "Bearer "+standalone.DemoBypassToken)
+	require.Less(t, r.Code, 300, r.Body)
+	second.Eventually("healthy", func() bool { return second.Edge(http.MethodGet, "/health").Code == http.StatusOK })
+	require.Contains(t, second.Logs.String(), "the disk was replaced")
+}
+
+func TestADeletionEndsWhenTwoListsHaveTheWorkspaceAgainAndTheNextHasAWholeGracePeriod(t *testing.T) {
+	t.Parallel()
+	in := harness.Start(t, "DELETION_GRACE_PERIOD=1h")
+	id := in.SignUp().Default
+	in.Eventually("monitored", func() bool { return in.Monitored(id) })
+	require.Equal(t, "deletion_scheduled", in.Webhook("workspace.deleted", id, time.Now()).JSON("status"))
+	require.Equal(t, http.StatusOK, in.Reconcile().Code)
+	shown := in.Edge(http.MethodGet, "/stores/"+id)
+	require.NotNil(t, shown.JSON("listedSince"), shown.Body)
+	require.Contains(t, shown.Body, "if the next one has it too the deletion ends")
+	run := in.Reconcile()
+	require.EqualValues(t, 1, run.JSON("result.listedAgain"), run.Body)
+	in.Eventually("it has ended", func() bool {
+		registry, lifecycle := deletion(in, id)
+		return registry == nil && lifecycle == nil
+	})
+	require.Contains(t, in.Edge(http.MethodGet, "/stores/"+id).Body, "listed again")
+
+	began := time.Now()
+	again := in.Webhook("workspace.deleted", id, began)
+	require.Equal(t, "deletion_scheduled", again.JSON("status"), again.Body)
+	deleteAt, err := time.Parse(time.RFC3339Nano, again.JSON("deleteAt").(string))
+	require.NoError(t, err)
+	require.False(t, deleteAt.Before(began.Add(time.Hour)), "%s", deleteAt)
+}
+
+func TestADeletionGoesOnSoonAfterTheOnlyWorkerIsKilledInItsReCheck(t *testing.T) {
+	t.Parallel()
+	s := startSplit(t, "DELETION_GRACE_PERIOD=0s", "WEBHOOK_WAIT=30s")
+	kill := s.startWorkerProcess(t, "DELETION_GRACE_PERIOD=0s")
+	user := s.SignUp()
+	id := user.Create()
+	s.Eventually("monitored", func() bool { return s.Monitored(id) })
+	s.Auth.SetFault(demo.FaultSlow)
+	user.Delete(id)
+	s.Eventually("the re-check is under way", func() bool {
+		desc, err := s.client.DescribeWorkflowExecution(t.Context(), workflows.LifecycleID(id), "")
+		return err == nil && slices.ContainsFunc(desc.GetPendingActivities(), func(a *workflow.PendingActivityInfo) bool {
+			return a.GetActivityType().GetName() == "ConfirmAbsent" && a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED
+		})
+	})
+	kill()
+	s.Auth.SetFault(demo.FaultNone)
+	s.startWorker(t)
+	s.Eventually("stopped", func() bool { return s.Edge(http.MethodGet, "/stores/"+id).JSON("orchestrator.status") == "stopped" })
+}
