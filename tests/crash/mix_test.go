@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,66 +25,75 @@ type mix struct {
 
 const senders = 20
 
-// Kills come so often that a process is often killed before it is back at work.
 const (
-	minLife, maxLife = time.Second, 6 * time.Second
+	minLife, maxLife = time.Second, 6 * time.Second // of a process, once it is back
 	maxDeath         = 2 * time.Second
+	// maxStart is how long is waited for a process that starts, where it is waited for at all.
+	maxStart = 30 * time.Second
 )
 
-// run lets all of it happen and returns when the last event has been told of and the last process is back.
+// run lets all of it happen and returns when the last event has been told of and the last process is back. However slow the machine is,
+// each life of the processes has its share of the events.
 func (m mix) run(ctx context.Context, in *installation) {
-	left := &atomic.Int64{}
-	left.Store(int64(m.events))
-	// The events last as long as the kills do.
-	lasts := time.Duration(m.kills) * (minLife + maxLife + maxDeath) / 2
+	turns := make(chan struct{}, m.events)
 	var wg sync.WaitGroup
 	for n := range senders {
-		s := &sender{
-			mix: m, rng: rand.New(rand.NewPCG(m.seed, uint64(n))), left: left,
-			pause: 2 * lasts * senders / time.Duration(m.events), withDelivery: n%2 == 0,
-		}
+		s := &sender{mix: m, rng: rand.New(rand.NewPCG(m.seed, uint64(n))), turns: turns, withDelivery: n%2 == 0, creations: map[string]*event{}}
 		wg.Go(func() { s.run(ctx) })
 	}
-	wg.Go(func() { m.killAtRandom(ctx, in) })
+	rng := rand.New(rand.NewPCG(m.seed, senders))
+	given := 0
+	for n := range m.kills {
+		for ; given < m.events*(n+1)/m.kills; given++ {
+			turns <- struct{}{}
+		}
+		pause(ctx, between(rng, minLife, maxLife))
+		m.kill(ctx, in, rng)
+	}
+	close(turns)
 	wg.Wait()
 	m.post.under.Wait()
 }
 
-// killAtRandom kills one process, or all, again and again. Every fifth is only frozen for a moment.
-func (m mix) killAtRandom(ctx context.Context, in *installation) {
-	rng := rand.New(rand.NewPCG(m.seed, senders))
-	between := func(least, most time.Duration) { pause(ctx, least+time.Duration(rng.Int64N(int64(most-least)))) }
-	for range m.kills {
-		between(minLife, maxLife)
-		victims := in.layout.roles
-		if rng.IntN(4) > 0 {
-			victims = []string{victims[rng.IntN(len(victims))]}
-		}
-		frozen := rng.IntN(5) == 0
-		for _, name := range victims {
-			if frozen {
-				in.processes[name].signal(syscall.SIGSTOP, false)
-			} else {
-				in.processes[name].kill()
-			}
-		}
-		between(0, maxDeath)
-		for _, name := range victims {
-			if frozen {
-				in.processes[name].signal(syscall.SIGCONT, false)
-			} else if err := in.processes[name].start(""); err != nil {
-				in.t.Error(err)
-			}
+// kill kills one process, or all, and starts it again. Every fifth time it is only frozen for a moment.
+func (m mix) kill(ctx context.Context, in *installation, rng *rand.Rand) {
+	victims := in.layout.roles
+	if rng.IntN(4) > 0 {
+		victims = []string{victims[rng.IntN(len(victims))]}
+	}
+	frozen := rng.IntN(5) == 0
+	for _, name := range victims {
+		if frozen {
+			in.processes[name].freeze()
+		} else {
+			in.processes[name].kill()
 		}
 	}
+	pause(ctx, between(rng, 0, maxDeath))
+	for _, name := range victims {
+		if frozen {
+			in.processes[name].thaw()
+		} else if err := in.processes[name].start(""); err != nil {
+			in.t.Error(err)
+		}
+	}
+	if rng.IntN(3) == 0 {
+		return // the next kill may hit it while it starts
+	}
+	for deadline := time.Now().Add(maxStart); !in.ready() && time.Now().Before(deadline); {
+		pause(ctx, 50*time.Millisecond)
+	}
+}
+
+func between(rng *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(rng.Int64N(int64(most-least)))
 }
 
 // sender is one user's side of the Auth Worker: it changes its own workspaces, and tells of it as the Auth Worker does.
 type sender struct {
 	mix
 	rng          *rand.Rand
-	left         *atomic.Int64
-	pause        time.Duration // between two events, at the most
+	turns        <-chan struct{} // one for each event
 	withDelivery bool
 
 	listed, gone []string
@@ -94,10 +101,9 @@ type sender struct {
 }
 
 func (s *sender) run(ctx context.Context) {
-	s.creations = map[string]*event{}
-	for ctx.Err() == nil && s.left.Add(-1) >= 0 {
+	for range s.turns {
 		s.act(ctx)
-		pause(ctx, time.Duration(s.rng.Int64N(int64(s.pause))))
+		pause(ctx, between(s.rng, 0, maxLife))
 	}
 }
 
@@ -160,7 +166,6 @@ func (s *sender) flicker(ctx context.Context, id string) {
 	s.auth.add(id, 1)
 	pause(ctx, gracePeriod*2/3)
 	s.delete(ctx, id, fate{})
-	s.left.Add(-2)
 }
 
 // populate lists workspaces that stay: whatever lists remove, it is a small part of all.

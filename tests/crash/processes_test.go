@@ -111,15 +111,10 @@ func (in *installation) start(name string) {
 // awaitReady waits until the edge says that a webhook would be taken and worked off.
 func (in *installation) awaitReady() {
 	in.t.Helper()
-	require.Eventually(in.t, func() bool {
-		resp, err := http.Get(in.edgeURL + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	}, harness.Patience, 50*time.Millisecond, "%s: ready", in.layout.name)
+	require.Eventually(in.t, in.ready, harness.Patience, 50*time.Millisecond, "%s: ready", in.layout.name)
 }
+
+func (in *installation) ready() bool { return in.edge("/readyz").Code == http.StatusOK }
 
 // stop ends all processes as their supervisor would, edge first.
 func (in *installation) stop() {
