@@ -39,7 +39,9 @@ func TestADeletionIsNotDroppedByTheRepeatOfACreationThatWasCutOff(t *testing.T) 
 	require.True(t, deletion.answered())
 	require.True(t, s.post.attempt(t.Context(), creation))
 	s.patient = time.Minute
-	requireNone(t, s.end())
+	v := s.end()
+	requireNone(t, v)
+	require.Equal(t, 1, v.stops)
 }
 
 const neverReconcile = "WORKSPACE_RECONCILE_INTERVAL_MS=86400000"
@@ -86,7 +88,9 @@ func TestADeletionIsNotDroppedByAnAnswerFromBeforeIt(t *testing.T) {
 	close(answer)
 	require.True(t, deletion.answered())
 	s.patient = time.Minute
-	requireNone(t, s.end())
+	v := s.end()
+	requireNone(t, v)
+	require.Equal(t, 1, v.stops)
 }
 
 // A store manager is frozen when a request to stop a store is on its way, and goes on with it long after the workspace was listed again.
