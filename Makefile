@@ -29,7 +29,7 @@ test: ## Run all tests with the race detector; TESTFLAGS='-run Name -v' narrows 
 	go test -race -timeout 10m $(TESTFLAGS) ./...
 
 .PHONY: test-crash
-test-crash: ## Kill everything at random for long: 1,500 events, 60 kills in each layout (15 minutes); CRASHFLAGS='-seed 7' repeats
+test-crash: ## Kill everything at random for long: 1,500 events, 60 kills in each layout (10 to 20 minutes); CRASHFLAGS='-seed 7' repeats
 	go test -race ./tests/crash -count=1 -v -timeout 60m -args -long $(CRASHFLAGS)
 
 .PHONY: test-interop
