@@ -34,9 +34,10 @@ CREATE TRIGGER crash_decisions_inserted AFTER INSERT ON store_events BEGIN
 	INSERT INTO crash_decisions VALUES (NULL, NEW.at, NEW.store_id, NEW.kind, NEW.detail);
 END;
 
-CREATE TABLE crash_runs (n INTEGER PRIMARY KEY, completed_at INTEGER, list_at TEXT);
+CREATE TABLE crash_runs (id TEXT PRIMARY KEY, completed_at INTEGER, list_at TEXT, trigger TEXT);
 CREATE TRIGGER crash_runs_inserted AFTER INSERT ON reconcile_runs WHEN NEW.error = '' BEGIN
-	INSERT INTO crash_runs VALUES (NULL, NEW.completed_at, json_extract(NEW.report, '$.listAt'));
+	INSERT OR REPLACE INTO crash_runs VALUES (NEW.run_id, NEW.completed_at, json_extract(NEW.report, '$.listAt'),
+		json_extract(NEW.report, '$.trigger'));
 END;
 `
 
@@ -71,7 +72,10 @@ type decision struct {
 }
 
 // run is a reconcile run that succeeded.
-type run struct{ listAt, completedAt time.Time }
+type run struct {
+	listAt, completedAt time.Time
+	trigger             string
+}
 
 // journal is everything that the registry went through.
 type journal struct {
@@ -121,13 +125,13 @@ func readJournal(t *testing.T, dir string) journal {
 		d.at = moment(at)
 		j.decisions[id] = append(j.decisions[id], d)
 	})
-	each(t, db, `SELECT completed_at, list_at FROM crash_runs ORDER BY n`, func(scan func(...any)) {
+	each(t, db, `SELECT completed_at, list_at, trigger FROM crash_runs ORDER BY completed_at`, func(scan func(...any)) {
 		var completed sql.NullInt64
-		var listAt string
-		scan(&completed, &listAt)
+		var listAt, trigger string
+		scan(&completed, &listAt, &trigger)
 		at, err := time.Parse(time.RFC3339, listAt)
 		require.NoError(t, err)
-		j.runs = append(j.runs, run{listAt: at, completedAt: moment(completed)})
+		j.runs = append(j.runs, run{listAt: at, completedAt: moment(completed), trigger: trigger})
 	})
 	each(t, db, `SELECT provisioned, stopped FROM totals`, func(scan func(...any)) { scan(&j.provisioned, &j.stopped) })
 	return j

@@ -83,7 +83,9 @@ func TestTheModelFindsEachFault(t *testing.T) {
 		"stopped by an earlier deletion, though runs have seen the workspace in between": {func(h *history) {
 			h.truth.spans[ws] = []span{{second(0), second(10)}, {second(10.5), second(15)}}
 			for n := range sureRuns {
-				h.journal.runs = append(h.journal.runs, run{listAt: second(11 + float64(n)), completedAt: second(11.1 + float64(n))})
+				h.journal.runs = append(h.journal.runs, run{
+					listAt: second(11 + float64(n)), completedAt: second(11.1 + float64(n)), trigger: string(workflows.TriggerSchedule),
+				})
 			}
 		}, early},
 		"stopped though it was never removed": {func(h *history) { h.truth.spans[ws] = []span{{from: second(0)}} }, early},

@@ -48,8 +48,8 @@ const (
 	maxAnswerAge = time.Minute
 	// timerSlack is what a durable timer may be early by: Temporal's are whole milliseconds.
 	timerSlack = 10 * time.Millisecond
-	// sureRuns is how many runs in a row see a workspace before its deletion must have ended. Two would do, but not every run
-	// counts: one that began before the deletion, or that an edge asked for at its start.
+	// sureRuns is how many scheduled runs in a row see a workspace before its deletion must have ended. Two would do, but the first may
+	// have begun too early to count.
 	sureRuns = 3
 	// stamp is the precision of an event's timestamp.
 	stamp = time.Millisecond
@@ -190,7 +190,7 @@ func (h history) seen(id string, s span, pendingSince time.Time) bool {
 		from = pendingSince
 	}
 	for _, r := range h.journal.runs {
-		if !r.listAt.Before(from) && r.completedAt.Before(s.to) {
+		if r.trigger == string(workflows.TriggerSchedule) && !r.listAt.Before(from) && r.completedAt.Before(s.to) {
 			runs++
 		}
 	}

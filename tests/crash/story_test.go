@@ -56,12 +56,29 @@ func (h history) story(id string) string {
 	for _, d := range h.journal.decisions[id] {
 		add(d.at, "asked: %s %s", d.kind, d.detail)
 	}
+	for _, r := range h.journal.runs {
+		if h.pendingAt(id, r.completedAt) {
+			add(r.completedAt, "run by %s, list of %s", r.trigger, clock(r.listAt))
+		}
+	}
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	var text strings.Builder
 	for _, l := range lines {
 		fmt.Fprintf(&text, "    %s %s\n", clock(l.at), l.text)
 	}
 	return text.String()
+}
+
+// pendingAt says whether a deletion was pending then.
+func (h history) pendingAt(id string, at time.Time) bool {
+	pending := false
+	for _, r := range h.journal.rows[id] {
+		if r.at.After(at) {
+			break
+		}
+		pending = r.pending()
+	}
+	return pending
 }
 
 func clock(t time.Time) string {
