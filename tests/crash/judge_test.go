@@ -84,7 +84,7 @@ func TestTheModelFindsEachFault(t *testing.T) {
 			h.truth.spans[ws] = []span{{second(0), second(10)}, {second(10.5), second(15)}}
 			for n := range sureRuns {
 				h.journal.runs = append(h.journal.runs, run{
-					listAt: second(11 + float64(n)), completedAt: second(11.1 + float64(n)), trigger: string(workflows.TriggerSchedule),
+					listAt: second(11 + float64(n)), completedAt: second(11.1 + float64(n)), trigger: workflows.TriggerSchedule,
 				})
 			}
 		}, early},

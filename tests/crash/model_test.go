@@ -190,7 +190,7 @@ func (h history) seen(id string, s span, pendingSince time.Time) bool {
 		from = pendingSince
 	}
 	for _, r := range h.journal.runs {
-		if r.trigger == string(workflows.TriggerSchedule) && !r.listAt.Before(from) && r.completedAt.Before(s.to) {
+		if r.trigger == workflows.TriggerSchedule && !r.listAt.Before(from) && r.completedAt.Before(s.to) {
 			runs++
 		}
 	}
