@@ -6,6 +6,7 @@ WORKFLOWCHECK = go tool -modfile=tools/workflowcheck/go.mod workflowcheck
 VERSION    ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS  ?=
 BENCHFLAGS ?=
+CRASHFLAGS ?=
 FUZZTIME   ?= 1m
 COMPOSE    ?= docker-compose
 
@@ -27,6 +28,10 @@ build: ## Build all commands into bin/, static, VERSION= stamped into them
 .PHONY: test
 test: ## Run all tests with the race detector; TESTFLAGS='-run Name -v' narrows them
 	go test -race -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: test-crash
+test-crash: ## Kill everything at random for long: 1,500 events, 60 kills in each layout (10 to 20 minutes); CRASHFLAGS='-seed 7' repeats
+	go test -race ./tests/crash -count=1 -v -timeout 60m -args -long $(CRASHFLAGS)
 
 .PHONY: test-interop
 test-interop: ## Test the sync client against the genuine @livestore/sync-cf (Node.js 20.11, npm; installs 390 MB)
