@@ -153,7 +153,7 @@ func (p *planner) both(s *storemanager.Store) {
 	p.plan.MonitoredCount++
 	p.overlap++
 	against := s.Deletion != nil && s.Deletion.OutdatedBy(p.plan.ListAt)
-	if s.MissingSince != nil || against && s.ListedSince == nil {
+	if s.MissingSince != nil || against {
 		p.marks.Listed = append(p.marks.Listed, s.ID)
 	}
 	if against && p.in.Confirm && p.earlierList(s.ListedSince) && !p.paused(s.ID) {

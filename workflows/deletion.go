@@ -71,16 +71,17 @@ func (l *lifecycle) pendingStore() activities.StoreInput {
 
 // recheckAndStop asks the Auth Worker and, if the workspace is gone, stops the store while that answer is fresh.
 func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (Result, error) {
+	known := d.EventAt // what is reported while the list is on its way is newer than it
 	absence, err := confirmAbsent(ctx, activities.AbsenceInput{InstanceID: l.id, ByEvent: d.Source != SourceReconcile})
 	if err != nil {
 		return Result{}, err
 	}
 	if !absence.Absent {
-		kept, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: d.EventAt})
+		kept, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: known})
 		switch {
 		case err != nil:
 			return Result{}, err
-		case kept.Pending != nil && kept.Pending.EventAt.After(d.EventAt): // it was deleted again meanwhile
+		case kept.Pending != nil && kept.Pending.EventAt.After(known): // it was deleted again meanwhile
 			return Result{}, errAskAgain
 		}
 		return Result{Status: StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}, nil

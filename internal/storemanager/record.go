@@ -17,6 +17,7 @@ type record struct {
 	lastStoppedAt    time.Time
 	missingSince     time.Time
 	listedSince      time.Time
+	listedAt         time.Time // the newest list, since the pending deletion began, that has the workspace
 	pinned           bool
 	deletion         Deletion // zero: none pending
 	cancelledEventAt time.Time
@@ -47,6 +48,7 @@ const (
 	ruleGracePeriod                   rule = "nothing is stopped before the grace period has ended"
 	ruleOwner                         rule = "only the run that waits for the grace period stops the store"
 	ruleFreshAnswer                   rule = "nothing is stopped on an old answer"
+	ruleDeletedAgain                  rule = "a deletion after a list that had the workspace again has a whole grace period"
 	ruleCancelNoNewer                 rule = "what ends a deletion ends no newer one"
 	ruleListAfterDeletion             rule = "a list from before a deletion says nothing of it"
 )
@@ -117,9 +119,11 @@ func (s *record) beginDeletion(q DeletionRequest, d decision) DeletionResult {
 	case s.pinned && d.obeys(rulePinned):
 		return DeletionResult{Outcome: DeletionPinned}
 	}
-	if !s.pending() || s.deletion.Owner != q.Owner || !d.obeys(ruleFirstDeleteAt) {
+	// It existed in between, though the news of that may still be on its way to the lifecycle.
+	again := !s.listedAt.IsZero() && q.At.After(s.listedAt) && !q.ByList && d.obeys(ruleDeletedAgain)
+	if !s.pending() || again || s.deletion.Owner != q.Owner || !d.obeys(ruleFirstDeleteAt) {
 		s.deletion.Since, s.deletion.DeleteAt, s.deletion.Owner = d.now, q.DeleteAt, q.Owner
-		s.listedSince = time.Time{}
+		s.listedSince, s.listedAt = time.Time{}, time.Time{}
 	}
 	s.deletion.EventAt = later(s.deletion.EventAt, q.At)
 	if !s.listedSince.After(s.deletion.EventAt) {
@@ -153,7 +157,7 @@ func (s *record) takeOver(owner string) bool {
 func (s *record) cancelDeletion() {
 	s.cancelledEventAt = later(s.cancelledEventAt, s.deletion.EventAt)
 	s.deletion = Deletion{}
-	s.listedSince = time.Time{}
+	s.listedSince, s.listedAt = time.Time{}, time.Time{}
 }
 
 // unlisted notes that a complete list lacks the store, whose fetch began at that moment. A deletion that is pending needs no sighting;
@@ -169,9 +173,13 @@ func (s *record) unlisted(at time.Time) {
 // is known of it.
 func (s *record) listed(at time.Time, d decision) {
 	s.missingSince = time.Time{}
-	if s.pending() && s.listedSince.IsZero() && (s.deletion.OutdatedBy(at) || !d.obeys(ruleListAfterDeletion)) {
+	if !s.pending() || !s.deletion.OutdatedBy(at) && d.obeys(ruleListAfterDeletion) {
+		return
+	}
+	if s.listedSince.IsZero() {
 		s.listedSince = at
 	}
+	s.listedAt = later(s.listedAt, at)
 }
 
 func (s *record) stop(q StopRequest, d decision) (StopResult, error) {

@@ -15,7 +15,7 @@ func (s *record) restoreDeletion(q RestoreRequest, now time.Time) bool {
 		return false
 	}
 	s.deletion = Deletion{EventAt: q.EventAt, Since: now, DeleteAt: q.DeleteAt, Owner: q.Owner}
-	s.listedSince = time.Time{}
+	s.listedSince, s.listedAt = time.Time{}, time.Time{}
 	if !q.ByList {
 		s.missingSince = time.Time{}
 	}

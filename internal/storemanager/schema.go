@@ -112,7 +112,8 @@ ALTER TABLE totals ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 0; -- how many
 UPDATE totals SET deliveries = (SELECT count(*) FROM deliveries);
 `, `
 ALTER TABLE stores ADD COLUMN deletion_since INTEGER; -- when the registry took the pending deletion in
-ALTER TABLE stores ADD COLUMN listed_since INTEGER; -- the first list that speaks against it
+ALTER TABLE stores ADD COLUMN listed_since INTEGER; -- the first of the consecutive lists that speak against it
+ALTER TABLE stores ADD COLUMN listed_at INTEGER; -- the newest list that does, consecutive or not
 
 -- What lists, and no event, had removed within the last day.
 CREATE TABLE list_removals (

@@ -89,6 +89,36 @@ var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 		apply(in, hold, workflows.StatusDeletionCancelled)
 		return workflows.LifecycleID(id)
 	},
+	"lifecycle-listed-again": func(in *harness.Installation) string {
+		id := created(in)
+		apply(in, long(event(workflows.WorkspaceDeleted, id)), workflows.StatusDeletionScheduled)
+		require.NoError(in.T, in.Orchestrator.ReportListed(in.T.Context(), id, time.Now()))
+		result, err := in.Orchestrator.LifecycleEnd(in.T.Context(), id)
+		require.NoError(in.T, err)
+		require.Contains(in.T, result.Detail, "listed again")
+		return workflows.LifecycleID(id)
+	},
+	"lifecycle-resumed": func(in *harness.Installation) string {
+		id := unattended(in)
+		apply(in, event(workflows.DeletionResume, id), workflows.StatusDeletionResumed)
+		apply(in, event(workflows.DeletionResume, id), workflows.StatusDeletionAlreadyScheduled)
+		return workflows.LifecycleID(id)
+	},
+	"reconcile-resumes-and-keeps": func(in *harness.Installation) string {
+		unattended(in)
+		user := in.SignUp()
+		in.Eventually("monitored", func() bool { return in.Monitored(user.Default) })
+		apply(in, long(event(workflows.WorkspaceDeleted, user.Default)), workflows.StatusDeletionScheduled)
+		require.Equal(in.T, 1, reconcile(in, "").Resumed)
+		require.Equal(in.T, 1, reconcile(in, "").ListedAgain)
+		return workflows.ReconcileID
+	},
+	"resume-deletions": func(in *harness.Installation) string {
+		unattended(in)
+		require.NoError(in.T, in.Orchestrator.ResumeDeletions(in.T.Context()))
+		require.NoError(in.T, in.Temporal.GetWorkflow(in.T.Context(), workflows.ResumeDeletionsID, "").Get(in.T.Context(), nil))
+		return workflows.ResumeDeletionsID
+	},
 	"reconcile-repairs": func(in *harness.Installation) string {
 		in.Auth.SetWebhooksLost(true)
 		defer in.Auth.SetWebhooksLost(false)

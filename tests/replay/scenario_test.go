@@ -40,6 +40,18 @@ func created(in *harness.Installation) string {
 	return id
 }
 
+// unattended leaves a store whose deletion is pending and has no lifecycle.
+func unattended(in *harness.Installation) string {
+	in.T.Helper()
+	id := created(in)
+	res, err := in.Stores.BeginDeletion(in.T.Context(), storemanager.DeletionRequest{
+		StoreID: id, At: time.Now(), DeleteAt: time.Now().Add(time.Hour), Owner: "a run that is no more",
+	})
+	require.NoError(in.T, err)
+	require.Equal(in.T, storemanager.DeletionScheduled, res.Outcome)
+	return id
+}
+
 func startScheduled() client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{ID: workflows.ScheduledReconcileID, TaskQueue: workflows.TaskQueue}
 }
@@ -47,6 +59,10 @@ func startScheduled() client.StartWorkflowOptions {
 // trip makes reconciliation find twelve stores that the list lacks, twice, and one that is missing; it returns the second report.
 func trip(in *harness.Installation) workflows.ReconcileReport {
 	in.T.Helper()
+	for range 2 { // or the list would be that of another installation
+		known := in.SignUp().Default
+		in.Eventually("monitored", func() bool { return in.Monitored(known) })
+	}
 	in.Auth.SetWebhooksLost(true)
 	defer in.Auth.SetWebhooksLost(false)
 	in.SignUp()
