@@ -409,17 +409,25 @@ func (p *planner) tooMuch() string {
 	case p.plan.Foreign:
 		return fmt.Sprintf("the list has %d of the %d stores that it should have, and may be that of another installation: %s", p.overlap,
 			p.overlap+lacking, p.untilApproved())
+	case lacking == 0: // then nothing is removed, but for what an earlier list has kept back
 	case enough && gone > p.guard.MaxDeletes && p.obeys(guardMaxDeletes):
 		return fmt.Sprintf("%s stores, more than RECONCILE_MAX_DELETES (%d): %s", what, p.guard.MaxDeletes, p.untilApproved())
-	case enough && lacking > 0 && p.guard.MaxDeletePercent < 100 && gone*100 >= p.guard.MaxDeletePercent*all && p.obeys(guardMaxPercent):
+	case enough && p.guard.MaxDeletePercent < 100 && gone*100 >= p.guard.MaxDeletePercent*all && p.obeys(guardMaxPercent):
 		return fmt.Sprintf("%s of %d stores, RECONCILE_MAX_DELETE_PERCENT (%d) or more: %s",
 			what, all, p.guard.MaxDeletePercent, p.untilApproved())
-	case p.known.Guard != nil && p.known.Guard.Lost && lacking > 0 && p.obeys(guardHeld):
-		return "the registry was lost (" + p.known.Guard.Reason + "): " + p.untilApproved()
-	case p.known.Guard != nil && !p.plan.LacksNothing && p.obeys(guardHeld):
-		return fmt.Sprintf("an earlier list lacked too many stores, and this one still lacks %d: %s", lacking, p.untilApproved())
 	}
-	return ""
+	return p.keptBack(lacking)
+}
+
+// keptBack is "" unless an earlier list lacked too much, or the registry was lost, and this list still lacks something.
+func (p *planner) keptBack(lacking int) string {
+	switch guard := p.known.Guard; {
+	case guard == nil, p.plan.LacksNothing, !p.obeys(guardHeld):
+		return ""
+	case guard.Lost:
+		return fmt.Sprintf("the registry was lost (%s), and the list lacks %d stores: %s", guard.Reason, lacking, p.untilApproved())
+	}
+	return fmt.Sprintf("an earlier list lacked too many stores, and this one still lacks %d: %s", lacking, p.untilApproved())
 }
 
 // untilApproved names the plan as a run will find it once all has been added. Who only looks is shown the hash of the whole.

@@ -65,20 +65,12 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	if r.in.ApprovedPlan = ""; plan.Released {
 		r.in.ApprovedPlan = plan.RestHash // exactly these are left of the approved plan
 	}
-	if (plan.PendingCount > 0 || plan.RegistryLost) && r.report.Rounds == 1 {
-		if err := r.resume(ctx); err != nil {
+	if r.report.Rounds == 1 {
+		if err := r.lookAfterDeletions(ctx, plan); err != nil {
 			return false, err
 		}
 	}
 	progress := 0
-	if len(plan.ListedAgain) > 0 {
-		res, err := endDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
-		if err != nil {
-			return false, err
-		}
-		r.report.ListedAgain += res.Requested
-		r.left(res.Left, res.Paused)
-	}
 	began := workflow.Now(ctx)
 	if len(plan.Missing) > 0 {
 		res, err := ensureMissing(ctx, activities.EnsureMissingInput{
@@ -121,14 +113,25 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	return full && progress > 0 && r.report.Rounds < maxRounds, nil
 }
 
-// resume has lifecycles go on with pending deletions that nobody waits for. What can't be done now is for the next run.
-func (r *reconcileRun) resume(ctx workflow.Context) error {
-	res, err := resumeDeletions(workflow.WithActivityOptions(ctx, repairOptions))
-	if err != nil && !temporal.IsCanceledError(err) {
-		workflow.GetLogger(ctx).Error("pending deletions not resumed", "error", err)
+// lookAfterDeletions has lifecycles go on with pending deletions that nobody waits for, and end those whose workspaces are listed again.
+// What can't be resumed now is for the next run.
+func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan activities.Plan) error {
+	if plan.PendingCount > 0 || plan.RegistryLost {
+		res, err := resumeDeletions(workflow.WithActivityOptions(ctx, repairOptions))
+		switch {
+		case temporal.IsCanceledError(err):
+			return err
+		case err != nil:
+			workflow.GetLogger(ctx).Error("pending deletions not resumed", "error", err)
+		}
+		r.report.Resumed, r.report.Restored = res.Resumed, res.Restored
+	}
+	if len(plan.ListedAgain) == 0 {
 		return nil
 	}
-	r.report.Resumed, r.report.Restored = res.Resumed, res.Restored
+	res, err := endDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
+	r.report.ListedAgain = res.Requested
+	r.left(res.Left, res.Paused)
 	return err
 }
 

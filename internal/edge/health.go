@@ -198,13 +198,7 @@ func (s *Server) slowRunWarning(st state, now time.Time) []string {
 func warnings(st state, trusted bool) []string {
 	found := []string{}
 	if st.overview != nil {
-		for _, c := range []storemanager.ConnectionState{
-			storemanager.ConnectionDisconnected, storemanager.ConnectionError, storemanager.ConnectionStuck,
-		} {
-			if n := st.overview.Connections[c]; n > 0 {
-				found = append(found, fmt.Sprintf("connections: %d of %d monitored stores: %s", n, st.overview.Monitored, c))
-			}
-		}
+		found = append(found, storeWarnings(*st.overview, st.attended)...)
 	}
 	if paused := st.paused(); paused != nil && *paused {
 		found = append(found, "reconciliation: the schedule is paused")
@@ -219,21 +213,6 @@ func warnings(st state, trusted bool) []string {
 	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" && last.GuardVerdict == "" { // one that no approval releases
 		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
 	}
-	if st.overview != nil && st.attended != nil && st.overview.DeletionPendingLong > *st.attended {
-		found = append(found, fmt.Sprintf("deletions: %d of %d that are pending have no lifecycle that waits for them (Temporal's database may have been lost): "+
-			"the next reconcile run or start of a worker has them go on at their own time",
-			st.overview.DeletionPendingLong-*st.attended, st.overview.DeletionPending))
-	}
-	if last := lastResult(st.reconciliation); last != nil && last.SetAsideCount > 0 {
-		warning := fmt.Sprintf("reconciliation: %d listed ids differ from a monitored store's in case alone, and are left alone", last.SetAsideCount)
-		if trusted {
-			warning += ", among them " + strings.Join(last.SetAside[:min(len(last.SetAside), shownFailing)], ", ")
-		}
-		found = append(found, warning)
-	}
-	if last := lastResult(st.reconciliation); last != nil && last.Stale > 0 {
-		found = append(found, fmt.Sprintf("reconciliation: %d listed stores were not added, for newer deletions are known", last.Stale))
-	}
 	if last := lastResult(st.reconciliation); last != nil {
 		found = append(found, failureWarnings(*last, trusted)...)
 	}
@@ -243,9 +222,36 @@ func warnings(st state, trusted bool) []string {
 // shownFailing is how many failing stores a warning names; lastResult names more.
 const shownFailing = 5
 
-// failureWarnings say what the run could not repair.
+// storeWarnings say what the stores are short of; attended as in state.
+func storeWarnings(o storemanager.Overview, attended *int) []string {
+	var found []string
+	for _, c := range []storemanager.ConnectionState{
+		storemanager.ConnectionDisconnected, storemanager.ConnectionError, storemanager.ConnectionStuck,
+	} {
+		if n := o.Connections[c]; n > 0 {
+			found = append(found, fmt.Sprintf("connections: %d of %d monitored stores: %s", n, o.Monitored, c))
+		}
+	}
+	if attended != nil && o.DeletionPendingLong > *attended {
+		found = append(found, fmt.Sprintf("deletions: %d of %d that are pending have no lifecycle that waits for them (Temporal's database may have been lost): "+
+			"the next reconcile run or start of a worker has them go on at their own time", o.DeletionPendingLong-*attended, o.DeletionPending))
+	}
+	return found
+}
+
+// failureWarnings say what the run could not repair, or has left alone.
 func failureWarnings(last workflows.ReconcileReport, trusted bool) []string {
 	var found []string
+	if last.SetAsideCount > 0 {
+		warning := fmt.Sprintf("reconciliation: %d listed ids differ from a monitored store's in case alone, and are left alone", last.SetAsideCount)
+		if trusted {
+			warning += ", among them " + strings.Join(last.SetAside[:min(len(last.SetAside), shownFailing)], ", ")
+		}
+		found = append(found, warning)
+	}
+	if last.Stale > 0 {
+		found = append(found, fmt.Sprintf("reconciliation: %d listed stores were not added, for newer deletions are known", last.Stale))
+	}
 	if last.FailedAdds > 0 {
 		warning := fmt.Sprintf("reconciliation: %d stores could not be added", last.FailedAdds)
 		if trusted && len(last.Failing) > 0 {

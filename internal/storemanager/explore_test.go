@@ -289,7 +289,7 @@ func (s step) promised(q promises, answer string, now int8) promises {
 }
 
 // broken says which promise the step has broken; "" for none.
-func (s step) broken(before, after packed, answer string, now int8) string { //nolint:cyclop // a list of promises
+func (s step) broken(before, after packed, answer string, now int8) string {
 	taken := s.kind == stepCreated && answer != string(EnsureStale)
 	switch {
 	case taken && (after.stopped || after.pending()):
@@ -359,7 +359,8 @@ func explore(stores int, last int8, without rule) (states int, counterexample []
 		w := visits[i].world
 		d := decision{now: atTick(w.now), without: without}
 		for _, s := range steps(w.now, stores) {
-			next, broken := w, ""
+			var broken string
+			next := w
 			if s.kind == stepTick {
 				if next.now++; next.now > last {
 					continue

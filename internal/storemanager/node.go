@@ -248,7 +248,7 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 			return err
 		}
 		// The answer was fresh when the server was told, and the server may have taken its time.
-		if done, err = n.Registry.stop(ctx, q, decidedAt); err == nil && done.Outcome == StopNotPending {
+		if done, err = n.stop(ctx, q, decidedAt); err == nil && done.Outcome == StopNotPending {
 			_, err = n.client.tell(ctx, nodeCreated, q.StoreID, at) // it is wanted again since
 		}
 		return err
