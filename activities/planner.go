@@ -73,7 +73,7 @@ type PlanItem struct {
 }
 
 const (
-	// MaxPlanned bounds the ids of each kind in a plan: if they are UUIDs, both together stay under 256 KiB of history.
+	// MaxPlanned bounds the ids of each kind in a plan: if they are UUIDs, all three together stay under 400 KiB of history.
 	MaxPlanned = 3000
 	// MaxPlanItems bounds Plan.Items of each action.
 	MaxPlanItems = 500
@@ -204,8 +204,7 @@ func (p *planner) monitored(s *storemanager.Store) {
 		return
 	}
 	if reason := p.reasonToKeep(s); reason != "" {
-		// What an event deletes is no longer a sighting (storemanager.DeletionRequest.ByList).
-		if reason == ReasonPending && s.MissingSince != nil && !p.approved(s.Deletion) {
+		if reason == ReasonPending && s.Deletion.ByList && !p.approved(s.Deletion) {
 			p.leaving++
 		}
 		p.skip(s.ID, reason)

@@ -120,7 +120,7 @@ func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanag
 	s.Pinned = rare("pinned")
 	if rapid.IntRange(0, 1).Draw(t, "pending") == 0 {
 		s.Deletion = &storemanager.Deletion{
-			EventAt: moment.Draw(t, "deletionEventAt"), Since: moment.Draw(t, "deletionSince"),
+			EventAt: moment.Draw(t, "deletionEventAt"), ByList: rapid.Bool().Draw(t, "byList"), Since: moment.Draw(t, "deletionSince"),
 			DeleteAt: moment.Draw(t, "deleteAt"),
 		}
 	}
@@ -176,7 +176,7 @@ func (w world) protected(s storemanager.Store) bool {
 
 // leaving says whether it is on its way out because lists lacked it, and nobody has approved that.
 func (w world) leaving(s storemanager.Store) bool {
-	if s.Deletion == nil || s.MissingSince == nil || w.approvedAt != nil && s.Deletion.EventAt.Compare(*w.approvedAt) <= 0 {
+	if s.Deletion == nil || !s.Deletion.ByList || w.approvedAt != nil && s.Deletion.EventAt.Compare(*w.approvedAt) <= 0 {
 		return false
 	}
 	without := s

@@ -20,6 +20,7 @@ type Lister interface {
 
 // ReconcileKeeper is what reconciliation asks of the store manager.
 type ReconcileKeeper interface {
+	Get(ctx context.Context, id string) (storemanager.Store, error)
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
 	ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error)
 	Overview(ctx context.Context) (storemanager.Overview, error)

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -204,8 +205,9 @@ type ResumeResult struct {
 }
 
 // ResumeDeletions looks for pending deletions that nobody waits for, for Temporal has lost its database, and has the lifecycle of each
-// go on with it at its own time. While the loss of the registry is not acknowledged, the lifecycles that wait put their deletions back
-// there. A deletion that only has not been seen yet hears it too, which changes nothing.
+// go on with it at its own time. Lifecycles that wait for a store that the registry does not know, and while its loss is not acknowledged
+// all whose deletions it does not have, put them back there. A deletion that only has not been seen yet hears it too, which changes
+// nothing.
 func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
@@ -243,15 +245,13 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		if err != nil {
 			return nil, nil, err
 		}
+		activity.RecordHeartbeat(ctx)
 		for _, s := range page.Stores {
 			pending[s.ID] = true
 		}
 		q.Cursor = page.NextCursor
 	}
 	isLost := known.Guard != nil && known.Guard.Lost
-	if len(pending) == 0 && !isLost {
-		return nil, nil, nil
-	}
 	// After the stores: a deletion that begins meanwhile is of no interest.
 	attended, err := r.Lifecycles.DeletionsPending(ctx)
 	if err != nil {
@@ -263,9 +263,15 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(attended)) {
-		if isLost && !pending[id] {
-			lost = append(lost, id)
+		if pending[id] {
+			continue
 		}
+		if !isLost { // it may just have ended
+			if _, err := r.Manager.Get(ctx, id); !errors.Is(err, storemanager.ErrNotFound) {
+				continue
+			}
+		}
+		lost = append(lost, id)
 	}
 	return alone, lost, nil
 }

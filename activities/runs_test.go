@@ -226,8 +226,10 @@ func TestPendingDeletionsWithoutALifecycleAreResumedInEachRun(t *testing.T) {
 	b.deletion.pending = map[string]bool{ids(0, 1)[0]: true, "another": true}
 	b.deletion.fail = map[string]bool{ids(2, 3)[0]: true}
 	b.act.Mode = activities.ModeObserve // whoever only looks at lists loses no deletion of an event
-	require.Equal(t, 1, b.mustRun(ids(3, 20), "").Resumed)
-	require.Equal(t, ids(1, 2), b.deletion.resumed)
+	run := b.mustRun(ids(3, 20), "")
+	require.Equal(t, 1, run.Resumed)
+	require.Equal(t, 1, run.Restored, "of one that the registry should know")
+	require.Equal(t, append(ids(1, 2), "another"), b.deletion.resumed)
 }
 
 func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {

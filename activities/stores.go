@@ -132,7 +132,7 @@ func (s *Stores) BeginDeletion(ctx context.Context, in DeletionInput) (DeletionR
 		grace = *in.GracePeriod
 	}
 	res, err := s.Manager.BeginDeletion(ctx, storemanager.DeletionRequest{
-		StoreID: in.InstanceID, At: in.At, DeleteAt: s.now().Add(grace), Owner: in.Owner, ByList: in.ByList,
+		StoreID: in.InstanceID, At: in.At, DeleteAt: s.now().Add(grace), GracePeriod: max(0, grace), Owner: in.Owner, ByList: in.ByList,
 	})
 	if err != nil {
 		return DeletionResult{}, wrap(err)
@@ -220,7 +220,7 @@ func (s *Stores) RestoreDeletion(ctx context.Context, in RestoreInput) (Kept, er
 func pending(store storemanager.Store, err error) (Kept, error) {
 	out, err := kept(err)
 	if d := store.Deletion; err == nil && d != nil {
-		out.Pending = &PendingStore{EventAt: d.EventAt, DeleteAt: d.DeleteAt, ByList: store.MissingSince != nil}
+		out.Pending = &PendingStore{EventAt: d.EventAt, DeleteAt: d.DeleteAt, ByList: d.ByList}
 	}
 	return out, err
 }

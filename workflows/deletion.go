@@ -42,7 +42,7 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) Result {
 			return l.interrupted(ctx, "the grace period", err)
 		}
 	}
-	for {
+	for askAgain := tooOldPause; ; {
 		result, err := l.recheckAndStop(ctx, d)
 		if err == nil {
 			return result
@@ -53,7 +53,8 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) Result {
 		// What the Auth Worker said is too old by now to stop a store by.
 		pause := recheckPause
 		if errors.Is(err, errAskAgain) {
-			pause = tooOldPause
+			pause = min(askAgain, recheckPause)
+			askAgain *= 2
 		}
 		if err := workflow.Sleep(ctx, pause); err != nil {
 			return l.interrupted(ctx, "the wait for another re-check", err)
@@ -99,7 +100,7 @@ func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (Result, e
 }
 
 // interrupted is the end of a deletion that did not reach the stop. Who cancelled it puts the reason in (endDeletion); an
-// activity that failed for good leaves the store monitored, and reconciliation finds the orphan again.
+// activity that failed for good leaves the store monitored and its deletion pending: the next reconcile run has it resumed.
 func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) Result {
 	if !temporal.IsCanceledError(err) {
 		workflow.GetLogger(ctx).Error("deletion given up", "during", during, "error", err)

@@ -311,7 +311,7 @@ func (l *lifecycle) deleted(ctx workflow.Context, d *delivery) (Result, error) {
 }
 
 func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res activities.DeletionResult) Result {
-	if l.deletion != nil && l.deletion.DeleteAt.Before(res.DeleteAt) {
+	if l.deletion != nil && !l.deletion.DeleteAt.Equal(res.DeleteAt) {
 		// The store manager has cleared the mark of the one before, which is about to end, and has set a new one.
 		l.endDeletion(ctx, "a newer deletion took its place")
 	}

@@ -61,8 +61,8 @@ var stopOptions = workflow.ActivityOptions{
 const (
 	// recheckPause is for a store manager that is away.
 	recheckPause = 4 * time.Minute
-	// tooOldPause is for an answer that got too old: the Auth Worker is asked again at its own pace, this only keeps two clocks that
-	// differ from filling a history.
+	// tooOldPause is for an answer that got too old, at first; it is twice as long each time, up to recheckPause, so that two clocks that
+	// differ fill no history.
 	tooOldPause = 10 * time.Second
 )
 

@@ -60,7 +60,7 @@ func TestRepairGivesWayToEvents(t *testing.T) {
 	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, workflows.ReconcileInput{Confirm: true})
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, map[string]int{
-		"EnsureMissing": workflows.PriorityRepair, "RequestDeletions": workflows.PriorityRepair,
+		"EnsureMissing": workflows.PriorityRepair, "RequestDeletions": workflows.PriorityRepair, "ResumeDeletions": workflows.PriorityRepair,
 		"CompareLists": 0, "RecordRun": 0, // as the run, and whoever starts one gives it PriorityRepair (internal/orchestrator)
 	}, scheduled.keys)
 }

@@ -113,10 +113,22 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	return full && progress > 0 && r.report.Rounds < maxRounds, nil
 }
 
+// changeLookAfterDeletions is the version gate of runs that did not look after pending deletions.
+const changeLookAfterDeletions = "look-after-deletions"
+
 // lookAfterDeletions has lifecycles go on with pending deletions that nobody waits for, and end those whose workspaces are listed again.
 // What can't be resumed now is for the next run.
 func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan activities.Plan) error {
-	if plan.PendingCount > 0 || plan.RegistryLost {
+	// A registry that is empty may be a new one.
+	resume := plan.PendingCount > 0 || plan.RegistryLost || plan.MonitoredCount == 0
+	if !resume && len(plan.ListedAgain) == 0 {
+		return nil
+	}
+	// A worker of an older version may have gone on from this plan without it.
+	if workflow.GetVersion(ctx, changeLookAfterDeletions, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return nil
+	}
+	if resume {
 		res, err := resumeDeletions(workflow.WithActivityOptions(ctx, repairOptions))
 		switch {
 		case temporal.IsCanceledError(err):

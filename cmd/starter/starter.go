@@ -154,6 +154,21 @@ func (a *app) settings() (*config.Config, error) {
 	return cfg, nil
 }
 
+// spelling checks the variables that every command reads, and no others: a bad one of another program must not stand in the way of an
+// operator who has a deletion to cancel.
+func (a *app) spelling() error {
+	for _, pair := range a.Environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, "TEMPORAL_") && name != "STOREKEEPER_ACTOR" || strings.HasPrefix(name, "TEMPORAL_GRPC_META_") {
+			continue
+		}
+		if why := config.Misspelt(value); why != "" {
+			return &failure{exitUsage, "usage", name + " is not accepted: " + why, "correct the environment"}
+		}
+	}
+	return nil
+}
+
 // storeID checks the arguments of a command that takes one id and nothing else.
 func storeID(_ *cobra.Command, args []string) error {
 	switch {

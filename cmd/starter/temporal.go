@@ -33,7 +33,7 @@ type connection struct {
 
 // dial connects to Temporal: flags before variables before the profile.
 func (a *app) dial(ctx context.Context) (*connection, error) {
-	if _, err := a.settings(); err != nil {
+	if err := a.spelling(); err != nil {
 		return nil, err
 	}
 	opts, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{

@@ -13,6 +13,9 @@ import (
 const (
 	minBackoff = time.Second
 	maxBackoff = 30 * time.Second
+	// recheckTimeout bounds a list that is asked for to stop stores by: they may be stopped until a minute after it was asked for, and not
+	// on an older one.
+	recheckTimeout = 45 * time.Second
 )
 
 // Absence answers whether a workspace is gone.
@@ -111,7 +114,9 @@ func (c *Client) run(r *recheck) {
 	}
 	c.mu.Unlock()
 	var id []byte
-	got, err := c.fetch(r.ctx, fetch{fresh: true, yield: func(e *entry) error {
+	ctx, cancel := context.WithTimeoutCause(r.ctx, recheckTimeout, ErrTimeout)
+	defer cancel()
+	got, err := c.fetch(ctx, fetch{fresh: true, yield: func(e *entry) error {
 		id = alike(id[:0], e.id)
 		if _, wanted := r.listed[string(id)]; wanted {
 			r.listed[string(id)] = true

@@ -29,13 +29,20 @@ func misspelt(environ []string) (problems []string) {
 			problems = append(problems, fmt.Sprintf("%s is not accepted: the variable is to be named %s", strconv.Quote(name), meant))
 			continue
 		}
-		if why := Misspelt(value); why != "" {
+		why := Misspelt(value)
+		if why == "" && list(kind) && slices.ContainsFunc(strings.Split(value, ","), quoted) {
+			why = "an entry begins or ends with a quotation mark, take the quotes off"
+		}
+		if why != "" {
 			problems = append(problems, fmt.Sprintf("%s=%s is not accepted: %s", name, shown(kind, value), why))
 		}
 	}
 	slices.Sort(problems)
 	return slices.Compact(problems)
 }
+
+// list says whether the values are lists, whose entries may each be in quotes.
+func list(kind reflect.Type) bool { return kind != nil && kind.Kind() == reflect.Slice }
 
 // settingType says whether the variable is one that a process reads, and what its values are; nil for Temporal's.
 func settingType(name string) (kind reflect.Type, ours bool) {
@@ -49,18 +56,12 @@ func settingType(name string) (kind reflect.Type, ours bool) {
 	return nil, strings.HasPrefix(name, "TEMPORAL_") && !strings.HasPrefix(name, "TEMPORAL_GRPC_META_")
 }
 
-// Misspelt says what is wrong with the way a value is written, "" for nothing. Each part between commas is looked at, for many
-// values are lists.
+// Misspelt says what is wrong with the way a value is written, "" for nothing.
 func Misspelt(value string) string {
-	for entry := range strings.SplitSeq(value, ",") {
-		entry = strings.TrimFunc(entry, invisible)
-		first, _ := utf8.DecodeRuneInString(entry)
-		last, _ := utf8.DecodeLastRuneInString(entry)
-		if entry != "" && (strings.ContainsRune(quotes, first) || strings.ContainsRune(quotes, last)) {
-			return "it begins or ends with a quotation mark, take the quotes off"
-		}
+	if quoted(value) {
+		return "it begins or ends with a quotation mark, take the quotes off"
 	}
-	if strings.HasPrefix(value, "-----BEGIN ") { // a certificate or key has lines
+	if strings.Contains(value, "-----BEGIN ") { // a certificate or key has lines, and perhaps some before it
 		return ""
 	}
 	for _, r := range value {
@@ -72,6 +73,14 @@ func Misspelt(value string) string {
 		return "it begins or ends with white space, take it off"
 	}
 	return ""
+}
+
+// quoted says whether a value begins or ends with a quotation mark.
+func quoted(value string) bool {
+	value = strings.TrimFunc(value, invisible)
+	first, _ := utf8.DecodeRuneInString(value)
+	last, _ := utf8.DecodeLastRuneInString(value)
+	return value != "" && (strings.ContainsRune(quotes, first) || strings.ContainsRune(quotes, last))
 }
 
 // invisible are white space of all kinds, control characters, and what only steers how text is shown, such as a byte order mark.

@@ -113,7 +113,7 @@ func drifted(st storemanager.Store) condition {
 	case st.MissingSince == nil && leftAlone:
 		return condition{
 			Type: conditionDrifted, Unknown: true, Reason: "Protected",
-			Message: "reconciliation looks no further while the store is held, pinned or paused, or its deletion is pending",
+			Message: "reconciliation takes no note of what lists lack while the store is held, pinned or paused, or its deletion is pending",
 		}
 	case st.MissingSince == nil:
 		return condition{Type: conditionDrifted, Reason: "NotMissed"}

@@ -41,7 +41,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 	no := func(c conditionType, reason string) condition { return condition{Type: c, Reason: reason} }
 	protected := condition{
 		Type: conditionDrifted, Unknown: true, Reason: "Protected",
-		Message: "reconciliation looks no further while the store is held, pinned or paused, or its deletion is pending",
+		Message: "reconciliation takes no note of what lists lack while the store is held, pinned or paused, or its deletion is pending",
 	}
 	for name, tt := range map[string]struct {
 		store     storemanager.Store

@@ -20,7 +20,7 @@ func (q EnsureRequest) check() error {
 }
 
 func (q DeletionRequest) check() error {
-	return firstOf(checkID(q.StoreID), checkTime("at", q.At), checkTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner))
+	return firstOf(checkID(q.StoreID), checkTime("at", q.At), checkTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner), checkDuration("gracePeriod", q.GracePeriod))
 }
 
 func (q StopRequest) check() error {
@@ -114,6 +114,13 @@ func (run ReconcileRun) check() error {
 func checkID(id string) error {
 	if !ValidID(id) {
 		return fmt.Errorf("%w: %.80q can't be the id of a store", ErrInvalid, id)
+	}
+	return nil
+}
+
+func checkDuration(name string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%w: %s is negative", ErrInvalid, name)
 	}
 	return nil
 }

@@ -100,6 +100,7 @@ type backend struct {
 
 	mu            sync.Mutex
 	quietUntil    time.Time               // it has asked not to be dialed before
+	quiet         error                   // the refusal in which it has asked
 	failures      int                     // dials in a row that failed
 	failure       error                   // the newest of them
 	reason        string                  // why the newest of its stores was lost
@@ -122,7 +123,7 @@ func (b *backend) leaveAlone(now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if quiet := b.quietUntil.Sub(now); quiet > 0 {
-		return &notDialedError{b.failure, quiet}
+		return &notDialedError{b.quiet, quiet}
 	}
 	if b.failures >= downAfter && !b.brake.AllowN(now, 1) {
 		return &notDialedError{b.failure, 0}
@@ -134,7 +135,7 @@ func (b *backend) leaveAlone(now time.Time) error {
 func (b *backend) dialed(err error, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil {
+	if err == nil { // it may have been under way when the backend asked to be left alone
 		b.failures, b.failure = 0, nil
 		return
 	}
@@ -145,7 +146,7 @@ func (b *backend) dialed(err error, now time.Time) {
 	b.failures++
 	b.failure = err
 	if until := now.Add(refused.RetryAfter); refused.RetryAfter > 0 && until.After(b.quietUntil) {
-		b.quietUntil = until
+		b.quietUntil, b.quiet = until, err
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/demo"
+	"storekeeper/internal/livestore"
 )
 
 // refusing is a sync backend that refuses every handshake, and counts them.
@@ -121,4 +122,18 @@ func TestABackendThatWasDownIsFullyDialedOnceItIsBack(t *testing.T) {
 	began := time.Now()
 	require.Eventually(t, func() bool { return m.backend.Connections() == stores }, patience, time.Millisecond)
 	require.Less(t, time.Since(began), stores/dialsWhileDown*time.Second, "the brake is off")
+}
+
+func TestADialThatWasUnderWayForgetsNoRefusal(t *testing.T) {
+	t.Parallel()
+	away := startRefusing(t, http.StatusServiceUnavailable, "120")
+	_, refused := livestore.Dial(t.Context(), livestore.Options{URL: away.url, StoreID: id})
+	require.Error(t, refused)
+	d := &dials{atOnce: 1, hosts: map[string]*backend{}}
+	b := d.backend(away.url)
+	b.dialed(refused, t0)
+	b.dialed(nil, t0) // it had begun before
+	err := b.leaveAlone(t0.Add(time.Minute))
+	require.EqualError(t, err, refused.Error(), "why it is left alone is still known")
+	require.NoError(t, b.leaveAlone(t0.Add(2*time.Minute)))
 }

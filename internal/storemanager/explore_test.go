@@ -37,7 +37,7 @@ func tickOf(t time.Time) int8 {
 
 // packed is a record without what no rule looks at, and what the answers have promised about it.
 type packed struct {
-	stopped, pinned, held                                     bool
+	stopped, pinned, held, byList                             bool
 	eventAt, missingSince, listedSince, listedAt, cancelledAt int8
 	createdBy, stoppedBy                                      int8 // the creation's tick, the owner
 	deletionEventAt, deletionSince, deleteAt, deletion        int8 // deletion is its owner, never for none
@@ -81,6 +81,7 @@ func (p packed) record() record {
 		listedSince: atTick(p.listedSince), listedAt: atTick(p.listedAt), pinned: p.pinned, cancelledEventAt: atTick(p.cancelledAt), stoppedBy: name("run-", p.stoppedBy),
 		deletion: Deletion{
 			EventAt: atTick(p.deletionEventAt), Since: atTick(p.deletionSince), DeleteAt: atTick(p.deleteAt), Owner: name("run-", p.deletion),
+			ByList: p.byList,
 		},
 	}
 	if p.stopped {
@@ -100,7 +101,7 @@ func pack(s record, q promises) packed {
 		return int8(name[len(name)-1] - '0')
 	}
 	return packed{
-		stopped: !s.tombstoneAt.IsZero(), pinned: s.pinned, held: s.held(), eventAt: tickOf(s.eventAt), missingSince: tickOf(s.missingSince),
+		stopped: !s.tombstoneAt.IsZero(), pinned: s.pinned, held: s.held(), byList: s.deletion.ByList, eventAt: tickOf(s.eventAt), missingSince: tickOf(s.missingSince),
 		listedSince: tickOf(s.listedSince), listedAt: tickOf(s.listedAt), cancelledAt: tickOf(s.cancelledEventAt), createdBy: number(s.createdBy), stoppedBy: number(s.stoppedBy),
 		deletionEventAt: tickOf(s.deletion.EventAt), deletionSince: tickOf(s.deletion.Since), deleteAt: tickOf(s.deletion.DeleteAt),
 		deletion: number(s.deletion.Owner), promises: q,
@@ -267,9 +268,10 @@ func (s step) promised(q promises, answer string, now int8) promises {
 		}
 	case answer == string(DeletionScheduled):
 		again := q.relisted != never && s.at > q.relisted && s.kind == stepDeleted
-		if q.inForceAt == never || again || q.owner != s.from {
-			q.began, q.notBefore, q.owner, q.relisted = now, now+s.grace, s.from, never
+		if q.inForceAt == never || again || q.owner != s.from && s.at > q.inForceAt {
+			q.began, q.notBefore, q.relisted = now, now+s.grace, never
 		}
+		q.owner = s.from
 		q.inForceAt = max(q.inForceAt, s.at)
 	case s.deletes() && answer == string(DeletionAlreadyStopped):
 		q.gone = max(q.gone, s.at)
@@ -333,6 +335,8 @@ func (s step) stoppedWrongly(before packed, now int8) string {
 		return "a store was stopped by another run than the one that waited"
 	case now-s.at > int8(MaxAnswerAge/tick):
 		return "a store was stopped on an old answer"
+	case before.relisted > s.at:
+		return "a store was stopped although a newer list has the workspace"
 	}
 	return ""
 }
@@ -432,6 +436,7 @@ func TestEachFencingRuleIsMissedWhenItIsTakenAway(t *testing.T) {
 		ruleFreshAnswer:                   "a store was stopped on an old answer",
 		ruleDeletedAgain:                  "the grace period of the deletion in force is cut short",
 		ruleCancelNoNewer:                 "a deletion that was answered is dropped by what is no newer",
+		ruleNewerList:                     "a store was stopped although a newer list has the workspace",
 		ruleListAfterDeletion:             "a list from before the deletion speaks against it",
 	} {
 		t.Run(string(without), func(t *testing.T) {

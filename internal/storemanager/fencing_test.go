@@ -55,13 +55,13 @@ func TestFencing(t *testing.T) {
 			b.ensure(t, 1)
 			b.begin(t, 2, "run")
 			b.clock.Set(at(200))
-			for _, absentAt := range []time.Time{{}, at(139), at(206)} {
+			for _, absentAt := range []time.Time{at(144), at(206)} {
 				res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: absentAt})
 				require.NoError(t, err)
 				require.Equal(t, StopAnswerTooOld, res.Outcome, "%s", absentAt)
 				require.NotNil(t, b.get(t).Deletion)
 			}
-			res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(140)})
+			res, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(145)})
 			require.NoError(t, err)
 			require.Equal(t, StopStopped, res.Outcome)
 			res, err = b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(20)})
@@ -92,10 +92,12 @@ func TestFencing(t *testing.T) {
 			require.Nil(t, b.get(t).ListedSince, "the list is older than what is known now")
 			list(21, true)
 			b.begin(t, 20, "another-run")
-			require.Nil(t, b.get(t).ListedSince, "another deletion")
-			list(22, true)
+			require.NotNil(t, b.get(t).ListedSince, "the same deletion")
+			b.begin(t, 22, "another-run")
+			require.Nil(t, b.get(t).ListedSince, "another one")
+			list(23, true)
 			require.NotNil(t, b.get(t).ListedSince)
-			b.ensure(t, 22)
+			b.ensure(t, 23)
 			require.Nil(t, b.get(t).ListedSince)
 		},
 		"what ends a deletion ends no newer one": func(t *testing.T, b *bundle) {
@@ -189,7 +191,7 @@ func TestFencing(t *testing.T) {
 			require.Nil(t, b.get(t).Deletion)
 			require.Equal(t, DeletionScheduled, b.begin(t, 5, "run"), "at the same moment the deletion wins")
 		},
-		"a repeated deletion keeps its moment, another owner replaces it": func(t *testing.T, b *bundle) {
+		"a repeated deletion keeps its moment, whoever brings it; a newer one of another run replaces it": func(t *testing.T, b *bundle) {
 			b.ensure(t, 1)
 			begin := func(owner string, event, deleteAt int) DeletionResult {
 				res, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: at(event), DeleteAt: at(deleteAt), Owner: owner})
@@ -201,8 +203,10 @@ func TestFencing(t *testing.T) {
 			}
 			require.Equal(t, scheduled(5, 50), begin("first", 5, 50))
 			require.Equal(t, scheduled(6, 50), begin("first", 6, 60))
-			require.Equal(t, scheduled(6, 70), begin("second", 4, 70))
-			require.Equal(t, &Deletion{EventAt: at(6), Since: t0, DeleteAt: at(70), Owner: "second"}, b.get(t).Deletion)
+			require.Equal(t, scheduled(6, 50), begin("second", 6, 70), "the run that waited is no more, the deletion is the same")
+			require.Equal(t, scheduled(7, 70), begin("third", 7, 70))
+			begin("second", 4, 80)
+			require.Equal(t, &Deletion{EventAt: at(7), Since: t0, DeleteAt: at(70), Owner: "second"}, b.get(t).Deletion)
 			b.clock.Set(at(80))
 			require.Equal(t, StopNotPending, b.stop(t, "first"))
 			require.Equal(t, StopStopped, b.stop(t, "second"))

@@ -48,7 +48,7 @@ func (n *Node) ListIDs(ctx context.Context, cursor string) (IDPage, error) {
 	for i := range stores.Stores {
 		s := &stores.Stores[i]
 		page.IDs[i] = s.ID
-		if page.Unsettled == "" && (s.MissingSince != nil || s.EventAt.Unix() == 0) {
+		if page.Unsettled == "" && (s.MissingSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
 			page.Unsettled = s.ID
 		}
 	}

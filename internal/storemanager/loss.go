@@ -160,14 +160,16 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store
 		return Store{}, err
 	}
 	q.DeleteAt = precise(q.DeleteAt)
-	return change(ctx, r, func(tx *changes) (out Store, err error) {
+	found := false
+	out, err := change(ctx, r, func(tx *changes) (out Store, err error) {
 		loss, err := scanLoss(tx.QueryRowContext(ctx, selectLoss))
 		if err != nil {
 			return Store{}, err
 		}
 		q.EventAt = known(q.EventAt, tx.now)
 		err = tx.decide(ctx, q.StoreID, func(s *record) (e StoreEvent, _ error) {
-			if loss != nil && s.restoreDeletion(q, tx.now) {
+			// A run waits for a deletion of a store that was never here: the folder was lost, with the mark that would have told it.
+			if found = loss == nil && s.unknown(); (found || loss != nil) && s.restoreDeletion(q, tx.now) {
 				e = StoreEvent{Kind: eventDeletion, Outcome: outcomeRestored, Detail: "due " + q.DeleteAt.Format(time.RFC3339)}
 			}
 			if s.unknown() {
@@ -176,9 +178,19 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store
 			out = s.store()
 			return e, nil
 		})
+		if err == nil && found {
+			_, err = tx.ExecContext(ctx, `INSERT INTO losses (found_at, found) VALUES (?, ?)`, column(tx.now), lostFolder)
+		}
 		if err == nil {
 			out.Pause, err = tx.pause(ctx, q.StoreID)
 		}
 		return out, err
 	})
+	if err == nil && found {
+		err = r.tellLoss(ctx)
+	}
+	return out, err
 }
+
+// lostFolder is what a run tells of a registry that has lost its mark, too.
+const lostFolder = "a run waits for the end of the grace period of a store that the registry does not know, so it is a new one"

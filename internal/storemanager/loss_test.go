@@ -338,10 +338,10 @@ func TestNothingIsStoppedWhileALossIsNotAcknowledged(t *testing.T) {
 		b.begin(t, 2, "run")
 		b.clock.Set(at(200))
 		require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-		_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+		_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(200)})
 		require.ErrorIs(t, err, ErrLossUnacknowledged)
 		require.ErrorContains(t, err, "it was lost")
-		_, err = b.Stop(t.Context(), StopRequest{StoreID: "unknown", Owner: "run"})
+		_, err = b.Stop(t.Context(), StopRequest{StoreID: "unknown", Owner: "run", AbsentAt: at(200)})
 		require.ErrorIs(t, err, ErrLossUnacknowledged, "it may have been known")
 		require.NotNil(t, b.get(t).Deletion)
 
@@ -407,17 +407,18 @@ func TestAPendingDeletionIsRestoredAfterALoss(t *testing.T) {
 		known func(t *testing.T, b *bundle)
 		want  *Deletion
 	}{
-		"an unknown store":               {func(*testing.T, *bundle) {}, deletion},
-		"a store that is older":          {func(t *testing.T, b *bundle) { b.ensure(t, 4) }, deletion},
-		"a store that is newer":          {func(t *testing.T, b *bundle) { b.ensure(t, 6) }, nil},
-		"a pinned store":                 {func(t *testing.T, b *bundle) { b.clock.Set(at(1)); b.pin(t, id); b.clock.Set(at(20)) }, nil},
-		"a store that is held":           {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.hold(t, someHold) }, nil},
-		"a deletion that was cancelled":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "run"); b.cancel(t) }, nil},
-		"an older one that was":          {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "run"); b.cancel(t) }, deletion},
-		"an older deletion of a backup":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "earlier") }, deletion},
-		"a newer deletion of another":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 7, "later") }, &Deletion{EventAt: at(7), Since: t0, DeleteAt: at(100), Owner: "later"}},
-		"a deletion of the same moment":  {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "other") }, &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "other"}},
-		"a store that is stopped by now": {func(t *testing.T, b *bundle) { b.begin(t, 5, "run") }, nil},
+		"an unknown store":                 {func(*testing.T, *bundle) {}, deletion},
+		"a store that is older":            {func(t *testing.T, b *bundle) { b.ensure(t, 4) }, deletion},
+		"a store that is newer":            {func(t *testing.T, b *bundle) { b.ensure(t, 6) }, nil},
+		"a pinned store":                   {func(t *testing.T, b *bundle) { b.clock.Set(at(1)); b.pin(t, id); b.clock.Set(at(20)) }, nil},
+		"a store that is held":             {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.hold(t, someHold) }, nil},
+		"a deletion that was cancelled":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "run"); b.cancel(t) }, nil},
+		"an older one that was":            {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "run"); b.cancel(t) }, deletion},
+		"an older deletion of a backup":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "earlier") }, deletion},
+		"a newer deletion of another":      {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 7, "later") }, &Deletion{EventAt: at(7), Since: t0, DeleteAt: at(100), Owner: "later"}},
+		"a deletion of the same moment":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "other") }, &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "other"}},
+		"a store that is stopped by now":   {func(t *testing.T, b *bundle) { b.begin(t, 5, "run") }, nil},
+		"the tombstone of an earlier life": {func(t *testing.T, b *bundle) { b.begin(t, 4, "run") }, deletion},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -453,14 +454,25 @@ func (b *bundle) cancel(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// The folder was lost, and the mark with it.
+func TestARunThatWaitsForAStoreThatWasNeverHereTellsOfALoss(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, b *bundle) {
+		s, err := b.RestoreDeletion(t.Context(), RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run", ByList: true})
+		require.NoError(t, err)
+		require.Equal(t, &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "run", ByList: true}, s.Deletion)
+		require.True(t, b.overview(t).Guard.Lost)
+		require.Contains(t, b.overview(t).Guard.Reason, "that the registry does not know")
+		b.clock.Set(at(100))
+		_, err = b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(100)})
+		require.ErrorIs(t, err, ErrLossUnacknowledged)
+	})
+}
+
 func TestNoDeletionIsRestoredWithoutALoss(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, b *bundle) {
 		request := RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run"}
-		_, err := b.RestoreDeletion(t.Context(), request)
-		require.ErrorIs(t, err, ErrNotFound)
-		_, err = b.Get(t.Context(), id)
-		require.ErrorIs(t, err, ErrNotFound)
 		b.ensure(t, 1)
 		s, err := b.RestoreDeletion(t.Context(), request)
 		require.NoError(t, err)
@@ -656,7 +668,7 @@ func TestANodeServerIsNotToldOfAStopWhileALossIsNotAcknowledged(t *testing.T) {
 	b.begin(t, 2, "run")
 	b.clock.Set(at(200))
 	require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-	_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+	_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(200)})
 	require.ErrorIs(t, err, ErrLossUnacknowledged)
 	require.Contains(t, b.fake.ids(), id)
 	require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))

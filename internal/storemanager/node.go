@@ -248,10 +248,12 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 			return err
 		}
 		// The answer was fresh when the server was told, and the server may have taken its time.
-		if done, err = n.stop(ctx, q, decidedAt); err == nil && done.Outcome == StopNotPending {
-			_, err = n.client.tell(ctx, nodeCreated, q.StoreID, at) // it is wanted again since
+		done, err = n.stop(ctx, q, decidedAt)
+		if err != nil || done.Outcome != StopStopped && done.Outcome != StopAlreadyStopped { // it is wanted again since
+			_, again := n.client.tell(ctx, nodeCreated, q.StoreID, at)
+			return errors.Join(err, again)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return StopResult{}, err

@@ -130,8 +130,8 @@ func (m *model) BeginDeletion(t *rapid.T) {
 		require.Equal(t, DeletionHeld, res.Outcome)
 	case s.pinned:
 		require.Equal(t, DeletionPinned, res.Outcome)
-	case s.pending != nil && s.pending.Owner == q.Owner:
-		s.pending.EventAt = later(s.pending.EventAt, q.At)
+	case s.pending != nil && (s.pending.Owner == q.Owner || !q.At.After(s.pending.EventAt)):
+		s.pending.EventAt, s.pending.Owner = later(s.pending.EventAt, q.At), q.Owner
 		require.Equal(t, DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.pending.DeleteAt, EventAt: s.pending.EventAt}, res)
 	default:
 		event := q.At

@@ -50,6 +50,7 @@ const (
 	ruleFreshAnswer                   rule = "nothing is stopped on an old answer"
 	ruleDeletedAgain                  rule = "a deletion after a list that had the workspace again has a whole grace period"
 	ruleCancelNoNewer                 rule = "what ends a deletion ends no newer one"
+	ruleNewerList                     rule = "nothing is stopped on an answer that is older than a list that has the workspace"
 	ruleListAfterDeletion             rule = "a list from before a deletion says nothing of it"
 )
 
@@ -121,10 +122,13 @@ func (s *record) beginDeletion(q DeletionRequest, d decision) DeletionResult {
 	}
 	// It existed in between, though the news of that may still be on its way to the lifecycle.
 	again := !s.listedAt.IsZero() && q.At.After(s.listedAt) && !q.ByList && d.obeys(ruleDeletedAgain)
-	if !s.pending() || again || s.deletion.Owner != q.Owner || !d.obeys(ruleFirstDeleteAt) {
-		s.deletion.Since, s.deletion.DeleteAt, s.deletion.Owner = d.now, q.DeleteAt, q.Owner
+	another := s.deletion.Owner != q.Owner && q.At.After(s.deletion.EventAt)
+	byList := q.ByList && (!s.pending() || s.deletion.ByList)
+	if !s.pending() || again || another || !d.obeys(ruleFirstDeleteAt) {
+		s.deletion.Since, s.deletion.DeleteAt = d.now, q.DeleteAt
 		s.listedSince, s.listedAt = time.Time{}, time.Time{}
 	}
+	s.deletion.Owner, s.deletion.ByList = q.Owner, byList // whoever waited before is no more, for a workspace has one lifecycle
 	s.deletion.EventAt = later(s.deletion.EventAt, q.At)
 	if !s.listedSince.After(s.deletion.EventAt) {
 		s.listedSince = time.Time{} // the list was asked for before what is known now
@@ -194,7 +198,7 @@ func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 	case d.now.Before(s.deletion.DeleteAt) && d.obeys(ruleGracePeriod):
 		return StopResult{}, fmt.Errorf("%w: store %q can be stopped from %s on", ErrTooEarly, s.id,
 			s.deletion.DeleteAt.Format(time.RFC3339Nano))
-	case !q.fresh(d.now) && d.obeys(ruleFreshAnswer):
+	case !q.fresh(d.now) && d.obeys(ruleFreshAnswer), s.listedAt.After(q.AbsentAt) && d.obeys(ruleNewerList):
 		return StopResult{Outcome: StopAnswerTooOld}, nil
 	}
 	*s = record{

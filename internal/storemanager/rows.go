@@ -12,11 +12,11 @@ import (
 const (
 	recordColumns = `id, tombstone_at, event_at, created_by, first_monitored_at, last_ensured_at, last_stopped_at,
 	missing_since, pinned, deletion_event_at, delete_at, deletion_owner, cancelled_event_at, stopped_by,
-	hold_since, hold_expires_at, hold_reason, hold_actor, deletion_since, listed_since, listed_at`
+	hold_since, hold_expires_at, hold_reason, hold_actor, deletion_since, listed_since, listed_at, deletion_by_list`
 
 	selectRecord = `SELECT ` + recordColumns + ` FROM stores WHERE id = ?`
 	listRecords  = `SELECT ` + recordColumns + ` FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?`
-	listPending  = `SELECT ` + recordColumns + ` FROM stores INDEXED BY stores_pending WHERE id > ? AND delete_at IS NOT NULL ORDER BY id LIMIT ?`
+	listPending  = `SELECT ` + recordColumns + ` FROM stores INDEXED BY stores_pending_ids WHERE id > ? AND delete_at IS NOT NULL ORDER BY id LIMIT ?`
 	// A page comes in one row: what database/sql does for a row takes several times as long as SQLite does. Unsettled as in IDPage.
 	listIDs = `SELECT coalesce(group_concat(id, char(10)), ''),
 			coalesce(min(id) FILTER (WHERE missing_since IS NOT NULL OR delete_at IS NOT NULL OR event_at BETWEEN 0 AND 999999), '')
@@ -24,7 +24,7 @@ const (
 	advanceTotals = `UPDATE totals SET changes = changes + 1, provisioned = provisioned + ?1, stopped = stopped + ?2,
 			last_provisioned_at = iif(?1 > 0, ?3, last_provisioned_at), last_stopped_at = iif(?2 > 0, ?3, last_stopped_at)
 		RETURNING changes`
-	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // values are those of recordColumns, in that order.
@@ -38,7 +38,7 @@ func (s *record) values() []any {
 		column(s.lastStoppedAt), column(s.missingSince), s.pinned, column(s.deletion.EventAt), column(s.deletion.DeleteAt),
 		s.deletion.Owner, column(s.cancelledEventAt), s.stoppedBy,
 		column(s.hold.Since), column(holdExpiresAt), s.hold.Reason, s.hold.Actor, column(s.deletion.Since), column(s.listedSince),
-		column(s.listedAt),
+		column(s.listedAt), s.deletion.ByList,
 	}
 }
 
@@ -51,7 +51,7 @@ func scanRecord(row interface{ Scan(dest ...any) error }, now time.Time) (record
 		(*column)(&s.lastEnsuredAt), (*column)(&s.lastStoppedAt), (*column)(&s.missingSince), &s.pinned,
 		(*column)(&s.deletion.EventAt), (*column)(&s.deletion.DeleteAt), &s.deletion.Owner, (*column)(&s.cancelledEventAt),
 		&s.stoppedBy, (*column)(&s.hold.Since), (*column)(&holdExpiresAt), &s.hold.Reason, &s.hold.Actor,
-		(*column)(&s.deletion.Since), (*column)(&s.listedSince), (*column)(&s.listedAt),
+		(*column)(&s.deletion.Since), (*column)(&s.listedSince), (*column)(&s.listedAt), &s.deletion.ByList,
 	)
 	s.hold.ExpiresAt = optional(holdExpiresAt)
 	if s.hold.ExpiresAt != nil && !now.Before(holdExpiresAt) {
@@ -209,7 +209,7 @@ func (tx *changes) apply(ctx context.Context, id string, rule func(*record) erro
 		tx.provisioned++
 	case before.monitored() && !after.monitored():
 		tx.stopped++
-		if !before.missingSince.IsZero() { // an event would have cleared it (DeletionRequest.ByList)
+		if before.deletion.ByList {
 			if err := tx.noteListRemoval(ctx, before); err != nil {
 				return err
 			}

@@ -114,6 +114,9 @@ UPDATE totals SET deliveries = (SELECT count(*) FROM deliveries);
 ALTER TABLE stores ADD COLUMN deletion_since INTEGER; -- when the registry took the pending deletion in
 ALTER TABLE stores ADD COLUMN listed_since INTEGER; -- the first of the consecutive lists that speak against it
 ALTER TABLE stores ADD COLUMN listed_at INTEGER; -- the newest list that does, consecutive or not
+ALTER TABLE stores ADD COLUMN deletion_by_list INTEGER NOT NULL DEFAULT 0; -- no event has asked for the pending deletion
+UPDATE stores SET deletion_by_list = 1 WHERE delete_at IS NOT NULL AND missing_since IS NOT NULL;
+CREATE INDEX stores_pending_ids ON stores (id) WHERE delete_at IS NOT NULL;
 
 -- What lists, and no event, had removed within the last day.
 CREATE TABLE list_removals (

@@ -168,6 +168,8 @@ type Deletion struct {
 	// fetched before say nothing against it. Zero for one that an older version took in.
 	Since    time.Time `json:"since,omitzero"`
 	DeleteAt time.Time `json:"deleteAt"`
+	// ByList: no event has asked for it, but lists lacked the workspace.
+	ByList bool `json:"byList,omitempty"`
 	// Owner is the run that waits for DeleteAt; only it may stop the store.
 	Owner string `json:"owner"`
 }
@@ -256,9 +258,13 @@ type DeletionRequest struct {
 	StoreID string `json:"storeId"`
 	// At is the moment at which the workspace was known to be gone, bounded like EnsureRequest.At.
 	At time.Time `json:"at"`
-	// DeleteAt is the end of the grace period.
+	// DeleteAt is the end of the grace period, by the clock of the one who asks.
 	DeleteAt time.Time `json:"deleteAt"`
-	// Owner is the run that will wait; a repeat by the same owner keeps the first DeleteAt, another owner replaces it.
+	// GracePeriod (nanoseconds) is how long it is at least, by the registry's own clock; 0, as from a worker of an older version, adds
+	// nothing.
+	GracePeriod time.Duration `json:"gracePeriod,omitempty"`
+	// Owner is the run that will wait. A repeat keeps the first DeleteAt, whoever brings it; a deletion that is newer than the one that is
+	// pending, and is another run's, replaces it.
 	Owner string `json:"owner"`
 	// ByList: no event has said so, but lists lacked the workspace. Without it the store no longer counts as sighted missing: what
 	// events delete says nothing about the list.
@@ -308,13 +314,14 @@ type StopRequest struct {
 	StoreID string `json:"storeId"`
 	Owner   string `json:"owner"`
 	// AbsentAt is the moment from which the Auth Worker's answer counts that the workspace is gone: nothing is stopped on one that is
-	// older than MaxAnswerAge. Zero, as from a worker of an older version, is too old.
+	// older than MaxAnswerAge. Without it, as from a worker of an older version, nothing is stopped: an error that is worth a retry by a newer one.
 	AbsentAt time.Time `json:"absentAt,omitzero"`
 }
 
 const (
-	// MaxAnswerAge is how old the Auth Worker's answer may be when a store is stopped on it.
-	MaxAnswerAge = time.Minute
+	// MaxAnswerAge is how old the Auth Worker's answer may be when a store is stopped on it: a minute, less what the clock of the one who
+	// asked may be ahead.
+	MaxAnswerAge = time.Minute - maxAnswerLead
 	// maxAnswerLead is how far ahead of the registry's clock the one who asked may be. An answer from further ahead could be of any age.
 	maxAnswerLead = 5 * time.Second
 )
@@ -326,8 +333,8 @@ const (
 	StopStopped StopOutcome = "stopped"
 	// StopAlreadyStopped: nothing was monitored.
 	StopAlreadyStopped StopOutcome = "already_stopped"
-	// StopAnswerTooOld: the answer of the Auth Worker is older than MaxAnswerAge, or from a clock that is ahead of ours. Ask again;
-	// the deletion stays pending.
+	// StopAnswerTooOld: the answer of the Auth Worker is older than MaxAnswerAge, or than a list that has the workspace, or from a clock
+	// that is ahead of ours. Ask again; the deletion stays pending.
 	StopAnswerTooOld StopOutcome = "answer_too_old"
 	// StopNotPending: the deletion is no longer pending for this owner (cancelled, held, pinned, or overtaken by newer
 	// knowledge); the store stays.

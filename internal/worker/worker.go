@@ -96,8 +96,7 @@ func options(o Options, fatal chan<- error) worker.Options {
 	return worker.Options{
 		WorkflowTaskPollerBehavior: pollers,
 		ActivityTaskPollerBehavior: pollers,
-		// Re-checks wait for a shared list and may be many at a time (activities bounds them to half); they cost nothing while
-		// they wait.
+		// Re-checks wait for a shared list and may be many at a time (activities bounds them).
 		MaxConcurrentActivityExecutionSize: 2000,
 		// Operators watch a reconcile run by its heartbeats, which are sent once in most of a minute by default.
 		MaxHeartbeatThrottleInterval: time.Second,
