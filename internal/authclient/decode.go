@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -281,7 +282,8 @@ func count(name string, value jsontext.Value) (*int, error) {
 // beside reads a member that stands beside the entries.
 func (d *listDecoder) beside(name string) error {
 	switch name {
-	case "success", "ok", "complete", "error", "errors", "partial", "incomplete", "truncated", "hasMore", "hasNextPage":
+	case "success", "ok", "complete", "error", "errors", "partial", "incomplete", "truncated", "hasMore", "hasNextPage",
+		"status", "next", "nextPage", "nextPageToken", "next_cursor", "totalPages", "pages":
 		value, err := d.read()
 		if err != nil {
 			return err
@@ -304,6 +306,19 @@ func (d *listDecoder) contradiction(name string, value jsontext.Value) error {
 		case "null", "false", `""`, "[]", "{}":
 		default:
 			return damaged("it has %s", name)
+		}
+	case "status":
+		switch strings.ToLower(strings.Trim(text, `"`)) {
+		case "error", "failed", "failure", "partial", "incomplete", "degraded", "stale":
+			return damaged("it says that its status is %s", strings.ToLower(strings.Trim(text, `"`)))
+		}
+	case "next", "nextPage", "nextPageToken", "next_cursor": // pages of another kind than those that we follow
+		if text != "null" && text != `""` && text != "false" {
+			return damaged("it says that there is another page (%s)", name)
+		}
+	case "totalPages", "pages":
+		if n, err := strconv.Atoi(text); err == nil && n > 1 && d.nextCursor == "" {
+			return damaged("it says that it has %d pages", n)
 		}
 	case "hasMore", "hasNextPage":
 		more := text == "true"

@@ -214,6 +214,8 @@ func (c *Client) page(ctx context.Context, p *page) error {
 		}
 		p.got.notModified = true
 		return nil
+	case linksToNext(resp.Header):
+		return damaged("it is said to have a next page (Link), and pages are followed by nextCursor alone")
 	case resp.Header.Get("Content-Range") != "":
 		return damaged("it is said to be a part of something (Content-Range)")
 	}
@@ -242,6 +244,12 @@ func (p *page) heedAge(asked time.Time, h http.Header) error {
 		p.got.FetchStartedAt = from
 	}
 	return nil
+}
+
+// linksToNext says whether a Link (RFC 8288) names a next page.
+func linksToNext(h http.Header) bool {
+	links := strings.ToLower(strings.ReplaceAll(strings.Join(h.Values("Link"), ","), " ", ""))
+	return strings.Contains(links, `;rel="next"`) || strings.Contains(links, ";rel=next")
 }
 
 // send sends one request for the list: for its first page, which is all there is today, or for the one at the cursor, and with

@@ -43,7 +43,7 @@ type Config struct {
 	WebhookAuth         string        `env:"WEBHOOK_AUTH" envDefault:"any" accepts:"any, secret or signature" oneof:"any,secret,signature" doc:"What a webhook must bring: a shared secret, a signature, or either."`
 	WebhookRateLimit    Count         `env:"WEBHOOK_RATE_LIMIT" envDefault:"1000" accepts:"a whole number, at least 0 (0: no limit)" doc:"How many webhooks a second one sender (a secret or a key of WEBHOOK_SECRET) may send; more are answered 429."`
 	WebhookMaxBacklog   time.Duration `env:"WEBHOOK_MAX_BACKLOG_AGE" envDefault:"1m" min:"1s" accepts:"a duration such as 1m, at least 1s" doc:"While events wait longer for a worker, webhooks are answered 503."`
-	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"5s" min:"0s" accepts:"a duration such as 5s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202."`
+	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"5s" min:"0s" accepts:"a duration such as 5s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202. A Temporal that is slow to take it is given some 15 s more."`
 	DeletionGracePeriod time.Duration `env:"DELETION_GRACE_PERIOD" envDefault:"24h" min:"0s" accepts:"a duration such as 24h, at least 0s (0s deletes at once)" doc:"How long a deleted workspace's store is kept. The worker's value counts."`
 
 	ReconcileEnabled     bool          `env:"WORKSPACE_RECONCILE_ENABLED" envDefault:"true" accepts:"true or false" doc:"false pauses the schedule and refuses POST /admin/reconcile."`

@@ -78,7 +78,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
-		Status: "healthy", Reasons: c.reasons(), Warnings: append(append(s.doorWarnings(), s.slowRunWarning(st, now)...), warnings(st, trusted)...),
+		Status: "healthy", Reasons: c.reasons(), Warnings: append(s.doorWarnings(), slices.Concat(c.AuthWorker.warnings(), s.slowRunWarning(st, now), warnings(st, trusted))...),
 		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
 		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
@@ -99,7 +99,7 @@ func (c healthChecks) reasons() []string {
 		{"workers", c.Workers.Error},
 		{"backlog", c.Backlog.Error},
 		{"storeManager", c.StoreManager.Error},
-		{"authWorker", c.AuthWorker.Error},
+		{"authWorker", c.AuthWorker.reason()},
 		{"registry", c.Registry.Error},
 		{"connections", c.Connections.Error},
 		{"reconciliation", c.Reconciliation.Error},
@@ -231,6 +231,9 @@ func storeWarnings(o storemanager.Overview, attended *int) []string {
 		if n := o.Connections[c]; n > 0 {
 			found = append(found, fmt.Sprintf("connections: %d of %d monitored stores: %s", n, o.Monitored, c))
 		}
+	}
+	if o.DeletionOverdue > 0 {
+		found = append(found, fmt.Sprintf("deletions: %d are overdue for more than five minutes: the Auth Worker, or the store manager, does not answer them", o.DeletionOverdue))
 	}
 	if attended != nil && o.DeletionPendingLong > *attended {
 		found = append(found, fmt.Sprintf("deletions: %d of %d that are pending have no lifecycle that waits for them (Temporal's database may have been lost): "+

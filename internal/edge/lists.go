@@ -25,6 +25,24 @@ type listCheck struct {
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 	// QuietUntil is until when the Auth Worker asked to be left alone; null if it did not.
 	QuietUntil *time.Time `json:"quietUntil"`
+
+	// tolerable: one attempt has failed for what may pass, and a list came within two intervals. That is worth a warning, and no
+	// reason to take the edge for broken.
+	tolerable bool
+}
+
+func (c listCheck) reason() string {
+	if c.tolerable {
+		return ""
+	}
+	return c.Error
+}
+
+func (c listCheck) warnings() []string {
+	if !c.tolerable {
+		return nil
+	}
+	return []string{"authWorker: " + c.Error}
 }
 
 // listNews is the end of an attempt to get a list. Each of those who may know of one tells the newest that it knows.
@@ -56,8 +74,10 @@ func (s *Server) checkLists(st state, now time.Time) listCheck {
 		c.OK, c.Error, c.Detail = false, sayList(newest.err), newest.err.Error()
 	}
 	if c.QuietUntil != nil && !c.OK {
-		c.Error += ", and asked to be left alone until " + c.QuietUntil.Format(time.RFC3339)
+		c.Error += ", and is left alone until " + c.QuietUntil.Format(time.RFC3339)
 	}
+	refused := errors.Is(newest.err, authclient.ErrUnauthorized) // which does not pass by itself
+	c.tolerable = !c.OK && !refused && c.ListAt != nil && now.Sub(*c.ListAt) <= 2*s.interval(st)
 	return c
 }
 

@@ -33,7 +33,7 @@ func TestHealthKnowsOfTheNewestListAndOfTheNextTry(t *testing.T) {
 	got := f.lists(t)
 	require.Equal(t, map[string]any{
 		"ok":     false,
-		"error":  "the Auth Worker has had too many requests, and asked to be left alone until " + now.Add(30*time.Second).Format(time.RFC3339),
+		"error":  "the Auth Worker has had too many requests, and is left alone until " + now.Add(30*time.Second).Format(time.RFC3339),
 		"listAt": now.Add(-time.Hour).Format(time.RFC3339), "checkedAt": now.Add(-time.Minute).Format(time.RFC3339),
 		"nextAttemptAt": now.Add(30 * time.Second).Format(time.RFC3339), "quietUntil": now.Add(30 * time.Second).Format(time.RFC3339),
 	}, got)
@@ -107,4 +107,28 @@ func TestNoNextTryIsPromisedWhileTheScheduleIsPaused(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.temporal.paused = true })
 	require.Nil(t, f.lists(t)["nextAttemptAt"])
+}
+
+func TestOneListThatFailedForWhatMayPassIsAWarning(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := setup(t, func(f *fixture) {
+		f.config.ReconcileInterval = config.Milliseconds(10 * time.Minute)
+		f.auth.status = &authclient.Status{ListAt: now.Add(-time.Minute), EndedAt: now, Err: &authclient.StatusError{Code: http.StatusTooManyRequests}}
+	})
+	resp := f.get(t, "/health")
+	require.Equal(t, 200, resp.status, resp.body)
+	require.Equal(t, []any{"authWorker: the Auth Worker has had too many requests"}, resp.json(t)["warnings"])
+	require.Equal(t, false, f.lists(t)["ok"])
+
+	for why, status := range map[string]authclient.Status{
+		"a token that is refused does not pass": {ListAt: now.Add(-time.Minute), EndedAt: now, Err: &authclient.StatusError{Code: http.StatusForbidden}},
+		"no list for two intervals":             {ListAt: now.Add(-21 * time.Minute), EndedAt: now, Err: authclient.ErrDamaged},
+		"no list ever":                          {EndedAt: now, Err: authclient.ErrTimeout},
+	} {
+		f := setup(t, func(f *fixture) {
+			f.config.ReconcileInterval, f.auth.status = config.Milliseconds(10*time.Minute), &status
+		})
+		require.Equal(t, 503, f.get(t, "/health").status, why)
+	}
 }

@@ -16,8 +16,10 @@ import (
 
 // Guard knows by which hosts a server may be asked. Ports don't count, for they may be forwarded.
 type Guard struct {
-	names []string
-	addr  netip.Addr // the address listened on; the unspecified one stands for all
+	// origins are those of pages that a reverse proxy serves under the given names, whatever Host it passes on.
+	origins []string
+	names   []string
+	addr    netip.Addr // the address listened on; the unspecified one stands for all
 }
 
 // New returns the Guard of a server that listens on listen (host:port). It may be asked by the name localhost and loopback
@@ -40,6 +42,7 @@ func New(listen string, names ...string) *Guard {
 	}
 	for _, name := range names {
 		g.names = append(g.names, canonical(name))
+		g.origins = append(g.origins, "http://"+canonical(name), "https://"+canonical(name))
 	}
 	return g
 }
@@ -61,7 +64,11 @@ func (g *Guard) owns(hostPort string) bool {
 // request that may change something and comes from a page of another origin, and for a WebSocket, which browsers open to
 // everywhere, of a page of another host.
 func (g *Guard) Handler(next http.Handler) http.Handler {
-	protected := http.NewCrossOriginProtection().Handler(next)
+	protection := http.NewCrossOriginProtection()
+	for _, origin := range g.origins {
+		_ = protection.AddTrustedOrigin(origin) // a name that makes no origin is none that a browser sends
+	}
+	protected := protection.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !g.owns(r.Host):

@@ -144,11 +144,15 @@ func (q ListRequest) wants(s Store) bool {
 	})
 }
 
+// overdueAfter is how long after its DeleteAt a deletion counts as one that does not get on.
+const overdueAfter = 5 * time.Minute
+
 // selectOverview reads the totals and counts over partial indexes only; see the schema.
 const selectOverview = `
 	SELECT provisioned - stopped,
 		(SELECT count(*) FROM stores WHERE delete_at IS NOT NULL),
 		(SELECT count(*) FROM stores WHERE delete_at IS NOT NULL AND coalesce(deletion_since, 0) <= ?3),
+		(SELECT count(*) FROM stores WHERE delete_at <= ?4),
 		(SELECT count(*) FROM stores WHERE hold_since IS NOT NULL AND (hold_expires_at IS NULL OR hold_expires_at > ?1)),
 		(SELECT count(*) FROM stores WHERE pinned = 1),
 		(SELECT count(*) FROM stores WHERE tombstone_at IS NOT NULL),
@@ -169,8 +173,8 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		return Overview{}, err
 	}
 	now := r.clock()
-	err := r.read.QueryRowContext(ctx, selectOverview, column(now), column(now.Add(-listRemovalsWindow)), column(now.Add(-time.Minute))).
-		Scan(&o.Monitored, &o.DeletionPending, &o.DeletionPendingLong, &o.Held, &o.Pinned, &o.Tombstones, &o.PausedStores, &o.ListRemovals, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
+	err := r.read.QueryRowContext(ctx, selectOverview, column(now), column(now.Add(-listRemovalsWindow)), column(now.Add(-time.Minute)), column(now.Add(-overdueAfter))).
+		Scan(&o.Monitored, &o.DeletionPending, &o.DeletionPendingLong, &o.DeletionOverdue, &o.Held, &o.Pinned, &o.Tombstones, &o.PausedStores, &o.ListRemovals, &o.TotalProvisioned, &o.TotalStopped, &provisioned, &stopped, &held, &guard.Reason, &approved,
 			&o.Deliveries)
 	if err != nil {
 		return Overview{}, fmt.Errorf("read registry: %w", err)

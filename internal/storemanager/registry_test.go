@@ -238,7 +238,7 @@ func TestOverviewNeverLooksAtAllStores(t *testing.T) {
 	t.Parallel()
 	r := open(t, Options{})
 	fill(t, r, 10)
-	rows, err := r.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectOverview, 0, 0, 0)
+	rows, err := r.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectOverview, 0, 0, 0, 0)
 	require.NoError(t, err)
 	defer rows.Close()
 	var plan []string
@@ -251,7 +251,7 @@ func TestOverviewNeverLooksAtAllStores(t *testing.T) {
 		}
 	}
 	require.NoError(t, rows.Err())
-	require.Len(t, plan, 5)
+	require.Len(t, plan, 6)
 	for _, detail := range plan {
 		require.Regexp(t, `INDEX stores_(pending|held|pinned|tombstones)`, detail)
 	}

@@ -401,14 +401,16 @@ type Overview struct {
 	DeletionPending int                     `json:"deletionPending"`
 	// DeletionPendingLong counts those of DeletionPending that have been pending for longer than a minute: each has a lifecycle that
 	// can be seen by then.
-	DeletionPendingLong int        `json:"deletionPendingLong"`
-	Held                int        `json:"held"`
-	Pinned              int        `json:"pinned"`
-	Tombstones          int        `json:"tombstones"`
-	TotalProvisioned    int64      `json:"totalProvisioned"`
-	TotalStopped        int64      `json:"totalStopped"`
-	LastProvisionedAt   *time.Time `json:"lastProvisionedAt,omitempty"`
-	LastStoppedAt       *time.Time `json:"lastStoppedAt,omitempty"`
+	DeletionPendingLong int `json:"deletionPendingLong"`
+	// DeletionOverdue counts those of DeletionPending that were due five minutes ago: a re-check or a stop does not get on.
+	DeletionOverdue   int        `json:"deletionOverdue"`
+	Held              int        `json:"held"`
+	Pinned            int        `json:"pinned"`
+	Tombstones        int        `json:"tombstones"`
+	TotalProvisioned  int64      `json:"totalProvisioned"`
+	TotalStopped      int64      `json:"totalStopped"`
+	LastProvisionedAt *time.Time `json:"lastProvisionedAt,omitempty"`
+	LastStoppedAt     *time.Time `json:"lastStoppedAt,omitempty"`
 	// Paused is the pause of all stores; nil when none is in force.
 	Paused *Pause `json:"paused,omitempty"`
 	// PausedStores counts the pauses in force of single stores, known or not.
