@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,6 +231,7 @@ type fakeOrchestrator struct {
 	run       client.WorkflowRun // nil: a run is under way already
 	underWay  orchestrator.UnderWay
 	requested chan workflows.ReconcileInput
+	requests  atomic.Int32 // RequestReconcile was called
 }
 
 func (f *fakeOrchestrator) set(change func(*fakeOrchestrator)) {
@@ -297,6 +299,7 @@ func (f *fakeOrchestrator) StartReconcile(ctx context.Context, in workflows.Reco
 }
 
 func (f *fakeOrchestrator) RequestReconcile(_ context.Context, in workflows.ReconcileInput) error {
+	f.requests.Add(1)
 	if err := f.unreachable(); err != nil {
 		return err
 	}

@@ -169,6 +169,7 @@ func TestARefusalDuringARepairIsRepairedOnce(t *testing.T) {
 	f.outagePoll = time.Millisecond
 	f.events = make(gate, 1)
 	_, stop := f.run(t)
+	require.Eventually(t, func() bool { return f.temporal.requests.Load() == 1 }, 30*time.Second, time.Millisecond)
 	for i := range 3 {
 		// The request before, the first one that of the start, is under way, and takes until it is read.
 		f.events <- struct{}{}
