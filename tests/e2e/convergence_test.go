@@ -302,6 +302,14 @@ func (l *lane) try(state []workspace, faults [2]listFault) {
 		require.Equal(l.T, want, ids(monitored(l.T, l.stores)), about)
 		missing = 0
 	}
+	// The next state has another registry in the same namespace, to which the lifecycles of this one would be those of a lost registry.
+	l.Eventually("the lifecycles of a state have ended", func() bool {
+		waiting, err := l.Orchestrator.DeletionsPending(l.T.Context()) // fails until Temporal has the attributes of a new namespace
+		for id := range waiting {
+			_ = l.Temporal.TerminateWorkflow(l.T.Context(), workflows.LifecycleID(id), "", "the state is over") // or it has ended
+		}
+		return err == nil && len(waiting) == 0
+	})
 	require.NoError(l.T, l.stores.Close())
 	for _, user := range l.users {
 		r := l.Do(http.MethodDelete, l.AuthURL+"/internal/admin/users/"+user.ID, "", "Authorization", "Bearer "+standalone.DemoBypassToken)
