@@ -312,7 +312,16 @@ func (d *listDecoder) contradiction(name string, value jsontext.Value) error {
 		case "error", "failed", "failure", "partial", "incomplete", "degraded", "stale":
 			return damaged("it says that its status is %s", strings.ToLower(strings.Trim(text, `"`)))
 		}
-	case "next", "nextPage", "nextPageToken", "next_cursor": // pages of another kind than those that we follow
+	default:
+		return d.furtherPage(name, text)
+	}
+	return nil
+}
+
+// furtherPage is what the member says of pages of another kind than those that we follow.
+func (d *listDecoder) furtherPage(name, text string) error {
+	switch name {
+	case "next", "nextPage", "nextPageToken", "next_cursor":
 		if text != "null" && text != `""` && text != "false" {
 			return damaged("it says that there is another page (%s)", name)
 		}

@@ -120,11 +120,8 @@ func (s *record) beginDeletion(q DeletionRequest, d decision) DeletionResult {
 	case s.pinned && d.obeys(rulePinned):
 		return DeletionResult{Outcome: DeletionPinned}
 	}
-	// It existed in between, though the news of that may still be on its way to the lifecycle.
-	again := !s.listedAt.IsZero() && q.At.After(s.listedAt) && !q.ByList && d.obeys(ruleDeletedAgain)
-	another := s.deletion.Owner != q.Owner && q.At.After(s.deletion.EventAt)
 	byList := q.ByList && (!s.pending() || s.deletion.ByList)
-	if !s.pending() || again || another || !d.obeys(ruleFirstDeleteAt) {
+	if s.beginsGrace(q, d) {
 		s.deletion.Since, s.deletion.DeleteAt = d.now, q.DeleteAt
 		s.listedSince, s.listedAt = time.Time{}, time.Time{}
 	}
@@ -137,6 +134,14 @@ func (s *record) beginDeletion(q DeletionRequest, d decision) DeletionResult {
 		s.missingSince = time.Time{}
 	}
 	return DeletionResult{Outcome: DeletionScheduled, DeleteAt: s.deletion.DeleteAt, EventAt: s.deletion.EventAt}
+}
+
+// beginsGrace says whether the deletion is another one than that which is pending, and so has a whole grace period.
+func (s *record) beginsGrace(q DeletionRequest, d decision) bool {
+	// It existed in between, though the news of that may still be on its way to the lifecycle.
+	again := !s.listedAt.IsZero() && q.At.After(s.listedAt) && !q.ByList && d.obeys(ruleDeletedAgain)
+	another := s.deletion.Owner != q.Owner && q.At.After(s.deletion.EventAt)
+	return !s.pending() || again || another || !d.obeys(ruleFirstDeleteAt)
 }
 
 // cancel ends the deletion that is meant, and says whether it did.
