@@ -57,6 +57,7 @@ type listDecoder struct {
 	summary     *ListSummary // of all pages so far
 	tally       *tally       // the same
 	claims      **claims     // the same, nil as long as none has any
+	pages       *int         // the same, how many pages the list says it has; 0 as long as it does not say
 	// whole: entry.workspace is wanted as well.
 	whole bool
 	yield func(*entry) error
@@ -279,18 +280,13 @@ func count(name string, value jsontext.Value) (*int, error) {
 	return &n, nil
 }
 
-// beside reads a member that stands beside the entries.
+// beside reads a member that stands beside the entries. A newer version may say more than is known here.
 func (d *listDecoder) beside(name string) error {
-	switch name {
-	case "success", "ok", "complete", "error", "errors", "partial", "incomplete", "truncated", "hasMore", "hasNextPage",
-		"status", "next", "nextPage", "nextPageToken", "next_cursor", "totalPages", "pages":
-		value, err := d.read()
-		if err != nil {
-			return err
-		}
-		return d.contradiction(name, value)
+	value, err := d.read()
+	if err != nil {
+		return err
 	}
-	return d.skip()
+	return d.contradiction(name, value)
 }
 
 // contradiction is what the member says against the list. Nobody sends these today; whoever does means that the entries are not all.
@@ -326,12 +322,18 @@ func (d *listDecoder) furtherPage(name, text string) error {
 			return damaged("it says that there is another page (%s)", name)
 		}
 	case "totalPages", "pages":
-		if n, err := strconv.Atoi(text); err == nil && n > 1 && d.nextCursor == "" {
-			return damaged("it says that it has %d pages", n)
+		if n, err := strconv.Atoi(text); err == nil && n > 0 {
+			if *d.pages > 0 && *d.pages != n {
+				return damaged("its pages say that it has %d pages, and %d", *d.pages, n)
+			}
+			*d.pages = n
 		}
 	case "hasMore", "hasNextPage":
+		if text == "null" {
+			return nil
+		}
 		more := text == "true"
-		if !more && text != "false" && text != "null" || d.more != nil && *d.more != more {
+		if !more && text != "false" || d.more != nil && *d.more != more {
 			return damaged("what it says of a next page can't be read")
 		}
 		d.more = &more
@@ -384,14 +386,6 @@ func (d *listDecoder) read() (jsontext.Value, error) {
 		return nil, d.failure("the JSON can't be read", err)
 	}
 	return value, nil
-}
-
-func (d *listDecoder) skip() error {
-	d.body.renew()
-	if err := d.json.SkipValue(); err != nil {
-		return d.failure("the JSON can't be read", err)
-	}
-	return nil
 }
 
 // failure tells the two reasons why decoding stops apart: the body could not be read any further, or what was read is damaged.

@@ -1,6 +1,7 @@
 package authclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type fetch struct {
 	yield func(*entry) error
 	// alive is called now and then during a wait between pages; nil if nobody needs it.
 	alive func()
+	// timeout bounds the whole list; 0 is the client's.
+	timeout time.Duration
 }
 
 // fetched is what a complete list was, beside its entries.
@@ -46,7 +49,6 @@ type fetched struct {
 	etag string
 	// claims of the list; nil if it has none.
 	claims *claims
-	tally  *tally
 }
 
 // fetch fetches the whole list, page after page. The errors are those of List.
@@ -87,10 +89,10 @@ func (c *Client) compare(got fetched) error {
 }
 
 func (c *Client) fetchPages(ctx context.Context, f fetch) (fetched, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.listTimeout, ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(f.timeout, c.listTimeout), ErrTimeout)
 	defer cancel()
-	got := fetched{ListSummary: ListSummary{FetchStartedAt: c.now()}, tally: newTally()}
-	p := page{fetch: f, got: &got, left: c.limits.total}
+	got := fetched{ListSummary: ListSummary{FetchStartedAt: c.now()}}
+	p := page{fetch: f, got: &got, tally: newTally(), left: c.limits.total}
 	seen := map[string]bool{}
 	for n := 1; ; n++ {
 		before := got.Entries
@@ -104,7 +106,7 @@ func (c *Client) fetchPages(ctx context.Context, f fetch) (fetched, error) {
 			if n > 1 {
 				got.etag = ""
 			}
-			return got, got.finish(n)
+			return got, p.finish(n)
 		case got.Entries == before:
 			return fetched{}, damaged("a page without entries says that there is another")
 		case seen[p.cursor]:
@@ -116,23 +118,27 @@ func (c *Client) fetchPages(ctx context.Context, f fetch) (fetched, error) {
 	}
 }
 
-// finish holds the list against itself once all its pages are there.
-func (got *fetched) finish(pages int) error {
-	if pages > 1 && got.claims == nil {
-		return damaged("it comes in pages and does not say how many entries it has") // then nobody could see that one is missing
+// finish holds the list against itself once all its pages are there, so many.
+func (p *page) finish(pages int) error {
+	got := p.got
+	switch {
+	case pages > 1 && got.claims == nil: // then nobody could see that one is missing
+		return damaged("it comes in pages and does not say how many entries it has")
+	case p.pages > 0 && p.pages != pages:
+		return damaged("it has %d pages and says that it has %d", pages, p.pages)
 	}
 	if got.claims != nil {
 		got.ClaimedEntries = &got.claims.workspaces
 	}
-	err := got.tally.check(got.ListSummary, got.claims)
-	got.tally = nil // it is large
-	return err
+	return p.tally.check(got.ListSummary, got.claims)
 }
 
 // page is where a fetch stands between two pages.
 type page struct {
 	fetch
 	got    *fetched
+	tally  *tally
+	pages  int    // how many the list says it has; 0 as long as it does not say
 	cursor string // of the page to ask for; "" for the first, and again after the last
 	left   int64  // bytes that the rest of the list may have
 }
@@ -221,7 +227,7 @@ func (c *Client) page(ctx context.Context, p *page) error {
 	}
 	d := newListDecoder(body)
 	d.contentType, d.whole, d.yield = resp.Header.Get("Content-Type"), p.whole, p.yield
-	d.summary, d.tally, d.claims = &p.got.ListSummary, p.got.tally, &p.got.claims
+	d.summary, d.tally, d.claims, d.pages = &p.got.ListSummary, p.tally, &p.got.claims, &p.pages
 	if err := d.decode(); err != nil {
 		return err
 	}

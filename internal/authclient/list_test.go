@@ -262,7 +262,7 @@ func TestListsThatAreDamaged(t *testing.T) {
 		{"a status of a part", `{"workspaces":[{"instanceId":"abc"}],"metadata":{"totalWorkspaces":1,"status":"Partial"}}`, "status is partial"},
 		{"a next page by token", `{"workspaces":[{"instanceId":"abc"}],"nextPageToken":"x"}`, "another page"},
 		{"a next page by address", `{"workspaces":[{"instanceId":"abc"}],"next":"/internal/workspaces?page=2"}`, "another page"},
-		{"one page of two", `{"workspaces":[{"instanceId":"abc"}],"metadata":{"totalWorkspaces":1,"page":1,"totalPages":2}}`, "it has 2 pages"},
+		{"one page of two", `{"workspaces":[{"instanceId":"abc"}],"metadata":{"totalWorkspaces":1,"page":1,"totalPages":2}}`, "it has 1 pages and says that it has 2"},
 		{"no success beside entries", `{"success":false,"workspaces":[{"instanceId":"abc"}]}`, "success"},
 		{"no success behind entries", `{"workspaces":[{"instanceId":"abc"}],"success":false}`, "success"},
 		{"a success that is a string", `{"success":"false","workspaces":[]}`, "success"},

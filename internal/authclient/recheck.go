@@ -114,9 +114,7 @@ func (c *Client) run(r *recheck) {
 	}
 	c.mu.Unlock()
 	var id []byte
-	ctx, cancel := context.WithTimeoutCause(r.ctx, recheckTimeout, ErrTimeout)
-	defer cancel()
-	got, err := c.fetch(ctx, fetch{fresh: true, yield: func(e *entry) error {
+	got, err := c.fetch(r.ctx, fetch{fresh: true, timeout: min(recheckTimeout, c.listTimeout), yield: func(e *entry) error {
 		id = alike(id[:0], e.id)
 		if _, wanted := r.listed[string(id)]; wanted {
 			r.listed[string(id)] = true

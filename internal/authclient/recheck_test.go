@@ -337,3 +337,35 @@ func TestARefusalForTooManyRequestsDelaysTheNextList(t *testing.T) {
 		})
 	}
 }
+
+// dripping is a body that never ends, a byte at a time.
+type dripping struct{ ctx context.Context } //nolint:containedctx // that of its request
+
+func (d dripping) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(10 * time.Second):
+		p[0] = ' '
+		return 1, nil
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	}
+}
+
+func (d dripping) Close() error { return nil }
+
+func TestAListTooSlowToStopStoresByIsGivenUpAndCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, "http://auth.example.com", func(o *authclient.Options) {
+			o.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: http.StatusOK, Body: dripping{r.Context()}}, nil
+			})}
+		})
+		start := time.Now()
+		_, err := c.Absent(t.Context(), "abc")
+		require.ErrorIs(t, err, authclient.ErrTimeout)
+		require.Equal(t, 45*time.Second, time.Since(start), "what is older than a minute stops nothing")
+		require.ErrorIs(t, c.Status().Err, authclient.ErrTimeout)
+		require.Equal(t, map[authclient.Outcome]int64{authclient.OutcomeTimeout: 1}, c.Status().Ended)
+	})
+}

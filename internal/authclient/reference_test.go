@@ -126,7 +126,7 @@ func decodePage(page io.Reader) (d decoded) {
 	l.summary = &summary
 	l.yield = func(e *entry) error { d.ids = append(d.ids, string(e.id)); return nil }
 	var c *claims
-	l.tally, l.claims = newTally(), &c
+	l.tally, l.claims, l.pages = newTally(), &c, new(int)
 	if d.err = l.decode(); c != nil {
 		d.claimed = &c.workspaces
 	}

@@ -158,6 +158,26 @@ func TestAllPagesMakeOneList(t *testing.T) {
 	require.Equal(t, []string{"bbb", "aaa", "bbb"}, ids)
 }
 
+func TestPagesMaySayHowManyTheyAreWhereverTheySayIt(t *testing.T) {
+	t.Parallel()
+	for name, pages := range map[string][2]string{
+		"before the cursor": {
+			`{"metadata":{"totalWorkspaces":2,"totalPages":2,"page":1},"hasMore":true,"workspaces":[{"instanceId":"abc"}],"nextCursor":"2"}`,
+			`{"metadata":{"totalWorkspaces":2,"totalPages":2,"page":2},"hasMore":false,"workspaces":[{"instanceId":"abd"}],"nextCursor":null}`,
+		},
+		"behind it": {
+			`{"nextCursor":"2","workspaces":[{"instanceId":"abc"}],"pages":2,"hasMore":null,"metadata":{"totalWorkspaces":2}}`,
+			`{"workspaces":[{"instanceId":"abd"}],"pages":2,"hasMore":null}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, _ := pagedServer(t, map[string]string{"": pages[0], "2": pages[1]})
+			require.Equal(t, []string{"abc", "abd"}, idsOf(t, sorted(t, newClient(t, url, nil))))
+		})
+	}
+}
+
 func TestPagesThatAreDamagedDamageTheList(t *testing.T) {
 	t.Parallel()
 	const (
@@ -179,6 +199,12 @@ func TestPagesThatAreDamagedDamageTheList(t *testing.T) {
 		{"a row of the first comes again in the second", claimed, `{"workspaces":[{"instanceId":"abc"}]}`, "1 of its 2 entries come twice"},
 		{"a page without entries before another", `{"workspaces":[],"nextCursor":"2"}`, second, "a page without entries"},
 		{"a page that is said to be the last and is not", `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2","hasMore":false}`, second, "nextCursor"},
+		{"fewer pages than they say", claimed, `{"workspaces":[{"instanceId":"abd"}],"totalPages":3}`, "it has 2 pages and says that it has 3"},
+		{"more pages than they say", claimed, `{"workspaces":[{"instanceId":"abd"}],"totalPages":1}`, "it has 2 pages and says that it has 1"},
+		{
+			"pages that disagree about how many they are", `{"workspaces":[{"instanceId":"abc"}],"nextCursor":"2","totalPages":3}`,
+			`{"workspaces":[{"instanceId":"abd"}],"metadata":{"totalWorkspaces":2,"totalPages":2}}`, "its pages say that it has 3 pages, and 2",
+		},
 		{"a cursor that comes twice", first, first, "cursor"},
 		{"a cursor that is a number", `{"workspaces":[],"nextCursor":2}`, ``, "nextCursor"},
 		{"two cursors", `{"workspaces":[],"nextCursor":"2","nextCursor":""}`, ``, "comes twice"},
