@@ -39,7 +39,7 @@ stopped, whoever asks. Put the holds back first. Without a loss nothing is done.
 			case a.json:
 				a.writeJSON(map[string]string{"status": "acknowledged"})
 			default:
-				a.printf("acknowledged: stores may be stopped again\n")
+				a.printf("acknowledged, whatever was lost: stores may be stopped\n")
 			}
 			return nil
 		},

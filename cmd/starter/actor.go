@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-const actorUsage = "who (default $STOREKEEPER_ACTOR, else the name or id of the user who runs this)"
+const (
+	actorVariable = "STOREKEEPER_ACTOR"
+	actorUsage    = "who (default $" + actorVariable + ", else the name or id of the user who runs this)"
+)
 
 // trimReason checks the flags that say why and who. An actor that is not given, or empty, becomes whoever runs the CLI.
 func (a *app) trimReason(reason, actor *string) error {
@@ -19,11 +22,11 @@ func (a *app) trimReason(reason, actor *string) error {
 	if *actor != "" {
 		return nil
 	}
-	cfg, err := a.settings()
-	if err != nil {
+	if err := a.spelling(); err != nil {
 		return err
 	}
-	*actor = firstOf(strings.TrimSpace(cfg.Actor), a.userName(os.Getuid()))
+	name, _ := environ(a.Environ).LookupEnv(actorVariable)
+	*actor = firstOf(strings.TrimSpace(name), a.userName(os.Getuid()))
 	return nil
 }
 

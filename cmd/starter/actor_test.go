@@ -81,6 +81,22 @@ func TestASettingInQuotesStopsEveryCommandThatReadsSettings(t *testing.T) {
 	require.Contains(t, out.stderr, "take the quotes off")
 }
 
+func TestABadSettingOfAnotherProgramStandsInTheWayOfNoDeletionToCancel(t *testing.T) {
+	t.Parallel()
+	in := installed(t)
+	c := &cli{environ: []string{"PORT=tcp://10.0.0.1:80", "LOG_LEVEL=nope", `SENTRY_DSN="x"`}}
+	require.Equal(t, exitDone, c.run(t, "provision", "ws-others-port", "--address", in.address).exit)
+	require.Equal(t, exitDone, c.run(t, "delete", "ws-others-port", "--grace", "1h", "--address", in.address).exit)
+	for _, args := range [][]string{{"cancel-delete"}, {"hold"}} {
+		out := c.run(t, append(args, "ws-others-port", "--reason", "a mistake", "--address", in.address)...)
+		require.Equal(t, exitDone, out.exit, out.stderr)
+	}
+	for _, misspelt := range []string{"export TEMPORAL_ADDRESS=x", `TEMPORAL_NAMESPACE="x"`, "STOREKEEPER_ACTOR='ann'"} {
+		out := (&cli{environ: []string{misspelt}}).run(t, "hold", "ws-others-port", "--reason", "r", "--address", in.address)
+		require.Equal(t, exitUsage, out.exit, misspelt)
+	}
+}
+
 func TestTheSendersSecretIsNoConcernOfOtherCommands(t *testing.T) {
 	t.Parallel()
 	c := setup(t, "WEBHOOK_SECRET=whsk_"+strings.Repeat("QUJD", 16), "TEMPORAL_CONFIG_FILE="+filepath.Join(t.TempDir(), "none.toml"))

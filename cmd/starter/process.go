@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/telemetry"
 )
 
@@ -33,7 +34,8 @@ func (a *app) healthcheckCommand() *cobra.Command {
 				return unexpected(err)
 			}
 			client := http.Client{
-				Timeout: healthTimeout,
+				Transport: httpclient.Through(httpclient.Transport()),
+				Timeout:   healthTimeout,
 				// A redirect is no health.
 				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			}

@@ -75,7 +75,7 @@ Temporal is found by the flags, else by the TEMPORAL_* variables and the profile
 The edge is found by --url, else by STOREKEEPER_URL; its token comes from the variable SERVER_BYPASS_TOKEN alone, because a
 flag would show in the list of processes.
 
-Who holds, cancels or pauses something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user.
+Who holds, cancels, pauses or acknowledges something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user.
 
 Exit codes:
   0    done
@@ -157,14 +157,9 @@ func (a *app) settings() (*config.Config, error) {
 // spelling checks the variables that every command reads, and no others: a bad one of another program must not stand in the way of an
 // operator who has a deletion to cancel.
 func (a *app) spelling() error {
-	for _, pair := range a.Environ {
-		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, "TEMPORAL_") && name != "STOREKEEPER_ACTOR" || strings.HasPrefix(name, "TEMPORAL_GRPC_META_") {
-			continue
-		}
-		if why := config.Misspelt(value); why != "" {
-			return &failure{exitUsage, "usage", name + " is not accepted: " + why, "correct the environment"}
-		}
+	err := config.CheckSpelling(a.Environ, func(name string) bool { return strings.HasPrefix(name, "TEMPORAL_") || name == actorVariable })
+	if err != nil {
+		return &failure{exitUsage, "usage", err.Error(), "correct the environment"}
 	}
 	return nil
 }

@@ -32,6 +32,10 @@ func run(ctx context.Context, p *process.Process) error {
 		return err
 	}
 	defer clients.Temporal.Close()
+	auth, err := p.AuthWorker(string(p.Config.AuthWorkerURL), "")
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	if p.Config.MetricsListen != "" {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.MetricsListen))
@@ -44,7 +48,7 @@ func run(ctx context.Context, p *process.Process) error {
 	}
 	g.Go(func() error {
 		return worker.Run(ctx, worker.Options{
-			Temporal: clients.Temporal, Namespace: clients.Namespace, Manager: clients.Manager, AuthWorker: clients.AuthWorker,
+			Temporal: clients.Temporal, Namespace: clients.Namespace, Manager: clients.Manager, AuthWorker: auth,
 			Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics,
 		})
 	})

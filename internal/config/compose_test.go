@@ -21,11 +21,11 @@ var readers = map[string][]config.Role{
 	"MANUAL_RECONCILE_MIN_INTERVAL_MS":     {config.RoleWebhook},
 	"ORCHESTRATION_INCIDENT_DASHBOARD_URL": {config.RoleWebhook},
 
-	"AUTH_WORKER_INTERNAL_URL":        {config.RoleWebhook, config.RoleWorker},
 	"STORE_MANAGER_URL":               {config.RoleWebhook, config.RoleWorker},
 	"WORKSPACE_RECONCILE_ENABLED":     {config.RoleWebhook, config.RoleWorker},
 	"WORKSPACE_RECONCILE_INTERVAL_MS": {config.RoleWebhook, config.RoleWorker},
 
+	"AUTH_WORKER_INTERNAL_URL":     {config.RoleWorker},
 	"DELETION_GRACE_PERIOD":        {config.RoleWorker},
 	"AUTH_LIST_MAX_AGE":            {config.RoleWorker},
 	"RECONCILE_MODE":               {config.RoleWorker},

@@ -20,7 +20,7 @@ import (
 type Config struct {
 	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating, none of them empty or with white space; whsec_ with 24 to 64 bytes in base64 or whpk_ with 32 bytes in base64 is a key of signatures, KEY@NOT_BEFORE/NOT_AFTER one that is limited in time" doc:"What the Auth Worker's webhooks are known by: shared secrets, brought in X-Webhook-Secret, and keys of Standard Webhooks signatures. docs/webhooks.md says how to move from the one to the other."`
 	BypassToken    Secret  `env:"SERVER_BYPASS_TOKEN" roles:"webhook,worker,storemanager,standalone" accepts:"a token without white space" doc:"The token of the internal side: towards the Auth Worker and the store manager, and for everything at the edge that shows ids or acts."`
-	AuthWorkerURL  URL     `env:"AUTH_WORKER_INTERNAL_URL" roles:"webhook,worker,standalone" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the Auth Worker answers GET /internal/workspaces."`
+	AuthWorkerURL  URL     `env:"AUTH_WORKER_INTERNAL_URL" roles:"worker,standalone" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the Auth Worker answers GET /internal/workspaces."`
 
 	ListenAddr         HostPort `env:"LISTEN" accepts:"host:port" doc:"Where the edge listens. Empty means 127.0.0.1 and PORT."`
 	Port               Port     `env:"PORT" envDefault:"3003" accepts:"0 to 65535 (0 picks one)" doc:"The edge's port, unless LISTEN says more."`
@@ -62,7 +62,7 @@ type Config struct {
 	LogFormat         string `env:"LOG_FORMAT" envDefault:"auto" accepts:"json, console or auto (console on a terminal)" oneof:"json,console,auto" doc:"How it is logged."`
 
 	StorekeeperURL URL    `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
-	Actor          string `env:"STOREKEEPER_ACTOR" accepts:"a name" doc:"Who holds, cancels and pauses with cmd/starter, unless --actor says. Empty: the name of the user who runs it (USER, LOGNAME, /etc/passwd), else the id."`
+	Actor          string `env:"STOREKEEPER_ACTOR" accepts:"a name" doc:"Who holds, cancels, pauses and acknowledges with cmd/starter, unless --actor says. Empty: the name of the user who runs it (USER, LOGNAME, /etc/passwd), else the id."`
 }
 
 // Role is a process that needs some of the settings.

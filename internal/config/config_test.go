@@ -130,7 +130,7 @@ func TestWhatARoleNeedsIsRequired(t *testing.T) {
 	t.Parallel()
 	for role, missing := range map[config.Role][]string{
 		config.RoleStandalone:   {"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL"},
-		config.RoleWebhook:      {"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL", "STORE_MANAGER_URL"},
+		config.RoleWebhook:      {"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "STORE_MANAGER_URL"},
 		config.RoleWorker:       {"SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL", "STORE_MANAGER_URL"},
 		config.RoleStoreManager: {"SERVER_BYPASS_TOKEN"},
 		config.RoleStarter:      nil,

@@ -16,8 +16,8 @@ import (
 // Load reads the settings from the environment, as "NAME=value" pairs (os.Environ), and checks that those the role needs are
 // there. The error has one line per bad value, and one that names all that is missing.
 func Load(environ []string, role Role) (*Config, error) {
-	if problems := misspelt(environ); len(problems) > 0 {
-		return nil, errors.New(strings.Join(problems, "\n"))
+	if err := CheckSpelling(environ, nil); err != nil {
+		return nil, err
 	}
 	vars := map[string]string{}
 	for _, pair := range environ {

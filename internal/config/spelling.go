@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -14,15 +15,16 @@ import (
 // keep them, and a secret in quotes is another secret.
 const quotes = "\"'`´" + "“”„‟‘’‚‛«»‹›＂＇"
 
-// misspelt returns one line for each variable of ours, or of Temporal's, whose name or value is not written as it was meant. A
-// value is taken as it is, so what it can only have by mistake is refused, whatever the value means.
-func misspelt(environ []string) (problems []string) {
+// CheckSpelling wants the variables of ours and of Temporal's to be written as they were meant, of those that are wanted, nil for all. A
+// value is taken as it is, so what it can only have by mistake is refused, whatever the value means. The error has a line for each bad one.
+func CheckSpelling(environ []string, wanted func(name string) bool) error {
+	var problems []string
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		meant := strings.TrimFunc(name, invisible)
 		meant = strings.TrimLeftFunc(strings.TrimPrefix(meant, "export "), invisible)
 		kind, ours := settingType(meant)
-		if !ours || value == "" {
+		if !ours || value == "" || wanted != nil && !wanted(meant) {
 			continue
 		}
 		if meant != name {
@@ -37,8 +39,11 @@ func misspelt(environ []string) (problems []string) {
 			problems = append(problems, fmt.Sprintf("%s=%s is not accepted: %s", name, shown(kind, value), why))
 		}
 	}
+	if len(problems) == 0 {
+		return nil
+	}
 	slices.Sort(problems)
-	return slices.Compact(problems)
+	return errors.New(strings.Join(slices.Compact(problems), "\n"))
 }
 
 // list says whether the values are lists, whose entries may each be in quotes.

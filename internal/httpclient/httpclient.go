@@ -1,4 +1,4 @@
-// Package httpclient makes the transport of every HTTP client of ours, so that a new one can't forget what an old one has learnt.
+// Package httpclient makes the transport of every HTTP client of ours but the WebSockets' and the notifier's, so that a new one can't forget what an old one has learnt.
 package httpclient
 
 import (

@@ -168,6 +168,10 @@ func TestNoClientMakesItsTransportByHand(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join("../..", path))
 		require.NotContains(t, string(text), "http.Transport{", "%s: use httpclient.Transport", path)
 		require.NotContains(t, string(text), "http.DefaultTransport", "%s: use httpclient.Transport", path)
+		require.NotContains(t, string(text), "http.DefaultClient", "%s: use httpclient.Transport", path)
+		for _, client := range strings.SplitAfter(string(text), "http.Client{")[1:] { // one without a transport has the default one
+			require.Contains(t, client[:min(len(client), 300)], "ransport", "%s: a client without a transport; use httpclient.Transport", path)
+		}
 		return err
 	}))
 	require.Greater(t, files, 100)

@@ -13,10 +13,9 @@ import (
 // Clients are the connections of a role that runs apart from the others. None of them is used before it is needed, so a
 // process starts while the other sides are away.
 type Clients struct {
-	Temporal   client.Client
-	Namespace  string
-	Manager    *storemanager.Client
-	AuthWorker *authclient.Client
+	Temporal  client.Client
+	Namespace string
+	Manager   *storemanager.Client
 }
 
 // Clients makes the connections that the settings name. Close Temporal when done.
@@ -25,9 +24,6 @@ func (p *Process) Clients() (Clients, error) {
 	var err error
 	if c.Manager, err = storemanager.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil); err != nil {
 		return c, fmt.Errorf("STORE_MANAGER_URL: %w", err)
-	}
-	if c.AuthWorker, err = p.AuthWorker(string(p.Config.AuthWorkerURL), ""); err != nil {
-		return c, err
 	}
 	c.Temporal, c.Namespace, err = p.dialTemporal()
 	return c, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,8 @@ import (
 func TestMain(m *testing.M) {
 	mode := os.Getenv("STOREKEEPER_TEST_PROCESS")
 	if mode == "" {
+		// Whoever started the tests with nohup has them ignore this signal, and a child inherits that, but no handler.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 		os.Exit(m.Run())
 	}
 	cmd := process.Command(process.Options{Use: "child", Role: config.RoleStarter, Run: func(ctx context.Context, p *process.Process) error {

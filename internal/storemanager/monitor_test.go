@@ -405,7 +405,7 @@ func TestTheReasonShownIsTheNewestAndTheHistoryKeepsTheFirst(t *testing.T) {
 	require.Equal(t, ConnectionDisconnected, s.Connection)
 	require.Equal(t, "the sync backend refused the connection with status 503: Service unavailable", s.Monitor.Reason)
 	require.Len(t, s.Monitor.History, 3)
-	require.Contains(t, s.Monitor.History[2].Reason, "EOF")
+	require.Contains(t, s.Monitor.History[2].Reason, "the connection to the sync backend was lost", "by EOF or by a reset")
 	require.Zero(t, s.Monitor.Reconnects)
 	require.Len(t, changes, 3, "watchers are told of changes alone")
 	m.backend.SetFault(demo.SyncFaultNone)

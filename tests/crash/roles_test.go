@@ -13,7 +13,6 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 
 	"storekeeper/internal/config"
@@ -22,8 +21,9 @@ import (
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
-	"storekeeper/internal/worker"
+	"storekeeper/tests/harness"
 )
 
 // What a process of the test binary is told by its environment, beside the settings of its role.
@@ -90,7 +90,7 @@ func runEdge(ctx context.Context, p *process.Process) error {
 	}
 	server, err := edge.New(edge.Options{
 		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
-		Stores: clients.Manager, AuthWorker: clients.AuthWorker, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+		Stores: clients.Manager, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())
@@ -99,25 +99,7 @@ func runEdge(ctx context.Context, p *process.Process) error {
 }
 
 func runWorker(ctx context.Context, p *process.Process) error {
-	clients, err := p.Clients()
-	if err != nil {
-		return err
-	}
-	clients.Temporal.Close() // one with a mine takes its place
-	temporal, err := client.NewLazyClient(p.TemporalOptions(client.Options{
-		HostPort: os.Getenv("TEMPORAL_ADDRESS"),
-		ConnectionOptions: client.ConnectionOptions{
-			DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(mine(os.Getenv(envMine)).intercept)},
-		},
-	}))
-	if err != nil {
-		return err
-	}
-	defer temporal.Close()
-	return worker.Run(ctx, worker.Options{
-		Temporal: temporal, Namespace: clients.Namespace, Manager: clients.Manager, AuthWorker: clients.AuthWorker,
-		Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics,
-	})
+	return harness.RunWorker(ctx, p, mine(os.Getenv(envMine)).intercept)
 }
 
 func runManager(ctx context.Context, p *process.Process) error {
@@ -130,7 +112,7 @@ func runManager(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	return p.Serve(ctx, l, storemanager.Handler(stores, string(p.Config.BypassToken), p.Log))
+	return p.Serve(ctx, l, storemanager.Handler(stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
 }
 
 func runTemporal() error {

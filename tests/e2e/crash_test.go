@@ -24,7 +24,6 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
-	"storekeeper/internal/worker"
 	"storekeeper/tests/harness"
 )
 
@@ -149,17 +148,7 @@ func runWorker() {
 	process.Main(process.Command(process.Options{
 		Use: "worker", Role: config.RoleWorker,
 		Environ: func() ([]string, error) { return environ, nil },
-		Run: func(ctx context.Context, p *process.Process) error {
-			clients, err := p.Clients()
-			if err != nil {
-				return err
-			}
-			defer clients.Temporal.Close()
-			return worker.Run(ctx, worker.Options{
-				Temporal: clients.Temporal, Namespace: clients.Namespace, Manager: clients.Manager, AuthWorker: clients.AuthWorker,
-				Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics,
-			})
-		},
+		Run:     func(ctx context.Context, p *process.Process) error { return harness.RunWorker(ctx, p) },
 	}))
 }
 
