@@ -65,3 +65,14 @@ func Tighten(path string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Remove deletes the database at path with what SQLite keeps beside it, and leaves the lock.
+func Remove(path string) error {
+	var errs []error
+	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} { // the log of a database that is gone would be taken for a new one's
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

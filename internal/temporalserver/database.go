@@ -6,60 +6,158 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
+	"time"
 
 	"go.temporal.io/server/common/config"
-	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	"go.temporal.io/server/common/headers"
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
-	sqliteschema "go.temporal.io/server/schema/sqlite"
+	"go.uber.org/zap"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"storekeeper/internal/dbfile"
 )
 
+// stores are where a server keeps its executions, and what its lists show of them.
+type stores struct {
+	executions, visibility *config.SQL
+}
+
 // inMemory describes a new database of its own. Temporal keeps it open, and so in memory, until the process ends.
-func inMemory() *config.SQL {
-	return &config.SQL{
+func inMemory() stores {
+	db := &config.SQL{
 		PluginName:        sqliteplugin.PluginName,
 		DatabaseName:      "temporal-" + rand.Text(),
 		ConnectAttributes: map[string]string{"mode": "memory", "cache": "shared"},
 	}
+	return stores{db, db}
 }
 
-// onDisk describes the database at path, set up and checked. The caller holds its lock.
-func onDisk(ctx context.Context, path string) (*config.SQL, error) {
+// files are a server's databases on disk. The caller of openFiles holds their lock, which is that of executions.
+type files struct {
+	executions string
+	// visibility is a file of its own, or the same with SchemaFull.
+	visibility string
+	replaced   *Replacement
+}
+
+// all are the paths, each once.
+func (f *files) all() []string {
+	if f.visibility == f.executions {
+		return []string{f.executions}
+	}
+	return []string{f.executions, f.visibility}
+}
+
+// VisibilityPath is where the visibility of the database at path is, if it has a file of its own.
+func VisibilityPath(path string) string {
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + "-visibility" + ext
+}
+
+// openFiles sets up the databases of a server at path, or checks those that are there and brings them to the schema. One of another
+// version of Temporal is set aside, and a new one takes its place.
+func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger) (_ *files, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("database %s: %w", path, explain(err))
+		}
+	}()
 	absolute, err := filepath.Abs(path)
-	if err == nil {
-		err = dbfile.Create(absolute)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = prepareDatabase(ctx, absolute)
+	f := &files{executions: absolute, visibility: absolute}
+	if schema != SchemaFull {
+		f.visibility = VisibilityPath(absolute)
 	}
-	if err == nil { // now that it is ours to change
-		err = dbfile.Tighten(absolute)
+	if err := dbfile.Create(absolute); err != nil {
+		return nil, err
+	}
+	db, err := openFile(absolute)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }() // the one that is open by then
+	if err := checkWhole(ctx, db); err != nil {
+		return nil, err
+	}
+	version, err := versionOf(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	if version.other {
+		replaced := &Replacement{At: time.Now().Truncate(time.Second), Version: version.name, Why: version.why}
+		if replaced.SetAside, err = setAside(ctx, db, absolute, version.name, replaced.At); err != nil {
+			return nil, err
+		}
+		log.Warn("temporal's database is of another version, so it was set aside and a new one begun: pending deletions, pauses and "+
+			"events without an outcome go on from the registry", zap.String("version", version.name), zap.String("why", version.why),
+			zap.String("setAside", replaced.SetAside))
+		if err := dbfile.Create(absolute); err != nil {
+			return nil, err
+		}
+		if db, err = openFile(absolute); err != nil {
+			return nil, err
+		}
+		version.empty, f.replaced = true, replaced
+	}
+	if version.empty {
+		err = create(ctx, db, f.replaced)
+	} else {
+		err = claim(ctx, db)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("database %s: %w", path, err)
+		return nil, err
 	}
-	// One connection, which is Temporal's default: SQLite has one writer at a time, and a transaction that reads first and
-	// writes then fails at once when another connection has written in between, whatever the busy timeout.
+	if f.replaced == nil {
+		if f.replaced, err = replacementOf(ctx, db); err != nil {
+			return nil, err
+		}
+	}
+	if err := bringTo(ctx, db, f, schema, log); err != nil {
+		return nil, err
+	}
+	for _, file := range f.all() { // now that they are ours to change
+		if err := dbfile.Tighten(file); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// stores describes the files to Temporal.
+//
+// One connection each, which is Temporal's default: SQLite has one writer at a time, and a transaction that reads first and
+// writes then fails at once when another connection has written in between, whatever the busy timeout.
+func (f *files) stores() stores {
+	s := stores{executions: onDisk(f.executions)}
+	if s.visibility = s.executions; f.visibility != f.executions {
+		s.visibility = onDisk(f.visibility)
+	}
+	return s
+}
+
+func onDisk(path string) *config.SQL {
 	return &config.SQL{
 		PluginName:   sqliteplugin.PluginName,
-		DatabaseName: uriPath(absolute),
+		DatabaseName: uriPath(path),
 		ConnectAttributes: map[string]string{
 			// Other processes (sqlite3, a backup) may hold the file for a moment.
 			"busy_timeout": "10000",
 			"journal_mode": "wal",
-			// A commit is in the kernel's hands before it is acknowledged, so it would survive kill -9 with "normal" too.
-			// With "full" it is on the disk as well and survives a power loss: what was answered 2xx takes effect, whatever
-			// crashes. That costs a short workflow some 3 ms alone, and a quarter of the throughput.
-			"synchronous": "full",
+			// A commit is in the kernel's hands before it is acknowledged, so it survives kill -9. What clients were told survives a
+			// power loss as well: see durability.
+			"synchronous": "normal",
 			// What a burst has left is cut off when the log begins anew. It does so every 4 MB, for nobody else reads.
 			"journal_size_limit": "4194304",
 		},
-	}, nil
+	}
 }
 
 // uriPath escapes a path for a "file:" URI, in which Temporal puts it as it is.
@@ -77,144 +175,10 @@ func lockDatabase(path string) (*os.File, error) {
 	return f, nil
 }
 
-// emptyLog moves what is in the log of a stopped server into the file, so that a copy of the file alone has all of it. Temporal keeps
-// its connection open, or SQLite would do that by itself.
-func emptyLog(ctx context.Context, path string) error {
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	db, err := openSQLite("file:" + uriPath(absolute) + "?_pragma=busy_timeout=1000")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	var busy, pages, moved int
-	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved); err != nil {
-		return err
-	}
-	if busy != 0 {
-		return errors.New("somebody else reads it")
-	}
-	return nil
-}
-
-// prepareDatabase sets up the schema in a new file and checks an existing one. It reads the file through SQLite only:
-// closing a plain descriptor of it would drop SQLite's own locks in this process.
-func prepareDatabase(ctx context.Context, path string) error {
-	db, err := openSQLite("file:" + uriPath(path) + "?_pragma=busy_timeout=10000&_pragma=journal_mode=wal")
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-
-	// Reads the whole file; a third of a second for 300 MB.
-	var verdict string
-	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return fmt.Errorf("it can't be opened, or is damaged, or is no SQLite file: %w", err)
-	}
-	if verdict != "ok" {
-		return fmt.Errorf("it is damaged: %s", verdict)
-	}
-	got, err := columns(ctx, db)
-	if err != nil {
-		return err
-	}
-	if len(got) == 0 {
-		return setUpSchema(ctx, db)
-	}
-	want, err := expectedColumns(ctx)
-	if err != nil {
-		return err
-	}
-	return compareSchema(got, want)
-}
-
-// compareSchema says whether a database has what this version of Temporal needs. Temporal itself records no schema version in SQLite
-// and has no migrations for it. What others have added (a backup tool, say) is ignored, unless Temporal could not write beside it.
-func compareSchema(got, want []column) error {
-	const reason = "it was made by another version of Temporal or by another program: %s.%s %s. " +
-		"Use the version that made it, or start with a new file"
-	tables := map[string]bool{}
-	for _, c := range want {
-		tables[c.table] = true
-		if !slices.ContainsFunc(got, c.same) {
-			return fmt.Errorf(reason, c.table, c.name, "is missing")
-		}
-	}
-	for _, c := range got {
-		if c.required && tables[c.table] && !slices.ContainsFunc(want, c.same) {
-			return fmt.Errorf(reason, c.table, c.name, "is unknown to this version, and must have a value")
-		}
-	}
-	return nil
-}
-
-// expectedColumns are those of a database that was just set up.
-func expectedColumns(ctx context.Context) ([]column, error) {
-	db, err := openSQLite(":memory:")
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	if err := setUpSchema(ctx, db); err != nil {
-		return nil, err
-	}
-	return columns(ctx, db)
-}
-
-// column is a column of a table.
-type column struct {
-	table, name string
-	// required: a row can't be inserted without a value for it.
-	required bool
-}
-
-func (c column) same(other column) bool { return c.table == other.table && c.name == other.name }
-
-// columns lists those of all tables but of SQLite's own, and of tools, whose names begin with "_" (_litestream_seq).
-func columns(ctx context.Context, db *sql.DB) ([]column, error) {
-	rows, err := db.QueryContext(ctx, `
-		SELECT t.name, c.name, c."notnull" AND c.dflt_value IS NULL AND c.hidden = 0
-		FROM sqlite_schema t JOIN pragma_table_xinfo(t.name) c
-		WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND t.name NOT LIKE '\_%' ESCAPE '\'`)
-	if err != nil {
-		return nil, fmt.Errorf("read schema: %w", err)
-	}
-	defer rows.Close()
-	var list []column
-	for rows.Next() {
-		var c column
-		if err := rows.Scan(&c.table, &c.name, &c.required); err != nil {
-			return nil, fmt.Errorf("read schema: %w", err)
-		}
-		list = append(list, c)
-	}
-	return list, rows.Err()
-}
-
-// setUpSchema makes Temporal's tables, all or none.
-func setUpSchema(ctx context.Context, db *sql.DB) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("set up schema: %w", err)
-	}
-	if err := sqliteschema.SetupSchemaOnDB(schemaTx{tx: tx}); err != nil {
-		_ = tx.Rollback()
-		return fmt.Errorf("set up schema: %w", err)
-	}
-	return tx.Commit()
-}
-
-// schemaTx is the part of a database that SetupSchemaOnDB uses.
-type schemaTx struct {
-	sqlplugin.AdminDB
-	tx *sql.Tx
-}
-
-func (s schemaTx) Exec(statement string, args ...any) error {
-	_, err := s.tx.Exec(statement, args...) //nolint:noctx // the interface gives no context
-	return err
+// openFile opens a file. It is read through SQLite only: closing a plain descriptor of it would drop SQLite's own locks in this process. That
+// free pages are to be given back SQLite wants to know before the first table.
+func openFile(path string) (*sql.DB, error) {
+	return openSQLite("file:" + uriPath(path) + "?_pragma=busy_timeout=10000&_pragma=auto_vacuum=incremental&_pragma=journal_mode=wal")
 }
 
 func openSQLite(dsn string) (*sql.DB, error) {
@@ -225,4 +189,150 @@ func openSQLite(dsn string) (*sql.DB, error) {
 	// A second connection to ":memory:" would be another database.
 	db.SetMaxOpenConns(1)
 	return db, nil
+}
+
+var errDamaged = errors.New("it is damaged: put a backup back, or move it away to begin with a new one, which takes pending deletions, pauses and " +
+	"events without an outcome from the registry")
+
+// checkWhole reads the whole file; a third of a second for 300 MB.
+func checkWhole(ctx context.Context, db *sql.DB) error {
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("%w (%s)", errDamaged, verdict)
+	}
+	return nil
+}
+
+// explain says what to do about what SQLite says.
+func explain(err error) error {
+	cause, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch cause.Code() & 0xff { // the rest are details
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return fmt.Errorf("another program has it locked, end that one: %w", err)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return fmt.Errorf("this user may not write to it, or to its directory: %w", err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("the disk is full: %w", err)
+	case sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("it is no SQLite file: %w", err)
+	case sqlite3.SQLITE_CORRUPT:
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return err
+}
+
+// create makes Temporal's tables, but those of visibility, all or none.
+func create(ctx context.Context, db *sql.DB, replaced *Replacement) error {
+	return inTransaction(ctx, db, func(tx *sql.Tx) error {
+		statements, err := schemaOfExecutions()
+		if err != nil {
+			return err
+		}
+		if err := execute(ctx, tx, statements...); err != nil {
+			return fmt.Errorf("set up schema: %w", err)
+		}
+		return mark(ctx, tx, rand.Text(), replaced)
+	})
+}
+
+// The mark is a table of ours in each file. Temporal itself records no schema version in SQLite.
+const createMark = `CREATE TABLE IF NOT EXISTS _storekeeper_engine (
+	id             INTEGER PRIMARY KEY CHECK (id = 1),
+	engine         TEXT NOT NULL, -- the same in all files of a server
+	server_version TEXT NOT NULL, -- of the last server that used it
+	replaced_at    INTEGER,       -- when it took the place of another one, in Unix seconds
+	replaced       TEXT NOT NULL, -- the version of that one
+	set_aside      TEXT NOT NULL  -- where that one is
+) STRICT`
+
+func mark(ctx context.Context, tx *sql.Tx, engine string, replaced *Replacement) error {
+	var at *int64
+	var version, path string
+	if replaced != nil {
+		at, version, path = new(replaced.At.Unix()), replaced.Version, replaced.SetAside
+	}
+	if _, err := tx.ExecContext(ctx, createMark); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO _storekeeper_engine (id, engine, server_version, replaced_at, replaced, set_aside) VALUES (1, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET server_version = excluded.server_version`, engine, headers.ServerVersion, at, version, path)
+	return err
+}
+
+// claim notes in a database that is there which version uses it.
+func claim(ctx context.Context, db *sql.DB) error {
+	return inTransaction(ctx, db, func(tx *sql.Tx) error { return mark(ctx, tx, rand.Text(), nil) })
+}
+
+// engineOf is the engine that the file belongs to; "" for one that has no mark.
+func engineOf(ctx context.Context, db *sql.DB) (engine, serverVersion string, err error) {
+	var marked bool
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = '_storekeeper_engine'`).Scan(&marked); err != nil || !marked {
+		return "", "", err
+	}
+	err = db.QueryRowContext(ctx, `SELECT engine, server_version FROM _storekeeper_engine`).Scan(&engine, &serverVersion)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return engine, serverVersion, err
+}
+
+// replacementOf says which database the one that is open has replaced; nil for none.
+func replacementOf(ctx context.Context, db *sql.DB) (*Replacement, error) {
+	var at sql.NullInt64
+	var r Replacement
+	err := db.QueryRowContext(ctx, `SELECT replaced_at, replaced, set_aside FROM _storekeeper_engine`).Scan(&at, &r.Version, &r.SetAside)
+	if err != nil || !at.Valid {
+		return nil, err
+	}
+	r.At = time.Unix(at.Int64, 0)
+	return &r, nil
+}
+
+func inTransaction(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		_ = tx.Rollback()
+		return err
+	}
+	return tx.Commit()
+}
+
+func execute(ctx context.Context, tx *sql.Tx, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyLog moves all that is in the log into the file, so that a copy of the file alone has all of it.
+func emptyLog(ctx context.Context, db *sql.DB) error {
+	var busy, pages, moved int
+	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return errors.New("somebody else reads it")
+	}
+	return nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -2,13 +2,20 @@ package temporalserver_test
 
 import (
 	"database/sql"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/server/common/headers"
 
 	"storekeeper/internal/temporalserver"
 )
@@ -34,64 +41,268 @@ func execute(t *testing.T, path, statement string) {
 // on that one would not show what is on disk.
 func asFoundByAnotherProcess(t *testing.T, path string) string {
 	t.Helper()
-	copied := filepath.Join(t.TempDir(), "copy.db")
-	for _, suffix := range []string{"", "-wal"} {
-		content, err := os.ReadFile(path + suffix)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(copied+suffix, content, 0o600))
+	copied := filepath.Join(t.TempDir(), filepath.Base(path))
+	for _, file := range []string{path, temporalserver.VisibilityPath(path)} {
+		for _, suffix := range []string{"", "-wal"} {
+			content, err := os.ReadFile(file + suffix)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(copied), filepath.Base(file))+suffix, content, 0o600))
+		}
 	}
 	return copied
 }
 
-func TestStartRefusesADatabaseThatHasChanged(t *testing.T) {
+func TestADatabaseOfAnotherVersionIsSetAside(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		change func(t *testing.T, path string)
-		want   string
+		change        []string
+		version, says string
 	}{
-		"an older schema": {
-			func(t *testing.T, path string) { execute(t, path, "DROP TABLE nexus_endpoints") },
-			"nexus_endpoints.id is missing",
-		},
+		"an older schema": {[]string{"DROP TABLE nexus_endpoints"}, headers.ServerVersion, "nexus_endpoints.id is missing"},
 		"a column is gone": {
-			func(t *testing.T, path string) {
-				execute(t, path, "ALTER TABLE nexus_endpoints RENAME COLUMN data TO payload")
-			},
-			"nexus_endpoints.data is missing",
+			[]string{"ALTER TABLE nexus_endpoints RENAME COLUMN data TO payload"}, headers.ServerVersion, "nexus_endpoints.data is missing",
 		},
 		"a newer schema, beside which nothing can be written": {
-			func(t *testing.T, path string) {
-				execute(t, path, "DROP TABLE nexus_endpoints")
-				execute(t, path, "CREATE TABLE nexus_endpoints (id, data, data_encoding, version, future TEXT NOT NULL)")
-			},
-			"nexus_endpoints.future is unknown to this version, and must have a value",
+			[]string{"DROP TABLE nexus_endpoints", "CREATE TABLE nexus_endpoints (id, data, data_encoding, version, future TEXT NOT NULL)"},
+			headers.ServerVersion, "nexus_endpoints.future is unknown to this version, and must have a value",
 		},
-		"a truncated file": {
-			func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 64<<10)) },
-			"damaged",
+		"a newer server": {
+			[]string{"UPDATE _storekeeper_engine SET server_version = '1.99.0'"}, "1.99.0", "version 1.99.0 has used it",
 		},
-		"a file with a hole": {
-			func(t *testing.T, path string) {
-				f, err := os.OpenFile(path, os.O_WRONLY, 0)
-				require.NoError(t, err)
-				_, err = f.WriteAt(make([]byte, 64<<10), 16<<10)
-				require.NoError(t, err)
-				require.NoError(t, f.Close())
-			},
-			"damaged",
+		"an older schema that nobody has marked": {
+			[]string{"DROP TABLE _storekeeper_engine", "DROP TABLE nexus_endpoints"}, "unknown", "nexus_endpoints.id is missing",
+		},
+		"an older schema, and visibility beside the executions": {
+			[]string{"DROP TABLE _storekeeper_engine", "DROP TABLE nexus_endpoints", "CREATE TABLE executions_visibility (a)"}, "unknown", "nexus_endpoints.id is missing",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			original := filepath.Join(t.TempDir(), "original.db")
-			start(t, temporalserver.Options{DatabasePath: original}).Stop()
-			path := asFoundByAnotherProcess(t, original)
-			execute(t, path, "PRAGMA wal_checkpoint(TRUNCATE)")
+			path := made(t)
+			for _, statement := range test.change {
+				execute(t, path, statement)
+			}
+			server := start(t, temporalserver.Options{DatabasePath: path})
+			replaced := server.Status().Replaced
+			require.Contains(t, replaced.Why, test.says)
+			require.Equal(t, test.version, replaced.Version)
+			require.WithinDuration(t, time.Now(), replaced.At, time.Minute)
+			require.Regexp(t, `/original-`+regexp.QuoteMeta(test.version)+`-\d{8}T\d{6}Z\.db$`, replaced.SetAside)
+			require.FileExists(t, replaced.SetAside)
+			require.NoFileExists(t, replaced.SetAside+"-wal")
+			c := dial(t, server)
+			require.Zero(t, count(t, c, ""), "the workflows of another database are not listed")
+			_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: taskQueue}, "sleeper", time.Hour)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return count(t, c, "") == 1 }, patience, 10*time.Millisecond)
+			server.Stop()
 
-			test.change(t, path)
+			server = start(t, temporalserver.Options{DatabasePath: asFoundByAnotherProcess(t, path)})
+			again := server.Status().Replaced
+			require.Empty(t, again.Why, "that was said once")
+			replaced.Why = ""
+			require.Equal(t, replaced, again)
+			require.EqualValues(t, 1, count(t, dial(t, server), ""))
+		})
+	}
+}
+
+// made is a database that was used and is closed, as another process finds it.
+func made(t *testing.T) string {
+	t.Helper()
+	original := filepath.Join(t.TempDir(), "original.db")
+	server := start(t, temporalserver.Options{DatabasePath: original})
+	c := dial(t, server)
+	_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: taskQueue}, "sleeper", time.Hour)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return count(t, c, "") == 1 }, patience, 10*time.Millisecond)
+	server.Stop()
+	return asFoundByAnotherProcess(t, original)
+}
+
+func TestStartRefusesADamagedDatabase(t *testing.T) {
+	t.Parallel()
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := made(t)
+			damage(t, path)
+			requireStartError(t, temporalserver.Options{DatabasePath: path}, "it is damaged: put a backup back, or move it away")
+		})
+	}
+}
+
+var damages = map[string]func(t *testing.T, path string){
+	"a truncated file": func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 64<<10)) },
+	"a file with a hole": func(t *testing.T, path string) {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt(make([]byte, 64<<10), 16<<10)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	},
+}
+
+func TestStartRefusesADatabaseThatIsLocked(t *testing.T) {
+	t.Parallel()
+	path := made(t)
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(t.Context(), "PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; UPDATE shards SET range_id = range_id")
+	require.NoError(t, err)
+	requireStartError(t, temporalserver.Options{DatabasePath: path}, "another program has it locked, end that one")
+}
+
+func TestADiskThatIsFullOrReadOnly(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options, want string
+	}{
+		"full":      {"size=200k", "the disk is full"},
+		"read-only": {"size=20m", "read-only file system"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := syscall.Mount("none", dir, "tmpfs", 0, test.options); err != nil {
+				t.Skip("a disk of its own takes root's rights: ", err)
+			}
+			t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+			path := filepath.Join(dir, "temporal.db")
+			if name == "read-only" {
+				content, err := os.ReadFile(made(t))
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(path, content, 0o600))
+				require.NoError(t, os.WriteFile(path+".lock", nil, 0o600))
+				require.NoError(t, syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, test.options))
+			}
 			requireStartError(t, temporalserver.Options{DatabasePath: path}, test.want)
 		})
 	}
+}
+
+func TestVisibilityThatCantBeUsedIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(t *testing.T, path string){
+		"it is gone": func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) },
+		"it is another one's": func(t *testing.T, path string) {
+			execute(t, path, "UPDATE _storekeeper_engine SET engine = 'another'")
+		},
+		"it has another schema": func(t *testing.T, path string) {
+			execute(t, path, "ALTER TABLE executions_visibility RENAME COLUMN memo TO note")
+		},
+		"it is damaged": damages["a truncated file"],
+		"it has a hole": damages["a file with a hole"],
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := made(t)
+			change(t, temporalserver.VisibilityPath(path))
+			server := start(t, temporalserver.Options{DatabasePath: path})
+			require.Nil(t, server.Status().Replaced)
+			c := dial(t, server)
+			_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "new", TaskQueue: taskQueue}, "sleeper", time.Hour)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return count(t, c, `WorkflowId = "new"`) == 1 }, patience, 10*time.Millisecond)
+		})
+	}
+	path := made(t)
+	require.NoError(t, os.Remove(temporalserver.VisibilityPath(path)))
+	execute(t, temporalserver.VisibilityPath(path), "CREATE TABLE theirs (a)")
+	requireStartError(t, temporalserver.Options{DatabasePath: path}, "it was made by another program: move it away")
+}
+
+func TestADatabaseIsBroughtToTheSchemaAndBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "temporal.db")
+	workflows := 0
+	run := func(schema temporalserver.Schema) {
+		server := start(t, temporalserver.Options{
+			DatabasePath: path, Schema: schema, SearchAttributes: map[string]enums.IndexedValueType{"Workspace": keyword},
+		})
+		c := dial(t, server)
+		_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+			TaskQueue:             taskQueue,
+			TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword("Workspace").ValueSet("w1")),
+		}, "sleeper", time.Hour)
+		require.NoError(t, err)
+		workflows++
+		require.Eventually(t, func() bool { return count(t, c, "") == int64(workflows) }, patience, 10*time.Millisecond)
+		require.EqualValues(t, workflows, count(t, c, `Workspace = "w1" AND ExecutionStatus = "Running"`), "an attribute without an index is found, too")
+		server.Stop()
+		path = asFoundByAnotherProcess(t, path)
+	}
+	visibility := func() string { return temporalserver.VisibilityPath(path) }
+
+	run(temporalserver.SchemaFull)
+	require.NoFileExists(t, visibility())
+	require.Len(t, indexes(t, path), 58)
+	// As earlier versions, and Temporal's own programs, leave it.
+	execute(t, path, "DROP TABLE _storekeeper_engine")
+	execute(t, path, "PRAGMA auto_vacuum = none; VACUUM")
+	execute(t, path, "CREATE INDEX theirs ON executions_visibility (run_id)")
+
+	run("")
+	require.Empty(t, indexes(t, path))
+	require.Equal(t, []string{
+		"by_parent_workflow_id", "by_status", "by_temporal_namespace_division", "by_temporal_scheduled_by_id", "by_workflow_id", "by_workflow_type", "default_idx",
+	}, indexes(t, visibility()))
+	execute(t, visibility(), "DROP INDEX by_status") // by hand
+	execute(t, visibility(), "CREATE INDEX by_keyword_01 ON executions_visibility (Keyword01)")
+	execute(t, visibility(), "CREATE INDEX theirs ON executions_visibility (run_id)")
+
+	run(temporalserver.SchemaLean)
+	require.Len(t, indexes(t, visibility()), 8, "ours, and what others have made")
+
+	run(temporalserver.SchemaFull)
+	require.NoFileExists(t, visibility())
+	require.Len(t, indexes(t, path), 58)
+	run(temporalserver.SchemaLean)
+}
+
+func TestAMoveOfVisibilityThatWasCutOffIsDoneAgain(t *testing.T) {
+	t.Parallel()
+	full := filepath.Join(t.TempDir(), "original.db")
+	server := start(t, temporalserver.Options{DatabasePath: full, Schema: temporalserver.SchemaFull})
+	c := dial(t, server)
+	_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "w", TaskQueue: taskQueue}, "sleeper", time.Hour)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return count(t, c, "") == 1 }, patience, 10*time.Millisecond)
+	server.Stop()
+	before := asFoundByAnotherProcess(t, full)
+	moved := asFoundByAnotherProcess(t, before)
+	start(t, temporalserver.Options{DatabasePath: moved}).Stop()
+
+	// The rows had been copied, and not yet dropped.
+	content, err := os.ReadFile(temporalserver.VisibilityPath(moved))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(temporalserver.VisibilityPath(before), content, 0o600))
+	execute(t, temporalserver.VisibilityPath(before), "UPDATE executions_visibility SET _version = _version + 1, workflow_id = 'newer'")
+	server = start(t, temporalserver.Options{DatabasePath: before})
+	require.EqualValues(t, 1, count(t, dial(t, server), `WorkflowId = "newer"`))
+	require.EqualValues(t, 1, count(t, dial(t, server), ""))
+}
+
+func indexes(t *testing.T, path string) (names []string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer func() { _ = db.Close() }()
+	rows, err := db.QueryContext(t.Context(), `SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'executions_visibility' AND sql IS NOT NULL ORDER BY name`)
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var name string
+		require.NoError(t, rows.Scan(&name))
+		names = append(names, name)
+	}
+	require.NoError(t, rows.Err())
+	return names
 }
 
 func TestWhatOthersAddToTheDatabaseIsIgnored(t *testing.T) {

@@ -41,8 +41,11 @@ type Options struct {
 	// UIHosts are names by which the UI may be asked, beside localhost and what UIListen says (see ownhost).
 	UIHosts []string
 	// DatabasePath is the SQLite file, created when missing; its directory must exist. Only one process may use it at a
-	// time: a lock file stands beside it. Empty keeps everything in memory, until the process ends.
+	// time: a lock file stands beside it. Empty keeps everything in memory, until the process ends. One of a version of Temporal that this
+	// one can't go on with is set aside (see Replacement).
 	DatabasePath string
+	// Schema is what the files have; "" means SchemaLean. Those of the other one are brought to it.
+	Schema Schema
 	// Namespace is created when missing. Empty means "default".
 	Namespace string
 	// Retention is how long a closed workflow is kept, at least an hour. Zero means 72 hours. A new value applies to
@@ -60,8 +63,9 @@ type Server struct {
 	addr       string
 	temporal   temporal.Server
 	ui         *ui      // nil without UI
-	database   string   // "" in memory, and until it is known to be ours
 	lock       *os.File // nil in memory
+	files      *files   // likewise
+	upkeep     *upkeep  // likewise
 	logControl *logControl
 	log        *zap.Logger
 	stopOnce   sync.Once
@@ -77,9 +81,6 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := nameUser(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %s", startTimeout))
-	defer cancel()
-
 	addrs, err := reserveAddresses(ctx, o.Listen)
 	if err != nil {
 		return nil, err
@@ -95,20 +96,17 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		s.Stop()
 	}()
 
-	sqlConfig := inMemory()
-	if o.DatabasePath != "" {
-		if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
-			return nil, err
-		}
-		if sqlConfig, err = onDisk(ctx, o.DatabasePath); err != nil {
-			return nil, err
-		}
-		s.database = o.DatabasePath
+	databases, err := s.open(ctx, o)
+	if err != nil {
+		return nil, err
 	}
-	if err := setUpNamespace(ctx, sqlConfig, o); err != nil {
-		return nil, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %s", startTimeout))
+	defer cancel()
+	options := serverOptions(addrs, databases, s.logControl.wrap(o.Logger))
+	if s.upkeep != nil {
+		options = append(options, temporal.WithChainedFrontendGrpcInterceptors(s.upkeep.durability.intercept))
 	}
-	if s.temporal, err = launch(serverOptions(addrs, sqlConfig, s.logControl.wrap(o.Logger)), s.logControl); err != nil {
+	if s.temporal, err = launch(options, s.logControl); err != nil {
 		return nil, err
 	}
 	if err := waitUntilServing(ctx, s.addr, o.Namespace); err != nil {
@@ -123,6 +121,28 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
+// open sets up the databases, with the namespace. To bring a large one to the schema may take minutes.
+func (s *Server) open(ctx context.Context, o Options) (databases stores, err error) {
+	databases = inMemory()
+	if o.DatabasePath != "" {
+		if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
+			return stores{}, err
+		}
+		if s.files, err = openFiles(ctx, o.DatabasePath, o.Schema, o.Logger); err != nil {
+			return stores{}, err
+		}
+		databases = s.files.stores()
+	}
+	if err := setUpNamespace(ctx, databases.executions, o); err != nil {
+		return stores{}, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
+	}
+	if s.files == nil {
+		return databases, trimMemory(databases)
+	}
+	s.upkeep, err = beginUpkeep(ctx, s.files, o.Logger)
+	return databases, err
+}
+
 // complete fills in the defaults.
 func (o *Options) complete() error {
 	if o.Namespace == "" {
@@ -133,6 +153,13 @@ func (o *Options) complete() error {
 	}
 	if o.Retention < minRetention {
 		return fmt.Errorf("retention %s: at least %s is needed", o.Retention, minRetention)
+	}
+	switch o.Schema {
+	case "":
+		o.Schema = SchemaLean
+	case SchemaLean, SchemaFull:
+	default:
+		return fmt.Errorf("schema %q: want %s or %s", o.Schema, SchemaLean, SchemaFull)
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -180,6 +207,24 @@ func (s *Server) UIAddr() string {
 	return s.ui.addr
 }
 
+// Status is what operators want to know of a server's databases; all zero for one in memory.
+type Status struct {
+	// Files are its SQLite files.
+	Files []string
+	// Replaced is the database whose place the one in use has taken, at this start or an earlier one; nil if there was none.
+	Replaced *Replacement
+	// Err is why nothing is kept any more; nil if all is well.
+	Err error
+}
+
+// Status is that of now.
+func (s *Server) Status() Status {
+	if s.files == nil {
+		return Status{}
+	}
+	return Status{Files: s.files.all(), Replaced: s.files.replaced, Err: s.upkeep.durability.err()}
+}
+
 // Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
 // server that isn't stopped loses nothing either. Stop may be called more than once.
 func (s *Server) Stop() { s.stopOnce.Do(s.stop) }
@@ -197,12 +242,8 @@ func (s *Server) stop() {
 				s.log.Warn("temporal server stopped with an error", zap.Error(err))
 			}
 		}
-		if s.database != "" {
-			ctx, cancel := context.WithTimeout(context.Background(), logTimeout) //nolint:forbidigo // Stop takes none
-			defer cancel()
-			if err := emptyLog(ctx, s.database); err != nil {
-				s.log.Warn("the log of temporal's database is not in its file yet; the next start reads it", zap.Error(err))
-			}
+		if s.upkeep != nil {
+			s.upkeep.close()
 		}
 		// Only now may another process have the file.
 		if s.lock != nil {

@@ -1,0 +1,141 @@
+package temporalserver
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+)
+
+func someDurability(t *testing.T) *durability {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "some.db")
+	require.NoError(t, os.WriteFile(path+"-wal", []byte("log"), 0o600))
+	d, err := newDurability(path, zap.NewNop())
+	require.NoError(t, err)
+	t.Cleanup(d.close)
+	return d
+}
+
+// call has the frontend answer, and returns what the client gets.
+func call(d *durability, method string, answer any, err error) (any, error) {
+	return d.intercept(context.Background(), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return answer, err }) //nolint:forbidigo // of no matter
+}
+
+func TestAClientHearsOfNothingThatIsNotOnTheDisk(t *testing.T) {
+	t.Parallel()
+	const service = "/temporal.api.workflowservice.v1.WorkflowService/"
+	running := serviceerror.NewWorkflowExecutionAlreadyStarted("it runs", "", "")
+	for method, synced := range map[string]bool{
+		service + "StartWorkflowExecution":                                     true,
+		service + "ExecuteMultiOperation":                                      true,
+		service + "SignalWithStartWorkflowExecution":                           true,
+		service + "SignalWorkflowExecution":                                    true,
+		service + "UpdateWorkflowExecution":                                    true,
+		service + "PollWorkflowExecutionUpdate":                                true, // it may be the first news of an outcome
+		service + "TerminateWorkflowExecution":                                 true,
+		service + "RequestCancelWorkflowExecution":                             true,
+		service + "CreateSchedule":                                             true,
+		service + "PatchSchedule":                                              true,
+		service + "SomethingOfANewerTemporal":                                  true,
+		"/temporal.api.operatorservice.v1.OperatorService/AddSearchAttributes": true,
+
+		service + "DescribeWorkflowExecution":                                    false,
+		service + "ListWorkflowExecutions":                                       false,
+		service + "QueryWorkflow":                                                false,
+		service + "PollWorkflowTaskQueue":                                        false,
+		service + "RespondWorkflowTaskCompleted":                                 false,
+		service + "RespondActivityTaskCompleted":                                 false,
+		service + "RecordActivityTaskHeartbeat":                                  false,
+		"/temporal.server.api.adminservice.v1.AdminService/DescribeMutableState": false,
+		"/grpc.health.v1.Health/Check":                                           false,
+	} {
+		d := someDurability(t)
+		var syncs int
+		d.toDisk = func() error { syncs++; return nil }
+		answer, err := call(d, method, "answer", running)
+		require.Equal(t, "answer", answer)
+		require.ErrorIs(t, err, running)
+		require.Equal(t, synced, syncs == 1, method)
+
+		d.toDisk = func() error { return errors.New("input/output error") }
+		answer, err = call(d, method, "answer", nil)
+		if !synced {
+			require.NoError(t, err, method)
+			continue
+		}
+		require.Nil(t, answer)
+		var unavailable *serviceerror.Unavailable
+		require.ErrorAs(t, err, &unavailable)
+		require.ErrorContains(t, err, "temporal's database can keep nothing until the process is restarted: input/output error")
+		d.toDisk = func() error { return nil }
+		_, err = call(d, method, "answer", nil)
+		require.ErrorContains(t, err, "restarted", "what the kernel could not write it may have forgotten")
+		require.Error(t, d.err())
+	}
+}
+
+// Every method of the frontend is on one side: a client's answer waits, or it is named in the test above or begins with a word of reading.
+func TestWhatIsRepeatableIsAMethodOfTheFrontend(t *testing.T) {
+	t.Parallel()
+	var repeats int
+	for _, m := range workflowservice.WorkflowService_ServiceDesc.Methods {
+		if repeatable(m.MethodName) {
+			repeats++
+		}
+	}
+	require.Greater(t, repeats, 30)
+	require.Less(t, repeats, len(workflowservice.WorkflowService_ServiceDesc.Methods)-30)
+}
+
+func TestAnswersThatWaitAtTheSameTimeShareASync(t *testing.T) {
+	t.Parallel()
+	d := someDurability(t)
+	var syncs, committed atomic.Int64
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	var covered atomic.Int64 // what had been committed when the last sync began
+	d.toDisk = func() error {
+		covered.Store(committed.Load())
+		if syncs.Add(1) == 1 {
+			close(begun)
+			<-goOn
+		}
+		return nil
+	}
+	done := make(chan bool)
+	answer := func() {
+		mine := committed.Add(1)
+		err := d.sync()
+		done <- err == nil && covered.Load() >= mine
+	}
+	go answer()
+	<-begun
+	for range 50 {
+		go answer() // each of them commits while the first sync is under way, which may have missed it
+	}
+	require.Eventually(t, func() bool { return committed.Load() == 51 }, time.Minute, time.Millisecond)
+	close(goOn)
+	for range 51 {
+		require.True(t, <-done)
+	}
+	require.LessOrEqual(t, syncs.Load(), int64(4), "one for all that wait, and one for those that came late")
+}
+
+func TestALogThatWasReplacedIsNoLogAnyMore(t *testing.T) {
+	t.Parallel()
+	d := someDurability(t)
+	require.NoError(t, d.sync())
+	require.NoError(t, os.Remove(d.path))
+	require.NoError(t, os.WriteFile(d.path, []byte("another"), 0o600))
+	require.ErrorContains(t, d.sync(), "its log was replaced by another file")
+	require.ErrorContains(t, d.sync(), "restarted")
+}

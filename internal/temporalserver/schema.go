@@ -1,0 +1,427 @@
+package temporalserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	temporallog "go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/metrics"
+	temporalsql "go.temporal.io/server/common/persistence/sql"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	"go.temporal.io/server/common/resolver"
+	sqliteschema "go.temporal.io/server/schema/sqlite"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/dbfile"
+)
+
+// Schema is how much of Temporal's SQLite schema there is, and where.
+type Schema string
+
+// The schemas. A start brings the database to the one that is asked for.
+const (
+	// SchemaLean has visibility in a file of its own, with the indexes that are used. It is the default.
+	SchemaLean Schema = "lean"
+	// SchemaFull is Temporal's own: all in one file, which Temporal's other programs can use, and all indexes.
+	SchemaFull Schema = "full"
+)
+
+// The table of visibility has 58 indexes, one for each attribute that there can be, and each workflow is written to all of them twice.
+// These stay; a query by any other attribute reads the rows of the namespace, in the order of leanIndexes[0].
+var leanIndexes = []string{
+	"default_idx",                    // the order of each list, and the times of the Web UI's filter
+	"by_workflow_id",                 // the Web UI's search for a store
+	"by_workflow_type",               // the Web UI's filter
+	"by_status",                      // the Web UI's filter, and the deletions that are pending (orchestrator.pendingQuery)
+	"by_parent_workflow_id",          // the children of a workflow, on its page in the Web UI
+	"by_temporal_scheduled_by_id",    // what a schedule has started, on its page in the Web UI
+	"by_temporal_namespace_division", // the Web UI's list of schedules
+}
+
+// sparseIndexes are those of leanIndexes whose attribute few workflows have: the others are not in them. A query for a value finds the
+// index all the same.
+var sparseIndexes = map[string]string{
+	"by_parent_workflow_id":          "parent_workflow_id",
+	"by_temporal_scheduled_by_id":    "TemporalScheduledById",
+	"by_temporal_namespace_division": "TemporalNamespaceDivision",
+}
+
+const visibilityTable = "executions_visibility"
+
+// createIndex finds the name in a statement.
+var createIndex = regexp.MustCompile(`(?i)^\s*CREATE INDEX (\w+)\s+ON executions_visibility\b`)
+
+// schemaStatements are those of Temporal's schema, in their order.
+func schemaStatements() ([]string, error) {
+	var s recorder
+	err := sqliteschema.SetupSchemaOnDB(&s)
+	return s.statements, err
+}
+
+// recorder is the part of a database that SetupSchemaOnDB uses.
+type recorder struct {
+	sqlplugin.AdminDB
+	statements []string
+}
+
+func (r *recorder) Exec(statement string, _ ...any) error {
+	r.statements = append(r.statements, statement)
+	return nil
+}
+
+func schemaOfExecutions() ([]string, error) {
+	all, err := schemaStatements()
+	return slices.DeleteFunc(all, ofVisibility), err
+}
+
+func ofVisibility(statement string) bool { return strings.Contains(statement, visibilityTable) }
+
+// schemaOfVisibility are the statements for the table, and those for its indexes by name.
+func schemaOfVisibility(schema Schema) (table []string, indexes map[string]string, err error) {
+	all, err := schemaStatements()
+	if err != nil {
+		return nil, nil, err
+	}
+	indexes = map[string]string{}
+	for _, statement := range all {
+		switch name := createIndex.FindStringSubmatch(statement); {
+		case !ofVisibility(statement):
+		case name == nil:
+			table = append(table, statement)
+		case schema == SchemaFull:
+			indexes[name[1]] = statement
+		case slices.Contains(leanIndexes, name[1]):
+			if attribute := sparseIndexes[name[1]]; attribute != "" {
+				statement = strings.TrimRight(statement, "; \n") + " WHERE " + attribute + " IS NOT NULL"
+			}
+			indexes[name[1]] = statement
+		}
+	}
+	return table, indexes, nil
+}
+
+// bringTo has visibility where the schema wants it. What another layout had is moved; a start that is cut off does the rest again.
+func bringTo(ctx context.Context, db *sql.DB, f *files, schema Schema, log *zap.Logger) error {
+	if schema == SchemaFull {
+		return merge(ctx, db, f, log)
+	}
+	engine, _, err := engineOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	visibility, err := openVisibility(ctx, f.visibility, engine, log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.visibility, err)
+	}
+	defer func() { _ = visibility.Close() }()
+	if err := setIndexes(ctx, visibility, schema, log); err != nil {
+		return err
+	}
+	there, err := hasTable(ctx, db, visibilityTable)
+	if err != nil || !there {
+		return errors.Join(err, makeVacuumable(ctx, db, log))
+	}
+	began := time.Now()
+	rows, err := moveVisibility(ctx, db, f.visibility)
+	if err != nil {
+		return err
+	}
+	if rows > 0 {
+		log.Info("temporal's visibility has a file of its own now", zap.String("file", f.visibility), zap.Int64("rows", rows), zap.Duration("took", time.Since(began)))
+	}
+	return makeVacuumable(ctx, db, log)
+}
+
+// openVisibility opens the file for visibility, or makes it. What is in it comes from the executions, and no promise of ours depends on it, so a
+// file that can't be used is set aside for a new one.
+func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (*sql.DB, error) {
+	if err := dbfile.Create(path); err != nil {
+		return nil, err
+	}
+	db, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	why, empty, err := unusable(ctx, db, engine)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if why != "" {
+		aside, err := setAside(ctx, db, path, unknownVersion, time.Now())
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		log.Warn("temporal's visibility can't be used, and was set aside: lists and the Web UI show no workflow that began before", zap.String("why", why),
+			zap.String("setAside", aside))
+		if err := dbfile.Create(path); err != nil {
+			return nil, err
+		}
+		if db, err = openFile(path); err != nil {
+			return nil, err
+		}
+		empty = true
+	}
+	if !empty {
+		return db, nil
+	}
+	err = inTransaction(ctx, db, func(tx *sql.Tx) error {
+		table, _, err := schemaOfVisibility(SchemaLean)
+		if err != nil {
+			return err
+		}
+		return errors.Join(execute(ctx, tx, table...), mark(ctx, tx, engine, nil))
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// unusable says why the file is not the visibility of the engine; "" if it is, or is empty. An error if it is another program's.
+func unusable(ctx context.Context, db *sql.DB, engine string) (why string, empty bool, err error) {
+	if err := checkWhole(ctx, db); errors.Is(explain(err), errDamaged) {
+		return explain(err).Error(), false, nil
+	} else if err != nil {
+		return "", false, err
+	}
+	got, err := columns(ctx, db)
+	if err != nil || len(got) == 0 {
+		return "", true, err
+	}
+	of, _, err := engineOf(ctx, db)
+	switch {
+	case err != nil:
+		return "", false, err
+	case of == "":
+		return "", false, errors.New("it was made by another program: move it away")
+	case of != engine:
+		return "it belongs to another database", false, nil
+	}
+	table, _, err := schemaOfVisibility(SchemaLean)
+	if err != nil {
+		return "", false, err
+	}
+	want, err := columnsOf(ctx, table)
+	if err != nil {
+		return "", false, err
+	}
+	return differs(got, want), false, nil
+}
+
+// setIndexes makes the indexes of the table what the schema wants. Those of others, in whose names Temporal has no part, stay.
+func setIndexes(ctx context.Context, db *sql.DB, schema Schema, log *zap.Logger) error {
+	_, want, err := schemaOfVisibility(schema)
+	if err != nil {
+		return err
+	}
+	_, all, err := schemaOfVisibility(SchemaFull)
+	if err != nil {
+		return err
+	}
+	have, err := indexesOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	return inTransaction(ctx, db, func(tx *sql.Tx) error {
+		for name, statement := range have {
+			if all[name] == "" || same(statement, want[name]) {
+				continue
+			}
+			if err := execute(ctx, tx, "DROP INDEX "+name); err != nil {
+				return err
+			}
+			delete(have, name)
+		}
+		began := time.Now()
+		made := 0
+		for name, statement := range want {
+			if have[name] != "" {
+				continue
+			}
+			if err := execute(ctx, tx, statement); err != nil {
+				return err
+			}
+			made++
+		}
+		if took := time.Since(began); took > time.Second {
+			log.Info("indexes of temporal's visibility made", zap.Int("indexes", made), zap.Duration("took", took))
+		}
+		return nil
+	})
+}
+
+// same compares statements as SQLite keeps them.
+func same(a, b string) bool {
+	return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.TrimSuffix(strings.Join(strings.Fields(b), " "), ";"))
+}
+
+func indexesOf(ctx context.Context, db *sql.DB) (map[string]string, error) {
+	rows, err := db.QueryContext(ctx, `SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL`, visibilityTable)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	indexes := map[string]string{}
+	for rows.Next() {
+		var name, statement string
+		if err := rows.Scan(&name, &statement); err != nil {
+			return nil, err
+		}
+		indexes[name] = statement
+	}
+	return indexes, rows.Err()
+}
+
+func hasTable(ctx context.Context, db *sql.DB, name string) (there bool, err error) {
+	err = db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?`, name).Scan(&there)
+	return there, err
+}
+
+// moveVisibility moves the rows into the file at path, and drops the table. A row that is there already stays if it is not older: a
+// move was cut off.
+func moveVisibility(ctx context.Context, db *sql.DB, path string) (rows int64, err error) {
+	if rows, err = copyVisibility(ctx, db, path, "main", "other"); err != nil {
+		return 0, err
+	}
+	return rows, inTransaction(ctx, db, func(tx *sql.Tx) error {
+		return execute(ctx, tx, // with its indexes and triggers
+			"DROP TABLE "+visibilityTable+"_fts_text", "DROP TABLE "+visibilityTable+"_fts_keyword_list", "DROP TABLE "+visibilityTable)
+	})
+}
+
+// copyVisibility copies the rows between the database, "main", and the file at path, "other".
+func copyVisibility(ctx context.Context, db *sql.DB, path, from, to string) (rows int64, err error) {
+	if _, err := db.ExecContext(ctx, `ATTACH ? AS other`, "file:"+uriPath(path)); err != nil {
+		return 0, err
+	}
+	defer func() {
+		_, detached := db.ExecContext(context.WithoutCancel(ctx), `DETACH other`)
+		err = errors.Join(err, detached)
+	}()
+	table, _, err := schemaOfVisibility(SchemaLean)
+	if err != nil {
+		return 0, err
+	}
+	want, err := columnsOf(ctx, table)
+	if err != nil {
+		return 0, err
+	}
+	var names, updates []string
+	for _, c := range want {
+		if c.table == visibilityTable && !c.generated {
+			names, updates = append(names, c.name), append(updates, c.name+" = excluded."+c.name)
+		}
+	}
+	columns := strings.Join(names, ", ")
+	res, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO %[2]s.%[3]s (%[4]s) SELECT %[4]s FROM %[1]s.%[3]s WHERE true
+		ON CONFLICT (namespace_id, run_id) DO UPDATE SET %[5]s WHERE _version < excluded._version`,
+		from, to, visibilityTable, columns, strings.Join(updates, ", ")))
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// merge makes the one file that Temporal's own programs expect.
+func merge(ctx context.Context, db *sql.DB, f *files, log *zap.Logger) error {
+	there, err := hasTable(ctx, db, visibilityTable)
+	if err != nil {
+		return err
+	}
+	if !there {
+		table, _, err := schemaOfVisibility(SchemaFull)
+		if err != nil {
+			return err
+		}
+		if err := inTransaction(ctx, db, func(tx *sql.Tx) error { return execute(ctx, tx, table...) }); err != nil {
+			return err
+		}
+	}
+	if err := moveBack(ctx, db, VisibilityPath(f.executions), log); err != nil {
+		return err
+	}
+	if err := setIndexes(ctx, db, SchemaFull, log); err != nil {
+		return err
+	}
+	return makeVacuumable(ctx, db, log)
+}
+
+// moveBack moves the rows of the file at path into the database, and removes the file. One of another engine stays where it is.
+func moveBack(ctx context.Context, db *sql.DB, path string, log *zap.Logger) error {
+	there, err := exists(path)
+	if err != nil || !there {
+		return err
+	}
+	engine, _, err := engineOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	visibility, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = visibility.Close() }()
+	why, empty, err := unusable(ctx, visibility, engine)
+	if err != nil || why != "" || empty {
+		log.Warn("a file of temporal's visibility was left alone", zap.String("file", path), zap.String("why", why), zap.Error(err))
+		return nil
+	}
+	rows, err := copyVisibility(ctx, db, path, "other", "main")
+	if err != nil {
+		return err
+	}
+	log.Info("temporal's visibility is in the file of the executions now", zap.Int64("rows", rows))
+	return errors.Join(visibility.Close(), dbfile.Remove(path))
+}
+
+// makeVacuumable lets SQLite give free pages back in small steps, which takes one rewriting of a file that was made without.
+func makeVacuumable(ctx context.Context, db *sql.DB, log *zap.Logger) error {
+	const incremental = 2
+	var mode int
+	if err := db.QueryRowContext(ctx, "PRAGMA auto_vacuum").Scan(&mode); err != nil || mode == incremental {
+		return err
+	}
+	began := time.Now()
+	_, err := db.ExecContext(ctx, "PRAGMA auto_vacuum = incremental; VACUUM")
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil: // a full disk, say: it works as before, and the next start tries again
+		log.Warn("temporal's database could not be rewritten, it will not give its space back", zap.Error(explain(err)))
+	default:
+		log.Info("temporal's database was rewritten, from now on it gives its space back", zap.Duration("took", time.Since(began)))
+	}
+	return nil
+}
+
+// trimMemory takes the indexes that SchemaLean has not from a database in memory, which Temporal sets up by itself.
+func trimMemory(s stores) error {
+	db, err := temporalsql.NewSQLAdminDB(sqlplugin.DbKindVisibility, s.visibility, resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	_, lean, err := schemaOfVisibility(SchemaLean)
+	if err != nil {
+		return err
+	}
+	_, full, err := schemaOfVisibility(SchemaFull)
+	if err != nil {
+		return err
+	}
+	for name := range full {
+		if lean[name] != "" {
+			continue
+		}
+		if err := db.Exec("DROP INDEX IF EXISTS " + name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package temporalserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"time"
+
+	temporallog "go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/metrics"
+	temporalsql "go.temporal.io/server/common/persistence/sql"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin"
+	"go.temporal.io/server/common/resolver"
+	"go.uber.org/zap"
+)
+
+const (
+	// upkeepInterval bounds what a power loss can take of what nobody was told, and is how long a database must have been left alone to
+	// count as idle.
+	upkeepInterval = 2 * time.Second
+	// vacuumStep is how many pages are given back at a time, some milliseconds of work, and leastFree how many are kept for what comes next.
+	vacuumStep = "200"
+	leastFree  = 1000
+)
+
+// upkeep looks after the files of a server that runs.
+type upkeep struct {
+	log        *zap.Logger
+	files      []*upkeptFile // the executions first
+	durability *durability
+	end        func()
+}
+
+// upkeptFile is one of the files.
+type upkeptFile struct {
+	path string
+	// own holds the file open, so that SQLite keeps its log when Temporal's connection is renewed, and reads.
+	own *sql.DB
+	// temporals is Temporal's own connection, on which nothing of ours comes between the reading and the writing of a transaction.
+	temporals sqlplugin.AdminDB
+	log       *os.File
+	changed   time.Time // when the log was, as of the last look
+}
+
+// beginUpkeep opens the files, before Temporal does, and looks after them until it is closed.
+func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err error) {
+	u := &upkeep{log: log, end: func() {}}
+	defer func() {
+		if err != nil {
+			u.close()
+		}
+	}()
+	s := f.stores()
+	for i, path := range f.all() {
+		file := &upkeptFile{path: path}
+		u.files = append(u.files, file)
+		if file.own, err = openFile(path); err != nil {
+			return nil, err
+		}
+		if _, err = columns(ctx, file.own); err != nil { // the first read makes the log
+			return nil, err
+		}
+		cfg := s.executions
+		if i > 0 {
+			cfg = s.visibility
+		}
+		file.temporals, err = temporalsql.NewSQLAdminDB(sqlplugin.DbKindUnknown, cfg, resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
+		if err != nil {
+			return nil, err
+		}
+		if file.log, err = os.Open(path + "-wal"); err != nil {
+			return nil, err
+		}
+	}
+	if u.durability, err = newDurability(f.executions, log); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	u.end = func() {
+		cancel()
+		<-done
+	}
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(upkeepInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			// In this order: lists may lack what there is for a while, but show nothing that there never was.
+			if u.durability.sync() != nil {
+				continue // it is logged
+			}
+			for i, file := range u.files {
+				if err := file.look(ctx, i > 0); err != nil && ctx.Err() == nil {
+					u.log.Warn("upkeep of temporal's database", zap.String("file", file.path), zap.Error(explain(err)))
+				}
+			}
+		}
+	}()
+	return u, nil
+}
+
+// look syncs the log, and uses an idle moment to empty it and to give free pages back.
+func (f *upkeptFile) look(ctx context.Context, sync bool) error {
+	if sync {
+		if err := f.log.Sync(); err != nil {
+			return err
+		}
+	}
+	idle, err := f.idle()
+	if err != nil || !idle {
+		return err
+	}
+	for ctx.Err() == nil {
+		var free int
+		if err := f.own.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&free); err != nil {
+			return err
+		}
+		if free <= leastFree {
+			break
+		}
+		if err := f.temporals.Exec("PRAGMA incremental_vacuum(" + vacuumStep + ")"); err != nil {
+			return err
+		}
+		if info, err := f.log.Stat(); err != nil || info.Size() > 4<<20 {
+			break // the next look goes on
+		}
+	}
+	info, err := f.log.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	err = f.temporals.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	if info, statErr := f.log.Stat(); statErr == nil {
+		f.changed = info.ModTime() // by ourselves
+	}
+	return err
+}
+
+// idle says whether nobody has written since the last look.
+func (f *upkeptFile) idle() (bool, error) {
+	info, err := f.log.Stat()
+	if err != nil {
+		return false, err
+	}
+	idle := info.ModTime().Equal(f.changed)
+	f.changed = info.ModTime()
+	return idle, nil
+}
+
+// close ends the upkeep, after Temporal has stopped, with all that is in the logs in the files: a copy of them has all of it.
+func (u *upkeep) close() {
+	u.end()
+	if u.durability != nil {
+		u.durability.close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), logTimeout) //nolint:forbidigo // Stop takes none
+	defer cancel()
+	for _, f := range u.files {
+		var err error
+		if f.own != nil {
+			err = errors.Join(emptyLog(ctx, f.own), f.own.Close())
+		}
+		if f.temporals != nil {
+			err = errors.Join(err, f.temporals.Close())
+		}
+		if f.log != nil {
+			_ = f.log.Close()
+		}
+		if err != nil {
+			u.log.Warn("the log of temporal's database is not in its file yet; the next start reads it", zap.String("file", f.path), zap.Error(err))
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package temporalserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/server/common/headers"
+	"golang.org/x/mod/semver"
+)
+
+// Replacement is a database that could not be used any more, and what took its place.
+type Replacement struct {
+	At time.Time
+	// Version is that of the server which made the old one, or "unknown".
+	Version string
+	// Why is for people; "" for a replacement of an earlier start.
+	Why string
+	// SetAside is where the old one is.
+	SetAside string
+}
+
+// version is what is known of a file.
+type version struct {
+	empty bool // it has no tables
+	other bool // it is Temporal's, and this version of Temporal can't use it
+	name  string
+	why   string
+}
+
+const unknownVersion = "unknown"
+
+// versionOf says whether a database can be used; an error if it is none of Temporal's. Temporal itself has no migrations for SQLite: it
+// goes on with a file if all is there that it needs, and nothing else that it would have to know of. What others have added (a backup
+// tool, say) is ignored, unless Temporal could not write beside it.
+func versionOf(ctx context.Context, db *sql.DB) (version, error) {
+	got, err := columns(ctx, db)
+	if err != nil {
+		return version{}, err
+	}
+	if len(got) == 0 {
+		return version{empty: true}, nil
+	}
+	want, err := expectedColumns(ctx)
+	if err != nil {
+		return version{}, err
+	}
+	for _, table := range []string{"namespaces", "executions", "history_node"} { // Temporal has had them from its first version for SQLite on
+		if !slices.ContainsFunc(got, func(c column) bool { return c.table == table }) {
+			return version{}, fmt.Errorf("it was made by another program: it has no table %s. Use another file", table)
+		}
+	}
+	_, made, err := engineOf(ctx, db)
+	if err != nil {
+		return version{}, err
+	}
+	v := version{name: made}
+	if v.name == "" {
+		v.name = unknownVersion
+	}
+	v.why = differs(got, want)
+	if newer := semver.MajorMinor("v" + made); v.why == "" && semver.Compare(newer, semver.MajorMinor("v"+headers.ServerVersion)) > 0 {
+		v.why = fmt.Sprintf("version %s has used it, this is %s, and Temporal has no way back", made, headers.ServerVersion)
+	}
+	v.other = v.why != ""
+	return v, nil
+}
+
+// differs says what is in the way of using a database with these columns; "" if nothing is.
+func differs(got, want []column) string {
+	tables := map[string]bool{}
+	for _, c := range want {
+		tables[c.table] = true
+		if !slices.ContainsFunc(got, c.same) {
+			return c.table + "." + c.name + " is missing"
+		}
+	}
+	for _, c := range got {
+		if c.required && tables[c.table] && !slices.ContainsFunc(want, c.same) {
+			return c.table + "." + c.name + " is unknown to this version, and must have a value"
+		}
+	}
+	return ""
+}
+
+// expectedColumns are those of a database that was just set up, but for visibility, which may have a file of its own.
+func expectedColumns(ctx context.Context) ([]column, error) {
+	statements, err := schemaOfExecutions()
+	if err != nil {
+		return nil, err
+	}
+	return columnsOf(ctx, statements)
+}
+
+// columnsOf are the columns that the statements make.
+func columnsOf(ctx context.Context, statements []string) ([]column, error) {
+	db, err := openSQLite(":memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }()
+	if err := inTransaction(ctx, db, func(tx *sql.Tx) error { return execute(ctx, tx, statements...) }); err != nil {
+		return nil, err
+	}
+	return columns(ctx, db)
+}
+
+// column is a column of a table.
+type column struct {
+	table, name string
+	// required: a row can't be inserted without a value for it.
+	required bool
+	// generated: its value comes from other columns.
+	generated bool
+}
+
+func (c column) same(other column) bool { return c.table == other.table && c.name == other.name }
+
+// columns lists those of all tables but of SQLite's own, and of tools, whose names begin with "_" (_litestream_seq).
+func columns(ctx context.Context, db *sql.DB) ([]column, error) {
+	rows, err := db.QueryContext(ctx, `
+		SELECT t.name, c.name, c."notnull" AND c.dflt_value IS NULL AND c.hidden = 0, c.hidden IN (2, 3)
+		FROM sqlite_schema t JOIN pragma_table_xinfo(t.name) c
+		WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND t.name NOT LIKE '\_%' ESCAPE '\'`)
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []column
+	for rows.Next() {
+		var c column
+		if err := rows.Scan(&c.table, &c.name, &c.required, &c.generated); err != nil {
+			return nil, fmt.Errorf("read schema: %w", err)
+		}
+		list = append(list, c)
+	}
+	return list, rows.Err()
+}
+
+// setAside closes the database and renames it after its version and the time. It stays in its directory.
+func setAside(ctx context.Context, db *sql.DB, path, version string, at time.Time) (string, error) {
+	_ = emptyLog(ctx, db) // if it can't, the log goes along
+	if err := db.Close(); err != nil {
+		return "", fmt.Errorf("set aside: %w", err)
+	}
+	ext := filepath.Ext(path)
+	aside := fmt.Sprintf("%s-%s-%s%s", strings.TrimSuffix(path, ext), version, at.UTC().Format("20060102T150405Z"), ext)
+	if taken, err := exists(aside); err != nil || taken {
+		return "", errors.Join(err, fmt.Errorf("set aside: %s is there already", aside))
+	}
+	for _, suffix := range []string{"-wal", ""} {
+		if err := os.Rename(path+suffix, aside+suffix); err != nil && !(suffix != "" && errors.Is(err, fs.ErrNotExist)) {
+			return "", fmt.Errorf("set aside: %w", err)
+		}
+	}
+	return aside, nil
+}
