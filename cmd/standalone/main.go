@@ -11,6 +11,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
+	"storekeeper/internal/temporalserver"
 )
 
 func main() {
@@ -50,6 +51,8 @@ func main() {
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "keep everything in memory and nothing on disk")
 	f.StringVar(&o.Listen, "listen", "", "where the edge listens (default 127.0.0.1:$PORT, or $LISTEN)")
 	f.StringVar(&o.TemporalListen, "temporal-listen", "127.0.0.1:7233", "where Temporal listens")
+	f.StringVar(&o.TemporalSchema, "temporal-schema", string(temporalserver.SchemaLean),
+		"what Temporal's database is brought to: lean, or full, which is Temporal's own and can be used by Temporal's other programs")
 	f.StringVar(&o.UIListen, "ui-listen", "127.0.0.1:8233", "where the Temporal Web UI listens; empty: none")
 	f.StringSliceVar(&o.UIHosts, "ui-host", nil, "a name by which the Temporal Web UI may be asked, beside addresses and localhost: that of a reverse proxy; can be repeated")
 	f.StringVar(&o.AuthListen, "auth-listen", "127.0.0.1:8788", "where the demo Auth Worker listens")

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/dbfile"
 	"storekeeper/internal/process"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -28,10 +29,12 @@ func main() {
 }
 
 func run(ctx context.Context, p *process.Process) error {
-	stores, closeStores, err := p.OpenStores(ctx, filepath.Join(p.Config.StoreDataPath, "stores.db"))
+	registry := dbfile.Database{Name: "registry", Path: filepath.Join(p.Config.StoreDataPath, "stores.db")}
+	stores, closeStores, err := p.OpenStores(ctx, registry.Path)
 	if err != nil {
 		return err
 	}
+	p.Metrics.RegisterDatabases(func() []dbfile.Usage { return p.Usage(registry) })
 	defer closeStores()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.StoreManagerListen))
 	if err != nil {

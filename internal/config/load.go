@@ -92,10 +92,17 @@ func checkField(field reflect.StructField, value reflect.Value, given string) st
 	if options := field.Tag.Get("oneof"); options != "" && !slices.Contains(strings.Split(options, ","), value.String()) {
 		return problem(field, given)
 	}
-	if limit := field.Tag.Get("min"); limit != "" {
+	for tag, outside := range map[string]func(value, limit int64) bool{
+		"min": func(value, limit int64) bool { return value < limit },
+		"max": func(value, limit int64) bool { return value > limit },
+	} {
+		text := field.Tag.Get(tag)
+		if text == "" {
+			continue
+		}
 		// Both kinds of durations are int64 nanoseconds; a tag that does not parse is caught by the test over all tags.
-		least, err := time.ParseDuration(limit)
-		if err != nil || value.Int() < int64(least) {
+		limit, err := time.ParseDuration(text)
+		if err != nil || outside(value.Int(), int64(limit)) {
 			return problem(field, given)
 		}
 	}

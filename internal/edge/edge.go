@@ -65,11 +65,13 @@ type AuthWorker interface {
 	Status() authclient.Status
 }
 
-// Options of a Server. All are required but AuthWorker and Sentry.
+// Options of a Server. All are required but Databases, AuthWorker and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
 	Stores       Stores
+	// Databases tells of those of this process. Nil: they are other processes'.
+	Databases func() Databases
 	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
 	AuthWorker AuthWorker
 	Metrics    *telemetry.Metrics
@@ -104,7 +106,8 @@ type Server struct {
 	config       *config.Config
 	orchestrator Orchestrator
 	stores       Stores
-	authWorker   AuthWorker // nil if it is asked elsewhere
+	authWorker   AuthWorker       // nil if it is asked elsewhere
+	askDatabases func() Databases // nil if there are none
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
@@ -150,7 +153,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
+		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, askDatabases: o.Databases, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
 		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
 		started:   time.Now(),
 		outage:    make(chan struct{}, 1), draining: make(chan struct{}),

@@ -78,7 +78,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
 	answer := healthAnswer{
-		Status: "healthy", Reasons: c.reasons(), Warnings: append(s.doorWarnings(), slices.Concat(c.AuthWorker.warnings(), s.slowRunWarning(st, now), warnings(st, trusted))...),
+		Status: "healthy", Reasons: c.reasons(), Warnings: append(s.doorWarnings(), slices.Concat(s.databases().warnings(now, trusted), c.AuthWorker.warnings(), s.slowRunWarning(st, now), warnings(st, trusted))...),
 		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
 		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
@@ -323,6 +323,9 @@ func (s *Server) checkWay(ctx context.Context, c *healthChecks) {
 	if c.Temporal.OK && s.refusing() {
 		// It answers, but takes nothing: its disk may be full.
 		c.Temporal.OK, c.Temporal.Error = false, "Temporal takes no events"
+	}
+	if s.databases().Broken != nil { // it is logged
+		c.Temporal.OK, c.Temporal.Error = false, "Temporal's database can keep nothing until the process is restarted"
 	}
 }
 

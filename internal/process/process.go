@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/dbfile"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
 )
@@ -187,6 +188,20 @@ func (p *Process) TemporalOptions(opts client.Options) client.Options {
 	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
 	opts.WorkerHeartbeatInterval = heartbeatInterval
 	return opts
+}
+
+// Usage is the room that the databases take. One that can't be looked at is logged, and left out.
+func (p *Process) Usage(databases ...dbfile.Database) []dbfile.Usage {
+	var all []dbfile.Usage
+	for _, d := range databases {
+		usage, err := d.Usage()
+		if err != nil {
+			p.Log.Warn("size of a database not known", zap.String("database", d.Name), zap.Error(err))
+			continue
+		}
+		all = append(all, usage)
+	}
+	return all
 }
 
 // Serve answers with handler until ctx ends, and then lets requests under way finish, for 8 s at the most: whoever is still

@@ -48,6 +48,8 @@ type Options struct {
 	// Listen is where the edge listens.
 	Listen         string
 	TemporalListen string
+	// TemporalSchema is temporalserver.Options.Schema.
+	TemporalSchema string
 	// UIListen "" means no Temporal Web UI.
 	UIListen string
 	// UIHosts are names by which the Web UI may be asked, beside localhost and what UIListen says.
@@ -72,6 +74,8 @@ type System struct {
 	Sync     *demo.SyncBackend
 	Stores   process.Stores
 	Temporal client.Client
+
+	engine *temporalserver.Server
 }
 
 // Run runs everything until ctx ends, and returns nil then.
@@ -130,12 +134,13 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 		guard = ownhost.New(o.Listen, o.UIHosts...)
 	}
 	server, err := edge.New(edge.Options{
-		Guard: guard, Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
+		Guard: guard, Databases: func() edge.Databases { return databases(p, o, sys) }, Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
 		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+	p.Metrics.RegisterDatabases(func() []dbfile.Usage { return databases(p, o, sys).Usage })
 	g, ctx := errgroup.WithContext(ctx)
 	polling := make(chan struct{})
 	g.Go(func() error {
@@ -248,24 +253,43 @@ func senderSecret(c *config.Config) (string, error) {
 func startTemporal(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
 	server, err := temporalserver.Start(ctx, temporalserver.Options{
 		Listen: o.TemporalListen, UIListen: o.UIListen, UIHosts: o.UIHosts, DatabasePath: o.path("temporal.db"),
+		Schema: temporalserver.Schema(o.TemporalSchema), Retention: p.Config.TemporalRetention,
 		SearchAttributes: orchestrator.SearchAttributes(), Logger: p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("embedded temporal server: %w", err)
 	}
 	s.push(server.Stop)
+	sys.engine = server
 	sys.TemporalAddress = server.Addr()
 	if ui := server.UIAddr(); ui != "" {
 		sys.UIURL = "http://" + ui
 	}
 	sys.Temporal, err = client.DialContext(ctx, p.TemporalOptions(client.Options{
-		HostPort: server.Addr(), ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{grpc.WithNoProxy()}},
+		HostPort: server.Addr(),
+		ConnectionOptions: client.ConnectionOptions{
+			DialOptions:     []grpc.DialOption{grpc.WithNoProxy()},
+			GrpcCompression: &client.GrpcCompressionNone{}, // what comes from this process takes longer to compress than to send
+		},
 	}))
 	if err != nil {
 		return fmt.Errorf("temporal client: %w", err)
 	}
 	s.push(sys.Temporal.Close)
 	return nil
+}
+
+// databases are those of the process.
+func databases(p *process.Process, o Options, sys *System) edge.Databases {
+	st := sys.engine.Status()
+	d := edge.Databases{Broken: st.Err}
+	if r := st.Replaced; r != nil {
+		d.Replaced = &edge.ReplacedDatabase{At: r.At, Version: r.Version, SetAside: r.SetAside}
+	}
+	if !o.Ephemeral {
+		d.Usage = p.Usage(append([]dbfile.Database{{Name: "registry", Path: o.path("stores.db")}}, st.Databases...)...)
+	}
+	return d
 }
 
 func (o Options) path(file string) string {

@@ -15,6 +15,8 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/server/temporal"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/dbfile"
 )
 
 const (
@@ -209,8 +211,8 @@ func (s *Server) UIAddr() string {
 
 // Status is what operators want to know of a server's databases; all zero for one in memory.
 type Status struct {
-	// Files are its SQLite files.
-	Files []string
+	// Databases are its SQLite files.
+	Databases []dbfile.Database
 	// Replaced is the database whose place the one in use has taken, at this start or an earlier one; nil if there was none.
 	Replaced *Replacement
 	// Err is why nothing is kept any more; nil if all is well.
@@ -222,7 +224,11 @@ func (s *Server) Status() Status {
 	if s.files == nil {
 		return Status{}
 	}
-	return Status{Files: s.files.all(), Replaced: s.files.replaced, Err: s.upkeep.durability.err()}
+	databases := []dbfile.Database{{Name: "temporal", Path: s.files.executions}}
+	if s.files.visibility != s.files.executions {
+		databases = append(databases, dbfile.Database{Name: "temporal_visibility", Path: s.files.visibility})
+	}
+	return Status{Databases: databases, Replaced: s.files.replaced, Err: s.upkeep.durability.err()}
 }
 
 // Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
