@@ -1,6 +1,7 @@
 package storemanager
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -203,6 +204,8 @@ func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 	case d.now.Before(s.deletion.DeleteAt) && d.obeys(ruleGracePeriod):
 		return StopResult{}, fmt.Errorf("%w: store %q can be stopped from %s on", ErrTooEarly, s.id,
 			s.deletion.DeleteAt.Format(time.RFC3339Nano))
+	case q.AbsentAt.IsZero():
+		return StopResult{}, errNoAnswer
 	case !q.fresh(d.now) && d.obeys(ruleFreshAnswer), s.listedAt.After(q.AbsentAt) && d.obeys(ruleNewerList):
 		return StopResult{Outcome: StopAnswerTooOld}, nil
 	}
@@ -212,6 +215,9 @@ func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 	}
 	return StopResult{Outcome: StopStopped}, nil
 }
+
+// errNoAnswer is for workers of an older version, which would take any outcome but StopNotPending for a stop.
+var errNoAnswer = errors.New("nothing is stopped without the moment of the auth worker's answer: upgrade the workers")
 
 // fresh says whether the answer that the workspace is gone may still be acted on, however long it was on its way.
 func (q StopRequest) fresh(now time.Time) bool {
