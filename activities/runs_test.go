@@ -169,6 +169,17 @@ func TestIDsThatDifferInCaseAloneAreNeitherAddedNorRemoved(t *testing.T) {
 	require.Equal(t, 1, b.mustRun(append(ids(0, 20), "Mixed-Case", "NEW-store", "new-STORE", "store-000020"), "").Added)
 }
 
+func TestOrphansThatDifferInCaseFromEachOtherAloneGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(append(ids(0, 40), "Twin-store", "twin-STORE"))
+	require.Equal(t, 2, b.mustRun(ids(0, 40), "").FirstSightings)
+	run := b.mustRun(ids(0, 40), "")
+	require.Equal(t, 2, run.Removed)
+	require.ElementsMatch(t, []string{"Twin-store", "twin-STORE"}, b.deletion.ids)
+	require.Zero(t, b.mustRun(append(ids(0, 40), "TWIN-store"), "").Added, "which of them the list means nobody can tell")
+}
+
 func TestALimitCountsWhatListsHaveRemovedWithinADayWhateverTheGracePeriod(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
