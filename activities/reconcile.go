@@ -82,7 +82,7 @@ type ReconcileReport struct {
 	Stale          int `json:"stale"`
 	FailedRemovals int `json:"failedRemovals"`
 	// ListedAgain counts pending deletions that lifecycles were told to end, for two consecutive lists have the workspace, Resumed those
-	// that had no lifecycle and got one, Restored those that lifecycles put back into a registry that was lost.
+	// that had no lifecycle and got one, Restored those that lifecycles were told to put back into a registry that was lost.
 	ListedAgain        int `json:"listedAgain,omitempty"`
 	Resumed            int `json:"resumed,omitempty"`
 	Restored           int `json:"restored,omitempty"`
@@ -125,7 +125,8 @@ type ReconcileReport struct {
 	ListAt time.Time `json:"listAt,omitzero"`
 	// FirstListAt is when its first was.
 	FirstListAt time.Time `json:"firstListAt,omitzero"`
-	// Left counts what was planned and not done: reconciliation was paused meanwhile (Paused says by whom), or the time was over.
+	// Left counts what was planned and not done: reconciliation was paused meanwhile (Paused says by whom), the time was over, or the
+	// lifecycle of a pending deletion could not be told.
 	Left int `json:"left,omitempty"`
 }
 

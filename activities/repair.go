@@ -198,7 +198,8 @@ func (r *Reconcile) EndDeletions(ctx context.Context, in RequestDeletionsInput) 
 
 // ResumeResult counts what ResumeDeletions has done.
 type ResumeResult struct {
-	// Resumed deletions had no lifecycle, Restored ones were missing in a registry that was lost.
+	// Resumed deletions had no lifecycle, Restored ones were missing in a registry that was lost. Both count the lifecycles that were told,
+	// Failed those that could not be.
 	Resumed  int `json:"resumed"`
 	Restored int `json:"restored,omitempty"`
 	Failed   int `json:"failed"`

@@ -22,6 +22,25 @@ const (
 	TypeResumeDeletions     = "ResumeDeletions"
 )
 
+// Activity types.
+const (
+	ActivityEnsureStore      = "EnsureStore"
+	ActivityBeginDeletion    = "BeginDeletion"
+	ActivityCancelDeletion   = "CancelDeletion"
+	ActivityTakeOverDeletion = "TakeOverDeletion"
+	ActivityRestoreDeletion  = "RestoreDeletion"
+	ActivityStopStore        = "StopStore"
+	ActivityHoldStore        = "HoldStore"
+	ActivityReleaseStore     = "ReleaseStore"
+	ActivityConfirmAbsent    = "ConfirmAbsent"
+	ActivityCompareLists     = "CompareLists"
+	ActivityEnsureMissing    = "EnsureMissing"
+	ActivityRequestDeletions = "RequestDeletions"
+	ActivityEndDeletions     = "EndDeletions"
+	ActivityRecordRun        = "RecordRun"
+	ActivityResumeDeletions  = "ResumeDeletions"
+)
+
 // Workflow and schedule ids that are not per workspace.
 const (
 	// ReconcileID is the one id of every reconcile run, so that at most one exists whoever asked for it.

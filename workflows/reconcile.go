@@ -137,13 +137,14 @@ func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan activities.
 			workflow.GetLogger(ctx).Error("pending deletions not resumed", "error", err)
 		}
 		r.report.Resumed, r.report.Restored = res.Resumed, res.Restored
+		r.left(res.Failed, "")
 	}
 	if len(plan.ListedAgain) == 0 {
 		return nil
 	}
 	res, err := endDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
 	r.report.ListedAgain = res.Requested
-	r.left(res.Left, res.Paused)
+	r.left(res.Left+res.Failed, res.Paused)
 	return err
 }
 

@@ -171,7 +171,7 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 		{r.Removed, "to be removed after the grace period"},
 		{r.ListedAgain, "listed again, whose pending deletions end"},
 		{r.Resumed, "pending deletions that nobody waited for go on"},
-		{r.Restored, "pending deletions put back into a registry that was lost"},
+		{r.Restored, "pending deletions that lifecycles put back into a registry that was lost"},
 		{r.FirstSightings, "not listed for the first time; a second list decides"},
 		{heldBack(r), "held back by the guard"},
 		{r.Left, "left for the next run"},
