@@ -40,7 +40,6 @@ type Orchestrator interface {
 	RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error
 	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
 	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
-	ReconcileList(ctx context.Context) (*orchestrator.ListAttempt, error)
 	CountDeletionsPending(ctx context.Context) (int, error)
 }
 

@@ -21,7 +21,7 @@ type listCheck struct {
 	// ListAt is from when the newest complete list counts, CheckedAt when the newest attempt ended; null when there was none.
 	ListAt    *time.Time `json:"listAt"`
 	CheckedAt *time.Time `json:"checkedAt"`
-	// NextAttemptAt is when the next is due, within a minute or so; null when that is not known, or now.
+	// NextAttemptAt is when the next is due, or half a minute later; one under way does not count. Null when none is known to come.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 	// QuietUntil is until when the Auth Worker asked to be left alone; null if it did not.
 	QuietUntil *time.Time `json:"quietUntil"`
@@ -56,7 +56,7 @@ type listNews struct {
 func (s *Server) checkLists(st state, now time.Time) listCheck {
 	c := listCheck{OK: true}
 	var newest listNews
-	for _, news := range []listNews{newsOfRuns(st), newsOfAttempt(st.list), s.newsOfClient(&c)} {
+	for _, news := range []listNews{newsOfRuns(st), newsOfAttempt(st.run), s.newsOfClient(&c)} {
 		if news.endedAt.After(newest.endedAt) {
 			newest = news
 		}
@@ -68,7 +68,7 @@ func (s *Server) checkLists(st state, now time.Time) listCheck {
 	}
 	c.CheckedAt, c.NextAttemptAt = utc(newest.endedAt), utc(newest.nextAt)
 	if c.NextAttemptAt == nil {
-		c.NextAttemptAt = s.nextScheduledRun(st, now)
+		c.NextAttemptAt = nextScheduledRun(st, now)
 	}
 	if newest.err != nil {
 		c.OK, c.Error, c.Detail = false, sayList(newest.err), newest.err.Error()
@@ -92,10 +92,11 @@ func (s *Server) newsOfClient(c *listCheck) listNews {
 }
 
 // newsOfAttempt leaves out what failed for another reason than the list.
-func newsOfAttempt(a *orchestrator.ListAttempt) listNews {
-	if a == nil {
+func newsOfAttempt(run *orchestrator.UnderWay) listNews {
+	if run == nil || run.List == nil {
 		return listNews{}
 	}
+	a := run.List
 	news := listNews{a.EndedAt, authclient.FromText(a.Failure), a.NextAt}
 	switch {
 	case a.Failure == "":
@@ -137,15 +138,14 @@ type recorded struct {
 func (r recorded) Error() string { return r.text }
 func (r recorded) Unwrap() error { return r.error }
 
-// nextScheduledRun is nil when none is to come, or it is not known whether one is. A schedule's times are multiples of its interval; jitter
-// makes it up to half a minute later.
-func (s *Server) nextScheduledRun(st state, now time.Time) *time.Time {
-	interval := time.Duration(s.config.ReconcileInterval)
-	if !s.config.ReconcileEnabled || st.schedule == nil || st.schedule.Paused || interval <= 0 {
+// nextScheduledRun is nil when none is to come, or it is not known whether one is. A schedule's times are multiples of its interval, which is
+// the one that a worker has given it; jitter makes it up to half a minute later.
+func nextScheduledRun(st state, now time.Time) *time.Time {
+	if st.schedule == nil || st.schedule.Paused || st.schedule.Every <= 0 {
 		return nil
 	}
 	sinceEpoch := time.Duration(now.UnixNano())
-	return utc(now.Add(interval - sinceEpoch%interval))
+	return utc(now.Add(st.schedule.Every - sinceEpoch%st.schedule.Every))
 }
 
 func utc(t time.Time) *time.Time {
