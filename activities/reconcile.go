@@ -67,7 +67,9 @@ func (reconcilePhase) TelemetryPhase() string { return "reconcile" }
 
 // ReconcileReport is the result of a reconcile run; the fields without a comment are those of contracts/multi-store-server.md.
 type ReconcileReport struct {
-	Trigger     string    `json:"trigger"`
+	Trigger string `json:"trigger"`
+	// Actor is who asked for the run, or approved the plan; "" where that is no person, or not known.
+	Actor       string    `json:"actor,omitempty"`
 	StartedAt   time.Time `json:"startedAt"`
 	CompletedAt time.Time `json:"completedAt"`
 	DurationMs  int64     `json:"durationMs"`
@@ -235,7 +237,7 @@ func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
 	}
 	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
 		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
-		ApprovedListAt: in.approvedListAt(),
+		ApprovedListAt: in.approvedListAt(), Actor: in.Report.Actor,
 	})
 	if err != nil {
 		return wrap(err)

@@ -243,6 +243,8 @@ const (
 // ReconcileInput starts a ReconcileWorkspaces.
 type ReconcileInput struct {
 	Trigger string `json:"trigger"`
+	// Actor is who asked for the run, or approved the plan; "" where that is no person, or not known.
+	Actor string `json:"actor,omitempty"`
 	// ApprovedPlan is the hash of a plan whose removals an operator has approved, in a later round that of what is left of it; ""
 	// approves none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`

@@ -19,7 +19,7 @@ const maxRounds = 1000
 // ReconcileWorkspaces makes what is monitored equal to the authoritative list, in rounds of a bounded plan each. It runs
 // under ReconcileID alone, so that there is at most one.
 func ReconcileWorkspaces(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error) {
-	r := &reconcileRun{in: in, report: ReconcileReport{Trigger: in.Trigger, StartedAt: workflow.Now(ctx)}}
+	r := &reconcileRun{in: in, report: ReconcileReport{Trigger: in.Trigger, Actor: in.Actor, StartedAt: workflow.Now(ctx)}}
 	if in.Carried != nil {
 		r.report = *in.Carried
 	}

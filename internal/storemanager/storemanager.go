@@ -471,6 +471,8 @@ type ReconcileRun struct {
 	// ApprovedListAt is MissingMarks.ListAt of the newest list whose removals were approved in this run; nil for none. It releases the
 	// guard (Overview.Guard), acknowledges a loss that was found before, and is not kept with the run.
 	ApprovedListAt *time.Time `json:"approvedListAt,omitempty"`
+	// Actor is who approved them, and so acknowledges the loss; "" where it is not known. It is not kept with the run either: Report says it.
+	Actor string `json:"actor,omitempty"`
 }
 
 // GuardVerdict is what a list, or a run, means for the guard that holds removals back until an operator approves them.
