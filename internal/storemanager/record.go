@@ -53,6 +53,7 @@ const (
 	ruleCancelNoNewer                 rule = "what ends a deletion ends no newer one"
 	ruleNewerList                     rule = "nothing is stopped on an answer that is older than a list that has the workspace"
 	ruleListAfterDeletion             rule = "a list from before a deletion says nothing of it"
+	ruleRestoreReplacesNoNewer        rule = "a deletion that is put back replaces none that is as new"
 )
 
 func (s *record) unknown() bool   { return s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
@@ -161,6 +162,29 @@ func (s *record) takeOver(owner string) bool {
 		s.deletion.Owner = owner
 	}
 	return s.pending()
+}
+
+// restoreDeletion gives the store the pending deletion back that a registry has lost and the run that waits for it still knows, and
+// says whether it did. What is known beside it and is newer counts: a later event, an operator's cancel or hold, a pin. A tombstone that
+// is older is that of an earlier life, out of a backup. Of two deletions the newer one is kept.
+func (s *record) restoreDeletion(q RestoreRequest, d decision) bool {
+	switch {
+	case !s.monitored() && !q.EventAt.After(s.eventAt) && d.obeys(ruleTombstoneOutlivesOlderEvent):
+		return false
+	case !s.monitored(): // unknown, or stopped by an older deletion
+		s.revive(q.EventAt, d.now)
+	case s.held() && d.obeys(ruleHeld), s.pinned && d.obeys(rulePinned),
+		s.eventAt.After(q.EventAt) && d.obeys(ruleCreationOutlivesOlderDeletion),
+		!q.EventAt.After(s.cancelledEventAt) && d.obeys(ruleCancelledStaysCancelled),
+		s.pending() && !q.EventAt.After(s.deletion.EventAt) && d.obeys(ruleRestoreReplacesNoNewer):
+		return false
+	}
+	s.deletion = Deletion{EventAt: q.EventAt, Since: d.now, DeleteAt: q.DeleteAt, Owner: q.Owner, ByList: q.ByList}
+	s.listedSince, s.listedAt = time.Time{}, time.Time{}
+	if !q.ByList {
+		s.missingSince = time.Time{}
+	}
+	return true
 }
 
 // cancelDeletion remembers what was cancelled, so that the event that asked for it can't come back late.
