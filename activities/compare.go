@@ -184,7 +184,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 		}
 	}
 	plan := c.planner.finish()
-	plan.PendingCount, plan.RegistryLost = known.DeletionPending, known.Guard != nil && known.Guard.Lost
+	plan.PendingCount, plan.RegistryLost = known.DeletionPending, known.Loss() != nil
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
 	if in.ApprovedPlan != "" && in.After == (Cursor{}) {

@@ -252,7 +252,6 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		}
 		q.Cursor = page.NextCursor
 	}
-	isLost := known.Guard != nil && known.Guard.Lost
 	// After the stores: a deletion that begins meanwhile is of no interest.
 	attended, err := r.Lifecycles.DeletionsPending(ctx)
 	if err != nil {
@@ -267,7 +266,7 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		if pending[id] {
 			continue
 		}
-		if !isLost { // it may just have ended
+		if known.Loss() == nil { // it may just have ended
 			if _, err := r.Manager.Get(ctx, id); !errors.Is(err, storemanager.ErrNotFound) {
 				continue
 			}

@@ -206,7 +206,7 @@ func warnings(st state, trusted bool) []string {
 	if st.pauses != nil {
 		found = append(found, pauseWarnings(*st.pauses, trusted)...)
 	}
-	if st.overview != nil && st.overview.Guard != nil && !st.overview.Guard.Lost { // that is no warning
+	if st.overview != nil && st.overview.Guard != nil && st.overview.Loss() == nil { // a loss is no warning
 		held := st.overview.Guard
 		found = append(found, "reconciliation: the guard holds back removals since "+held.Since.Format(time.RFC3339)+", "+held.Reason)
 	}

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"errors"
-	"net/http"
 	"time"
 
 	"storekeeper/internal/authclient"
@@ -156,19 +155,20 @@ func utc(t time.Time) *time.Time {
 }
 
 func sayList(err error) string {
-	var status *authclient.StatusError
-	switch {
-	case errors.Is(err, authclient.ErrUnauthorized):
+	switch authclient.OutcomeOf(err) {
+	case authclient.OutcomeUnauthorized:
 		return "the Auth Worker refused the token"
-	case errors.Is(err, authclient.ErrDamaged):
+	case authclient.OutcomeDamaged:
 		return "the Auth Worker's list is damaged"
-	case errors.Is(err, authclient.ErrCached):
+	case authclient.OutcomeCached:
 		return "the Auth Worker's list comes out of a cache"
-	case errors.Is(err, authclient.ErrTimeout):
+	case authclient.OutcomeTimeout:
 		return "the Auth Worker takes too long"
-	case errors.As(err, &status) && status.Code == http.StatusTooManyRequests:
+	case authclient.OutcomeTooMany:
 		return "the Auth Worker has had too many requests"
-	case errors.As(err, &status):
+	case authclient.OutcomeComplete, authclient.OutcomeFailed:
+	}
+	if _, answered := errors.AsType[*authclient.StatusError](err); answered {
 		return "the Auth Worker answers with an error"
 	}
 	return "the Auth Worker can't be reached"

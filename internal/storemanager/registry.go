@@ -233,7 +233,7 @@ func (r *Registry) Close() error {
 func (r *Registry) closeWriter() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // Close takes none
 	defer cancel()
-	conn, err := r.write.Conn(ctx) // the only one, so that nobody writes after the checkpoint
+	conn, err := r.write.Conn(ctx)            // the only one, so that nobody writes after the checkpoint
 	if r.write.Stats().OpenConnections == 0 { // it was closed before, or never opened
 		return r.write.Close()
 	}

@@ -432,6 +432,14 @@ type Overview struct {
 	Monitors *MonitorTotals `json:"monitors,omitempty"`
 }
 
+// Loss is the Guard that says that the registry was lost, and nobody has acknowledged it; nil without one, and of an Overview that is not known.
+func (o *Overview) Loss() *GuardHold {
+	if o == nil || o.Guard == nil || !o.Guard.Lost {
+		return nil
+	}
+	return o.Guard
+}
+
 // MonitorTotals are what the monitors did, all together, since the process began.
 type MonitorTotals struct {
 	// Events counts those that the EventProcessor took; the others are the sums of MonitorStatus.
