@@ -5,8 +5,6 @@ package edge
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -64,7 +62,7 @@ type AuthWorker interface {
 	Status() authclient.Status
 }
 
-// Options of a Server. All are required but AuthWorker and Sentry.
+// Options of a Server. All are required but AuthWorker, Guard and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
@@ -88,7 +86,7 @@ const (
 	// writeTimeout is for an answer, from its first byte on. Before that a handler has the time that it takes for itself.
 	writeTimeout   = time.Minute
 	maxHeaderBytes = 16 << 10
-	// maxConnections are open at a time; then strangers that are idle make room for others.
+	// maxConnections are open at a time; then the one that is missed least, a stranger's before any other, makes room for the next.
 	maxConnections = 4096
 	// drainTimeout leaves a process that must end within 10 s some time for the rest.
 	drainTimeout = 8 * time.Second
@@ -107,6 +105,7 @@ type Server struct {
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
+	guard        *ownhost.Guard // nil: any host
 
 	keyring  *webhookauth.Keyring
 	limits   limits
@@ -149,7 +148,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
+		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, metrics: o.Metrics, sentry: o.Sentry, log: o.Log, guard: o.Guard,
 		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
 		started:   time.Now(),
 		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
@@ -162,9 +161,6 @@ func New(o Options) (*Server, error) {
 	}
 	s.checks = newChecks(s)
 	s.handler = s.routes()
-	if o.Guard != nil {
-		s.handler = o.Guard.Handler(s.handler)
-	}
 	return s, nil
 }
 
@@ -176,7 +172,11 @@ const adminPausePath = "/admin/pause"
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, s.recoverPanics, harden, httpserver.Prepare, middleware.GetHead)
+	r.Use(identify, s.recoverPanics, harden, httpserver.Prepare)
+	if s.guard != nil {
+		r.Use(s.guard.Handler)
+	}
+	r.Use(middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, kindNotFound, "Not found") })
 	r.MethodNotAllowed(methodNotAllowed(r))
 
@@ -219,24 +219,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 
 	server := s.httpServer()
 	s.server.Store(server)
-	failed := make(chan error, 1)
-	background.Go(func() { failed <- server.Serve(l) })
+	server.RegisterOnShutdown(func() { close(s.draining) })
 	s.log.Info("edge listens", zap.String("address", l.Addr().String()))
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-
-	close(s.draining)
-	shutdown, cancelShutdown := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancelShutdown()
-	if err := server.Shutdown(shutdown); err != nil {
-		// Their senders got no answer, so they send again.
-		s.log.Warn("requests cut off by the shutdown", zap.Error(err))
-		return ignoreClosed(server.Close())
-	}
-	return nil
+	return server.Run(ctx, l, drainTimeout)
 }
 
 func (s *Server) httpServer() *httpserver.Server {
@@ -250,13 +235,6 @@ func (s *Server) httpServer() *httpserver.Server {
 		MaxConnections:    s.maxConnections,
 		Log:               s.frequent,
 	})
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 var endpoints = map[string]string{

@@ -422,5 +422,7 @@ func TestADemoAnswersItsOwnHostsAlone(t *testing.T) {
 		w := httptest.NewRecorder()
 		server.Handler().ServeHTTP(w, r)
 		require.Equal(t, want, w.Code, host)
+		require.Equal(t, "no-store", w.Header().Get("Cache-Control"), "whatever the answer")
+		require.NotEmpty(t, w.Header().Get("X-Request-Id"))
 	}
 }
