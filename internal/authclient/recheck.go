@@ -13,9 +13,9 @@ import (
 const (
 	minBackoff = time.Second
 	maxBackoff = 30 * time.Second
-	// recheckTimeout bounds a list that is asked for to stop stores by: they may be stopped until a minute after it was asked for, and not
-	// on an older one.
-	recheckTimeout = 45 * time.Second
+	// RecheckTimeout bounds a list that is asked for to stop stores by: they may be stopped until 55 s after it was asked for, and not
+	// on an older one. An Auth Worker whose lists take longer has no store stopped.
+	RecheckTimeout = 45 * time.Second
 )
 
 // Absence answers whether a workspace is gone.
@@ -114,7 +114,7 @@ func (c *Client) run(r *recheck) {
 	}
 	c.mu.Unlock()
 	var id []byte
-	got, err := c.fetch(r.ctx, fetch{fresh: true, timeout: min(recheckTimeout, c.listTimeout), yield: func(e *entry) error {
+	got, err := c.fetch(r.ctx, fetch{fresh: true, timeout: min(RecheckTimeout, c.listTimeout), yield: func(e *entry) error {
 		id = Alike(id[:0], e.id)
 		if _, wanted := r.listed[string(id)]; wanted {
 			r.listed[string(id)] = true

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/authclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -233,7 +234,8 @@ func storeWarnings(o storemanager.Overview, attended *int) []string {
 		}
 	}
 	if o.DeletionOverdue > 0 {
-		found = append(found, fmt.Sprintf("deletions: %d are overdue for more than five minutes: the Auth Worker, or the store manager, does not answer them", o.DeletionOverdue))
+		found = append(found, fmt.Sprintf("deletions: %d are overdue for more than five minutes: the Auth Worker or the store manager does not answer, or the lists take longer than %s",
+			o.DeletionOverdue, authclient.RecheckTimeout))
 	}
 	if attended != nil && o.DeletionPendingLong > *attended {
 		found = append(found, fmt.Sprintf("deletions: %d of %d that are pending have no lifecycle that waits for them (Temporal's database may have been lost): "+
