@@ -92,6 +92,8 @@ type Plan struct {
 	Released bool `json:"released,omitempty"`
 	// LacksNothing: every store that the list lacks is protected, and none is on its way out. It ends what a guard has held back.
 	LacksNothing bool `json:"lacksNothing,omitempty"`
+	// tripped: the list lacks more than the limits allow, whatever else holds removals back. For whoever keeps that.
+	tripped bool
 	// Paused says who has paused all of reconciliation, and why; "" when nobody has. The plan then observes.
 	Paused string `json:"paused,omitempty"`
 	// FetchMs is how long the list took to fetch, CompareMs how long the comparison, in milliseconds.
@@ -101,7 +103,8 @@ type Plan struct {
 	Items []PlanItem `json:"items,omitempty"`
 }
 
-// ApprovedBy says whether the hash names the plan, or its removals, which are all of it that may need an approval. "" names none.
+// ApprovedBy says whether the hash names the plan or its removals, which are all of it that may need an approval: only the plan of a foreign
+// list must be named as a whole in its first round (Approve). "" names none.
 func (p *Plan) ApprovedBy(hash string) bool {
 	return hash != "" && (hash == p.Hash || hash == p.RemovalHash)
 }
@@ -115,7 +118,7 @@ func (p *Plan) refuse(approved string) error {
 		return planChanged(approved, "reconciliation is paused by "+p.Paused)
 	case p.Mode == ModeObserve, p.Mode != ModeFull && p.OrphanCount > 0:
 		return planChanged(approved, "RECONCILE_MODE is "+string(p.Mode))
-	case p.Guard != "" && p.Approve != "": // what is only added needs no approval
+	case p.Guard != "" && (p.RemovalHash != "" || p.Foreign): // what is only added needs no approval, unless the list is foreign
 		return planChanged(approved, p.Guard)
 	}
 	return nil
@@ -181,7 +184,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 		}
 	}
 	plan := c.planner.finish()
-	plan.PendingCount, plan.RegistryLost = known.DeletionPending, known.Guard != nil && known.Guard.Lost
+	plan.PendingCount, plan.RegistryLost = known.DeletionPending, known.Loss() != nil
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
 	if in.ApprovedPlan != "" && in.After == (Cursor{}) {
@@ -192,19 +195,20 @@ func (r *Reconcile) CompareLists(ctx context.Context, in CompareInput) (Plan, er
 	if in.ReadOnly || plan.Mode != ModeFull {
 		return plan, nil // whoever only looks is told anyway, and without removals there is nothing to hold back
 	}
-	return plan, wrap(r.guard(ctx, plan, known.Guard != nil))
+	return plan, wrap(r.guard(ctx, plan, known.Guard))
 }
 
-// guard keeps what the plan means for the guard before anything is repaired: what a run adds must not open it.
-func (r *Reconcile) guard(ctx context.Context, plan Plan, held bool) error {
+// guard keeps what the plan means for the guard before anything is repaired: what a run adds must not open it, and neither may the
+// acknowledgement of a loss, behind which nobody sees it.
+func (r *Reconcile) guard(ctx context.Context, plan Plan, known *storemanager.GuardHold) error {
 	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
 	switch {
-	case plan.Held && !held:
+	case plan.tripped && !plan.Released && (known == nil || known.Lost):
 		return r.Manager.MarkMissing(ctx, storemanager.MissingMarks{ListAt: plan.ListAt, Guard: GuardHeld, GuardReason: plan.Guard})
-	case plan.LacksNothing && held:
+	case plan.LacksNothing && known != nil:
 		return r.Manager.MarkMissing(ctx, storemanager.MissingMarks{ListAt: plan.ListAt, Guard: GuardCleared})
 	}
 	return nil

@@ -1,6 +1,7 @@
 package activities_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -105,25 +106,53 @@ func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		hinder func(b *bundle)
 		want   string
+		listed []string // nil: 15 of 20 stores, and one more
 	}{
-		"a pause": {func(b *bundle) {
+		"a pause": {hinder: func(b *bundle) {
 			_, err := b.registry.Pause(b.t.Context(), storemanager.Pause{Reason: "repair", Actor: "ops"})
 			require.NoError(b.t, err)
-		}, "reconciliation is paused by ops: repair: nothing was done"},
-		"a mode that observes":        {func(b *bundle) { b.act.Mode = activities.ModeObserve }, "RECONCILE_MODE is observe: nothing was done"},
-		"a mode that removes nothing": {func(b *bundle) { b.act.Mode = activities.ModeCreateOnly }, "RECONCILE_MODE is create-only: nothing was done"},
+		}, want: "reconciliation is paused by ops: repair: nothing was done"},
+		"a mode that observes": {
+			hinder: func(b *bundle) { b.act.Mode = activities.ModeObserve }, want: "RECONCILE_MODE is observe: nothing was done",
+		},
+		"a mode that removes nothing": {
+			hinder: func(b *bundle) { b.act.Mode = activities.ModeCreateOnly }, want: "RECONCILE_MODE is create-only: nothing was done",
+		},
+		"a store manager that lists too few": {
+			hinder: func(b *bundle) { b.act.Manager = forgetful{b.registry, 40} }, want: "the store manager lists 20 of its 40 stores: nothing is removed",
+		},
+		"a foreign list that is the first of its kind": {
+			hinder: func(b *bundle) { b.monitored(ids(40, 41)) }, want: "nothing is added or removed; if the next list is such a one too",
+			listed: ids(1000, 1100),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.monitored(ids(0, 20))
-			b.compare(ids(5, 21), "")
-			plan := b.compare(ids(5, 21), "")
+			listed := test.listed
+			if listed == nil {
+				listed = ids(5, 21)
+			}
+			b.compare(listed, "")
+			plan := b.compare(listed, "")
 			test.hinder(b)
-			_, err := b.tryCompare(ids(5, 21), plan.Hash)
+			_, err := b.tryCompare(listed, plan.Hash)
 			require.ErrorContains(t, err, test.want)
 		})
 	}
+}
+
+// forgetful is a store manager that should have so many stores.
+type forgetful struct {
+	*storemanager.Registry
+	monitored int
+}
+
+func (f forgetful) Overview(ctx context.Context) (storemanager.Overview, error) {
+	o, err := f.Registry.Overview(ctx)
+	o.Monitored = f.monitored
+	return o, err
 }
 
 func TestARefusedApprovalIsNoFailedRun(t *testing.T) {

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"hash/maphash"
 	"iter"
 
 	"storekeeper/internal/storemanager"
@@ -37,7 +36,7 @@ type comparison struct {
 // compare walks both sides in the order of ids.
 func (c *comparison) compare(ctx context.Context) error {
 	c.more, c.limit = true, fewStores
-	c.cases.seed = maphash.MakeSeed()
+	c.cases = newFoldedIDs(c.planner.known.Monitored)
 	for listed, err := range c.list {
 		if err == nil {
 			err = c.pass(ctx, listed)
@@ -59,7 +58,7 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 		switch {
 		case len(c.ids) > 0 && c.ids[0] == listed && listed != c.unsettled:
 			c.planner.settled()
-			c.cases.addMonitored(listed, true)
+			c.cases.addBoth(listed)
 			c.passed, c.ids = listed, c.ids[1:]
 			if len(c.ids) == 0 {
 				c.limit = fewStores // nothing differed in a whole page
@@ -71,11 +70,11 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 			}
 		case len(c.stores) > 0 && before(c.stores[0].ID):
 			c.planner.monitored(&c.stores[0])
-			c.cases.addMonitored(c.stores[0].ID, false)
+			c.cases.addUnlisted(c.stores[0].ID)
 			c.passed, c.stores = c.stores[0].ID, c.stores[1:]
 		case len(c.stores) > 0 && c.stores[0].ID == listed:
 			c.planner.both(&c.stores[0])
-			c.cases.addMonitored(listed, true)
+			c.cases.addBoth(listed)
 			c.passed, c.stores = listed, c.stores[1:]
 			return nil
 		case len(c.ids)+len(c.stores) == 0 && c.more:

@@ -365,13 +365,25 @@ func (p *planner) judge() {
 		}
 	}
 	why := p.tooMuch()
+	plan.tripped = why != ""
+	if why == "" {
+		why = p.keptBack()
+	}
 	switch {
 	case why == "":
-	case plan.ApprovedBy(p.in.ApprovedPlan) && plan.Approve != "" && p.obeys(guardApproved):
+	case p.isApproved() && p.obeys(guardApproved):
 		plan.Released = true
 	default:
 		plan.Guard, plan.Held, plan.Approvable = why, true, plan.Approve != ""
 	}
+}
+
+// isApproved says whether the approval that the run was started with releases the plan. What a foreign list adds needs one too, so there the
+// hash of its removals alone says too little; later rounds have no other one.
+func (p *planner) isApproved() bool {
+	plan, hash := &p.plan, p.in.ApprovedPlan
+	whole := !plan.Foreign || p.in.After != (Cursor{}) || hash == plan.Hash
+	return plan.ApprovedBy(hash) && whole && plan.Approve != ""
 }
 
 // lacking is how many stores the list lacks without an event having said so: first sightings too, for what a run adds meanwhile
@@ -415,11 +427,12 @@ func (p *planner) tooMuch() string {
 		return fmt.Sprintf("%s of %d stores, RECONCILE_MAX_DELETE_PERCENT (%d) or more: %s",
 			what, all, p.guard.MaxDeletePercent, p.untilApproved())
 	}
-	return p.keptBack(lacking)
+	return ""
 }
 
 // keptBack is "" unless an earlier list lacked too much, or the registry was lost, and this list still lacks something.
-func (p *planner) keptBack(lacking int) string {
+func (p *planner) keptBack() string {
+	lacking := p.lacking()
 	switch guard := p.known.Guard; {
 	case guard == nil, p.plan.LacksNothing, !p.obeys(guardHeld):
 		return ""

@@ -76,6 +76,12 @@ func worlds() *rapid.Generator[world] {
 			}
 			w.paused[id] = rapid.IntRange(0, 9).Draw(t, "paused") == 0
 		}
+		if mostListed == 1 && rapid.Bool().Draw(t, "all sighted before") { // else hardly a foreign list could be approved
+			for id, s := range w.stores {
+				s.MissingSince = new(planStart.Add(-3 * time.Second))
+				w.stores[id] = s
+			}
+		}
 		w.held = rapid.IntRange(0, 4).Draw(t, "held") == 0
 		if rapid.IntRange(0, 3).Draw(t, "approved") == 0 {
 			at := moment.Draw(t, "approvedAt")
@@ -337,6 +343,10 @@ func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
 				require.Empty(t, approved.Orphans, "no approval makes an empty list credible")
 			case plan.Foreign && plan.FirstSightings > 0:
 				require.False(t, approved.Released, "it will be another plan")
+				require.Empty(t, approved.Missing)
+				require.Empty(t, approved.Orphans)
+			case plan.Foreign && hash != plan.Hash:
+				require.False(t, approved.Released, "it adds, too")
 				require.Empty(t, approved.Missing)
 				require.Empty(t, approved.Orphans)
 			case plan.Foreign && hash != "":

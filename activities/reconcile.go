@@ -67,7 +67,9 @@ func (reconcilePhase) TelemetryPhase() string { return "reconcile" }
 
 // ReconcileReport is the result of a reconcile run; the fields without a comment are those of contracts/multi-store-server.md.
 type ReconcileReport struct {
-	Trigger     string    `json:"trigger"`
+	Trigger string `json:"trigger"`
+	// Actor is who asked for the run, or approved the plan; "" where that is no person, or not known.
+	Actor       string    `json:"actor,omitempty"`
 	StartedAt   time.Time `json:"startedAt"`
 	CompletedAt time.Time `json:"completedAt"`
 	DurationMs  int64     `json:"durationMs"`
@@ -82,7 +84,7 @@ type ReconcileReport struct {
 	Stale          int `json:"stale"`
 	FailedRemovals int `json:"failedRemovals"`
 	// ListedAgain counts pending deletions that lifecycles were told to end, for two consecutive lists have the workspace, Resumed those
-	// that had no lifecycle and got one, Restored those that lifecycles put back into a registry that was lost.
+	// that had no lifecycle and got one, Restored those that lifecycles were told to put back into a registry that was lost.
 	ListedAgain        int `json:"listedAgain,omitempty"`
 	Resumed            int `json:"resumed,omitempty"`
 	Restored           int `json:"restored,omitempty"`
@@ -125,7 +127,8 @@ type ReconcileReport struct {
 	ListAt time.Time `json:"listAt,omitzero"`
 	// FirstListAt is when its first was.
 	FirstListAt time.Time `json:"firstListAt,omitzero"`
-	// Left counts what was planned and not done: reconciliation was paused meanwhile (Paused says by whom), or the time was over.
+	// Left counts what was planned and not done: reconciliation was paused meanwhile (Paused says by whom), the time was over, or the
+	// lifecycle of a pending deletion could not be told.
 	Left int `json:"left,omitempty"`
 }
 
@@ -234,7 +237,7 @@ func (r *Reconcile) RecordRun(ctx context.Context, in RecordInput) error {
 	}
 	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
 		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
-		ApprovedListAt: in.approvedListAt(),
+		ApprovedListAt: in.approvedListAt(), Actor: in.Report.Actor,
 	})
 	if err != nil {
 		return wrap(err)

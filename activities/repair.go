@@ -198,7 +198,8 @@ func (r *Reconcile) EndDeletions(ctx context.Context, in RequestDeletionsInput) 
 
 // ResumeResult counts what ResumeDeletions has done.
 type ResumeResult struct {
-	// Resumed deletions had no lifecycle, Restored ones were missing in a registry that was lost.
+	// Resumed deletions had no lifecycle, Restored ones were missing in a registry that was lost. Both count the lifecycles that were told,
+	// Failed those that could not be.
 	Resumed  int `json:"resumed"`
 	Restored int `json:"restored,omitempty"`
 	Failed   int `json:"failed"`
@@ -251,7 +252,6 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		}
 		q.Cursor = page.NextCursor
 	}
-	isLost := known.Guard != nil && known.Guard.Lost
 	// After the stores: a deletion that begins meanwhile is of no interest.
 	attended, err := r.Lifecycles.DeletionsPending(ctx)
 	if err != nil {
@@ -266,7 +266,7 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		if pending[id] {
 			continue
 		}
-		if !isLost { // it may just have ended
+		if known.Loss() == nil { // it may just have ended
 			if _, err := r.Manager.Get(ctx, id); !errors.Is(err, storemanager.ErrNotFound) {
 				continue
 			}

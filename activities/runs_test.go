@@ -113,6 +113,19 @@ func TestTheListOfAnotherInstallationRemovesNothing(t *testing.T) {
 	require.False(t, b.held())
 }
 
+func TestTheHashOfItsRemovalsAloneReleasesNoForeignList(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 40))
+	foreign := ids(1000, 1100)
+	b.compare(foreign, "")
+	plan := b.compare(foreign, "")
+	require.NotEqual(t, plan.Approve, plan.RemovalHash)
+	_, err := b.tryCompare(foreign, plan.RemovalHash)
+	require.ErrorContains(t, err, "nothing is added or removed before plan "+plan.Approve+" is approved")
+	require.True(t, b.compare(foreign, plan.Approve).Released)
+}
+
 func TestAListWithoutMostOfFewStoresIsNoneOfAnotherInstallation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -154,6 +167,17 @@ func TestIDsThatDifferInCaseAloneAreNeitherAddedNorRemoved(t *testing.T) {
 		require.Nil(t, s.MissingSince, s.ID)
 	}
 	require.Equal(t, 1, b.mustRun(append(ids(0, 20), "Mixed-Case", "NEW-store", "new-STORE", "store-000020"), "").Added)
+}
+
+func TestOrphansThatDifferInCaseFromEachOtherAloneGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(append(ids(0, 40), "Twin-store", "twin-STORE"))
+	require.Equal(t, 2, b.mustRun(ids(0, 40), "").FirstSightings)
+	run := b.mustRun(ids(0, 40), "")
+	require.Equal(t, 2, run.Removed)
+	require.ElementsMatch(t, []string{"Twin-store", "twin-STORE"}, b.deletion.ids)
+	require.Zero(t, b.mustRun(append(ids(0, 40), "TWIN-store"), "").Added, "which of them the list means nobody can tell")
 }
 
 func TestALimitCountsWhatListsHaveRemovedWithinADayWhateverTheGracePeriod(t *testing.T) {
@@ -424,4 +448,43 @@ func TestARefusedApprovalEndsTheRunAndNothingElse(t *testing.T) {
 	known, err := b.registry.Reconciliation(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, known.Runs, "it is no failed run")
+}
+
+// loseRegistry is how a registry without a mark learns that it is a new one: a run waits for a deletion that it never heard of.
+func (b *bundle) loseRegistry() {
+	b.t.Helper()
+	_, err := b.registry.RestoreDeletion(b.t.Context(), storemanager.RestoreRequest{
+		StoreID: "deleted-before", EventAt: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+	})
+	require.NoError(b.t, err)
+	require.True(b.t, b.held())
+}
+
+// What holds removals back while the registry is lost is not only the loss: once that is acknowledged, the guard still holds.
+func TestAGuardThatTripsWhileTheRegistryIsLostOutlivesTheAcknowledgement(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		listed []string
+		held   bool
+	}{
+		"a list that lacks too many":                    {ids(10, 40), true},
+		"a list that lacks a few":                       {ids(1, 40), false},
+		"one that lacks none after one of too many":     {nil, false},
+		"another installation's, whose guard trips too": {ids(1000, 1100), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.monitored(ids(0, 40))
+			b.loseRegistry()
+			if test.listed == nil {
+				b.compare(ids(10, 40), "")
+				test.listed = ids(0, 40)
+			}
+			plan := b.compare(test.listed, "")
+			require.Equal(t, !plan.LacksNothing, plan.Guard != "", "the loss alone holds back whatever is lacking")
+			require.NoError(t, b.registry.AcknowledgeLoss(t.Context(), storemanager.Acknowledgement{Reason: "known", Actor: "ops"}))
+			require.Equal(t, test.held, b.held())
+		})
+	}
 }

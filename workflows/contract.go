@@ -22,6 +22,25 @@ const (
 	TypeResumeDeletions     = "ResumeDeletions"
 )
 
+// Activity types.
+const (
+	ActivityEnsureStore      = "EnsureStore"
+	ActivityBeginDeletion    = "BeginDeletion"
+	ActivityCancelDeletion   = "CancelDeletion"
+	ActivityTakeOverDeletion = "TakeOverDeletion"
+	ActivityRestoreDeletion  = "RestoreDeletion"
+	ActivityStopStore        = "StopStore"
+	ActivityHoldStore        = "HoldStore"
+	ActivityReleaseStore     = "ReleaseStore"
+	ActivityConfirmAbsent    = "ConfirmAbsent"
+	ActivityCompareLists     = "CompareLists"
+	ActivityEnsureMissing    = "EnsureMissing"
+	ActivityRequestDeletions = "RequestDeletions"
+	ActivityEndDeletions     = "EndDeletions"
+	ActivityRecordRun        = "RecordRun"
+	ActivityResumeDeletions  = "ResumeDeletions"
+)
+
 // Workflow and schedule ids that are not per workspace.
 const (
 	// ReconcileID is the one id of every reconcile run, so that at most one exists whoever asked for it.
@@ -224,6 +243,8 @@ const (
 // ReconcileInput starts a ReconcileWorkspaces.
 type ReconcileInput struct {
 	Trigger string `json:"trigger"`
+	// Actor is who asked for the run, or approved the plan; "" where that is no person, or not known.
+	Actor string `json:"actor,omitempty"`
 	// ApprovedPlan is the hash of a plan whose removals an operator has approved, in a later round that of what is left of it; ""
 	// approves none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`

@@ -39,7 +39,9 @@ var quickStoreOptions = workflow.LocalActivityOptions{
 // recheckOptions are for asking the Auth Worker. There is no overall bound: a store is stopped only when the Auth Worker has
 // said that the workspace is gone, so a deletion waits for as long as it can't be asked.
 var recheckOptions = workflow.ActivityOptions{
-	StartToCloseTimeout: 5 * time.Minute, // many re-checks share few lists, and a list of a million takes its time
+	// Many re-checks share few lists, and each list may take 45 s: no store could be stopped on one that takes longer
+	// (authclient.RecheckTimeout, storemanager.MaxAnswerAge).
+	StartToCloseTimeout: 5 * time.Minute,
 	// A worker that is killed meanwhile is missed soon, and the deletion goes on with the next.
 	HeartbeatTimeout: 10 * time.Second, // two of activities.RecheckHeartbeat, and a moment
 	RetryPolicy: &temporal.RetryPolicy{

@@ -19,7 +19,7 @@ const maxRounds = 1000
 // ReconcileWorkspaces makes what is monitored equal to the authoritative list, in rounds of a bounded plan each. It runs
 // under ReconcileID alone, so that there is at most one.
 func ReconcileWorkspaces(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error) {
-	r := &reconcileRun{in: in, report: ReconcileReport{Trigger: in.Trigger, StartedAt: workflow.Now(ctx)}}
+	r := &reconcileRun{in: in, report: ReconcileReport{Trigger: in.Trigger, Actor: in.Actor, StartedAt: workflow.Now(ctx)}}
 	if in.Carried != nil {
 		r.report = *in.Carried
 	}
@@ -137,13 +137,14 @@ func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan activities.
 			workflow.GetLogger(ctx).Error("pending deletions not resumed", "error", err)
 		}
 		r.report.Resumed, r.report.Restored = res.Resumed, res.Restored
+		r.left(res.Failed, "")
 	}
 	if len(plan.ListedAgain) == 0 {
 		return nil
 	}
 	res, err := endDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
 	r.report.ListedAgain = res.Requested
-	r.left(res.Left, res.Paused)
+	r.left(res.Left+res.Failed, res.Paused)
 	return err
 }
 

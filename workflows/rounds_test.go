@@ -99,3 +99,22 @@ func TestAPauseInTheMiddleOfARunEndsIt(t *testing.T) {
 	require.Equal(t, 7, report.Left)
 	require.Equal(t, "ops: repair", report.Paused)
 }
+
+func TestLifecyclesThatCouldNotBeToldAreLeftForTheNextRun(t *testing.T) {
+	t.Parallel()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	registerRepair(env, activities.Plan{Mode: activities.ModeFull, PendingCount: 5, ListedAgain: []string{"one", "two"}, ListedAgainCount: 2})
+	env.RegisterActivityWithOptions(func(context.Context) (activities.ResumeResult, error) {
+		return activities.ResumeResult{Resumed: 1, Restored: 1, Failed: 3}, nil
+	}, activity.RegisterOptions{Name: workflows.ActivityResumeDeletions, DisableAlreadyRegisteredCheck: true})
+	env.RegisterActivityWithOptions(func(context.Context, activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {
+		return activities.RequestDeletionsResult{Requested: 1, Failed: 1}, nil
+	}, activity.RegisterOptions{Name: workflows.ActivityEndDeletions, DisableAlreadyRegisteredCheck: true})
+	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, workflows.ReconcileInput{Confirm: true})
+	require.NoError(t, env.GetWorkflowError())
+	var report workflows.ReconcileReport
+	require.NoError(t, env.GetWorkflowResult(&report))
+	require.Equal(t, 4, report.Left)
+	require.Equal(t, []int{1, 1, 1}, []int{report.Resumed, report.Restored, report.ListedAgain})
+}

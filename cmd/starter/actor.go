@@ -13,13 +13,18 @@ const (
 	actorUsage    = "who (default $" + actorVariable + ", else the name or id of the user who runs this)"
 )
 
-// trimReason checks the flags that say why and who. An actor that is not given, or empty, becomes whoever runs the CLI.
+// trimReason checks the flags that say why and who.
 func (a *app) trimReason(reason, actor *string) error {
-	*reason, *actor = strings.TrimSpace(*reason), strings.TrimSpace(*actor)
+	*reason = strings.TrimSpace(*reason)
 	if *reason == "" {
 		return usageError("--reason must not be empty")
 	}
-	if *actor != "" {
+	return a.nameActor(actor)
+}
+
+// nameActor makes an actor that is not given, or empty, whoever runs the CLI.
+func (a *app) nameActor(actor *string) error {
+	if *actor = strings.TrimSpace(*actor); *actor != "" {
 		return nil
 	}
 	if err := a.spelling(); err != nil {

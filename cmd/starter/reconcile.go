@@ -27,7 +27,7 @@ type reconcileResult struct {
 
 func (a *app) reconcileCommand() *cobra.Command {
 	var wait, plan bool
-	var approved string
+	var approved, actor string
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Compare the Auth Worker's list with what is monitored, and repair the difference",
@@ -57,12 +57,16 @@ Without this CLI:
 			if plan {
 				return a.showPlan(cmd.Context(), cmd.Flags().Changed("timeout"))
 			}
-			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true, ApprovedPlan: approved}
+			if err := a.nameActor(&actor); err != nil {
+				return err
+			}
+			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, Actor: actor, Confirm: true, ApprovedPlan: approved}
 			return a.reconcile(cmd.Context(), in, wait || apply, cmd.Flags().Changed("timeout"))
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the report (bounded only by an explicit --timeout)")
 	cmd.Flags().StringVar(&approved, "apply", "", "the hash of the plan to carry out, exactly or not at all; waits like --wait")
+	cmd.Flags().StringVar(&actor, "actor", "", actorUsage)
 	cmd.Flags().BoolVar(&plan, "plan", false, "show what a run would do, and change nothing")
 	cmd.MarkFlagsMutuallyExclusive("plan", "wait")
 	cmd.MarkFlagsMutuallyExclusive("plan", "apply")
@@ -171,7 +175,7 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 		{r.Removed, "to be removed after the grace period"},
 		{r.ListedAgain, "listed again, whose pending deletions end"},
 		{r.Resumed, "pending deletions that nobody waited for go on"},
-		{r.Restored, "pending deletions put back into a registry that was lost"},
+		{r.Restored, "pending deletions that lifecycles put back into a registry that was lost"},
 		{r.FirstSightings, "not listed for the first time; a second list decides"},
 		{heldBack(r), "held back by the guard"},
 		{r.Left, "left for the next run"},

@@ -136,9 +136,12 @@ func TestReconcile(t *testing.T) {
 	require.Less(t, strings.Index(mixed, "  delete  "), strings.Index(mixed, "  create  "))
 	in.reconcileList.list("one-more", false)
 
-	text := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash)
+	text := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--actor", "ann")
 	require.Equal(t, exitDone, text.exit, text.stderr)
 	require.Contains(t, text.stdout, "    19  to be removed after the grace period")
+	known, err := in.reconciled.Reconciliation(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, string(known.Recent[0].Report), `"actor":"ann"`)
 }
 
 var planHashIn = regexp.MustCompile(`[0-9a-f]{16}`)

@@ -13,9 +13,9 @@ import (
 const (
 	minBackoff = time.Second
 	maxBackoff = 30 * time.Second
-	// recheckTimeout bounds a list that is asked for to stop stores by: they may be stopped until a minute after it was asked for, and not
-	// on an older one.
-	recheckTimeout = 45 * time.Second
+	// RecheckTimeout bounds a list that is asked for to stop stores by: they may be stopped until 55 s after it was asked for, and not
+	// on an older one. An Auth Worker whose lists take longer has no store stopped.
+	RecheckTimeout = 45 * time.Second
 )
 
 // Absence answers whether a workspace is gone.
@@ -43,7 +43,7 @@ func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 		if r.err != nil {
 			return Absence{}, r.err
 		}
-		return Absence{Absent: !r.listed[string(alike(nil, []byte(id)))], ListEntries: r.summary.Entries - r.summary.InvalidEntries, FetchedAt: r.summary.FetchStartedAt}, nil
+		return Absence{Absent: !r.listed[string(Alike(nil, []byte(id)))], ListEntries: r.summary.Entries - r.summary.InvalidEntries, FetchedAt: r.summary.FetchStartedAt}, nil
 	case <-ctx.Done():
 		c.leave(r)
 		return Absence{}, fmt.Errorf("waiting for the workspace list: %w", context.Cause(ctx))
@@ -78,7 +78,7 @@ func (c *Client) join(ctx context.Context, id string) *recheck {
 		go c.run(r)
 	}
 	r.waiting++
-	r.listed[string(alike(nil, []byte(id)))] = false
+	r.listed[string(Alike(nil, []byte(id)))] = false
 	return r
 }
 
@@ -114,8 +114,8 @@ func (c *Client) run(r *recheck) {
 	}
 	c.mu.Unlock()
 	var id []byte
-	got, err := c.fetch(r.ctx, fetch{fresh: true, timeout: min(recheckTimeout, c.listTimeout), yield: func(e *entry) error {
-		id = alike(id[:0], e.id)
+	got, err := c.fetch(r.ctx, fetch{fresh: true, timeout: min(RecheckTimeout, c.listTimeout), yield: func(e *entry) error {
+		id = Alike(id[:0], e.id)
 		if _, wanted := r.listed[string(id)]; wanted {
 			r.listed[string(id)] = true
 		}
@@ -125,9 +125,9 @@ func (c *Client) run(r *recheck) {
 	c.pace(r)
 }
 
-// alike appends what ids have in common that differ only in case or by white space around them. They may well be one workspace's, and in
-// doubt none is absent.
-func alike(to, id []byte) []byte {
+// Alike appends what ids have in common that differ only in case or by white space around them. They may well be one workspace's, and in
+// doubt none is absent. The id may lie where to begins.
+func Alike(to, id []byte) []byte {
 	for _, b := range bytes.TrimSpace(id) {
 		if 'A' <= b && b <= 'Z' {
 			b += 'a' - 'A'

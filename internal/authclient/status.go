@@ -23,7 +23,8 @@ const (
 	OutcomeFailed Outcome = "failed"
 )
 
-func outcomeOf(err error) Outcome {
+// OutcomeOf is how an attempt ended that came to this error; nil is OutcomeComplete.
+func OutcomeOf(err error) Outcome {
 	var status *StatusError
 	switch {
 	case err == nil:
@@ -84,7 +85,7 @@ func (c *Client) Status() Status {
 func (c *Client) note(got fetched, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.status.Ended[outcomeOf(err)]++
+	c.status.Ended[OutcomeOf(err)]++
 	c.status.EndedAt, c.status.Err = time.Now(), err
 	if err == nil && got.FetchStartedAt.After(c.status.ListAt) {
 		c.status.ListAt = got.FetchStartedAt

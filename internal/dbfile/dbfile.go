@@ -1,7 +1,9 @@
-// Package dbfile looks after the files of a SQLite database: who may read them, and which process has them.
+// Package dbfile looks after the files of a SQLite database: who may read them, which process has them, and how large their log gets.
 package dbfile
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,4 +77,34 @@ func Remove(path string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// LogSize is how many bytes the log (WAL) of the database at path has; 0 when there is none, as without a connection.
+func LogSize(path string) (int64, error) {
+	info, err := os.Stat(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// Queryer is an *sql.DB, or one connection of it.
+type Queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// EmptyLog moves all of the log into the file, and cuts it to nothing. It waits for readers of the log as long as SQLite's busy_timeout
+// allows, or until ctx ends.
+func EmptyLog(ctx context.Context, db Queryer) error {
+	var busy, pages, moved int
+	if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return fmt.Errorf("%d of %d pages were moved, readers are in the way", moved, pages)
+	}
+	return nil
 }

@@ -1,11 +1,14 @@
 package dbfile_test
 
 import (
+	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
 
 	"storekeeper/internal/dbfile"
 )
@@ -59,4 +62,35 @@ func TestFilesThatOthersMayReadAreTightened(t *testing.T) {
 	require.NoError(t, os.Chmod(path, 0o400), "what is tighter stays")
 	require.NoError(t, dbfile.Tighten(path))
 	require.EqualValues(t, 0o400, mode(t, path))
+}
+
+func TestALogIsEmptiedUnlessSomebodyReadsIt(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "some.db")
+	size, err := dbfile.LogSize(path)
+	require.NoError(t, err)
+	require.Zero(t, size, "there is none")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(wal)")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	_, err = db.ExecContext(t.Context(), "CREATE TABLE t (x)")
+	require.NoError(t, err)
+	size, err = dbfile.LogSize(path)
+	require.NoError(t, err)
+	require.Positive(t, size)
+
+	reader, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, reader.QueryRowContext(t.Context(), "SELECT count(*) FROM t").Scan(new(int)))
+	_, err = db.ExecContext(t.Context(), "INSERT INTO t VALUES (1)")
+	require.NoError(t, err)
+	require.ErrorContains(t, dbfile.EmptyLog(t.Context(), db), "readers are in the way")
+	require.NoError(t, reader.Rollback())
+	require.NoError(t, dbfile.EmptyLog(t.Context(), db))
+	size, err = dbfile.LogSize(path)
+	require.NoError(t, err)
+	require.Zero(t, size)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, dbfile.EmptyLog(ended, db), context.Canceled)
 }

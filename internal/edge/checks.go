@@ -105,9 +105,7 @@ type state struct {
 	pauses         *[]storemanager.Pause
 	// attended is how many pending deletions have a lifecycle that waits.
 	attended *int
-	// list is nil too when there is no news of one.
-	list *orchestrator.ListAttempt
-	run  *orchestrator.UnderWay
+	run      *orchestrator.UnderWay
 	// schedule is all zero too when reconciliation is disabled: then it is of no interest.
 	schedule *orchestrator.Schedule
 }
@@ -138,7 +136,6 @@ func (s *Server) askState(ctx context.Context) state {
 	})
 	wg.Go(func() { st.reconciliation = known(s.stores.Reconciliation(ctx)) })
 	wg.Go(func() { st.pauses = known(s.stores.Pauses(ctx)) })
-	wg.Go(func() { st.list, _ = s.orchestrator.ReconcileList(ctx) }) // nil with an error
 	wg.Go(func() { st.run = known(s.orchestrator.ReconcileRunning(ctx)) })
 	wg.Go(func() {
 		if !s.config.ReconcileEnabled {

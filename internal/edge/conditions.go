@@ -148,7 +148,7 @@ func deletionPending(st storemanager.Store, s surroundings) condition {
 // recheck says how the re-check of a deletion that is due gets on.
 func recheck(s surroundings) string {
 	switch {
-	case loss(&s.overview) != nil:
+	case s.overview.Loss() != nil:
 		return "and no store is stopped before the loss of the registry is acknowledged"
 	case s.authWorker != "":
 		return "and the re-check waits: " + s.authWorker

@@ -5,8 +5,6 @@ package edge
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -40,7 +38,6 @@ type Orchestrator interface {
 	RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error
 	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
 	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
-	ReconcileList(ctx context.Context) (*orchestrator.ListAttempt, error)
 	CountDeletionsPending(ctx context.Context) (int, error)
 }
 
@@ -65,7 +62,7 @@ type AuthWorker interface {
 	Status() authclient.Status
 }
 
-// Options of a Server. All are required but Databases, AuthWorker and Sentry.
+// Options of a Server. All are required but Databases, AuthWorker, Guard and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
@@ -91,7 +88,7 @@ const (
 	// writeTimeout is for an answer, from its first byte on. Before that a handler has the time that it takes for itself.
 	writeTimeout   = time.Minute
 	maxHeaderBytes = 16 << 10
-	// maxConnections are open at a time; then strangers that are idle make room for others.
+	// maxConnections are open at a time; then the one that is missed least, a stranger's before any other, makes room for the next.
 	maxConnections = 4096
 	// drainTimeout leaves a process that must end within 10 s some time for the rest.
 	drainTimeout = 8 * time.Second
@@ -111,6 +108,7 @@ type Server struct {
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
+	guard        *ownhost.Guard // nil: any host
 
 	keyring  *webhookauth.Keyring
 	limits   limits
@@ -153,7 +151,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, askDatabases: o.Databases, metrics: o.Metrics, sentry: o.Sentry, log: o.Log,
+		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, askDatabases: o.Databases, metrics: o.Metrics,
+		sentry: o.Sentry, log: o.Log, guard: o.Guard,
 		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
 		started:   time.Now(),
 		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
@@ -166,9 +165,6 @@ func New(o Options) (*Server, error) {
 	}
 	s.checks = newChecks(s)
 	s.handler = s.routes()
-	if o.Guard != nil {
-		s.handler = o.Guard.Handler(s.handler)
-	}
 	return s, nil
 }
 
@@ -180,7 +176,11 @@ const adminPausePath = "/admin/pause"
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, s.recoverPanics, harden, httpserver.Prepare, middleware.GetHead)
+	r.Use(identify, s.recoverPanics, harden, httpserver.Prepare)
+	if s.guard != nil {
+		r.Use(s.guard.Handler)
+	}
+	r.Use(middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, kindNotFound, "Not found") })
 	r.MethodNotAllowed(methodNotAllowed(r))
 
@@ -223,24 +223,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 
 	server := s.httpServer()
 	s.server.Store(server)
-	failed := make(chan error, 1)
-	background.Go(func() { failed <- server.Serve(l) })
+	server.RegisterOnShutdown(func() { close(s.draining) })
 	s.log.Info("edge listens", zap.String("address", l.Addr().String()))
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-
-	close(s.draining)
-	shutdown, cancelShutdown := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancelShutdown()
-	if err := server.Shutdown(shutdown); err != nil {
-		// Their senders got no answer, so they send again.
-		s.log.Warn("requests cut off by the shutdown", zap.Error(err))
-		return ignoreClosed(server.Close())
-	}
-	return nil
+	return server.Run(ctx, l, drainTimeout)
 }
 
 func (s *Server) httpServer() *httpserver.Server {
@@ -254,13 +239,6 @@ func (s *Server) httpServer() *httpserver.Server {
 		MaxConnections:    s.maxConnections,
 		Log:               s.frequent,
 	})
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 var endpoints = map[string]string{

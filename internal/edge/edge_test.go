@@ -308,19 +308,20 @@ func (f *fakeOrchestrator) RequestReconcile(_ context.Context, in workflows.Reco
 }
 
 func (f *fakeOrchestrator) ReconcileRunning(context.Context) (orchestrator.UnderWay, error) {
-	if f.run != nil {
-		return orchestrator.UnderWay{}, f.unreachable()
-	}
-	if f.underWay.StartedAt.IsZero() {
-		return orchestrator.UnderWay{StartedAt: time.Now(), LastSign: time.Now()}, f.unreachable()
-	}
-	return f.underWay, f.unreachable()
-}
-
-func (f *fakeOrchestrator) ReconcileList(context.Context) (*orchestrator.ListAttempt, error) {
+	err := f.unreachable()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.list, nil
+	run := f.underWay
+	switch {
+	case f.run != nil:
+		run = orchestrator.UnderWay{}
+	case run.StartedAt.IsZero():
+		run.StartedAt, run.LastSign = time.Now(), time.Now()
+	}
+	if f.list != nil {
+		run.List = new(*f.list)
+	}
+	return run, err
 }
 
 func (f *fakeOrchestrator) CountDeletionsPending(context.Context) (int, error) {

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/authclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -206,7 +207,7 @@ func warnings(st state, trusted bool) []string {
 	if st.pauses != nil {
 		found = append(found, pauseWarnings(*st.pauses, trusted)...)
 	}
-	if st.overview != nil && st.overview.Guard != nil && !st.overview.Guard.Lost { // that is no warning
+	if st.overview != nil && st.overview.Guard != nil && st.overview.Loss() == nil { // a loss is no warning
 		held := st.overview.Guard
 		found = append(found, "reconciliation: the guard holds back removals since "+held.Since.Format(time.RFC3339)+", "+held.Reason)
 	}
@@ -233,7 +234,8 @@ func storeWarnings(o storemanager.Overview, attended *int) []string {
 		}
 	}
 	if o.DeletionOverdue > 0 {
-		found = append(found, fmt.Sprintf("deletions: %d are overdue for more than five minutes: the Auth Worker, or the store manager, does not answer them", o.DeletionOverdue))
+		found = append(found, fmt.Sprintf("deletions: %d are overdue for more than five minutes: the Auth Worker or the store manager does not answer, or the lists take longer than %s",
+			o.DeletionOverdue, authclient.RecheckTimeout))
 	}
 	if attended != nil && o.DeletionPendingLong > *attended {
 		found = append(found, fmt.Sprintf("deletions: %d of %d that are pending have no lifecycle that waits for them (Temporal's database may have been lost): "+

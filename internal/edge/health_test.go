@@ -422,5 +422,15 @@ func TestADemoAnswersItsOwnHostsAlone(t *testing.T) {
 		w := httptest.NewRecorder()
 		server.Handler().ServeHTTP(w, r)
 		require.Equal(t, want, w.Code, host)
+		require.Equal(t, "no-store", w.Header().Get("Cache-Control"), "whatever the answer")
+		require.NotEmpty(t, w.Header().Get("X-Request-Id"))
 	}
+}
+
+func TestOverdueDeletionsAreAWarningThatSaysWhatMayBeWrong(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, storeWarnings(storemanager.Overview{DeletionPending: 3}, new(3)))
+	require.Equal(t, []string{
+		"deletions: 2 are overdue for more than five minutes: the Auth Worker or the store manager does not answer, or the lists take longer than 45s",
+	}, storeWarnings(storemanager.Overview{DeletionPending: 3, DeletionOverdue: 2}, new(3)))
 }

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -75,12 +74,10 @@ func harden(next http.Handler) http.Handler {
 
 func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-			if routes.Match(chi.NewRouteContext(), method, cmp.Or(r.URL.RawPath, r.URL.Path)) {
-				w.Header().Add("Allow", method)
-				if method == http.MethodGet {
-					w.Header().Add("Allow", http.MethodHead)
-				}
+		for _, method := range httpserver.Allowed(routes, r) {
+			w.Header().Add("Allow", method)
+			if method == http.MethodGet {
+				w.Header().Add("Allow", http.MethodHead)
 			}
 		}
 		writeProblem(w, kindMethodNotAllowed, "Method not allowed")

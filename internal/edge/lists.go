@@ -2,7 +2,6 @@ package edge
 
 import (
 	"errors"
-	"net/http"
 	"time"
 
 	"storekeeper/internal/authclient"
@@ -21,7 +20,7 @@ type listCheck struct {
 	// ListAt is from when the newest complete list counts, CheckedAt when the newest attempt ended; null when there was none.
 	ListAt    *time.Time `json:"listAt"`
 	CheckedAt *time.Time `json:"checkedAt"`
-	// NextAttemptAt is when the next is due, within a minute or so; null when that is not known, or now.
+	// NextAttemptAt is when the next is due, or half a minute later; one under way does not count. Null when none is known to come.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 	// QuietUntil is until when the Auth Worker asked to be left alone; null if it did not.
 	QuietUntil *time.Time `json:"quietUntil"`
@@ -56,7 +55,7 @@ type listNews struct {
 func (s *Server) checkLists(st state, now time.Time) listCheck {
 	c := listCheck{OK: true}
 	var newest listNews
-	for _, news := range []listNews{newsOfRuns(st), newsOfAttempt(st.list), s.newsOfClient(&c)} {
+	for _, news := range []listNews{newsOfRuns(st), newsOfAttempt(st.run), s.newsOfClient(&c)} {
 		if news.endedAt.After(newest.endedAt) {
 			newest = news
 		}
@@ -68,7 +67,7 @@ func (s *Server) checkLists(st state, now time.Time) listCheck {
 	}
 	c.CheckedAt, c.NextAttemptAt = utc(newest.endedAt), utc(newest.nextAt)
 	if c.NextAttemptAt == nil {
-		c.NextAttemptAt = s.nextScheduledRun(st, now)
+		c.NextAttemptAt = nextScheduledRun(st, now)
 	}
 	if newest.err != nil {
 		c.OK, c.Error, c.Detail = false, sayList(newest.err), newest.err.Error()
@@ -92,10 +91,11 @@ func (s *Server) newsOfClient(c *listCheck) listNews {
 }
 
 // newsOfAttempt leaves out what failed for another reason than the list.
-func newsOfAttempt(a *orchestrator.ListAttempt) listNews {
-	if a == nil {
+func newsOfAttempt(run *orchestrator.UnderWay) listNews {
+	if run == nil || run.List == nil {
 		return listNews{}
 	}
+	a := run.List
 	news := listNews{a.EndedAt, authclient.FromText(a.Failure), a.NextAt}
 	switch {
 	case a.Failure == "":
@@ -137,15 +137,14 @@ type recorded struct {
 func (r recorded) Error() string { return r.text }
 func (r recorded) Unwrap() error { return r.error }
 
-// nextScheduledRun is nil when none is to come, or it is not known whether one is. A schedule's times are multiples of its interval; jitter
-// makes it up to half a minute later.
-func (s *Server) nextScheduledRun(st state, now time.Time) *time.Time {
-	interval := time.Duration(s.config.ReconcileInterval)
-	if !s.config.ReconcileEnabled || st.schedule == nil || st.schedule.Paused || interval <= 0 {
+// nextScheduledRun is nil when none is to come, or it is not known whether one is. A schedule's times are multiples of its interval, which is
+// the one that a worker has given it; jitter makes it up to half a minute later.
+func nextScheduledRun(st state, now time.Time) *time.Time {
+	if st.schedule == nil || st.schedule.Paused || st.schedule.Every <= 0 {
 		return nil
 	}
 	sinceEpoch := time.Duration(now.UnixNano())
-	return utc(now.Add(interval - sinceEpoch%interval))
+	return utc(now.Add(st.schedule.Every - sinceEpoch%st.schedule.Every))
 }
 
 func utc(t time.Time) *time.Time {
@@ -156,19 +155,20 @@ func utc(t time.Time) *time.Time {
 }
 
 func sayList(err error) string {
-	var status *authclient.StatusError
-	switch {
-	case errors.Is(err, authclient.ErrUnauthorized):
+	switch authclient.OutcomeOf(err) {
+	case authclient.OutcomeUnauthorized:
 		return "the Auth Worker refused the token"
-	case errors.Is(err, authclient.ErrDamaged):
+	case authclient.OutcomeDamaged:
 		return "the Auth Worker's list is damaged"
-	case errors.Is(err, authclient.ErrCached):
+	case authclient.OutcomeCached:
 		return "the Auth Worker's list comes out of a cache"
-	case errors.Is(err, authclient.ErrTimeout):
+	case authclient.OutcomeTimeout:
 		return "the Auth Worker takes too long"
-	case errors.As(err, &status) && status.Code == http.StatusTooManyRequests:
+	case authclient.OutcomeTooMany:
 		return "the Auth Worker has had too many requests"
-	case errors.As(err, &status):
+	case authclient.OutcomeComplete, authclient.OutcomeFailed:
+	}
+	if _, answered := errors.AsType[*authclient.StatusError](err); answered {
 		return "the Auth Worker answers with an error"
 	}
 	return "the Auth Worker can't be reached"

@@ -64,7 +64,10 @@ func TestAnEdgeApartFromTheWorkersGoesByTheNewestRun(t *testing.T) {
 	t.Parallel()
 	now := time.Now().Truncate(time.Second)
 	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
-	f := setup(t, func(f *fixture) { f.auth, f.config.ReconcileInterval = nil, config.Milliseconds(10*time.Minute) })
+	f := setup(t, func(f *fixture) {
+		f.auth, f.config.ReconcileInterval = nil, config.Milliseconds(time.Hour)
+		f.temporal.every = 10 * time.Minute // what the workers have been told counts
+	})
 	ok := func() any { return f.lists(t, "Authorization", "Bearer "+token)["ok"] }
 
 	f.record(t, "r1", refused, workflows.ReconcileReport{CompletedAt: at(-50)})
@@ -105,8 +108,12 @@ func TestTheNewestNewsOfAListCountsWhoeverHasIt(t *testing.T) {
 
 func TestNoNextTryIsPromisedWhileTheScheduleIsPaused(t *testing.T) {
 	t.Parallel()
-	f := setup(t, func(f *fixture) { f.temporal.paused = true })
+	f := setup(t, func(f *fixture) { f.temporal.paused, f.temporal.every = true, time.Minute })
 	require.Nil(t, f.lists(t)["nextAttemptAt"])
+	f = setup(t, func(f *fixture) { f.temporal.every = time.Minute })
+	require.NotNil(t, f.lists(t)["nextAttemptAt"])
+	f = setup(t)
+	require.Nil(t, f.lists(t)["nextAttemptAt"], "no worker has created one yet")
 }
 
 func TestOneListThatFailedForWhatMayPassIsAWarning(t *testing.T) {

@@ -42,17 +42,9 @@ func (s *Server) acknowledgeLoss(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// loss is nil unless the registry was lost and nobody has acknowledged it.
-func loss(o *storemanager.Overview) *storemanager.GuardHold {
-	if o == nil || o.Guard == nil || !o.Guard.Lost {
-		return nil
-	}
-	return o.Guard
-}
-
 // checkRegistry fails while a loss is not acknowledged: holds and pending deletions may be gone, and no store is stopped.
 func checkRegistry(st state) derivedCheck {
-	switch lost := loss(st.overview); {
+	switch lost := st.overview.Loss(); {
 	case st.overview == nil:
 		return derivedCheck{Error: "unknown, the store manager can't be asked"}
 	case lost != nil:
@@ -87,7 +79,7 @@ func (s *Server) askLoss(ctx context.Context) *storemanager.GuardHold {
 	if err != nil {
 		return nil
 	}
-	return loss(&o)
+	return o.Loss()
 }
 
 // repairLoss says whether it is done with the loss, for this process.

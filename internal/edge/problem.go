@@ -59,7 +59,7 @@ var (
 	}
 	kindUnsupportedMediaType = &kind{
 		"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type",
-		"Send Content-Type: application/json, in UTF-8 and without a Content-Encoding.",
+		"Send Content-Type: application/json, and no Content-Encoding. A charset has no meaning: the body must be UTF-8.",
 	}
 	kindRateLimited = &kind{
 		"rate_limited", http.StatusTooManyRequests, "Too many requests",

@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"net/url"
@@ -99,4 +100,14 @@ func PathParam(r *http.Request, name string) string {
 		return value
 	}
 	return unescaped
+}
+
+// Allowed are the methods that the routes have for the path of a request.
+func Allowed(routes chi.Routes, r *http.Request) (methods []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), method, cmp.Or(r.URL.RawPath, r.URL.Path)) {
+			methods = append(methods, method)
+		}
+	}
+	return methods
 }

@@ -4,6 +4,8 @@ package httpserver
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -11,7 +13,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Options of a Server. All are required but Log.
+// Options of a Server. All are required but MaxHeaderBytes and Log.
 type Options struct {
 	Handler http.Handler
 	// ReadHeaderTimeout is for the head of a request, ReadTimeout for all of it. Both count from its first byte.
@@ -31,6 +33,7 @@ type Options struct {
 type Server struct {
 	*http.Server
 	door *door
+	log  *zap.Logger
 }
 
 // New returns a Server that is not listening yet.
@@ -43,7 +46,7 @@ func New(o Options) *Server {
 		panic(err) // there is such a level
 	}
 	d := &door{limit: o.MaxConnections, writeTimeout: o.WriteTimeout}
-	return &Server{door: d, Server: &http.Server{
+	return &Server{door: d, log: o.Log, Server: &http.Server{
 		Handler:           o.Handler,
 		ReadHeaderTimeout: o.ReadHeaderTimeout,
 		ReadTimeout:       o.ReadTimeout,
@@ -60,6 +63,30 @@ func New(o Options) *Server {
 // Serve is that of http.Server.
 func (s *Server) Serve(l net.Listener) error {
 	return s.Server.Serve(&listener{Listener: l, door: s.door})
+}
+
+// Run serves on l, which it closes, until ctx ends. Then requests under way have that long to finish, and whoever is still served is cut off:
+// that is no error, for they have had no answer and ask again.
+func (s *Server) Run(ctx context.Context, l net.Listener, drain time.Duration) error {
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	err := s.Shutdown(shutdown)
+	if err != nil {
+		s.log.Warn("requests cut off by the shutdown", zap.Error(err))
+		err = s.Close()
+	}
+	<-served
+	if errors.Is(err, net.ErrClosed) { // the listener, by Shutdown
+		return nil
+	}
+	return err
 }
 
 // Connections is how many there are.

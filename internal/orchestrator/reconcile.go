@@ -10,6 +10,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
@@ -132,6 +133,8 @@ type UnderWay struct {
 	StartedAt time.Time
 	// LastSign is the newest sign that it goes on: a step was scheduled or begun, or told how far it is.
 	LastSign time.Time
+	// List is nil when the run has no news of its list yet.
+	List *ListAttempt
 }
 
 // ReconcileRunning returns the run under way. ErrUnavailable if Temporal can't be asked.
@@ -154,6 +157,9 @@ func (c *Client) ReconcileRunning(ctx context.Context) (UnderWay, error) {
 		for _, at := range []*timestamppb.Timestamp{a.GetScheduledTime(), a.GetLastStartedTime(), a.GetLastHeartbeatTime()} {
 			run.LastSign = latest(run.LastSign, at.AsTime())
 		}
+		if list := listAttempt(a); list != nil { // one activity at a time
+			run.List = list
+		}
 	}
 	if first := info.GetFirstRunId(); first != "" && first != info.GetExecution().GetRunId() { // a long run goes on under a new run id
 		if desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, first); err == nil {
@@ -163,7 +169,8 @@ func (c *Client) ReconcileRunning(ctx context.Context) (UnderWay, error) {
 	return run, nil
 }
 
-// ListAttempt is what a run under way tells of the list that it asked the Auth Worker for last.
+// ListAttempt is what a run under way tells of the list that it asked the Auth Worker for last. What a run comes to is recorded at its end,
+// and an attempt that failed may be minutes before that.
 type ListAttempt struct {
 	// EndedAt is when that ended. Failure is the text of why there is nothing to compare, the list's or another side's; "" when there was a
 	// list, whose repair is under way.
@@ -173,33 +180,22 @@ type ListAttempt struct {
 	NextAt time.Time
 }
 
-// ReconcileList is nil when no run is under way, or has no news of its list yet. What a run comes to is recorded at its end, and an attempt
-// that failed may be minutes before that. ErrUnavailable if Temporal can't be asked.
-func (c *Client) ReconcileList(ctx context.Context) (*ListAttempt, error) {
-	desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, "")
-	var notFound *serviceerror.NotFound
-	switch {
-	case errors.As(err, &notFound):
-		return nil, nil //nolint:nilnil // documented
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	for _, a := range desc.GetPendingActivities() {
-		switch a.GetActivityType().GetName() {
-		case "CompareLists":
-			if a.GetLastFailure() == nil {
-				continue
-			}
-			attempt := &ListAttempt{EndedAt: a.GetLastAttemptCompleteTime().AsTime(), Failure: a.GetLastFailure().GetMessage()}
-			if next := a.GetNextAttemptScheduleTime(); next != nil {
-				attempt.NextAt = next.AsTime()
-			}
-			return attempt, nil
-		case "EnsureMissing", "RequestDeletions":
-			return &ListAttempt{EndedAt: a.GetScheduledTime().AsTime()}, nil
+// listAttempt is what an activity under way tells of the list; nil when that is nothing.
+func listAttempt(a *workflowpb.PendingActivityInfo) *ListAttempt {
+	switch a.GetActivityType().GetName() {
+	case workflows.ActivityCompareLists:
+		if a.GetLastFailure() == nil {
+			return nil
 		}
+		attempt := &ListAttempt{EndedAt: a.GetLastAttemptCompleteTime().AsTime(), Failure: a.GetLastFailure().GetMessage()}
+		if next := a.GetNextAttemptScheduleTime(); next != nil {
+			attempt.NextAt = next.AsTime()
+		}
+		return attempt
+	case workflows.ActivityResumeDeletions, workflows.ActivityEndDeletions, workflows.ActivityEnsureMissing, workflows.ActivityRequestDeletions:
+		return &ListAttempt{EndedAt: a.GetScheduledTime().AsTime()}
 	}
-	return nil, nil //nolint:nilnil // documented
+	return nil
 }
 
 // noteDisabled marks a schedule that is paused because of the setting, so that an operator's own pause is left alone.

@@ -211,17 +211,5 @@ func (p *Process) Serve(ctx context.Context, l net.Listener, handler http.Handle
 		Handler: httpserver.Prepare(handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxConnections: maxConnections, Log: telemetry.Sampled(p.Log),
 	})
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
-	defer cancel()
-	if err := server.Shutdown(shutdown); !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return server.Close()
+	return server.Run(ctx, l, 8*time.Second)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -89,7 +88,7 @@ func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
 		},
 		Connections:  map[string]int{},
 		GuardTripped: o.Guard != nil,
-		RegistryLost: o.Guard != nil && o.Guard.Lost,
+		RegistryLost: o.Loss() != nil,
 		Deliveries:   o.Deliveries,
 	}
 	for _, state := range storemanager.ConnectionStates() {
@@ -120,7 +119,7 @@ func reconciliation(past storemanager.Reconciliation) (r telemetry.Reconciliatio
 	for _, run := range past.Recent { // the newest first
 		var found report
 		succeeded := run.Error == "" && json.Unmarshal(run.Report, &found) == nil
-		if damaged := strings.Contains(run.Error, authclient.ErrDamaged.Error()); r.Implausible == nil && (succeeded || damaged) {
+		if damaged := errors.Is(authclient.FromText(run.Error), authclient.ErrDamaged); r.Implausible == nil && (succeeded || damaged) {
 			r.Implausible = new(damaged || found.Guard != "")
 		}
 		if succeeded {

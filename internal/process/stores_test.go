@@ -129,6 +129,7 @@ func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T)
 		{"the auth worker took too long", `{}`, "1"},
 		{"", `{}`, "0"},
 		{"the auth worker took too long", `{}`, "0"},
+		{"the auth worker answered with status 502: the workspace list is damaged", `{}`, "0"}, // no list came
 	} {
 		record(step.failure, step.report)
 		require.Contains(t, scrape(), "storekeeper_reconcile_implausible "+step.want+"\n", "%+v", step)

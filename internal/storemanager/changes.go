@@ -70,18 +70,12 @@ func (r *Registry) Stop(ctx context.Context, q StopRequest) (StopResult, error) 
 	if err := q.check(); err != nil {
 		return StopResult{}, err
 	}
-	if q.AbsentAt.IsZero() {
-		return StopResult{}, errNoAnswer
-	}
 	res, err := r.stop(ctx, q, time.Time{})
 	if errors.Is(err, errAnswerTooOld) {
 		return StopResult{Outcome: StopAnswerTooOld}, nil
 	}
 	return res, err
 }
-
-// errNoAnswer is for workers of an older version, which would take any outcome but StopNotPending for a stop.
-var errNoAnswer = errors.New("nothing is stopped without the moment of the auth worker's answer: upgrade the workers")
 
 // errAnswerTooOld: the answer got too old while the registry was deciding, for the process was stopped in the middle, say.
 var errAnswerTooOld = errors.New("the answer of the auth worker is too old by now")

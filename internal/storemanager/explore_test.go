@@ -12,10 +12,10 @@ import (
 
 // This file explores what the fencing rules (record.go) can be brought to, breadth first: every request that anybody may send, with
 // every time of a small set, in every order, repeated and reordered as a network, a retry and a crash may do it. After each step
-// the promises are checked that DESIGN calls invariants, against what the answers so far have promised (promises), and not
-// against the rules themselves. A state is visited once, so an exploration that ends has seen them all.
+// the invariants of the registry are checked against what the answers so far have promised (promises), and not against the rules
+// themselves. A state is visited once, so an exploration that ends has seen them all.
 
-// tick is the unit of all times here: three of them are the most that an answer may be old.
+// tick is the unit of all times here: an answer may be two of them old, and not three.
 const tick = 20 * time.Second
 
 // never is the tick of a time that is zero.
@@ -132,10 +132,11 @@ const (
 	stepListed
 	stepUnlisted
 	stepStop
+	stepRestore
 )
 
 func (s step) String() string {
-	names := []string{"a tick passes", "created", "deleted", "deleted by lists", "cancel", "cancel what is known", "take over", "hold", "release", "pin", "unpin", "listed", "not listed", "stop"}
+	names := []string{"a tick passes", "created", "deleted", "deleted by lists", "cancel", "cancel what is known", "take over", "hold", "release", "pin", "unpin", "listed", "not listed", "stop", "put back"}
 	if s.kind == stepTick {
 		return names[stepTick]
 	}
@@ -144,10 +145,10 @@ func (s step) String() string {
 
 // steps are all that may happen at a moment: what is told of is not later than that. With two stores operators do nothing: what they do
 // to one is no other store's affair, and there would be hundreds of times as many worlds.
-func steps(now int8, stores int) []step {
+func (e exploration) steps(now int8) []step {
 	all := []step{{kind: stepTick}}
-	for store := range int8(stores) {
-		for _, kind := range operatorsSteps(stores) {
+	for store := range int8(e.stores) {
+		for _, kind := range operatorsSteps(e.stores) {
 			all = append(all, step{kind: kind, store: store})
 		}
 		for owner := range int8(2) {
@@ -158,6 +159,9 @@ func steps(now int8, stores int) []step {
 				step{kind: stepUnlisted, store: store, at: at})
 			for owner := range int8(2) {
 				all = append(all, step{kind: stepStop, store: store, at: at, from: owner})
+				if e.lost {
+					all = append(all, step{kind: stepRestore, store: store, at: at, from: owner, grace: 2})
+				}
 				for _, grace := range []int8{0, 2} {
 					all = append(all, step{kind: stepDeleted, store: store, at: at, from: owner, grace: grace})
 				}
@@ -193,6 +197,8 @@ func (s step) take(r *record, d decision) string {
 			return "error"
 		}
 		return string(res.Outcome)
+	case stepRestore:
+		return s.restore(r, d)
 	case stepPin:
 		r.pin(d)
 	case stepUnpin:
@@ -208,6 +214,22 @@ func (s step) take(r *record, d decision) string {
 		}
 	}
 	return ""
+}
+
+// restore puts back a deletion whose grace period began at its event, and answers what the run that waits for it may rely on.
+func (s step) restore(r *record, d decision) string {
+	q := RestoreRequest{EventAt: atTick(s.at), DeleteAt: atTick(s.at + s.grace), Owner: "run-" + string(rune('0'+s.from))}
+	r.restoreDeletion(q, d)
+	if r.pending() && r.deletion.EventAt.Equal(q.EventAt) && r.deletion.DeleteAt.Equal(q.DeleteAt) && r.deletion.Owner == q.Owner {
+		return "put back"
+	}
+	return "something newer is known"
+}
+
+// putsBack says whether the step brought a deletion back.
+func (s step) putsBack(before, after packed) bool {
+	return s.kind == stepRestore && after.pending() &&
+		(!before.pending() || after.deletionEventAt != before.deletionEventAt || after.deletion != before.deletion || after.deleteAt != before.deleteAt)
 }
 
 func (s step) deletes() bool { return s.kind == stepDeleted || s.kind == stepDeletedByList }
@@ -279,6 +301,8 @@ func (s step) promised(q promises, answer string, now int8) promises {
 		q.relisted = max(q.relisted, s.at)
 	case s.ends(q):
 		ended()
+	case answer == "put back" && s.at > q.inForceAt:
+		q.inForceAt, q.began, q.notBefore, q.owner, q.relisted = s.at, now, s.at+s.grace, s.from, never
 	case answer == "taken over":
 		q.owner = s.from
 	case s.kind == stepStop && answer == string(StopStopped) && q.inForceAt != never:
@@ -303,9 +327,13 @@ func (s step) broken(before, after packed, answer string, now int8) string {
 	case before.inForceAt != never && !after.stopped && !after.pending() && !s.ends(before.promises) &&
 		(s.kind != stepCreated || s.at <= before.inForceAt):
 		return "a deletion that was answered is dropped by what is no newer"
-	case answer == string(DeletionScheduled) && s.at < before.existed:
+	case s.putsBack(before, after) && s.at <= before.inForceAt:
+		return "a deletion that was put back replaced one that is as new"
+	case s.putsBack(before, after) && before.stopped && s.at <= before.gone:
+		return "a deletion that was carried out was put back"
+	case (answer == string(DeletionScheduled) || s.putsBack(before, after)) && s.at < before.existed:
 		return "a deletion undid a newer creation"
-	case answer == string(DeletionScheduled) && s.at <= before.cancelled:
+	case (answer == string(DeletionScheduled) || s.putsBack(before, after)) && s.at <= before.cancelled:
 		return "a deletion that was ended came back"
 	case after.pending() && (after.held || after.pinned):
 		return "a protected store is pending deletion"
@@ -354,19 +382,31 @@ type visit struct {
 	by   step
 }
 
-// explore visits every world that can be reached until the clock shows last, with so many stores. It returns how many there are,
-// and the steps to the first broken promise, the promise last; nil if all are kept.
-func explore(stores int, last int8, without rule) (states int, counterexample []string) {
+// exploration visits every world that can be reached until the clock shows last, with so many stores.
+type exploration struct {
+	stores int
+	last   int8
+	// lost: the registry was lost, so runs put deletions back.
+	lost bool
+	// without is left out where deletions are put back alone; without lost, everywhere.
+	without rule
+}
+
+// explore returns how many worlds there are, and the steps to the first broken promise, the promise last; nil if all are kept.
+func (e exploration) explore() (states int, counterexample []string) {
 	start := visit{world: world{stores: [2]packed{unknownStore, unknownStore}}, from: -1}
 	visits, seen := []visit{start}, map[world]struct{}{start.world: {}}
 	for i := 0; i < len(visits); i++ {
 		w := visits[i].world
-		d := decision{now: atTick(w.now), without: without}
-		for _, s := range steps(w.now, stores) {
+		for _, s := range e.steps(w.now) {
+			d := decision{now: atTick(w.now)}
+			if !e.lost || s.kind == stepRestore {
+				d.without = e.without
+			}
 			var broken string
 			next := w
 			if s.kind == stepTick {
-				if next.now++; next.now > last {
+				if next.now++; next.now > e.last {
 					continue
 				}
 			} else if next.stores[s.store], broken = s.follow(w.stores[s.store], d, w.now); broken != "" {
@@ -410,13 +450,10 @@ func path(visits []visit, i int) []string {
 
 func TestNoOrderOfRequestsBreaksAPromise(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		stores int
-		last   int8
-	}{{1, 5}, {2, 2}} {
-		states, counterexample := explore(test.stores, test.last, "")
+	for _, e := range []exploration{{stores: 1, last: 5, lost: true}, {stores: 2, last: 2}} {
+		states, counterexample := e.explore()
 		require.Empty(t, counterexample, strings.Join(counterexample, "\n"))
-		t.Logf("%d store(s), until tick %d: all %d states keep the promises", test.stores, test.last, states)
+		t.Logf("%d store(s), until tick %d: all %d states keep the promises", e.stores, e.last, states)
 	}
 }
 
@@ -441,10 +478,30 @@ func TestEachFencingRuleIsMissedWhenItIsTakenAway(t *testing.T) {
 	} {
 		t.Run(string(without), func(t *testing.T) {
 			t.Parallel()
-			_, counterexample := explore(1, 4, without)
+			_, counterexample := exploration{stores: 1, last: 4, without: without}.explore()
 			require.NotEmpty(t, counterexample, "no order of requests breaks a promise without it")
 			require.Equal(t, want, counterexample[len(counterexample)-1], strings.Join(counterexample, "\n"))
 			t.Log(strings.Join(counterexample, "\n"))
+		})
+	}
+}
+
+// What a registry has lost and a run puts back obeys some of the rules for its own sake.
+func TestEachRuleIsMissedWhereADeletionIsPutBackWithoutIt(t *testing.T) {
+	t.Parallel()
+	for without, want := range map[rule]string{
+		ruleTombstoneOutlivesOlderEvent:   "a deletion that was carried out was put back",
+		ruleHeld:                          "a protected store is pending deletion",
+		rulePinned:                        "a protected store is pending deletion",
+		ruleCreationOutlivesOlderDeletion: "a deletion undid a newer creation",
+		ruleCancelledStaysCancelled:       "a deletion that was ended came back",
+		ruleRestoreReplacesNoNewer:        "a deletion that was put back replaced one that is as new",
+	} {
+		t.Run(string(without), func(t *testing.T) {
+			t.Parallel()
+			_, counterexample := exploration{stores: 1, last: 4, without: without, lost: true}.explore()
+			require.NotEmpty(t, counterexample, "no order of requests breaks a promise without it")
+			require.Equal(t, want, counterexample[len(counterexample)-1], strings.Join(counterexample, "\n"))
 		})
 	}
 }

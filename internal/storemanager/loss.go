@@ -169,7 +169,7 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store
 		q.EventAt = known(q.EventAt, tx.now)
 		err = tx.decide(ctx, q.StoreID, func(s *record) (e StoreEvent, _ error) {
 			// A run waits for a deletion of a store that was never here: the folder was lost, with the mark that would have told it.
-			if found = loss == nil && s.unknown(); (found || loss != nil) && s.restoreDeletion(q, tx.now) {
+			if found = loss == nil && s.unknown(); (found || loss != nil) && s.restoreDeletion(q, tx.decision) {
 				e = StoreEvent{Kind: eventDeletion, Outcome: outcomeRestored, Detail: "due " + q.DeleteAt.Format(time.RFC3339)}
 			}
 			if s.unknown() {

@@ -377,6 +377,21 @@ func TestAnApprovedPlanAcknowledgesALossThatWasFoundBefore(t *testing.T) {
 		require.True(t, b.overview(t).Guard.Lost, "whoever approved a plan then did not know of the loss")
 		approve(11)
 		require.Nil(t, b.overview(t).Guard)
+		require.NoError(t, b.registry.keepLoss(t.Context(), "and again"))
+		listAt := at(12)
+		require.NoError(t, b.RecordReconcile(t.Context(), ReconcileRun{RunID: "next", StartedAt: t0, CompletedAt: at(20), ApprovedListAt: &listAt, Actor: "ann"}))
+
+		rows, err := b.registry.read.QueryContext(t.Context(), "SELECT acknowledged_by, reason FROM losses ORDER BY rowid")
+		require.NoError(t, err)
+		defer func() { require.NoError(t, rows.Close()) }()
+		var by [][2]string
+		for rows.Next() {
+			var one [2]string
+			require.NoError(t, rows.Scan(&one[0], &one[1]))
+			by = append(by, one)
+		}
+		require.NoError(t, rows.Err())
+		require.Equal(t, [][2]string{{"whoever approved it", "the approved plan of run run"}, {"ann", "the approved plan of run next"}}, by)
 	})
 }
 

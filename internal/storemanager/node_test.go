@@ -167,6 +167,16 @@ func TestNode(t *testing.T) {
 			require.Empty(t, b.list(t))
 			require.Equal(t, StateStopped, b.get(t).State)
 		},
+		"a stop without the moment of the answer is an error, as an older worker must hear it": func(t *testing.T, b *nodeBundle) {
+			b.ensure(t, 1)
+			b.begin(t, 2, "run")
+			b.clock.Set(at(100))
+			_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run"})
+			require.ErrorIs(t, err, errNoAnswer)
+			require.Equal(t, []string{id}, b.fake.ids())
+			require.NotNil(t, b.get(t).Deletion)
+			require.Equal(t, StopStopped, b.stop(t, "run"), "by a newer one")
+		},
 		"a held or pinned store is never stopped there": func(t *testing.T, b *nodeBundle) {
 			b.ensure(t, 1)
 			b.begin(t, 2, "run")

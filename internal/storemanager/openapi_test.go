@@ -146,7 +146,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"Overview", Overview{}, ""},
 		{"MonitorTotals", MonitorTotals{}, ""},
 		{"GuardHold", GuardHold{}, ""},
-		{"ReconcileRun", ReconcileRun{}, "approvedListAt"},
+		{"ReconcileRun", ReconcileRun{}, "approvedListAt,actor"},
 		{"Reconciliation", Reconciliation{}, ""},
 		{"Problem", problem{}, ""},
 		{"Status", statusBody{}, ""},

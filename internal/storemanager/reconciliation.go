@@ -1,6 +1,7 @@
 package storemanager
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -13,7 +14,9 @@ func (r *Registry) RecordReconcile(ctx context.Context, run ReconcileRun) error 
 	if err := run.check(); err != nil {
 		return err
 	}
-	approval := Acknowledgement{Actor: "whoever approved the plan of run " + run.RunID, Reason: "an approved plan"}.normal()
+	approval := Acknowledgement{
+		Actor: cmp.Or(run.Actor, "whoever approved it"), Reason: "the approved plan of run " + run.RunID,
+	}.normal()
 	ended, err := change(ctx, r, func(tx *changes) (ended int64, err error) {
 		if err := tx.recordReconcile(ctx, run); err != nil {
 			return 0, fmt.Errorf("write registry: %w", err)

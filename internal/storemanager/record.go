@@ -1,6 +1,7 @@
 package storemanager
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -52,6 +53,7 @@ const (
 	ruleCancelNoNewer                 rule = "what ends a deletion ends no newer one"
 	ruleNewerList                     rule = "nothing is stopped on an answer that is older than a list that has the workspace"
 	ruleListAfterDeletion             rule = "a list from before a deletion says nothing of it"
+	ruleRestoreReplacesNoNewer        rule = "a deletion that is put back replaces none that is as new"
 )
 
 func (s *record) unknown() bool   { return s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
@@ -162,6 +164,29 @@ func (s *record) takeOver(owner string) bool {
 	return s.pending()
 }
 
+// restoreDeletion gives the store the pending deletion back that a registry has lost and the run that waits for it still knows, and
+// says whether it did. What is known beside it and is newer counts: a later event, an operator's cancel or hold, a pin. A tombstone that
+// is older is that of an earlier life, out of a backup. Of two deletions the newer one is kept.
+func (s *record) restoreDeletion(q RestoreRequest, d decision) bool {
+	switch {
+	case !s.monitored() && !q.EventAt.After(s.eventAt) && d.obeys(ruleTombstoneOutlivesOlderEvent):
+		return false
+	case !s.monitored(): // unknown, or stopped by an older deletion
+		s.revive(q.EventAt, d.now)
+	case s.held() && d.obeys(ruleHeld), s.pinned && d.obeys(rulePinned),
+		s.eventAt.After(q.EventAt) && d.obeys(ruleCreationOutlivesOlderDeletion),
+		!q.EventAt.After(s.cancelledEventAt) && d.obeys(ruleCancelledStaysCancelled),
+		s.pending() && !q.EventAt.After(s.deletion.EventAt) && d.obeys(ruleRestoreReplacesNoNewer):
+		return false
+	}
+	s.deletion = Deletion{EventAt: q.EventAt, Since: d.now, DeleteAt: q.DeleteAt, Owner: q.Owner, ByList: q.ByList}
+	s.listedSince, s.listedAt = time.Time{}, time.Time{}
+	if !q.ByList {
+		s.missingSince = time.Time{}
+	}
+	return true
+}
+
 // cancelDeletion remembers what was cancelled, so that the event that asked for it can't come back late.
 func (s *record) cancelDeletion() {
 	s.cancelledEventAt = later(s.cancelledEventAt, s.deletion.EventAt)
@@ -203,6 +228,8 @@ func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 	case d.now.Before(s.deletion.DeleteAt) && d.obeys(ruleGracePeriod):
 		return StopResult{}, fmt.Errorf("%w: store %q can be stopped from %s on", ErrTooEarly, s.id,
 			s.deletion.DeleteAt.Format(time.RFC3339Nano))
+	case q.AbsentAt.IsZero():
+		return StopResult{}, errNoAnswer
 	case !q.fresh(d.now) && d.obeys(ruleFreshAnswer), s.listedAt.After(q.AbsentAt) && d.obeys(ruleNewerList):
 		return StopResult{Outcome: StopAnswerTooOld}, nil
 	}
@@ -212,6 +239,9 @@ func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 	}
 	return StopResult{Outcome: StopStopped}, nil
 }
+
+// errNoAnswer is for workers of an older version, which would take any outcome but StopNotPending for a stop.
+var errNoAnswer = errors.New("nothing is stopped without the moment of the auth worker's answer: upgrade the workers")
 
 // fresh says whether the answer that the workspace is gone may still be acted on, however long it was on its way.
 func (q StopRequest) fresh(now time.Time) bool {

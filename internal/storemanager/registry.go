@@ -233,15 +233,15 @@ func (r *Registry) Close() error {
 func (r *Registry) closeWriter() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // Close takes none
 	defer cancel()
-	conn, err := r.write.Conn(ctx) // the only one, so that nobody writes after the checkpoint
-	if errors.Is(err, sql.ErrConnDone) || r.write.Stats().OpenConnections == 0 {
+	conn, err := r.write.Conn(ctx)            // the only one, so that nobody writes after the checkpoint
+	if r.write.Stats().OpenConnections == 0 { // it was closed before, or never opened
 		return r.write.Close()
 	}
 	if err != nil {
 		return errors.Join(err, r.write.Close())
 	}
 	if r.endUpkeep != nil { // it is open, and ours
-		if err := checkpoint(ctx, conn); err != nil {
+		if err := dbfile.EmptyLog(ctx, conn); err != nil {
 			r.log.Warn("the log of the registry is not in its file yet; the next start reads it", zap.Error(err))
 		}
 	}

@@ -1,7 +1,6 @@
 package storemanager
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -97,10 +96,10 @@ type server struct {
 //
 // Bodies are the types of Manager, ids are those of the path, and fields that are not known are ignored. An outcome is an
 // answer, so 200; errors are RFC 9457 problems with a code (see problem). What takes longer than 27 s is one. The server
-// that it runs in sets the time-outs of reading and writing, for all but the stream of changes, which sets its own. That ends with the
-// Watcher (ErrShutdown), not with the server's Shutdown, which waits for it.
+// that it runs in prepares requests (httpserver.Prepare), and sets the time-outs of reading and writing, for all but the stream of changes,
+// which sets its own. That ends with the Watcher (ErrShutdown), not with the server's Shutdown, which waits for it.
 func Handler(m Manager, token string, log *zap.Logger) http.Handler {
-	return httpserver.Prepare(newServer(m, token, log).routes())
+	return newServer(m, token, log).routes()
 }
 
 func newServer(m Manager, token string, log *zap.Logger) *server {
@@ -118,10 +117,8 @@ func (s *server) routes() http.Handler {
 	r.Use(identify)
 	r.NotFound(s.noRoute)
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
-			if r.Match(chi.NewRouteContext(), method, cmp.Or(req.URL.RawPath, req.URL.Path)) {
-				w.Header().Add("Allow", method)
-			}
+		for _, method := range httpserver.Allowed(r, req) {
+			w.Header().Add("Allow", method)
 		}
 		s.fail(w, req, errNoMethod)
 	})

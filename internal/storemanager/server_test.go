@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"storekeeper/internal/httpserver"
 )
 
 // broken is a Manager whose every answer used here is an error that no caller may see.
@@ -136,7 +138,7 @@ func TestTheWireFormIsPlain(t *testing.T) {
 func TestAnEscapeThatIsNotNeededNamesTheSameStore(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	h := Handler(b.registry, testToken, nil)
+	h := httpserver.Prepare(Handler(b.registry, testToken, nil)) // as the server that it runs in does
 	for _, target := range []string{"/v1/stores/my-store_1", "/v1/stores/my%2Dstore%5F1", "/%76%31/st%6Fres/%6dy-store%5f1"} {
 		resp := sendUndescribed(t, h, http.MethodPut, target, bearer, `{"at":"2026-11-23T12:00:00Z"}`)
 		require.Equal(t, http.StatusOK, resp.status, resp.body)

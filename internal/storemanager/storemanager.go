@@ -432,6 +432,14 @@ type Overview struct {
 	Monitors *MonitorTotals `json:"monitors,omitempty"`
 }
 
+// Loss is the Guard that says that the registry was lost, and nobody has acknowledged it; nil without one, and of an Overview that is not known.
+func (o *Overview) Loss() *GuardHold {
+	if o == nil || o.Guard == nil || !o.Guard.Lost {
+		return nil
+	}
+	return o.Guard
+}
+
 // MonitorTotals are what the monitors did, all together, since the process began.
 type MonitorTotals struct {
 	// Events counts those that the EventProcessor took; the others are the sums of MonitorStatus.
@@ -471,6 +479,8 @@ type ReconcileRun struct {
 	// ApprovedListAt is MissingMarks.ListAt of the newest list whose removals were approved in this run; nil for none. It releases the
 	// guard (Overview.Guard), acknowledges a loss that was found before, and is not kept with the run.
 	ApprovedListAt *time.Time `json:"approvedListAt,omitempty"`
+	// Actor is who approved them, and so acknowledges the loss; "" where it is not known. It is not kept with the run either: Report says it.
+	Actor string `json:"actor,omitempty"`
 }
 
 // GuardVerdict is what a list, or a run, means for the guard that holds removals back until an operator approves them.

@@ -2,13 +2,14 @@ package storemanager
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"go.uber.org/zap"
+
+	"storekeeper/internal/dbfile"
 )
 
 const (
@@ -56,7 +57,7 @@ func (r *Registry) beginUpkeep(ctx context.Context) {
 			if time.Now().After(nextCheckpoint) {
 				if err := r.shrinkLog(ctx); err != nil && ctx.Err() == nil {
 					nextCheckpoint = time.Now().Add(checkpointRetry)
-					r.log.Warn("the log of the registry grows, something reads it all the time", zap.Error(err))
+					r.log.Warn("the log of the registry can't be emptied, and grows: something may read it all the time", zap.Error(err))
 				}
 			}
 		}
@@ -93,9 +94,8 @@ func (r *Registry) usable() error {
 
 // shrinkLog moves the log into the file if it is too large, and empties it.
 func (r *Registry) shrinkLog(ctx context.Context) error {
-	info, err := os.Stat(r.path + "-wal")
-	if err != nil || info.Size() <= maxLog { // without a connection there is none
-		return nil
+	if size, err := dbfile.LogSize(r.path); err != nil || size <= maxLog {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkpointWait)
 	defer cancel()
@@ -104,17 +104,5 @@ func (r *Registry) shrinkLog(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }() // it goes back to the pool
-	return checkpoint(ctx, conn)
-}
-
-// checkpoint moves all of the log into the file, and empties it. It waits for readers of the log until ctx ends.
-func checkpoint(ctx context.Context, conn *sql.Conn) error {
-	var busy, pages, moved int
-	if err := conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
-		return err
-	}
-	if busy != 0 {
-		return fmt.Errorf("%d of %d pages were moved, readers are in the way", moved, pages)
-	}
-	return nil
+	return dbfile.EmptyLog(ctx, conn)
 }

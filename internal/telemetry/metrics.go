@@ -183,9 +183,6 @@ type AuthLists struct {
 
 // RegisterAuthLists makes each scrape show these figures; nothing of the first attempt before it has ended. Registering twice panics.
 func (m *Metrics) RegisterAuthLists(ask func() AuthLists) {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("storekeeper_"+name, help, labels, nil)
-	}
 	m.registry.MustRegister(authListCollector{
 		ask:     ask,
 		at:      desc("auth_list_timestamp_seconds", "From when the newest complete list of the Auth Worker counts, in Unix time."),
@@ -210,16 +207,12 @@ func (c authListCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c authListCollector) Collect(ch chan<- prometheus.Metric) {
 	lists := c.ask()
 	if !lists.ListAt.IsZero() {
-		ch <- prometheus.MustNewConstMetric(c.at, prometheus.GaugeValue, float64(lists.ListAt.UnixMilli())/1000)
+		ch <- prometheus.MustNewConstMetric(c.at, prometheus.GaugeValue, unix(lists.ListAt))
 	}
 	if len(lists.Ended) == 0 {
 		return
 	}
-	failing := 0.0
-	if lists.Failing {
-		failing = 1
-	}
-	ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, failing)
+	ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, oneIf(lists.Failing))
 	for outcome, n := range lists.Ended {
 		ch <- prometheus.MustNewConstMetric(c.ended, prometheus.CounterValue, float64(n), outcome)
 	}
@@ -298,9 +291,6 @@ type ReconcileFindings struct {
 // RegisterStores makes each scrape ask for the figures of the process's store manager. ask gets a context that ends after 2 s;
 // when it fails, that scrape shows none of them. Registering twice panics.
 func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("storekeeper_"+name, help, labels, nil)
-	}
 	m.registry.MustRegister(storeCollector{
 		ask:         ask,
 		states:      desc("stores", "Stores in the registry, by state.", "state"),
@@ -352,8 +342,8 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 	for connection, n := range s.Connections {
 		ch <- prometheus.MustNewConstMetric(c.connections, prometheus.GaugeValue, float64(n), connection)
 	}
-	for desc, n := range map[*prometheus.Desc]int64{c.events: s.Events, c.errors: s.Errors, c.reconnects: s.Reconnects, c.resets: s.Resets} {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n))
+	for d, n := range map[*prometheus.Desc]int64{c.events: s.Events, c.errors: s.Errors, c.reconnects: s.Reconnects, c.resets: s.Resets} {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
 	}
 	ch <- prometheus.MustNewConstMetric(c.dialing, prometheus.GaugeValue, float64(s.Dialing))
 	ch <- prometheus.MustNewConstMetric(c.guard, prometheus.GaugeValue, oneIf(s.GuardTripped))
@@ -364,7 +354,7 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 
 func (c storeCollector) collectReconciliation(ch chan<- prometheus.Metric, r Reconciliation) {
 	if !r.LastSuccessAt.IsZero() {
-		ch <- prometheus.MustNewConstMetric(c.lastSuccess, prometheus.GaugeValue, float64(r.LastSuccessAt.UnixMilli())/1000)
+		ch <- prometheus.MustNewConstMetric(c.lastSuccess, prometheus.GaugeValue, unix(r.LastSuccessAt))
 	}
 	if f := r.Found; f != nil {
 		for kind, n := range map[string]int{"missing": f.Missing, "orphaned": f.Orphaned, "quarantined": f.Quarantined} {
@@ -377,11 +367,18 @@ func (c storeCollector) collectReconciliation(ch chan<- prometheus.Metric, r Rec
 	}
 }
 
+// unix is the time in seconds since 1970, as Prometheus has it.
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
 func oneIf(yes bool) float64 {
 	if yes {
 		return 1
 	}
 	return 0
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("storekeeper_"+name, help, labels, nil)
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {

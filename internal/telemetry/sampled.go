@@ -16,19 +16,16 @@ const (
 )
 
 // Sampled is log for what others can cause in any quantity: of each message it leaves out what is too much, and says how much that was.
-func Sampled(log *zap.Logger) *zap.Logger { return sampled(log, sampledWindow) }
-
-func sampled(log *zap.Logger, window time.Duration) *zap.Logger {
-	out := &leftOut{log: log, window: window, lines: map[string]int{}}
+func Sampled(log *zap.Logger) *zap.Logger {
+	out := &leftOut{log: log, lines: map[string]int{}}
 	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(c, window, sampledLines, 0, zapcore.SamplerHook(out.note))
+		return zapcore.NewSamplerWithOptions(c, sampledWindow, sampledLines, 0, zapcore.SamplerHook(out.note))
 	}))
 }
 
 // leftOut counts the lines that were left out since it last said how many. Messages are constants, so there are few.
 type leftOut struct {
-	log    *zap.Logger
-	window time.Duration
+	log *zap.Logger
 
 	mu    sync.Mutex
 	lines map[string]int
@@ -41,7 +38,7 @@ func (l *leftOut) note(e zapcore.Entry, decision zapcore.SamplingDecision) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.lines) == 0 {
-		time.AfterFunc(l.window, l.say)
+		time.AfterFunc(sampledWindow, l.say)
 	}
 	l.lines[e.Message]++
 }
@@ -51,5 +48,5 @@ func (l *leftOut) say() {
 	lines := maps.Clone(l.lines)
 	clear(l.lines)
 	l.mu.Unlock()
-	l.log.Info("log lines left out", zap.Any("lines", lines), zap.Duration(KeyDurationMs, l.window))
+	l.log.Info("log lines left out", zap.Any("lines", lines), zap.Duration(KeyDurationMs, sampledWindow))
 }

@@ -317,18 +317,6 @@ func execute(ctx context.Context, tx *sql.Tx, statements ...string) error {
 	return nil
 }
 
-// emptyLog moves all that is in the log into the file, so that a copy of the file alone has all of it.
-func emptyLog(ctx context.Context, db *sql.DB) error {
-	var busy, pages, moved int
-	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved); err != nil {
-		return err
-	}
-	if busy != 0 {
-		return errors.New("somebody else reads it")
-	}
-	return nil
-}
-
 func exists(path string) (bool, error) {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

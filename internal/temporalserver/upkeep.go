@@ -13,6 +13,8 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	"go.temporal.io/server/common/resolver"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/dbfile"
 )
 
 const (
@@ -165,7 +167,7 @@ func (u *upkeep) close() {
 	for _, f := range u.files {
 		var err error
 		if f.own != nil {
-			err = errors.Join(emptyLog(ctx, f.own), f.own.Close())
+			err = errors.Join(dbfile.EmptyLog(ctx, f.own), f.own.Close())
 		}
 		if f.temporals != nil {
 			err = errors.Join(err, f.temporals.Close())

@@ -14,6 +14,8 @@ import (
 
 	"go.temporal.io/server/common/headers"
 	"golang.org/x/mod/semver"
+
+	"storekeeper/internal/dbfile"
 )
 
 // Replacement is a database that could not be used any more, and what took its place.
@@ -146,7 +148,7 @@ func columns(ctx context.Context, db *sql.DB) ([]column, error) {
 
 // setAside closes the database and renames it after its version and the time. It stays in its directory.
 func setAside(ctx context.Context, db *sql.DB, path, version string, at time.Time) (string, error) {
-	_ = emptyLog(ctx, db) // if it can't, the log goes along
+	_ = dbfile.EmptyLog(ctx, db) // if it can't, the log goes along
 	if err := db.Close(); err != nil {
 		return "", fmt.Errorf("set aside: %w", err)
 	}

@@ -141,21 +141,21 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 func Register(r worker.Registry, set ActivitySet) {
 	RegisterWorkflows(r)
 	for name, fn := range map[string]any{
-		"EnsureStore":      set.Stores.EnsureStore,
-		"BeginDeletion":    set.Stores.BeginDeletion,
-		"CancelDeletion":   set.Stores.CancelDeletion,
-		"StopStore":        set.Stores.StopStore,
-		"HoldStore":        set.Stores.HoldStore,
-		"ReleaseStore":     set.Stores.ReleaseStore,
-		"TakeOverDeletion": set.Stores.TakeOverDeletion,
-		"RestoreDeletion":  set.Stores.RestoreDeletion,
-		"ConfirmAbsent":    set.Authority.ConfirmAbsent,
-		"CompareLists":     set.Reconcile.CompareLists,
-		"EnsureMissing":    set.Reconcile.EnsureMissing,
-		"RequestDeletions": set.Reconcile.RequestDeletions,
-		"RecordRun":        set.Reconcile.RecordRun,
-		"EndDeletions":     set.Reconcile.EndDeletions,
-		"ResumeDeletions":  set.Reconcile.ResumeDeletions,
+		workflows.ActivityEnsureStore:      set.Stores.EnsureStore,
+		workflows.ActivityBeginDeletion:    set.Stores.BeginDeletion,
+		workflows.ActivityCancelDeletion:   set.Stores.CancelDeletion,
+		workflows.ActivityStopStore:        set.Stores.StopStore,
+		workflows.ActivityHoldStore:        set.Stores.HoldStore,
+		workflows.ActivityReleaseStore:     set.Stores.ReleaseStore,
+		workflows.ActivityTakeOverDeletion: set.Stores.TakeOverDeletion,
+		workflows.ActivityRestoreDeletion:  set.Stores.RestoreDeletion,
+		workflows.ActivityConfirmAbsent:    set.Authority.ConfirmAbsent,
+		workflows.ActivityCompareLists:     set.Reconcile.CompareLists,
+		workflows.ActivityEnsureMissing:    set.Reconcile.EnsureMissing,
+		workflows.ActivityRequestDeletions: set.Reconcile.RequestDeletions,
+		workflows.ActivityRecordRun:        set.Reconcile.RecordRun,
+		workflows.ActivityEndDeletions:     set.Reconcile.EndDeletions,
+		workflows.ActivityResumeDeletions:  set.Reconcile.ResumeDeletions,
 	} {
 		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}

@@ -15,6 +15,7 @@ import (
 
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
+	"storekeeper/tests/bench/internal/measure"
 	"storekeeper/workflows"
 )
 
@@ -124,7 +125,7 @@ func (b *bench) measureEvents(ctx context.Context, n int) error {
 			if end.report.Added != n || len(seconds) < fewestEvents {
 				return fmt.Errorf("%s: %d workspaces were created while %d stores were added", name, len(seconds), end.report.Added)
 			}
-			b.report.Add(name+"_p50_seconds", median(seconds), "s")
+			b.report.Add(name+"_p50_seconds", measure.Median(seconds), "s")
 			b.report.Below(name+"_max_seconds", slices.Max(seconds), "s", targetEvent)
 			return nil
 		case <-tick.C:
@@ -179,15 +180,15 @@ func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) erro
 		seconds, floor = append(seconds, r.seconds), append(floor, fetched)
 	}
 	if limit, ok := targetSeconds[n]; ok {
-		b.report.AtMost(name+"_seconds", median(seconds), "s", limit)
+		b.report.AtMost(name+"_seconds", measure.Median(seconds), "s", limit)
 	} else {
-		b.report.Add(name+"_seconds", median(seconds), "s")
+		b.report.Add(name+"_seconds", measure.Median(seconds), "s")
 	}
-	b.report.Add(name+"_floor_seconds", median(floor), "s")
+	b.report.Add(name+"_floor_seconds", measure.Median(floor), "s")
 	if _, ok := targetSeconds[n]; ok { // the fixed cost of a run hides the ratio of smaller ones
-		b.report.AtMost(name+"_to_floor", median(seconds)/median(floor), "×", targetRatio)
+		b.report.AtMost(name+"_to_floor", measure.Median(seconds)/measure.Median(floor), "×", targetRatio)
 	} else {
-		b.report.Add(name+"_to_floor", median(seconds)/median(floor), "×")
+		b.report.Add(name+"_to_floor", measure.Median(seconds)/measure.Median(floor), "×")
 	}
 	b.add(name, first)
 	return nil
@@ -269,12 +270,6 @@ func fillRegistry(ctx context.Context, path string, n int) (err error) {
 		}
 	}
 	return nil
-}
-
-// median sorts the values.
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
 }
 
 // fetch merely fetches and decodes the list of n workspaces, and returns how many seconds that took.

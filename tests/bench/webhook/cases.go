@@ -139,8 +139,7 @@ func (s *sample) toFloor() float64 {
 		for j, part := range s.parts {
 			ratios[j] = part.perSecond() / ((around[j].perSecond() + around[j+1].perSecond()) / 2)
 		}
-		slices.Sort(ratios)
-		middle := (ratios[(len(ratios)-1)/2] + ratios[len(ratios)/2]) / 2
+		middle := measure.Median(ratios)
 		if i == 0 || middle < worst {
 			worst = middle
 		}
@@ -313,7 +312,7 @@ func (b *bench) measureParallel(ctx context.Context, parallel int) (*sample, err
 	return s, nil
 }
 
-// reportCase adds what all cases of creations have, and looks for what was lost.
+// reportCase adds what all cases of creations have, and looks for what was lost. A delivery that was never answered 2xx promised nothing.
 func (b *bench) reportCase(ctx context.Context, name string, s *sample) error {
 	t := s.all()
 	for _, p := range []int{50, 95, 99} {
@@ -323,12 +322,16 @@ func (b *bench) reportCase(ctx context.Context, name string, s *sample) error {
 	for _, status := range slices.Sorted(maps.Keys(s.counts)) {
 		b.report.Add(name+"_answers_"+status, float64(s.counts[status]), "")
 	}
-	ids := make([]string, len(s.deliveries))
+	var taken []string
 	for i, d := range s.deliveries {
-		ids[i] = d.storeID
+		if s.answers[i].code < http.StatusMultipleChoices {
+			taken = append(taken, d.storeID)
+		}
 	}
-	b.report.Add(name+"_without_outcome", float64(t.late), "")
-	lost, err := b.standalone.lost(ctx, ids)
+	neverTaken := len(s.deliveries) - len(taken)
+	b.report.Add(name+"_without_outcome", float64(t.late-neverTaken), "")
+	b.report.AtMost(name+"_never_taken", float64(neverTaken), "", 0)
+	lost, err := b.standalone.lost(ctx, taken)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ const (
 	// congestionRounds is how often each number of senders is measured.
 	congestionRounds = 3
 
+	// brokenPause comes after a connection that failed: an edge that is gone would be dialed thousands of times a second.
+	brokenPause = 100 * time.Millisecond
+
 	targetCongestion = 0.8 // of the best rate with fewer senders
 	targetRefusal    = 100 // milliseconds
 )
@@ -107,7 +110,7 @@ func (b *bench) crowds(ctx context.Context, name string, s *standalone) ([]crowd
 }
 
 func (b *bench) reportCrowd(ctx context.Context, prefix string, c crowd, fewer []crowd, s *standalone, temporal client.Client) error {
-	b.report.Add(prefix+"per_second", median(c.rates), "")
+	b.report.Add(prefix+"per_second", measure.Median(slices.Clone(c.rates)), "")
 	b.report.Add(prefix+"taken", float64(len(c.ids)), "")
 	b.report.Add(prefix+"without_outcome", float64(len(c.ids)-c.outcomes), "")
 	b.report.Add(prefix+"broken", float64(c.broken), "")
@@ -123,7 +126,7 @@ func (b *bench) reportCrowd(ctx context.Context, prefix string, c crowd, fewer [
 			}
 			ratios[i] = rate / best
 		}
-		b.report.AtLeast(prefix+"to_best_of_fewer", median(ratios), "×", targetCongestion)
+		b.report.AtLeast(prefix+"to_best_of_fewer", measure.Median(ratios), "×", targetCongestion)
 	}
 	if len(c.refusals) > 0 {
 		b.report.Add(prefix+"refusal_p50_ms", float64(measure.Percentile(c.refusals, 50).Microseconds())/1000, "ms")
@@ -141,11 +144,6 @@ func (b *bench) reportCrowd(ctx context.Context, prefix string, c crowd, fewer [
 	}
 	b.report.AtMost(prefix+"lost", float64(lost), "", 0)
 	return nil
-}
-
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }
 
 // crowd is what senders have seen.
@@ -178,15 +176,12 @@ func (b *bench) crowd(ctx context.Context, s *standalone, n int) (crowd, error) 
 				mu.Lock()
 				if err != nil { // a connection that was never used is closed after a while, and may be chosen just then
 					c.broken++
-					mu.Unlock()
-					if ctx.Err() != nil {
-						return ctx.Err()
-					}
-					continue
+					retryAfter = brokenPause
+				} else {
+					c.count(d, a, took, !time.Now().After(end))
 				}
-				c.count(d, a, took, !time.Now().After(end))
 				mu.Unlock()
-				if a.code < http.StatusMultipleChoices {
+				if err == nil && a.code < http.StatusMultipleChoices {
 					d = newDelivery()
 				}
 				select {

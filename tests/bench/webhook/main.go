@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("--senders: %w", err)
 	}
 	if b.sequential < rounds || b.creations != 0 && b.creations < rounds || b.repeats < 1 || b.garbage < 1 {
-		return fmt.Errorf("want at least %d creations, and one of everything else", rounds)
+		return fmt.Errorf("want at least %d of --sequential and of --creations (or 0 of these), and 1 of --repeats and --garbage", rounds)
 	}
 	b.report = &measure.Report{Machine: measure.Machine()}
 	// What was measured before an error is worth showing, too.
