@@ -28,6 +28,8 @@ type ReconcileKeeper interface {
 	MarkMissing(ctx context.Context, m storemanager.MissingMarks) error
 	EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error)
 	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
+	Unheard(ctx context.Context, q storemanager.UnheardRequest) ([]storemanager.AcceptedEvent, error)
+	EngineTold(ctx context.Context, q storemanager.EngineRequest) error
 }
 
 // Lifecycles are those of the workspaces. What tells one something returns once that is durable; what comes of it, and when, is the
@@ -42,6 +44,10 @@ type Lifecycles interface {
 	// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period. One that has just begun may
 	// not be among them yet.
 	DeletionsPending(ctx context.Context) (map[string]bool, error)
+	// Repeat tells the lifecycle of an event that another database of Temporal knew; event is its JSON.
+	Repeat(ctx context.Context, event []byte) error
+	// Engine identifies the database of Temporal.
+	Engine(ctx context.Context) (string, error)
 }
 
 // Reconcile are the activities of reconciliation.

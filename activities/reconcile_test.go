@@ -1,6 +1,7 @@
 package activities_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -64,6 +65,15 @@ type fakeLifecycles struct {
 	resumed []string
 	pending map[string]bool
 	fail    map[string]bool
+	// engine is a name of the database; repeated are the events that it was told of again.
+	engine   string
+	repeated []string
+}
+
+func (f *fakeLifecycles) Engine(context.Context) (string, error) { return cmp.Or(f.engine, "first"), nil }
+
+func (f *fakeLifecycles) Repeat(_ context.Context, event []byte) error {
+	return f.note(&f.repeated, string(event))
 }
 
 func (f *fakeLifecycles) note(list *[]string, id string) error {

@@ -203,6 +203,8 @@ type ResumeResult struct {
 	Resumed  int `json:"resumed"`
 	Restored int `json:"restored,omitempty"`
 	Failed   int `json:"failed"`
+	// Repeated are events of which a new database of Temporal was told.
+	Repeated int `json:"repeated,omitempty"`
 }
 
 // ResumeDeletions looks for pending deletions that nobody waits for, for Temporal has lost its database, and has the lifecycle of each
@@ -212,11 +214,15 @@ type ResumeResult struct {
 func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
+	alive := func() { activity.RecordHeartbeat(ctx) }
+	repeated, err := r.repeatEvents(ctx, alive)
+	if err != nil {
+		return ResumeResult{}, wrap(err)
+	}
 	alone, lost, err := r.apart(ctx)
 	if err != nil {
 		return ResumeResult{}, wrap(err)
 	}
-	alive := func() { activity.RecordHeartbeat(ctx) }
 	failed, err := each(ctx, alone, r.Lifecycles.ResumeDeletion, alive)
 	if err != nil {
 		return ResumeResult{}, wrap(err)
@@ -225,12 +231,45 @@ func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
 	if err != nil {
 		return ResumeResult{}, wrap(err)
 	}
-	res := ResumeResult{Resumed: len(alone) - failed, Restored: len(lost) - failedToo, Failed: failed + failedToo}
+	res := ResumeResult{Resumed: len(alone) - failed, Restored: len(lost) - failedToo, Failed: failed + failedToo, Repeated: repeated}
 	if len(alone)+len(lost) > 0 {
 		activity.GetLogger(ctx).Warn("pending deletions are resumed", "withoutLifecycle", res.Resumed, "lostByRegistry", res.Restored,
 			"failed", res.Failed)
 	}
 	return res, nil
+}
+
+// repeatEvents tells a new database of Temporal of the events that were answered without an outcome, and returns how many they were. A
+// repeat changes nothing twice, so what fails is done again from the start.
+func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated int, err error) {
+	engine, err := r.Lifecycles.Engine(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for after := ""; ; {
+		events, err := r.Manager.Unheard(ctx, storemanager.UnheardRequest{Engine: engine, After: after})
+		if errors.Is(err, storemanager.ErrNotFound) {
+			return 0, nil // a store manager of an older version keeps none
+		}
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range events {
+			if err := r.Lifecycles.Repeat(ctx, e.Event); err != nil {
+				return 0, err
+			}
+			alive()
+			after = e.DeliveryID
+		}
+		repeated += len(events)
+		if len(events) < storemanager.MaxBatch {
+			break
+		}
+	}
+	if repeated > 0 {
+		activity.GetLogger(ctx).Warn("temporal's database is a new one, it was told of the events without an outcome", "events", repeated)
+	}
+	return repeated, r.Manager.EngineTold(ctx, storemanager.EngineRequest{Engine: engine})
 }
 
 // apart are the stores whose deletion is pending and whose lifecycle does not show one, and, while the registry is lost, the reverse.

@@ -46,6 +46,7 @@ var readers = map[string][]config.Role{
 	"LISTEN": nil, "PORT": nil, "STORE_MANAGER_LISTEN": nil, "METRICS_LISTEN": nil, "STORE_DATA_PATH": nil, "LOG_FORMAT": nil,
 	"STORE_<ID>_SYNC_URL": nil,                           // a comment there says how
 	"STOREKEEPER_URL":     nil, "STOREKEEPER_ACTOR": nil, // of cmd/starter
+	"TEMPORAL_RETENTION": nil, // of the embedded server
 }
 
 func TestContainersGetEverySettingThatTheirProcessReads(t *testing.T) {

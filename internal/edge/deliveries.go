@@ -110,6 +110,29 @@ func (s *Server) remember(ctx context.Context, d storemanager.Delivery) (storema
 	return kept, err
 }
 
+// keepAccepted has the store manager keep an event that Temporal alone knows. Temporal has it durably, and its database would have to be
+// replaced before the event has an outcome: so what can't be kept is no reason to refuse it.
+func (s *Server) keepAccepted(ctx context.Context, d *delivery) {
+	event, err := json.Marshal(d.event)
+	if err != nil {
+		panic(err) // strings and times can't fail
+	}
+	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
+	defer cancel()
+	err = errMemoryAway
+	if !s.memoryAway.within(memoryPause) {
+		err = s.stores.KeepAccepted(ctx, storemanager.AcceptedEvent{
+			DeliveryID: d.event.DeliveryID, StoreID: d.event.InstanceID, EventAt: d.event.Timestamp, Event: event,
+		})
+		if err != nil {
+			s.memoryAway.set()
+		}
+	}
+	if err != nil {
+		s.frequent.Warn("accepted event not kept", d.requestID, zap.String(telemetry.KeyDeliveryID, d.event.DeliveryID), zap.Error(err))
+	}
+}
+
 // answer is what a webhook is answered with when it is taken.
 type answer struct {
 	status int

@@ -42,7 +42,7 @@ type Orchestrator interface {
 }
 
 // Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses,
-// its memory of deliveries, and what an operator acknowledges.
+// its memory of deliveries and of events without an outcome, and what an operator acknowledges.
 type Stores interface {
 	Get(ctx context.Context, id string) (storemanager.Store, error)
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
@@ -53,6 +53,7 @@ type Stores interface {
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	Delivery(ctx context.Context, id string) (*storemanager.Delivery, error)
 	Remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error)
+	KeepAccepted(ctx context.Context, e storemanager.AcceptedEvent) error
 	AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error
 	Ping(ctx context.Context) error
 }

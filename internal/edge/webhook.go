@@ -252,6 +252,7 @@ func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (
 	a := answer{status: http.StatusOK, body: body, outcome: string(result.Status)}
 	if result.Status == workflows.StatusAccepted {
 		a.status = http.StatusAccepted
+		s.keepAccepted(ctx, d)
 	}
 	return a, nil
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
 	"storekeeper/workflows"
 )
 
@@ -105,6 +107,19 @@ func TestWebhookAnswersWithTheOutcome(t *testing.T) {
 				Timestamp: time.Date(2025, 11, 23, 18, 29, 10, 28e6, time.UTC),
 			}, events[0])
 			require.Contains(t, f.log.String(), fmt.Sprintf(`"outcome":%q`, test.result.Status))
+
+			kept, err := f.registry.Unheard(t.Context(), storemanager.UnheardRequest{Engine: "a new one"})
+			require.NoError(t, err)
+			if test.status != 202 {
+				require.Empty(t, kept)
+				return
+			}
+			require.Len(t, kept, 1)
+			var again workflows.Event
+			require.NoError(t, json.Unmarshal(kept[0].Event, &again))
+			again.DeliveryID = ""
+			require.Equal(t, events[0], again)
+			require.Equal(t, storeA, kept[0].StoreID)
 		})
 	}
 }

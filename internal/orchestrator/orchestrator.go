@@ -4,6 +4,7 @@ package orchestrator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -86,6 +87,25 @@ func (c *Client) ResumeDeletion(ctx context.Context, instanceID string) error {
 		DeliveryID: "resume/" + NewDeliveryID(), Type: workflows.DeletionResume,
 		InstanceID: instanceID, Timestamp: time.Now().UTC(), Source: workflows.SourceSystem,
 	})
+}
+
+// Repeat makes an event durable once more, which was taken by a Temporal whose database is no more. event is its JSON.
+func (c *Client) Repeat(ctx context.Context, event []byte) error {
+	var ev workflows.Event
+	if err := json.Unmarshal(event, &ev); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return c.Signal(ctx, ev)
+}
+
+// Engine identifies the database of Temporal: a new one has another namespace, though of the same name. ErrUnavailable if Temporal can't
+// be asked.
+func (c *Client) Engine(ctx context.Context) (string, error) {
+	desc, err := c.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: c.namespace})
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return desc.GetNamespaceInfo().GetId(), nil
 }
 
 // pendingQuery finds the lifecycles that wait for the end of a grace period.

@@ -230,6 +230,26 @@ func (c *Client) Remember(ctx context.Context, d Delivery) (Delivery, error) {
 	return ask[Delivery](ctx, c, http.MethodPut, c.base.JoinPath("v1", "deliveries"), d)
 }
 
+// KeepAccepted implements Manager.
+func (c *Client) KeepAccepted(ctx context.Context, e AcceptedEvent) error {
+	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "accepted-events"), e)
+	return err
+}
+
+// Unheard implements Manager.
+func (c *Client) Unheard(ctx context.Context, q UnheardRequest) ([]AcceptedEvent, error) {
+	u := c.base.JoinPath("v1", "accepted-events")
+	u.RawQuery = url.Values{"engine": {q.Engine}, "after": {q.After}}.Encode()
+	answer, err := ask[acceptedEventsResponse](ctx, c, http.MethodGet, u, nil)
+	return answer.Events, err
+}
+
+// EngineTold implements Manager.
+func (c *Client) EngineTold(ctx context.Context, q EngineRequest) error {
+	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "engine"), q)
+	return err
+}
+
 // MarkMissing implements Manager.
 func (c *Client) MarkMissing(ctx context.Context, m MissingMarks) error {
 	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "missing"), m)

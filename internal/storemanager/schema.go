@@ -139,6 +139,17 @@ CREATE TABLE losses (
 	acknowledged_by TEXT NOT NULL DEFAULT '',
 	reason          TEXT NOT NULL DEFAULT '' -- of whoever acknowledged it
 ) STRICT;
+`, `
+-- Events that were answered before their outcome was known.
+CREATE TABLE accepted_events (
+	delivery_id TEXT PRIMARY KEY,
+	store_id    TEXT NOT NULL,
+	at          INTEGER NOT NULL,
+	event_at    INTEGER NOT NULL,
+	event       TEXT NOT NULL -- JSON
+) STRICT, WITHOUT ROWID;
+CREATE INDEX accepted_events_at ON accepted_events (at);
+ALTER TABLE totals ADD COLUMN engine TEXT NOT NULL DEFAULT ''; -- the database of Temporal that knows all events
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change, and says whether it was empty.

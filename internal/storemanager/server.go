@@ -46,6 +46,9 @@ type (
 		// Delivery is null if it is not known.
 		Delivery *Delivery `json:"delivery"`
 	}
+	acceptedEventsResponse struct {
+		Events []AcceptedEvent `json:"events"`
+	}
 	nothing struct{} // the answer of a method that returns but an error
 )
 
@@ -85,6 +88,9 @@ type server struct {
 //	GET    /v1/pauses                        Pauses
 //	GET    /v1/deliveries?id=                Delivery
 //	PUT    /v1/deliveries                    Remember
+//	PUT    /v1/accepted-events               KeepAccepted
+//	GET    /v1/accepted-events?engine=&after=  Unheard
+//	PUT    /v1/engine                        EngineTold
 //	GET    /v1/overview                      Overview
 //	POST   /v1/missing                       MarkMissing
 //	GET    /v1/reconciliation                Reconciliation
@@ -142,6 +148,18 @@ func (s *server) routes() http.Handler {
 			return deliveryResponse{d}, err
 		}))
 		r.Put("/deliveries", answerBody(s, func(r *http.Request, d Delivery) (any, error) { return m.Remember(r.Context(), d) }))
+		r.Put("/accepted-events", answerBody(s, func(r *http.Request, e AcceptedEvent) (any, error) {
+			return nothing{}, m.KeepAccepted(r.Context(), e)
+		}))
+		r.Get("/accepted-events", s.answer(func(r *http.Request) (any, error) {
+			query, err := queryOf(r)
+			if err != nil {
+				return nil, err
+			}
+			events, err := m.Unheard(r.Context(), UnheardRequest{Engine: query.Get("engine"), After: query.Get("after")})
+			return acceptedEventsResponse{events}, err
+		}))
+		r.Put("/engine", answerBody(s, func(r *http.Request, q EngineRequest) (any, error) { return nothing{}, m.EngineTold(r.Context(), q) }))
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(func(r *http.Request) (any, error) { return m.Overview(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks MissingMarks) (any, error) {

@@ -93,6 +93,15 @@ type Manager interface {
 	// now: another one, unchanged, if one of this id is.
 	Remember(ctx context.Context, d Delivery) (Delivery, error)
 
+	// KeepAccepted keeps an event until its store is known to have heard of it, or of a newer one, for DeliveryRetention at the most. One of
+	// the same delivery stays as it is.
+	KeepAccepted(ctx context.Context, e AcceptedEvent) error
+	// Unheard returns up to MaxBatch of the accepted events that their stores are not known to have heard of, sorted by DeliveryID; none
+	// for the engine that knows them all, which is the one that EngineTold has named last.
+	Unheard(ctx context.Context, q UnheardRequest) ([]AcceptedEvent, error)
+	// EngineTold says that an engine has been told of all accepted events. It hears of new ones before they are kept.
+	EngineTold(ctx context.Context, q EngineRequest) error
+
 	// MarkMissing keeps the first sightings of orphans across reconcile runs.
 	MarkMissing(ctx context.Context, m MissingMarks) error
 	// RecordReconcile keeps the report of a finished reconcile run. A repeat with the same RunID replaces it.

@@ -43,6 +43,7 @@ type files struct {
 	executions string
 	// visibility is a file of its own, or the same with SchemaFull.
 	visibility string
+	stores     stores // what Temporal is told of them
 	replaced   *Replacement
 }
 
@@ -123,6 +124,10 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	if err := bringTo(ctx, db, f, schema, log); err != nil {
 		return nil, err
 	}
+	f.stores.executions = onDisk(f.executions)
+	if f.stores.visibility = f.stores.executions; f.visibility != f.executions {
+		f.stores.visibility = onDisk(f.visibility)
+	}
 	for _, file := range f.all() { // now that they are ours to change
 		if err := dbfile.Tighten(file); err != nil {
 			return nil, err
@@ -131,18 +136,10 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	return f, nil
 }
 
-// stores describes the files to Temporal.
+// onDisk describes a file to Temporal.
 //
-// One connection each, which is Temporal's default: SQLite has one writer at a time, and a transaction that reads first and
+// One connection, which is Temporal's default: SQLite has one writer at a time, and a transaction that reads first and
 // writes then fails at once when another connection has written in between, whatever the busy timeout.
-func (f *files) stores() stores {
-	s := stores{executions: onDisk(f.executions)}
-	if s.visibility = s.executions; f.visibility != f.executions {
-		s.visibility = onDisk(f.visibility)
-	}
-	return s
-}
-
 func onDisk(path string) *config.SQL {
 	return &config.SQL{
 		PluginName:   sqliteplugin.PluginName,
@@ -156,6 +153,9 @@ func onDisk(path string) *config.SQL {
 			"synchronous": "normal",
 			// What a burst has left is cut off when the log begins anew. It does so every 4 MB, for nobody else reads.
 			"journal_size_limit": "4194304",
+			// Temporal keeps its connections until the process ends, and gives them to whoever asks with the same words: a later start, which may
+			// find other files. SQLite ignores a pragma that it does not know.
+			"storekeeper_start": rand.Text(),
 		},
 	}
 }

@@ -133,7 +133,7 @@ func (s *Server) open(ctx context.Context, o Options) (databases stores, err err
 		if s.files, err = openFiles(ctx, o.DatabasePath, o.Schema, o.Logger); err != nil {
 			return stores{}, err
 		}
-		databases = s.files.stores()
+		databases = s.files.stores
 	}
 	if err := setUpNamespace(ctx, databases.executions, o); err != nil {
 		return stores{}, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)

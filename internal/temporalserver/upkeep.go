@@ -53,7 +53,6 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 			u.close()
 		}
 	}()
-	s := f.stores()
 	for i, path := range f.all() {
 		file := &upkeptFile{path: path}
 		u.files = append(u.files, file)
@@ -63,9 +62,9 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 		if _, err = columns(ctx, file.own); err != nil { // the first read makes the log
 			return nil, err
 		}
-		cfg := s.executions
+		cfg := f.stores.executions
 		if i > 0 {
-			cfg = s.visibility
+			cfg = f.stores.visibility
 		}
 		file.temporals, err = temporalsql.NewSQLAdminDB(sqlplugin.DbKindUnknown, cfg, resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
 		if err != nil {

@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"database/sql"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -68,6 +70,59 @@ func TestPendingDeletionsGoOnAtTheirOwnTimeWhenTemporalsDatabaseIsLost(t *testin
 	stopped, err := time.Parse(time.RFC3339Nano, second.Edge(http.MethodGet, "/stores/"+id).JSON("orchestrator.lastStoppedAt").(string))
 	require.NoError(t, err)
 	require.False(t, stopped.Before(deleteAt), "stopped at %s, due at %s", stopped, deleteAt)
+}
+
+func TestADatabaseOfAnotherVersionOfTemporalIsReplacedAndNothingIsLost(t *testing.T) {
+	t.Parallel()
+	o := standalone.Options{DataDir: t.TempDir()}
+	settings := []string{"DELETION_GRACE_PERIOD=1h", "RECONCILE_MODE=observe"} // so that reconciliation repairs nothing
+	first := harness.StartWith(t, o, settings...)
+	user := first.SignUp()
+	id := user.Create()
+	require.Equal(t, "monitoring_started", first.Webhook("workspace.created", id, time.Now()).JSON("status"))
+	require.Equal(t, "deletion_scheduled", first.Webhook("workspace.deleted", id, time.Now()).JSON("status"))
+	due, _ := deletion(first, id)
+	admin := func(in *harness.Installation, method, path, body string) harness.Response {
+		return in.Do(method, in.EdgeURL+path, body, "Content-Type", "application/json", "Authorization", "Bearer "+standalone.DemoBypassToken)
+	}
+	require.Equal(t, http.StatusOK, admin(first, http.MethodPut, "/admin/pause", `{"reason":"an upgrade","actor":"ann"}`).Code)
+	// One that was answered 202, and had no outcome when the process ended.
+	event, err := json.Marshal(workflows.Event{
+		DeliveryID: "evt_1", Type: workflows.WorkspaceCreated, InstanceID: "accepted-1", Timestamp: time.Now(), Source: workflows.SourceWebhook,
+	})
+	require.NoError(t, err)
+	require.NoError(t, first.Stores.KeepAccepted(t.Context(), storemanager.AcceptedEvent{
+		DeliveryID: "evt_1", StoreID: "accepted-1", EventAt: time.Now(), Event: event,
+	}))
+	first.Stop()
+	require.False(t, first.Monitored("accepted-1"))
+	db, err := sql.Open("sqlite", filepath.Join(o.DataDir, "temporal.db"))
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "UPDATE _storekeeper_engine SET server_version = '1.99.0'")
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+
+	for start := range 2 {
+		in := harness.StartWith(t, o, settings...)
+		in.Eventually("the event without an outcome has one", func() bool { return in.Monitored("accepted-1") })
+		in.Eventually("the pending deletion goes on at its own time", func() bool {
+			registry, lifecycle := deletion(in, id)
+			return registry == due && lifecycle == due
+		})
+		health := in.Edge(http.MethodGet, "/health")
+		require.Equal(t, http.StatusOK, health.Code, health.Body)
+		require.Contains(t, fmt.Sprint(health.JSON("warnings")), "temporal: its database was of another version (1.99.0)")
+		require.Contains(t, fmt.Sprint(health.JSON("warnings")), "the old one is temporal-1.99.0-")
+		require.Equal(t, "an upgrade", health.JSON("reconciliation.pauses.all.reason"), health.Body)
+		require.Equal(t, start == 0, strings.Contains(in.Logs.String(), "so it was set aside and a new one begun"), "said once")
+		schedule, err := in.Orchestrator.ReconcileSchedule(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 24*time.Hour, schedule.Every)
+		in.Stop()
+	}
+	aside, err := filepath.Glob(filepath.Join(o.DataDir, "temporal-1.99.0-*.db"))
+	require.NoError(t, err)
+	require.Len(t, aside, 1)
 }
 
 func TestARunHasPendingDeletionsGoOnThatNobodyWaitsFor(t *testing.T) {
