@@ -155,7 +155,7 @@ func onDisk(path string) *config.SQL {
 			"journal_size_limit": "4194304",
 			// Temporal keeps its connections until the process ends, and gives them to whoever asks with the same words: a later start, which may
 			// find other files. SQLite ignores a pragma that it does not know.
-			"storekeeper_start": rand.Text(),
+			"storekeeper_start": "s" + rand.Text(),
 		},
 	}
 }
