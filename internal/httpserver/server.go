@@ -82,7 +82,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener, drain time.Duration) e
 		s.log.Warn("requests cut off by the shutdown", zap.Error(err))
 		err = s.Close()
 	}
-	<-served
+	_ = <-served // that it was closed
 	if errors.Is(err, net.ErrClosed) { // the listener, by Shutdown
 		return nil
 	}
