@@ -88,12 +88,7 @@ func TestWhatEventsDeleteDoesNotCountAgainstTheGuard(t *testing.T) {
 	b.compare(ids(50, 200), "") // lists may have lacked them before the events came
 	require.True(t, b.held())
 	b.now = b.now.Add(time.Second)
-	for _, id := range ids(0, 100) {
-		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
-			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
-		})
-		require.NoError(t, err)
-	}
+	b.deletedByEvents(ids(0, 100))
 	require.True(t, b.compare(ids(100, 200), "").LacksNothing)
 	b.compare(ids(101, 200), "")
 	plan := b.compare(ids(101, 200), "")

@@ -371,6 +371,7 @@ func (p *planner) judge() {
 	}
 	switch {
 	case why == "":
+		plan.Approve = ""
 	case p.isApproved() && p.obeys(guardApproved):
 		plan.Released = true
 	default:

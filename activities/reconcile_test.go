@@ -154,6 +154,17 @@ func (b *bundle) monitored(list []string) {
 	}
 }
 
+// deletedByEvents begins deletions, for a day.
+func (b *bundle) deletedByEvents(list []string) {
+	b.t.Helper()
+	for _, id := range list {
+		_, err := b.registry.BeginDeletion(b.t.Context(), storemanager.DeletionRequest{
+			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+		})
+		require.NoError(b.t, err)
+	}
+}
+
 // compare is one comparison, a minute after whatever came before.
 func (b *bundle) compare(listed []string, approved string) activities.Plan {
 	b.t.Helper()

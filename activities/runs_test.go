@@ -139,12 +139,7 @@ func TestAListIsNotForeignBecauseOfWhatEventsHaveDeleted(t *testing.T) {
 	b := setup(t)
 	b.monitored(ids(0, 40))
 	b.now = b.now.Add(time.Second)
-	for _, id := range ids(0, 40) {
-		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
-			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
-		})
-		require.NoError(t, err)
-	}
+	b.deletedByEvents(ids(0, 40))
 	require.Equal(t, 5, b.mustRun(ids(100, 105), "").Added)
 }
 
@@ -215,12 +210,7 @@ func TestTwoListsThatHaveAWorkspaceAgainEndItsDeletion(t *testing.T) {
 	b.monitored(ids(0, 20))
 	b.now = b.now.Add(time.Second)
 	id := ids(0, 1)[0]
-	begin := func() {
-		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
-			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
-		})
-		require.NoError(t, err)
-	}
+	begin := func() { b.deletedByEvents([]string{id}) }
 	begin()
 	require.Zero(t, b.mustRun(ids(0, 20), "").ListedAgain)
 	require.Zero(t, b.mustRun(ids(1, 20), "").ListedAgain)
@@ -241,12 +231,7 @@ func TestPendingDeletionsWithoutALifecycleAreResumedInEachRun(t *testing.T) {
 	b := setup(t)
 	b.monitored(ids(0, 20))
 	b.now = b.now.Add(time.Second)
-	for _, id := range ids(0, 3) {
-		_, err := b.registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
-			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
-		})
-		require.NoError(t, err)
-	}
+	b.deletedByEvents(ids(0, 3))
 	b.deletion.pending = map[string]bool{ids(0, 1)[0]: true, "another": true}
 	b.deletion.fail = map[string]bool{ids(2, 3)[0]: true}
 	b.act.Mode = activities.ModeObserve // whoever only looks at lists loses no deletion of an event

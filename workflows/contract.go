@@ -113,6 +113,9 @@ const (
 	SourceSystem Source = "system"
 )
 
+// ReconcileDelivery begins the DeliveryID of events of SourceReconcile.
+const ReconcileDelivery = "reconcile/"
+
 // Event is one thing to apply to one workspace. It never carries a secret.
 type Event struct {
 	// DeliveryID identifies the delivery: the same id is applied once within a run, by update or by signal.

@@ -718,7 +718,7 @@ func TestTheAnswerToAnEarlierDeletionCancelsNoNewerOne(t *testing.T) {
 	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
 }
 
-func TestTwoListsThatHaveTheWorkspaceEndItsDeletionAndTheNextHasAWholeGracePeriod(t *testing.T) {
+func TestTwoListsThatHaveTheWorkspaceEndItsDeletion(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()

@@ -43,7 +43,7 @@ var recheckOptions = workflow.ActivityOptions{
 	// (authclient.RecheckTimeout, storemanager.MaxAnswerAge).
 	StartToCloseTimeout: 5 * time.Minute,
 	// A worker that is killed meanwhile is missed soon, and the deletion goes on with the next.
-	HeartbeatTimeout: 10 * time.Second, // two of activities.RecheckHeartbeat, and a moment
+	HeartbeatTimeout: 2*activities.RecheckHeartbeat + 2*time.Second,
 	RetryPolicy: &temporal.RetryPolicy{
 		InitialInterval:    time.Second,
 		BackoffCoefficient: 2,

@@ -369,3 +369,20 @@ func TestAListTooSlowToStopStoresByIsGivenUpAndCounted(t *testing.T) {
 		require.Equal(t, map[authclient.Outcome]int64{authclient.OutcomeTimeout: 1}, c.Status().Ended)
 	})
 }
+
+func TestAnIDThatDiffersOnlyInCaseOrBySpaceIsInDoubtTheSameWorkspace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, c := newGate(t)
+		first := ask(t.Context(), c, "xyz")
+		<-g.begun
+		upper, spaced, other := ask(t.Context(), c, "Abc"), ask(t.Context(), c, "abd"), ask(t.Context(), c, "abe")
+		g.lists <- `{"workspaces":[]}`
+		require.True(t, (<-first).Absent)
+		<-g.begun
+		g.lists <- `{"workspaces":[{"instanceId":"aBC"},{"instanceId":" abd\t"},{"instanceId":"ab e"}]}`
+		require.False(t, (<-upper).Absent)
+		require.False(t, (<-spaced).Absent)
+		require.True(t, (<-other).Absent)
+	})
+}

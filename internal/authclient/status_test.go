@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -142,21 +141,4 @@ func TestAnErrorIsKnownAgainByItsText(t *testing.T) {
 	for _, other := range []string{"", "store manager: unauthorized", "database is locked", "cancelled", "timed out"} {
 		require.NoError(t, authclient.FromText(other), other)
 	}
-}
-
-func TestAnIDThatDiffersOnlyInCaseOrBySpaceIsInDoubtTheSameWorkspace(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		g, c := newGate(t)
-		first := ask(t.Context(), c, "xyz")
-		<-g.begun
-		upper, spaced, other := ask(t.Context(), c, "Abc"), ask(t.Context(), c, "abd"), ask(t.Context(), c, "abe")
-		g.lists <- `{"workspaces":[]}`
-		require.True(t, (<-first).Absent)
-		<-g.begun
-		g.lists <- `{"workspaces":[{"instanceId":"aBC"},{"instanceId":" abd\t"},{"instanceId":"ab e"}]}`
-		require.False(t, (<-upper).Absent)
-		require.False(t, (<-spaced).Absent)
-		require.True(t, (<-other).Absent)
-	})
 }

@@ -91,7 +91,7 @@ func LogSize(path string) (int64, error) {
 	return info.Size(), nil
 }
 
-// Queryer is an *sql.DB, or one connection of it.
+// Queryer is an *sql.DB, a connection of it, or a transaction.
 type Queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }

@@ -44,7 +44,7 @@ type healthChecks struct {
 	Reconciliation derivedCheck `json:"reconciliation"`
 }
 
-// derivedCheck is one that asks nobody, but looks at what the store manager said.
+// derivedCheck is a verdict on what Temporal and the store manager said; it asks nobody itself.
 type derivedCheck struct {
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`

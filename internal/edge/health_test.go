@@ -394,9 +394,7 @@ func TestHealthWarnsOfPendingDeletionsThatNobodyWaitsFor(t *testing.T) {
 
 	ahead.Store(int64(time.Minute))
 	require.Contains(t, fmt.Sprint(f.get(t, "/health").json(t)["warnings"]), "deletions: 1 of 1 that are pending have no lifecycle that waits for them")
-	f.temporal.mu.Lock()
-	f.temporal.attended = 1
-	f.temporal.mu.Unlock()
+	f.temporal.set(func(o *fakeOrchestrator) { o.attended = 1 })
 	require.Empty(t, f.get(t, "/health").json(t)["warnings"])
 }
 

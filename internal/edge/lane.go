@@ -13,11 +13,11 @@ const (
 	// At Temporal at once are at first 8 events: as many as an embedded server needs to be busy. The limiter finds what a larger one
 	// can use.
 	firstAtTemporal, maxAtTemporal = 8, 256
-	// limiterSamples make a window of the limiter's: few, since a Temporal with little processor time does some ten events a second.
+	// limiterSamples make a window of the limiter's: few, since a Temporal with little processor time does less than twenty events a second.
 	limiterSamples = 10
 	// limiterRoom is how many times those under way the limit may be: without a bound it drifts up while it is not reached.
 	limiterRoom = 2
-	// firstPace is what is assumed of Temporal before it has shown its pace: some eight times as slow as usual.
+	// firstPace is what is assumed of Temporal before it has shown its pace: some ten times what an idle machine takes (docs/benchmarks.md, case e).
 	firstPace = 100 * time.Millisecond
 	// paceSamples is over how many events the pace is smoothed.
 	paceSamples = 16

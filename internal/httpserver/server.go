@@ -82,9 +82,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener, drain time.Duration) e
 		s.log.Warn("requests cut off by the shutdown", zap.Error(err))
 		err = s.Close()
 	}
-	<-served
 	if errors.Is(err, net.ErrClosed) { // the listener, by Shutdown
-		return nil
+		err = nil
+	}
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve: %w", ended))
 	}
 	return err
 }

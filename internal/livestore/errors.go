@@ -122,10 +122,14 @@ type secret []byte
 
 // scrub makes foreign text fit to be shown: printable, and without the payload or a value of it, escaped or not.
 func (s secret) scrub(text string) string {
-	for _, form := range s.forms() {
+	return printable(redact(text, s.forms()))
+}
+
+func redact(text string, forms []string) string {
+	for _, form := range forms {
 		text = strings.ReplaceAll(text, form, "[payload]")
 	}
-	return printable(text)
+	return text
 }
 
 // forms are the texts that would give the payload away, the longest first: a value that begins with another one must not
@@ -228,9 +232,7 @@ var (
 func (s secret) scrubPart(text string) string {
 	cut := len(text) == maxRefusal
 	forms := s.forms()
-	for _, form := range forms {
-		text = strings.ReplaceAll(text, form, "[payload]")
-	}
+	text = redact(text, forms)
 	if cut && len(forms) > 0 {
 		text = text[:max(0, len(text)-len(forms[0]))]
 	}

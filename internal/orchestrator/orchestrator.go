@@ -67,7 +67,7 @@ func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {
 // those of events.
 func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time.Time) error {
 	return c.Signal(ctx, workflows.Event{
-		DeliveryID: "reconcile/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceDeleted,
+		DeliveryID: workflows.ReconcileDelivery + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceDeleted,
 		InstanceID: instanceID, Timestamp: at, Source: workflows.SourceReconcile,
 	})
 }
@@ -76,7 +76,7 @@ func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time
 // moment: to the lifecycle that is a creation of then.
 func (c *Client) ReportListed(ctx context.Context, instanceID string, at time.Time) error {
 	return c.Signal(ctx, workflows.Event{
-		DeliveryID: "reconcile/listed/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceCreated,
+		DeliveryID: workflows.ReconcileDelivery + "listed/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceCreated,
 		InstanceID: instanceID, Timestamp: at, Source: workflows.SourceReconcile,
 	})
 }

@@ -68,7 +68,7 @@ func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*wor
 	return seen, ok
 }
 
-// heartbeats are the newest of each worker, by its identity; nil when Temporal knows of none.
+// heartbeats are the newest of each worker, by its identity; empty when Temporal knows of none, or can't say.
 func (c *Client) heartbeats(ctx context.Context) map[string]*workerpb.WorkerHeartbeat {
 	newest := map[string]*workerpb.WorkerHeartbeat{}
 	list := &workflowservice.ListWorkersRequest{Namespace: c.namespace, Query: fmt.Sprintf("TaskQueue = '%s'", workflows.TaskQueue)}

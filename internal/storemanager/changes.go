@@ -83,7 +83,7 @@ var errAnswerTooOld = errors.New("the answer of the auth worker is too old by no
 // stop is Stop as it was decided earlier, when a Node server was told; the zero time means now.
 func (r *Registry) stop(ctx context.Context, q StopRequest, decidedAt time.Time) (StopResult, error) {
 	return change(ctx, r, func(tx *changes) (res StopResult, err error) {
-		if err := refuseIfLost(tx.QueryRowContext(ctx, selectLoss)); err != nil {
+		if err := refuseIfLost(ctx, tx); err != nil {
 			return StopResult{}, err
 		}
 		d := tx.decision

@@ -118,7 +118,7 @@ func (c *Client) CancelDeletion(ctx context.Context, q CancelRequest) (Store, er
 	if err := checkID(q.StoreID); err != nil {
 		return Store{}, err
 	}
-	target := c.base.JoinPath("v1", "stores", q.StoreID, "deletion")
+	target := c.storeURL(q.StoreID, "deletion")
 	target.RawQuery = query.Encode()
 	return ask[Store](ctx, c, http.MethodDelete, target, nil)
 }
@@ -208,7 +208,7 @@ func (c *Client) pauseURL(storeID string) (*url.URL, error) {
 	if storeID == "" {
 		return c.base.JoinPath("v1", "pause"), nil
 	}
-	return c.base.JoinPath("v1", "stores", storeID, "pause"), checkID(storeID)
+	return c.storeURL(storeID, "pause"), checkID(storeID)
 }
 
 // Pauses implements Manager.
@@ -371,8 +371,11 @@ func askStore[T any](ctx context.Context, c *Client, method, id, part string, bo
 		var none T
 		return none, err
 	}
-	return ask[T](ctx, c, method, c.base.JoinPath("v1", "stores", id, part), body)
+	return ask[T](ctx, c, method, c.storeURL(id, part), body)
 }
+
+// storeURL is /v1/stores/{id}/{part}, of an id that has been checked.
+func (c *Client) storeURL(id, part string) *url.URL { return c.base.JoinPath("v1", "stores", id, part) }
 
 // ask sends body as JSON, unless it is nil, and reads the answer.
 func ask[T any](ctx context.Context, c *Client, method string, u *url.URL, body any) (T, error) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"storekeeper/internal/dbfile"
 )
 
 // compareMark compares the registry with its mark, and keeps what was lost.
@@ -71,8 +73,8 @@ func (r *Registry) position(ctx context.Context) (p position, err error) {
 // changed here since would be lost. What is counted beside the rows is counted anew, for both may come from different moments.
 func (r *Registry) keepLoss(ctx context.Context, found string) error {
 	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO losses (found_at, found) VALUES (?, ?)`, column(tx.now), found); err != nil {
-			return struct{}{}, fmt.Errorf("write registry: %w", err)
+		if err := tx.noteLoss(ctx, found); err != nil {
+			return struct{}{}, err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE totals SET identity = lower(hex(randomblob(16))),
 			provisioned = stopped + (SELECT count(*) FROM stores WHERE tombstone_at IS NULL),
@@ -87,11 +89,18 @@ func (r *Registry) keepLoss(ctx context.Context, found string) error {
 // selectLoss is what was lost and is not acknowledged: since when, NULL if nothing is, and all that was found.
 const selectLoss = `SELECT min(found_at), coalesce(group_concat(found, '; '), '') FROM losses WHERE acknowledged_at IS NULL`
 
-// scanLoss reads selectLoss; nil for none.
-func scanLoss(row interface{ Scan(dest ...any) error }) (*GuardHold, error) {
+func (tx *changes) noteLoss(ctx context.Context, found string) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO losses (found_at, found) VALUES (?, ?)`, column(tx.now), found); err != nil {
+		return fmt.Errorf("write registry: %w", err)
+	}
+	return nil
+}
+
+// lossOf is what a registry says of its loss; nil for none.
+func lossOf(ctx context.Context, db dbfile.Queryer) (*GuardHold, error) {
 	var since column
 	loss := GuardHold{Lost: true}
-	if err := row.Scan(&since, &loss.Reason); err != nil {
+	if err := db.QueryRowContext(ctx, selectLoss).Scan(&since, &loss.Reason); err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}
 	if since.optional() == nil {
@@ -103,7 +112,7 @@ func scanLoss(row interface{ Scan(dest ...any) error }) (*GuardHold, error) {
 
 // tellLoss says in the log what was lost, and goes on to say it at each start.
 func (r *Registry) tellLoss(ctx context.Context) error {
-	loss, err := scanLoss(r.read.QueryRowContext(ctx, selectLoss))
+	loss, err := lossOf(ctx, r.read)
 	if err == nil && loss != nil {
 		r.log.Error("the registry was lost: no store is stopped before an operator has agreed (starter acknowledge)",
 			zap.String("path", r.path), zap.String("found", loss.Reason), zap.Time("since", loss.Since))
@@ -112,8 +121,8 @@ func (r *Registry) tellLoss(ctx context.Context) error {
 }
 
 // refuseIfLost is ErrLossUnacknowledged while it is so: holds, pins and newer events may be among what was lost.
-func refuseIfLost(row interface{ Scan(dest ...any) error }) error {
-	loss, err := scanLoss(row)
+func refuseIfLost(ctx context.Context, db dbfile.Queryer) error {
+	loss, err := lossOf(ctx, db)
 	if err == nil && loss != nil {
 		err = fmt.Errorf("%w: %s", ErrLossUnacknowledged, loss.Reason)
 	}
@@ -162,7 +171,7 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store
 	q.DeleteAt = precise(q.DeleteAt)
 	found := false
 	out, err := change(ctx, r, func(tx *changes) (out Store, err error) {
-		loss, err := scanLoss(tx.QueryRowContext(ctx, selectLoss))
+		loss, err := lossOf(ctx, tx)
 		if err != nil {
 			return Store{}, err
 		}
@@ -179,7 +188,7 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store
 			return e, nil
 		})
 		if err == nil && found {
-			_, err = tx.ExecContext(ctx, `INSERT INTO losses (found_at, found) VALUES (?, ?)`, column(tx.now), lostFolder)
+			err = tx.noteLoss(ctx, lostFolder)
 		}
 		if err == nil {
 			out.Pause, err = tx.pause(ctx, q.StoreID)

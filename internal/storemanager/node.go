@@ -234,7 +234,7 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 	var asked, done StopResult
 	var decidedAt time.Time
 	err := n.tell(ctx, q.StoreID, func(s record) (event string, err error) {
-		if err := refuseIfLost(n.read.QueryRowContext(ctx, selectLoss)); err != nil {
+		if err := refuseIfLost(ctx, n.read); err != nil {
 			return "", err
 		}
 		before := s.monitored()

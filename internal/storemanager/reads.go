@@ -185,7 +185,7 @@ func (r *Registry) Overview(ctx context.Context) (Overview, error) {
 		guard.Since = *since
 		o.Guard = &guard
 	}
-	if loss, err := scanLoss(r.read.QueryRowContext(ctx, selectLoss)); err != nil {
+	if loss, err := lossOf(ctx, r.read); err != nil {
 		return Overview{}, err
 	} else if loss != nil {
 		o.Guard = loss // it says more

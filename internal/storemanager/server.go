@@ -63,8 +63,6 @@ type server struct {
 	noToken   bool
 	log       *zap.Logger
 	heartbeat time.Duration
-	// answerTime is answerTimeout; tests can't wait as long.
-	answerTime time.Duration
 }
 
 // Handler serves m over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
@@ -113,7 +111,7 @@ func newServer(m Manager, token string, log *zap.Logger) *server {
 		log = zap.NewNop()
 	}
 	return &server{
-		manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat, answerTime: answerTimeout,
+		manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat,
 	}
 }
 
@@ -340,7 +338,7 @@ func (s *server) authorize(next http.Handler) http.Handler {
 // answer serves a call that takes no body.
 func (s *server) answer(call func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), s.answerTime)
+		ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 		defer cancel()
 		result, err := call(r.WithContext(ctx))
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -158,10 +158,10 @@ func (stuck) Get(ctx context.Context, _ string) (Store, error) {
 
 func TestWhatTakesTooLongIsAProblemAndNoClosedConnection(t *testing.T) {
 	t.Parallel()
-	s := newServer(stuck{}, testToken, nil)
-	require.Less(t, s.answerTime, clientTimeout)
-	s.answerTime = time.Millisecond
-	requireProblem(t, send(t, s.routes(), http.MethodGet, "/v1/stores/abc", bearer, ""), http.StatusInternalServerError, "internal")
+	require.Less(t, answerTimeout, clientTimeout)
+	synctest.Test(t, func(t *testing.T) {
+		requireProblem(t, send(t, Handler(stuck{}, testToken, nil), http.MethodGet, "/v1/stores/abc", bearer, ""), http.StatusInternalServerError, "internal")
+	})
 }
 
 func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
