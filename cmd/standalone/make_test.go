@@ -82,7 +82,9 @@ func TestMakeRunSaysHowFarTheBuildIsAndShowsItsErrorsWhole(t *testing.T) {
 	for _, want := range []string{
 		"downloading module 1",
 		"compiling package 1 of 250",
+		"compiling package 51 of 250",
 		"compiling package 101 of 250",
+		"compiling package 151 of 250",
 		"compiling package 201 of 250",
 		"# storekeeper/x",
 		"x/x.go:5:9: cannot use 1:",
