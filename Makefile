@@ -9,7 +9,7 @@ WORKFLOWCHECK = go tool -modfile=tools/workflowcheck/go.mod workflowcheck
 PLAIN_GOFLAGS     := $(shell go env GOFLAGS)
 export GOFLAGS     = -trimpath -tags=disable_grpc_modules -gcflags=all=-dwarf=false $(PLAIN_GOFLAGS)
 export CGO_ENABLED = 0
-# The race detector needs C, and so another compile: the same as that of a plain `go test -race`.
+# The race detector needs C, and so another compile. Its flags are those of a plain `go test -race` but for the tag, so the two share all but 100 packages.
 GO_TEST_RACE = CGO_ENABLED=1 GOFLAGS='$(PLAIN_GOFLAGS)' go test -race -tags=disable_grpc_modules
 
 LDFLAGS  = -s -X storekeeper/internal/telemetry.Version=$(VERSION) # -s leaves out the symbols; stack traces need none
