@@ -7,7 +7,9 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-ENV CGO_ENABLED=0 GOFLAGS="-trimpath -ldflags=-X=storekeeper/internal/telemetry.Version=${VERSION}"
+# As the Makefile builds.
+ENV CGO_ENABLED=0 \
+    GOFLAGS="-trimpath -tags=disable_grpc_modules -gcflags=all=-dwarf=false '-ldflags=-s -X=storekeeper/internal/telemetry.Version=${VERSION}'"
 RUN mkdir /data
 
 FROM source AS build

@@ -42,7 +42,7 @@ Try it, in another terminal:
   sleep 1; curl -s %[2]s/stores -H "Authorization: Bearer %[3]s"
 
   # 4. push an event to its store, by the id that step 2 has answered, and watch it arrive
-  SERVER_BYPASS_TOKEN=%[3]s go run ./cmd/starter push ID
+  SERVER_BYPASS_TOKEN=%[3]s bin/starter push ID
 
 `, sys.AuthURL, sys.EdgeURL, token)
 	return b.String()
