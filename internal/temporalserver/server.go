@@ -1,4 +1,4 @@
-// Package temporalserver runs Temporal's own server and Web UI inside this process, on SQLite.
+// Package temporalserver runs Temporal's own server and Web UI inside this process, on SQLite or PostgreSQL.
 //
 // It is for one node: development, tests and small installations. There is no authentication and no TLS, so listen on
 // loopback, or put something in front that has both.
@@ -43,6 +43,9 @@ type Options struct {
 	// DatabasePath is the SQLite file, created when missing; its directory must exist. Only one process may use it at a
 	// time: a lock file stands beside it. Empty keeps everything in memory, until the process ends.
 	DatabasePath string
+	// DatabaseURL is a PostgreSQL database (postgres://user:password@host/temporal) instead of a file. It and one with the same name and
+	// _visibility are created when missing, and their schemas brought up to date. Only one process may use them at a time.
+	DatabaseURL string
 	// Namespace is created when missing. Empty means "default".
 	Namespace string
 	// Retention is how long a closed workflow is kept, at least an hour. Zero means 72 hours. A new value applies to
@@ -59,9 +62,10 @@ type Options struct {
 type Server struct {
 	addr       string
 	temporal   temporal.Server
-	ui         *ui      // nil without UI
-	database   string   // "" in memory, and until it is known to be ours
-	lock       *os.File // nil in memory
+	ui         *ui       // nil without UI
+	database   string    // "" in memory, on PostgreSQL, and until it is known to be ours
+	lock       *os.File  // nil in memory and on PostgreSQL
+	postgres   *postgres // nil on SQLite
 	logControl *logControl
 	log        *zap.Logger
 	stopOnce   sync.Once
@@ -69,7 +73,8 @@ type Server struct {
 
 // Start starts a server and returns once a workflow can be started in the namespace, in well under a second.
 // It fails when an address is taken, when the database is in use, damaged or of another version, when the search
-// attributes don't fit, and when ctx ends first.
+// attributes don't fit, and when ctx ends first. It waits a minute for a PostgreSQL that is not there yet, and as long as it takes to
+// update its schema.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -77,14 +82,14 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := nameUser(); err != nil {
 		return nil, err
 	}
+	s := &Server{logControl: newLogControl(), log: o.Logger}
+	if o.DatabaseURL != "" {
+		if s.postgres, err = openPostgres(ctx, o.DatabaseURL, reachTimeout, o.Logger); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %s", startTimeout))
 	defer cancel()
-
-	addrs, err := reserveAddresses(ctx, o.Listen)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{addr: addrs.frontend.String(), logControl: newLogControl(), log: o.Logger}
 	defer func() {
 		if err == nil {
 			return
@@ -95,20 +100,19 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		s.Stop()
 	}()
 
-	sqlConfig := inMemory()
-	if o.DatabasePath != "" {
-		if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
-			return nil, err
-		}
-		if sqlConfig, err = onDisk(ctx, o.DatabasePath); err != nil {
-			return nil, err
-		}
-		s.database = o.DatabasePath
+	addrs, err := reserveAddresses(ctx, o.Listen)
+	if err != nil {
+		return nil, err
 	}
-	if err := setUpNamespace(ctx, sqlConfig, o); err != nil {
+	s.addr = addrs.frontend.String()
+	stores, err := s.openStores(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := setUpNamespace(ctx, stores.executions, o); err != nil {
 		return nil, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
 	}
-	if s.temporal, err = launch(serverOptions(addrs, sqlConfig, s.logControl.wrap(o.Logger)), s.logControl); err != nil {
+	if s.temporal, err = launch(serverOptions(addrs, stores, s.logControl.wrap(o.Logger)), s.logControl); err != nil {
 		return nil, err
 	}
 	if err := waitUntilServing(ctx, s.addr, o.Namespace); err != nil {
@@ -123,8 +127,29 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
+// openStores opens the database that o names.
+func (s *Server) openStores(ctx context.Context, o Options) (_ stores, err error) {
+	if s.postgres != nil {
+		return s.postgres.stores(), nil
+	}
+	db := inMemory()
+	if o.DatabasePath != "" {
+		if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
+			return stores{}, err
+		}
+		if db, err = onDisk(ctx, o.DatabasePath); err != nil {
+			return stores{}, err
+		}
+		s.database = o.DatabasePath
+	}
+	return stores{executions: db, visibility: db, shards: 1}, nil // SQLite has one writer
+}
+
 // complete fills in the defaults.
 func (o *Options) complete() error {
+	if o.DatabasePath != "" && o.DatabaseURL != "" {
+		return errors.New("a database file and a PostgreSQL are given: there can be one of them")
+	}
 	if o.Namespace == "" {
 		o.Namespace = defaultNamespace
 	}
@@ -180,6 +205,26 @@ func (s *Server) UIAddr() string {
 	return s.ui.addr
 }
 
+// Trouble is why the server can do nothing at the moment, in a sentence of a fixed set; nil when that is not known.
+func (s *Server) Trouble() error {
+	if s.postgres == nil {
+		return nil
+	}
+	if trouble := s.postgres.trouble.Load(); trouble != nil {
+		return *trouble
+	}
+	return nil
+}
+
+// Failed tells why the server must be stopped: another one has its PostgreSQL, or that came back as another database. Nil, which never
+// tells, on SQLite.
+func (s *Server) Failed() <-chan error {
+	if s.postgres == nil {
+		return nil
+	}
+	return s.postgres.failed
+}
+
 // Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
 // server that isn't stopped loses nothing either. Stop may be called more than once.
 func (s *Server) Stop() { s.stopOnce.Do(s.stop) }
@@ -207,6 +252,9 @@ func (s *Server) stop() {
 		// Only now may another process have the file.
 		if s.lock != nil {
 			_ = s.lock.Close()
+		}
+		if s.postgres != nil {
+			s.postgres.close(context.Background()) //nolint:forbidigo // likewise
 		}
 	}()
 	select {

@@ -19,8 +19,8 @@ func TestAPortTakenInTheLastMomentIsAnError(t *testing.T) {
 	require.NoError(t, err)
 	addrs.history = netip.MustParseAddrPort(taken.Addr().String())
 
-	control := newLogControl()
-	_, err = launch(serverOptions(addrs, inMemory(), control.wrap(zap.NewNop())), control)
+	control, db := newLogControl(), inMemory()
+	_, err = launch(serverOptions(addrs, stores{executions: db, visibility: db, shards: 1}, control.wrap(zap.NewNop())), control)
 	require.ErrorContains(t, err, "start temporal server: Failed to start gRPC listener: listen tcp "+taken.Addr().String())
 	require.ErrorContains(t, err, "address already in use")
 }
