@@ -38,7 +38,7 @@ build: ## Build all commands into bin/, static, VERSION= stamped into them
 	@$(GO_BUILD) ./cmd/...
 
 .PHONY: test
-test: ## Run all tests with the race detector; TESTFLAGS='-run Name -v' narrows them
+test: ## Run all tests with the race detector (POSTGRES=1: also those that skip without PostgreSQL); TESTFLAGS='-run Name -v' narrows them
 	$(GO_TEST_RACE) -timeout 10m $(TESTFLAGS) ./...
 
 .PHONY: test-crash
@@ -70,7 +70,7 @@ bench-reconcile: ## Measure reconcile runs of 1,000 to 1,000,000 workspaces (Lin
 	go run ./tests/bench/reconcile $(BENCHFLAGS)
 
 .PHONY: bench-webhook
-bench-webhook: ## Measure the edge: creations, repeats, garbage and crowds (Linux, 32 minutes); BENCHFLAGS='--creations 0' are crowds alone
+bench-webhook: ## Measure the edge: creations, repeats, garbage and crowds (Linux, 32 minutes); BENCHFLAGS='--creations 0 --engines 0' are crowds alone
 	go run ./tests/bench/webhook $(BENCHFLAGS)
 
 .PHONY: lint

@@ -16,19 +16,22 @@ import (
 
 func main() {
 	var o standalone.Options
+	var temporalDB string
 	var defaulted []string
 	cmd := process.Command(process.Options{
 		Use:   "standalone",
 		Short: "Storekeeper in one process",
 		Long: "Runs the edge, the worker, the store manager and an embedded Temporal server in one process. --demo adds a demo Auth Worker and,\nunless LIVESTORE_SYNC_URL is set, a demo sync backend.\n\n" +
-			"Everything is kept under --data-dir and found again after a restart.",
+			"Everything is kept under --data-dir and found again after a restart; with TEMPORAL_DB, Temporal's part of it in a PostgreSQL.",
 		Role: config.RoleStandalone,
 		Environ: func() ([]string, error) {
-			if !o.Demo {
-				return os.Environ(), nil
+			environ := os.Environ()
+			if temporalDB != "" {
+				environ = append(environ, "TEMPORAL_DB="+temporalDB)
 			}
-			var environ []string
-			environ, defaulted = standalone.DemoEnviron(os.Environ())
+			if o.Demo {
+				environ, defaulted = standalone.DemoEnviron(environ)
+			}
 			return environ, nil
 		},
 		Run: func(ctx context.Context, p *process.Process) error {
@@ -49,6 +52,8 @@ func main() {
 	f.BoolVar(&o.Demo, "demo", false, "start a demo Auth Worker and a demo sync backend, and default the secrets to published ones")
 	f.StringVar(&o.DataDir, "data-dir", "./data", "where everything is kept")
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "keep everything in memory and nothing on disk")
+	f.StringVar(&temporalDB, "temporal-db", "", "where Temporal's data is kept: postgres://user:password@host/temporal (default a file under --data-dir, or $TEMPORAL_DB, which others can't read)")
+	process.Secret(f, "temporal-db")
 	f.StringVar(&o.Listen, "listen", "", "where the edge listens (default 127.0.0.1:$PORT, or $LISTEN)")
 	f.StringVar(&o.TemporalListen, "temporal-listen", "127.0.0.1:7233", "where Temporal listens")
 	f.StringVar(&o.TemporalSchema, "temporal-schema", string(temporalserver.SchemaLean),

@@ -44,6 +44,7 @@ var readers = map[string][]config.Role{
 
 	// The images say where their processes listen and keep data, and a container is no terminal.
 	"LISTEN": nil, "PORT": nil, "STORE_MANAGER_LISTEN": nil, "METRICS_LISTEN": nil, "STORE_DATA_PATH": nil, "LOG_FORMAT": nil,
+	"TEMPORAL_DB":         nil,                           // of cmd/standalone
 	"STORE_<ID>_SYNC_URL": nil,                           // a comment there says how
 	"STOREKEEPER_URL":     nil, "STOREKEEPER_ACTOR": nil, // of cmd/starter
 	"TEMPORAL_RETENTION": nil, // of the embedded server

@@ -27,6 +27,8 @@ type Config struct {
 	StoreManagerListen HostPort `env:"STORE_MANAGER_LISTEN" envDefault:"127.0.0.1:3005" accepts:"host:port" doc:"Where cmd/storemanager listens."`
 	MetricsListen      HostPort `env:"METRICS_LISTEN" accepts:"host:port" doc:"Where cmd/worker serves /metrics, /livez and /readyz. Empty means nowhere."`
 
+	TemporalDB PostgresURL `env:"TEMPORAL_DB" accepts:"a postgres or postgresql URL with the name of a database: postgres://user:password@host:5432/temporal?sslmode=verify-full" doc:"Where cmd/standalone keeps Temporal's data: in this PostgreSQL database and the one with the same name and _visibility. Empty: in a SQLite file under --data-dir. --temporal-db says the same, to everybody who can list processes."`
+
 	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the store manager answers. cmd/standalone has its own."`
 	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper or node" oneof:"storekeeper,node" doc:"Who monitors the stores: cmd/storemanager itself (and cmd/standalone), or an existing Node multi-store server that it drives."`
 	NodeServerURL    URL    `env:"NODE_SERVER_URL" accepts:"an http or https URL without credentials, query and fragment" doc:"Where that Node server answers. Required with STORE_MANAGER_KIND=node. There AUTH_WORKER_INTERNAL_URL and AUTH_WORKER_URL must both be unset, or it reconciles by itself."`
@@ -107,7 +109,7 @@ func (c *Config) Keyring() (*webhookauth.Keyring, error) {
 
 // Secrets are all values that must never be shown, for the redaction of logs and of Sentry.
 func (c *Config) Secrets() []string {
-	all := []string{string(c.BypassToken), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret)}
+	all := append(c.TemporalDB.secrets(), string(c.BypassToken), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret))
 	for _, s := range c.WebhookSecrets {
 		all = append(all, string(s))
 		if key, _, ok := strings.Cut(string(s), "@"); ok && strings.HasPrefix(key, "whsec_") {

@@ -57,6 +57,11 @@ func TestABadValueIsOneLineThatNamesTheVariableTheValueAndWhatIsAccepted(t *test
 		"STORE_IDS=ok-1,../../etc":              `STORE_IDS="ok-1,../../etc" is not accepted: want store ids`,
 		"AUTH_WORKER_INTERNAL_URL=ftp://x":      `AUTH_WORKER_INTERNAL_URL=[redacted] is not accepted: want an http or https URL`,
 		"AUTH_WORKER_INTERNAL_URL=http://h?t=x": `AUTH_WORKER_INTERNAL_URL=[redacted] is not accepted: want an http or https URL without`,
+		"TEMPORAL_DB=data/temporal.db":          `TEMPORAL_DB=[redacted] is not accepted: want a postgres or postgresql URL with the name of a database: postgres://user`,
+		"TEMPORAL_DB=mysql://u:pw@host/db":      `TEMPORAL_DB=[redacted] is not accepted: want a postgres or postgresql URL`,
+		"TEMPORAL_DB=postgres://u:pw@host":      `TEMPORAL_DB=[redacted] is not accepted`,
+		"TEMPORAL_DB=postgres://u:p%w@host/db":  `TEMPORAL_DB=[redacted] is not accepted`,
+		"TEMPORAL_DB=postgres://u:p#w@host/db":  `TEMPORAL_DB=[redacted] is not accepted`,
 		"DELETION_GRACE_PERIOD=-1s":             `DELETION_GRACE_PERIOD="-1s" is not accepted`,
 		"DELETION_GRACE_PERIOD=1 day":           `DELETION_GRACE_PERIOD="1 day" is not accepted`,
 		"TEMPORAL_RETENTION=1s":                 `TEMPORAL_RETENTION="1s" is not accepted: want a duration such as 72h, from 1h to 8760h (a year)`,
@@ -155,6 +160,7 @@ func TestWhatARoleNeedsIsRequired(t *testing.T) {
 func TestASecretPrintsAsNothing(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(append(complete, "SENTRY_DSN=https://key@sentry.example.com/1", "NODE_SERVER_WEBHOOK_SECRET=node-secret",
+		"TEMPORAL_DB=postgres://me:p%40ssw0rd@host/temporal",
 		"EVENT_SINK_URL=https://sink.example.com", "EVENT_SINK_SECRET=whsec_"+strings.Repeat("QUJD", 8)), config.RoleStandalone)
 	require.NoError(t, err)
 	asJSON, err := json.Marshal(c)
@@ -164,7 +170,8 @@ func TestASecretPrintsAsNothing(t *testing.T) {
 			require.NotContains(t, text, secret)
 		}
 	}
-	require.Len(t, c.Secrets(), 5, "all that the log must leave out")
+	require.Contains(t, c.Secrets(), "p@ssw0rd")
+	require.Len(t, c.Secrets(), 8, "all that the log must leave out")
 }
 
 func TestTheSettingsPageIsUpToDate(t *testing.T) {

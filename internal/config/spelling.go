@@ -96,7 +96,7 @@ func invisible(r rune) bool {
 // shown is a value as a line about it may show it.
 func shown(kind reflect.Type, value string) string {
 	switch kind {
-	case nil, reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](),
+	case nil, reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](), reflect.TypeFor[PostgresURL](),
 		reflect.TypeFor[URL](), reflect.TypeFor[SyncURL](), reflect.TypeFor[SyncURLs](): // Temporal's may be a key, a URL may hold a password
 		return redacted
 	}

@@ -57,7 +57,12 @@ func (s *Server) dependency(name string, ask func(context.Context) error, say fu
 	}
 }
 
-func sayTemporal(error) string { return "Temporal can't be reached" }
+func sayTemporal(err error) string {
+	if errors.Is(err, orchestrator.ErrDatabase) {
+		return "Temporal can't use its database"
+	}
+	return "Temporal can't be reached"
+}
 
 func sayWorkers(err error) string {
 	if errors.Is(err, orchestrator.ErrNoWorker) {

@@ -13,8 +13,6 @@ type Databases struct {
 	Usage []dbfile.Usage
 	// Replaced is the database whose place that of the embedded Temporal has taken; nil if there was none.
 	Replaced *ReplacedDatabase
-	// Broken is why the embedded Temporal can keep nothing any more; nil if it can.
-	Broken error
 }
 
 // ReplacedDatabase was of a version of Temporal that this one can't go on with.

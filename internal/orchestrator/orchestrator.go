@@ -23,6 +23,8 @@ import (
 var (
 	// ErrUnavailable: Temporal did not take the request, so nothing of it is durable. Send it again.
 	ErrUnavailable = errors.New("temporal can't be reached")
+	// ErrDatabase goes with ErrUnavailable: it is known to be Temporal's database.
+	ErrDatabase = errors.New("temporal can't use its database")
 	// ErrInvalid: the workflow refused the event; the same event would be refused again.
 	ErrInvalid = errors.New("the event was refused")
 	// ErrNoPendingDeletion: no deletion of that workspace is pending.

@@ -86,11 +86,23 @@ func Command(o Options) *cobra.Command {
 	}
 }
 
+// secretFlag is the annotation of a flag whose value is not shown.
+const secretFlag = "storekeeper_secret"
+
+// Secret says that the value of the flag, which must be there, is not to be shown.
+func Secret(flags *pflag.FlagSet, name string) {
+	flags.Lookup(name).Annotations = map[string][]string{secretFlag: nil}
+}
+
 // checkFlags wants values that are written as they were meant, as config.Load does: what starts a container may know no quotes.
 func checkFlags(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if why := config.Misspelt(f.Value.String()); why != "" && err == nil {
-			err = fmt.Errorf("--%s=%s is not accepted: %s", f.Name, f.Value, why)
+			value := f.Value.String()
+			if _, secret := f.Annotations[secretFlag]; secret {
+				value = "[redacted]"
+			}
+			err = fmt.Errorf("--%s=%s is not accepted: %s", f.Name, value, why)
 		}
 	})
 	return err

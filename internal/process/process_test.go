@@ -47,6 +47,8 @@ func TestMain(m *testing.M) {
 		return nil
 	}})
 	cmd.Flags().String("dir", "", "a flag of its own")
+	cmd.Flags().String("url", "", "one that may hold a password")
+	process.Secret(cmd.Flags(), "url")
 	process.Main(cmd)
 }
 

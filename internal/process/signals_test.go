@@ -74,10 +74,12 @@ func TestAFullDiskUnderTheLogStopsNoWork(t *testing.T) {
 
 func TestAFlagInQuotesIsABadValue(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], `--dir="./data"`)
-	cmd.Env = append(os.Environ(), "STOREKEEPER_TEST_PROCESS=obedient")
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	require.Error(t, cmd.Run())
-	require.Equal(t, `child: --dir="./data" is not accepted: it begins or ends with a quotation mark, take the quotes off`+"\n", stderr.String())
+	for flag, shown := range map[string]string{`--dir="./data"`: `--dir="./data"`, `--url="postgres://u:pw@host/db"`: `--url=[redacted]`} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], flag)
+		cmd.Env = append(os.Environ(), "STOREKEEPER_TEST_PROCESS=obedient")
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		require.Error(t, cmd.Run())
+		require.Equal(t, "child: "+shown+" is not accepted: it begins or ends with a quotation mark, take the quotes off\n", stderr.String())
+	}
 }

@@ -43,7 +43,7 @@ type Options struct {
 	Demo bool
 	// DataDir is created when missing.
 	DataDir string
-	// Ephemeral keeps everything in memory; DataDir is not used then.
+	// Ephemeral keeps everything in memory; DataDir is not used then, and there can be no TEMPORAL_DB.
 	Ephemeral bool
 	// Listen is where the edge listens.
 	Listen         string
@@ -80,6 +80,9 @@ type System struct {
 
 // Run runs everything until ctx ends, and returns nil then.
 func Run(ctx context.Context, p *process.Process, o Options) error {
+	if o.Ephemeral && p.Config.TemporalDB != "" {
+		return errors.New("--ephemeral keeps nothing, and TEMPORAL_DB (--temporal-db) says where to keep Temporal's data: leave one of them out")
+	}
 	var s stack
 	defer s.close()
 	var secret string
@@ -134,7 +137,8 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 		guard = ownhost.New(o.Listen, o.UIHosts...)
 	}
 	server, err := edge.New(edge.Options{
-		Guard: guard, Databases: func() edge.Databases { return databases(p, o, sys) }, Config: p.Config, Orchestrator: orch, Stores: sys.Stores, AuthWorker: auth,
+		Guard: guard, Databases: func() edge.Databases { return databases(p, o, sys) }, Config: p.Config,
+		Orchestrator: embedded{orch, sys.engine}, Stores: sys.Stores, AuthWorker: auth,
 		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
@@ -150,6 +154,14 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 		})
 	})
 	g.Go(func() error { return server.Run(ctx, l) })
+	g.Go(func() error {
+		select {
+		case err := <-sys.engine.Failed():
+			return fmt.Errorf("embedded temporal server: %w", err)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	g.Go(func() error {
 		select {
 		case <-polling:
@@ -251,11 +263,15 @@ func senderSecret(c *config.Config) (string, error) {
 }
 
 func startTemporal(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
-	server, err := temporalserver.Start(ctx, temporalserver.Options{
+	options := temporalserver.Options{
 		Listen: o.TemporalListen, UIListen: o.UIListen, UIHosts: o.UIHosts, DatabasePath: o.path("temporal.db"),
 		Schema: temporalserver.Schema(o.TemporalSchema), Retention: p.Config.TemporalRetention,
 		SearchAttributes: orchestrator.SearchAttributes(), Logger: p.Log,
-	})
+	}
+	if p.Config.TemporalDB != "" {
+		options.DatabasePath, options.DatabaseURL = "", string(p.Config.TemporalDB)
+	}
+	server, err := temporalserver.Start(ctx, options)
 	if err != nil {
 		return fmt.Errorf("embedded temporal server: %w", err)
 	}
@@ -282,7 +298,7 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 // databases are those of the process.
 func databases(p *process.Process, o Options, sys *System) edge.Databases {
 	st := sys.engine.Status()
-	d := edge.Databases{Broken: st.Err}
+	var d edge.Databases
 	if r := st.Replaced; r != nil {
 		d.Replaced = &edge.ReplacedDatabase{At: r.At, Version: r.Version, SetAside: r.SetAside}
 	}

@@ -73,6 +73,14 @@ func TestADemoThatCouldSendNothingDoesNotStart(t *testing.T) {
 	require.NoDirExists(t, data)
 }
 
+func TestNothingCanBeKeptInMemoryAndInAPostgreSQL(t *testing.T) {
+	t.Parallel()
+	p := &process.Process{Config: settings(t, "TEMPORAL_DB=postgres://me:verysecret@127.0.0.1:1/temporal"), Log: zap.NewNop()}
+	err := Run(t.Context(), p, Options{Demo: true, Ephemeral: true, Listen: "127.0.0.1:0"})
+	require.ErrorContains(t, err, "--ephemeral keeps nothing, and TEMPORAL_DB (--temporal-db) says where")
+	require.NotContains(t, err.Error(), "verysecret")
+}
+
 func TestWhatIsKeptIsItsOwnersAlone(t *testing.T) {
 	t.Parallel()
 	c := settings(t)

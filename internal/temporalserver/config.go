@@ -15,14 +15,20 @@ import (
 
 const (
 	clusterName = "active"
-	// The names of the two data stores.
-	executionsStore = "executions"
-	visibilityStore = "visibility"
+	// How the configuration names the two stores.
+	executionsStore, visibilityStore = "executions", "visibility"
 
 	// More than one node can do: what limits it is then its own CPU and disk, which slow callers down, not a quota made
 	// for a cluster of many tenants, which refuses them.
 	unlimited = 100_000
 )
+
+// stores are where the server keeps what it knows.
+type stores struct {
+	executions, visibility *config.SQL
+	// shards is how many parts the executions have, once and for all. They spread load over nodes and connections.
+	shards int32
+}
 
 func serverOptions(addrs addresses, s stores, logger log.Logger) []temporal.ServerOption {
 	hosts := map[primitives.ServiceName]static.Hosts{}
@@ -43,11 +49,12 @@ func serverOptions(addrs addresses, s stores, logger log.Logger) []temporal.Serv
 		temporal.WithDynamicConfigClient(dynamicConfig()),
 		temporal.WithConfig(&config.Config{
 			Persistence: config.Persistence{
-				DefaultStore:    executionsStore,
-				VisibilityStore: visibilityStore,
-				// Shards spread load over nodes and connections. There is one of each.
-				NumHistoryShards: 1,
-				DataStores:       map[string]config.DataStore{executionsStore: {SQL: s.executions}, visibilityStore: {SQL: s.visibility}},
+				DefaultStore:     executionsStore,
+				VisibilityStore:  visibilityStore,
+				NumHistoryShards: s.shards,
+				DataStores: map[string]config.DataStore{
+					executionsStore: {SQL: s.executions}, visibilityStore: {SQL: s.visibility},
+				},
 			},
 			ClusterMetadata: &cluster.Config{
 				FailoverVersionIncrement: 10,

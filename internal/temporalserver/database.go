@@ -23,11 +23,6 @@ import (
 	"storekeeper/internal/dbfile"
 )
 
-// stores are where a server keeps its executions, and what its lists show of them.
-type stores struct {
-	executions, visibility *config.SQL
-}
-
 // inMemory describes a new database of its own. Temporal keeps it open, and so in memory, until the process ends.
 func inMemory() stores {
 	db := &config.SQL{
@@ -35,7 +30,7 @@ func inMemory() stores {
 		DatabaseName:      "temporal-" + rand.Text(),
 		ConnectAttributes: map[string]string{"mode": "memory", "cache": "shared"},
 	}
-	return stores{db, db}
+	return stores{executions: db, visibility: db, shards: 1}
 }
 
 // files are a server's databases on disk. The caller of openFiles holds their lock, which is that of executions.
@@ -124,7 +119,7 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	if err := bringTo(ctx, db, f, schema, log); err != nil {
 		return nil, err
 	}
-	f.stores.executions = onDisk(f.executions)
+	f.stores.executions, f.stores.shards = onDisk(f.executions), 1 // SQLite has one writer
 	if f.stores.visibility = f.stores.executions; f.visibility != f.executions {
 		f.stores.visibility = onDisk(f.visibility)
 	}

@@ -1,4 +1,4 @@
-// Package temporalserver runs Temporal's own server and Web UI inside this process, on SQLite.
+// Package temporalserver runs Temporal's own server and Web UI inside this process, on SQLite or PostgreSQL.
 //
 // It is for one node: development, tests and small installations. There is no authentication and no TLS, so listen on
 // loopback, or put something in front that has both.
@@ -48,6 +48,9 @@ type Options struct {
 	DatabasePath string
 	// Schema is what the files have; "" means SchemaLean. Those of the other one are brought to it.
 	Schema Schema
+	// DatabaseURL is a PostgreSQL database (postgres://user:password@host/temporal) instead of a file. It and one with the same name and
+	// _visibility are created when missing, and their schemas brought up to date. Only one process may use them at a time.
+	DatabaseURL string
 	// Namespace is created when missing. Empty means "default".
 	Namespace string
 	// Retention is how long a closed workflow is kept, at least an hour. Zero means 72 hours. A new value applies to
@@ -64,10 +67,11 @@ type Options struct {
 type Server struct {
 	addr       string
 	temporal   temporal.Server
-	ui         *ui      // nil without UI
-	lock       *os.File // nil in memory
-	files      *files   // likewise
-	upkeep     *upkeep  // likewise
+	ui         *ui       // nil without UI
+	lock       *os.File  // nil in memory and on PostgreSQL
+	files      *files    // likewise
+	upkeep     *upkeep   // likewise
+	postgres   *postgres // nil on SQLite
 	logControl *logControl
 	log        *zap.Logger
 	stopOnce   sync.Once
@@ -75,7 +79,8 @@ type Server struct {
 
 // Start starts a server and returns once a workflow can be started in the namespace, in well under a second.
 // It fails when an address is taken, when the database is in use, damaged or of another version, when the search
-// attributes don't fit, and when ctx ends first.
+// attributes don't fit, and when ctx ends first. It waits a minute for a PostgreSQL that is not there yet, and as long as it takes to
+// update its schema.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -83,11 +88,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := nameUser(); err != nil {
 		return nil, err
 	}
-	addrs, err := reserveAddresses(ctx, o.Listen)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{addr: addrs.frontend.String(), logControl: newLogControl(), log: o.Logger}
+	s := &Server{logControl: newLogControl(), log: o.Logger}
 	defer func() {
 		if err == nil {
 			return
@@ -104,6 +105,14 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %s", startTimeout))
 	defer cancel()
+	addrs, err := reserveAddresses(ctx, o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s.addr = addrs.frontend.String()
+	if err := setUpNamespace(ctx, databases.executions, o); err != nil {
+		return nil, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
+	}
 	options := serverOptions(addrs, databases, s.logControl.wrap(o.Logger))
 	if s.upkeep != nil {
 		options = append(options, temporal.WithChainedFrontendGrpcInterceptors(s.upkeep.durability.intercept))
@@ -123,30 +132,33 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// open sets up the databases, with the namespace. To bring a large one to the schema may take minutes.
+// open opens the databases that o names. To reach PostgreSQL, or to bring a large file to the schema, may take minutes.
 func (s *Server) open(ctx context.Context, o Options) (databases stores, err error) {
-	databases = inMemory()
-	if o.DatabasePath != "" {
-		if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
+	if o.DatabaseURL != "" {
+		if s.postgres, err = openPostgres(ctx, o.DatabaseURL, reachTimeout, o.Logger); err != nil {
 			return stores{}, err
 		}
-		if s.files, err = openFiles(ctx, o.DatabasePath, o.Schema, o.Logger); err != nil {
-			return stores{}, err
-		}
-		databases = s.files.stores
+		return s.postgres.stores(), nil
 	}
-	if err := setUpNamespace(ctx, databases.executions, o); err != nil {
-		return stores{}, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
-	}
-	if s.files == nil {
+	if o.DatabasePath == "" {
+		databases = inMemory()
 		return databases, trimMemory(databases)
 	}
+	if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
+		return stores{}, err
+	}
+	if s.files, err = openFiles(ctx, o.DatabasePath, o.Schema, o.Logger); err != nil {
+		return stores{}, err
+	}
 	s.upkeep, err = beginUpkeep(ctx, s.files, o.Logger)
-	return databases, err
+	return s.files.stores, err
 }
 
 // complete fills in the defaults.
 func (o *Options) complete() error {
+	if o.DatabasePath != "" && o.DatabaseURL != "" {
+		return errors.New("a database file and a PostgreSQL are given: there can be one of them")
+	}
 	if o.Namespace == "" {
 		o.Namespace = defaultNamespace
 	}
@@ -209,14 +221,12 @@ func (s *Server) UIAddr() string {
 	return s.ui.addr
 }
 
-// Status is what operators want to know of a server's databases; all zero for one in memory.
+// Status is what operators want to know of a server's databases; all zero but for one on disk.
 type Status struct {
 	// Databases are its SQLite files.
 	Databases []dbfile.Database
 	// Replaced is the database whose place the one in use has taken, at this start or an earlier one; nil if there was none.
 	Replaced *Replacement
-	// Err is why nothing is kept any more; nil if all is well.
-	Err error
 }
 
 // Status is that of now.
@@ -228,7 +238,30 @@ func (s *Server) Status() Status {
 	if s.files.visibility != s.files.executions {
 		databases = append(databases, dbfile.Database{Name: "temporal_visibility", Path: s.files.visibility})
 	}
-	return Status{Databases: databases, Replaced: s.files.replaced, Err: s.upkeep.durability.err()}
+	return Status{Databases: databases, Replaced: s.files.replaced}
+}
+
+// Trouble is why the server can do nothing at the moment, in a sentence of a fixed set; nil when that is not known.
+func (s *Server) Trouble() error {
+	if s.upkeep != nil {
+		return s.upkeep.durability.err()
+	}
+	if s.postgres == nil {
+		return nil
+	}
+	if trouble := s.postgres.trouble.Load(); trouble != nil {
+		return *trouble
+	}
+	return nil
+}
+
+// Failed tells why the server must be stopped: another one has its PostgreSQL, or that came back as another database. Nil, which never
+// tells, on SQLite.
+func (s *Server) Failed() <-chan error {
+	if s.postgres == nil {
+		return nil
+	}
+	return s.postgres.failed
 }
 
 // Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
@@ -254,6 +287,9 @@ func (s *Server) stop() {
 		// Only now may another process have the file.
 		if s.lock != nil {
 			_ = s.lock.Close()
+		}
+		if s.postgres != nil {
+			s.postgres.close(context.Background()) //nolint:forbidigo // likewise
 		}
 	}()
 	select {

@@ -228,6 +228,7 @@ func TestStartRefuses(t *testing.T) {
 		"a database without a directory": {temporalserver.Options{DatabasePath: filepath.Join(t.TempDir(), "no", "such.db")}, "no such file or directory"},
 		"a file that is no database":     {temporalserver.Options{DatabasePath: file(t, "this is no database, and it is long enough to be one")}, "it is no SQLite file"},
 		"another program's database":     {temporalserver.Options{DatabasePath: sqliteFile(t, "CREATE TABLE stores (id TEXT)")}, "by another program: "},
+		"a file and a PostgreSQL":        {temporalserver.Options{DatabasePath: inUse, DatabaseURL: "postgres://h/d"}, "a database file and a PostgreSQL are given"},
 		"a retention below an hour":      {temporalserver.Options{Retention: time.Minute}, "retention 1m0s: at least 1h0m0s is needed"},
 		"a search attribute of Temporal's own": {
 			temporalserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"WorkflowType": keyword}},

@@ -41,6 +41,8 @@ type bench struct {
 	garbage    int // requests a second
 	senders    []int
 	congestion time.Duration // for each of senders
+	engines    int           // creations on each, for each of enginesParallel
+	postgres   string        // URL
 	progress   io.Writer
 	report     *measure.Report
 
@@ -65,12 +67,14 @@ func run(ctx context.Context, args []string) error {
 	b := &bench{progress: os.Stderr}
 	flags := flag.NewFlagSet("bench-webhook", flag.ContinueOnError)
 	flags.IntVar(&b.sequential, "sequential", 1000, "create this many stores one after the other, and as many again beside the garbage")
-	flags.IntVar(&b.creations, "creations", 10_000, "create this many stores in parallel, for each number of --parallel; 0: leave out all cases but that of --senders")
+	flags.IntVar(&b.creations, "creations", 10_000, "create this many stores in parallel, for each number of --parallel; 0: leave out all cases but those of --senders and --engines")
 	flags.IntVar(&b.repeats, "repeats", 10_000, "repeat this many of these deliveries")
 	flags.IntVar(&b.garbage, "garbage", 2000, "requests a second that are to be refused")
 	parallel := flags.String("parallel", "10,50,200", "how many requests are under way at once")
 	senders := flags.String("senders", "5,20,48,100,300", "how many senders send at once, one event after the other, with a quota and without")
 	flags.DurationVar(&b.congestion, "congestion", 10*time.Second, "for how long they do, three times for each number of --senders; 0: not at all")
+	flags.IntVar(&b.engines, "engines", 1000, "create this many stores on SQLite and as many on PostgreSQL, one after the other and 50 at once; 0: don't")
+	flags.StringVar(&b.postgres, "postgres", "", "the URL of an empty PostgreSQL database to do that on (default a cluster of its own, if PostgreSQL is installed)")
 	err := flags.Parse(args)
 	if err != nil {
 		return err
@@ -111,6 +115,9 @@ func (b *bench) measure(ctx context.Context) error {
 	}
 	defer func() { _ = auth.Close() }()
 	if err := b.measureCongestion(ctx, binary, auth.url); err != nil {
+		return err
+	}
+	if err := b.measureEngines(ctx, binary, auth.url); err != nil {
 		return err
 	}
 	if b.creations == 0 {

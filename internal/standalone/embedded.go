@@ -1,0 +1,40 @@
+package standalone
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/temporalserver"
+	"storekeeper/workflows"
+)
+
+// embedded is Temporal in this process. Its server knows of its database's trouble before a request has waited for it in vain.
+type embedded struct {
+	*orchestrator.Client
+	server *temporalserver.Server
+}
+
+// Reachable implements edge.Orchestrator.
+func (e embedded) Reachable(ctx context.Context) error {
+	if err := e.trouble(); err != nil {
+		return err
+	}
+	return e.Client.Reachable(ctx)
+}
+
+// Apply implements edge.Orchestrator.
+func (e embedded) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+	if err := e.trouble(); err != nil {
+		return workflows.Result{}, err
+	}
+	return e.Client.Apply(ctx, ev, wait)
+}
+
+func (e embedded) trouble() error {
+	if err := e.server.Trouble(); err != nil {
+		return fmt.Errorf("%w: %w: %w", orchestrator.ErrUnavailable, orchestrator.ErrDatabase, err)
+	}
+	return nil
+}
