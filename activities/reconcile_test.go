@@ -70,7 +70,9 @@ type fakeLifecycles struct {
 	repeated []string
 }
 
-func (f *fakeLifecycles) Engine(context.Context) (string, error) { return cmp.Or(f.engine, "first"), nil }
+func (f *fakeLifecycles) Engine(context.Context) (string, error) {
+	return cmp.Or(f.engine, "first"), nil
+}
 
 func (f *fakeLifecycles) Repeat(_ context.Context, event []byte) error {
 	return f.note(&f.repeated, string(event))

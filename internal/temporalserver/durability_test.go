@@ -28,7 +28,7 @@ func someDurability(t *testing.T) *durability {
 
 // call has the frontend answer, and returns what the client gets.
 func call(d *durability, method string, answer any, err error) (any, error) {
-	return d.intercept(context.Background(), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return answer, err }) //nolint:forbidigo // of no matter
+	return d.intercept(context.Background(), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return answer, err })
 }
 
 func TestAClientHearsOfNothingThatIsNotOnTheDisk(t *testing.T) {

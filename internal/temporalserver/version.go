@@ -158,7 +158,8 @@ func setAside(ctx context.Context, db *sql.DB, path, version string, at time.Tim
 		return "", errors.Join(err, fmt.Errorf("set aside: %s is there already", aside))
 	}
 	for _, suffix := range []string{"-wal", ""} {
-		if err := os.Rename(path+suffix, aside+suffix); err != nil && !(suffix != "" && errors.Is(err, fs.ErrNotExist)) {
+		err := os.Rename(path+suffix, aside+suffix)
+		if noLog := suffix != "" && errors.Is(err, fs.ErrNotExist); err != nil && !noLog {
 			return "", fmt.Errorf("set aside: %w", err)
 		}
 	}
