@@ -52,7 +52,7 @@ func (b *bench) measureCongestion(ctx context.Context, binary, authWorker string
 }
 
 func (b *bench) congest(ctx context.Context, name, binary, authWorker string, scarce bool) error {
-	s, err := b.startStandalone(ctx, binary, authWorker, filepath.Join(b.dir, name))
+	s, err := b.startStandalone(ctx, binary, authWorker, filepath.Join(b.dir, name), nil)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"storekeeper/internal/postgrestest"
 )
@@ -15,72 +18,86 @@ import (
 // enginesParallel are how many creations are under way at once, on each engine.
 var enginesParallel = []int{1, 50}
 
-// measureEngines measures Temporal on SQLite and on PostgreSQL, in turns: the floors of each, and creations through the edge. The
-// processor time that PostgreSQL itself uses is not in that of a creation.
+// What Temporal's schema as it is costs, in what the default needs of it, and the room that an event may take.
+const (
+	targetToFull    = 1.5  // throughput
+	targetP50ToFull = 0.8  // latency, alone
+	targetCPUToFull = 0.65 // processor time
+	targetDisk      = 8.0  // KB an event
+)
+
+// engine is a standalone on a database of some kind.
+type engine struct {
+	name     string
+	settings []string
+	flags    []string
+	*bench
+}
+
+// measureEngines measures Temporal on the kinds of databases, in turns: SQLite as it is by default, with Temporal's full schema, and
+// PostgreSQL. The floors of each, and creations through the edge. The processor time that PostgreSQL itself uses is not in that of a
+// creation.
 func (b *bench) measureEngines(ctx context.Context, binary, authWorker string) error {
 	if b.engines == 0 {
 		return nil
 	}
+	kinds := []*engine{{name: "sqlite"}, {name: "full", flags: []string{"--temporal-schema", "full"}}}
 	if b.postgres == "" {
 		cluster, err := postgrestest.New(ctx, "")
-		if errors.Is(err, postgrestest.ErrMissing) {
+		switch {
+		case errors.Is(err, postgrestest.ErrMissing):
 			b.say("no case of PostgreSQL: %v", err)
-			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
+		default:
+			defer cluster.Remove()
+			b.postgres = cluster.URL("bench")
 		}
-		defer cluster.Remove()
-		b.postgres = cluster.URL("bench")
 	} else if _, err := url.Parse(b.postgres); err != nil {
 		return errors.New("--postgres: it can't be parsed")
 	}
-	names := []string{"sqlite", "postgres"}
-	engines := map[string]*bench{}
-	for _, name := range names {
-		var settings []string
-		if name == "postgres" {
-			settings = []string{"TEMPORAL_DB=" + b.postgres}
-		}
-		engine, err := b.startEngine(ctx, binary, authWorker, filepath.Join(b.dir, name), settings)
-		if err != nil {
+	if b.postgres != "" {
+		kinds = append(kinds, &engine{name: "postgres", settings: []string{"TEMPORAL_DB=" + b.postgres}})
+	}
+	for _, e := range kinds {
+		if err := b.startEngine(ctx, binary, authWorker, e); err != nil {
 			return err
 		}
-		defer engine.stopEngine()
-		if err := engine.warmUp(ctx); err != nil {
+		defer e.stop()
+		if err := e.warmUp(ctx); err != nil {
 			return err
 		}
-		engines[name] = engine
 	}
 	for _, parallel := range enginesParallel {
 		b.say("%d creations on each engine, %d at a time", b.engines, parallel)
-		samples := map[string]*sample{}
-		for _, name := range names {
-			samples[name] = newSample()
-		}
+		samples := make([]*sample, len(kinds))
 		n := b.engines / rounds
-		for range rounds {
-			for _, name := range names {
-				if err := engines[name].floorPart(ctx, samples[name], max(n/floorPart, leastTurns*parallel), parallel); err != nil {
+		for round := range rounds {
+			for i, e := range kinds {
+				if round == 0 {
+					samples[i] = newSample()
+				}
+				if err := e.floorPart(ctx, samples[i], max(n/floorPart, leastTurns*parallel), parallel); err != nil {
 					return err
 				}
-				if err := engines[name].create(ctx, samples[name], n, parallel); err != nil {
+				if err := e.create(ctx, samples[i], n, parallel); err != nil {
 					return err
 				}
 			}
 		}
-		for _, name := range names {
-			if err := engines[name].reportCase(ctx, fmt.Sprintf("f_%s%d", name, parallel), samples[name]); err != nil {
+		for i, e := range kinds {
+			if err := e.reportCase(ctx, fmt.Sprintf("f_%s%d", e.name, parallel), samples[i]); err != nil {
 				return err
 			}
 		}
-		b.compareEngines(parallel, samples["sqlite"], samples["postgres"])
+		b.compareEngines(parallel, kinds, samples)
 	}
-	return nil
+	return b.measureDisk(ctx, kinds[:2])
 }
 
-// compareEngines adds, of the creations and of each floor, what both engines do and the ratio.
-func (b *bench) compareEngines(parallel int, sqlite, postgres *sample) {
+// compareEngines adds, of the creations and of each floor, what the engines do and the ratio to the first one, or of that to the full
+// schema, which has targets.
+func (b *bench) compareEngines(parallel int, kinds []*engine, samples []*sample) {
 	for _, what := range append([]string{"creations"}, floors...) {
 		of := func(s *sample) timing {
 			if what == "creations" {
@@ -88,36 +105,108 @@ func (b *bench) compareEngines(parallel int, sqlite, postgres *sample) {
 			}
 			return s.floor(what)
 		}
-		name := fmt.Sprintf("f%d_%s", parallel, what)
-		if parallel == 1 {
-			b.report.Add(name+"_sqlite_p50_ms", of(sqlite).millis(50), "ms")
-			b.report.Add(name+"_postgres_p50_ms", of(postgres).millis(50), "ms")
-			b.report.Add(name+"_p50_to_sqlite", of(postgres).millis(50)/of(sqlite).millis(50), "×")
+		first := of(samples[0])
+		for i, e := range kinds {
+			t := of(samples[i])
+			name := fmt.Sprintf("f%d_%s_%s", parallel, what, e.name)
+			b.report.Add(name+"_p50_ms", t.millis(50), "ms")
+			b.report.Add(name+"_cpu_ms", t.cpuMillis(), "ms")
+			if parallel > 1 {
+				b.report.Add(name+"_per_second", t.perSecond(), "")
+			}
+			switch {
+			case e.name == "full" && what == "creations" && parallel == 1:
+				b.report.AtMost("f1_p50_to_full", first.millis(50)/t.millis(50), "×", targetP50ToFull)
+				b.report.AtMost("f1_cpu_to_full", first.cpuMillis()/t.cpuMillis(), "×", targetCPUToFull)
+			case e.name == "full" && what == "creations":
+				b.report.AtLeast(fmt.Sprintf("f%d_per_second_to_full", parallel), first.perSecond()/t.perSecond(), "×", targetToFull)
+				b.report.AtMost(fmt.Sprintf("f%d_cpu_to_full", parallel), first.cpuMillis()/t.cpuMillis(), "×", targetCPUToFull)
+			case e.name == "postgres" && parallel == 1:
+				b.report.Add(name+"_p50_to_sqlite", t.millis(50)/first.millis(50), "×")
+			case e.name == "postgres":
+				b.report.Add(name+"_per_second_to_sqlite", t.perSecond()/first.perSecond(), "×")
+			}
+		}
+	}
+}
+
+// measureDisk measures what creations leave in Temporal's files, once the log is in them.
+func (b *bench) measureDisk(ctx context.Context, kinds []*engine) error {
+	b.say("what an event takes on disk")
+	for _, e := range kinds {
+		before, err := e.settledSize(ctx)
+		if err != nil {
+			return err
+		}
+		n := max(b.engines/2, 1)
+		if err := e.create(ctx, newSample(), n, 10); err != nil {
+			return err
+		}
+		after, err := e.settledSize(ctx)
+		if err != nil {
+			return err
+		}
+		perEvent := float64(after-before) / 1000 / float64(n)
+		if e.name == "full" {
+			b.report.Add("f_disk_full", perEvent, "KB")
 			continue
 		}
-		b.report.Add(name+"_sqlite_per_second", of(sqlite).perSecond(), "")
-		b.report.Add(name+"_postgres_per_second", of(postgres).perSecond(), "")
-		b.report.Add(name+"_per_second_to_sqlite", of(postgres).perSecond()/of(sqlite).perSecond(), "×")
+		b.report.AtMost("f_disk_sqlite", perEvent, "KB", targetDisk)
+	}
+	return nil
+}
+
+// settledSize is the size of Temporal's files once their logs are empty, as idle ones are after some seconds.
+func (e *engine) settledSize(ctx context.Context) (size int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, settled)
+	defer cancel()
+	for {
+		size = 0
+		log := int64(0)
+		files, err := filepath.Glob(filepath.Join(e.dir, e.name, "temporal*.db*"))
+		if err != nil {
+			return 0, err
+		}
+		for _, file := range files {
+			info, err := os.Stat(file)
+			switch {
+			case err != nil:
+				return 0, err
+			case strings.HasSuffix(file, "-wal"):
+				log += info.Size()
+			case strings.HasSuffix(file, ".db"):
+				size += info.Size()
+			}
+		}
+		if log == 0 {
+			return size, nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, fmt.Errorf("the log of %s is not emptied: %w", e.name, ctx.Err())
+		}
 	}
 }
 
-// startEngine is this benchmark with a standalone of its own.
-func (b *bench) startEngine(ctx context.Context, binary, authWorker, dir string, settings []string) (_ *bench, err error) {
-	engine := *b
-	if engine.standalone, err = b.startStandalone(ctx, binary, authWorker, dir, settings...); err != nil {
-		return nil, err
+// startEngine gives the engine this benchmark with a standalone of its own.
+func (b *bench) startEngine(ctx context.Context, binary, authWorker string, e *engine) (err error) {
+	own := *b
+	e.bench = &own
+	if own.standalone, err = b.startStandalone(ctx, binary, authWorker, filepath.Join(b.dir, e.name), e.settings, e.flags...); err != nil {
+		return err
 	}
-	if engine.sender, err = newSender(engine.standalone.url); err == nil {
-		err = engine.startFloor(ctx)
+	if own.sender, err = newSender(own.standalone.url); err == nil {
+		err = own.startFloor(ctx)
 	}
 	if err != nil {
-		engine.standalone.Kill()
+		own.standalone.Kill()
 	}
-	return &engine, err
+	return err
 }
 
-func (b *bench) stopEngine() {
-	b.temporal.Close()
-	b.worker.Close()
-	b.standalone.Kill()
+func (e *engine) stop() {
+	e.temporal.Close()
+	e.worker.Close()
+	e.standalone.Kill()
 }

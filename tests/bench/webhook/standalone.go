@@ -27,13 +27,15 @@ type standalone struct {
 }
 
 // startStandalone returns when webhooks would be worked off. Its log goes to a file. The rate limit is off: one address sends everything here.
-func (b *bench) startStandalone(ctx context.Context, binary, authWorker, dir string, settings ...string) (*standalone, error) {
+func (b *bench) startStandalone(ctx context.Context, binary, authWorker, dir string, settings []string, flags ...string) (*standalone, error) {
 	c, err := measure.StartChild(ctx, dir+".log", append([]string{
 		"AUTH_WORKER_INTERNAL_URL=" + authWorker, "SERVER_BYPASS_TOKEN=" + token, "WEBHOOK_SECRET=" + secret + "," + key,
 		"WEBHOOK_RATE_LIMIT=0",
 		"WORKSPACE_RECONCILE_ENABLED=false", // it would find orphans only
 		"TMPDIR=" + b.dir,
-	}, settings...), binary, "--data-dir", dir, "--listen", "127.0.0.1:0", "--temporal-listen", "127.0.0.1:0", "--ui-listen", "")
+	}, settings...), binary, append([]string{
+		"--data-dir", dir, "--listen", "127.0.0.1:0", "--temporal-listen", "127.0.0.1:0", "--ui-listen", "",
+	}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
