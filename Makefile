@@ -73,6 +73,10 @@ bench-reconcile: ## Measure reconcile runs of 1,000 to 1,000,000 workspaces (Lin
 bench-webhook: ## Measure the edge: creations, repeats, garbage and crowds (Linux, 32 minutes); BENCHFLAGS='--creations 0 --engines 0' are crowds alone
 	go run ./tests/bench/webhook $(BENCHFLAGS)
 
+.PHONY: bench-soak
+bench-soak: ## Watch memory and files while five events a second come for half an hour (Linux, 32 minutes)
+	go run ./tests/bench/webhook --creations 0 --congestion 0 --engines 0 --soak 30m
+
 .PHONY: lint
 lint: ## Check formatting, vet, workflow determinism and .golangci.yml
 	@unformatted=$$($(GOFUMPT) -l .) || exit; \

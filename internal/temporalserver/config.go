@@ -111,6 +111,9 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		// poll expires: after 20 s by default.
 		dynamicconfig.HistoryLongPollExpirationInterval.Key(): time.Second,
 
+		// What is past its retention goes within a minute, and not within half an hour: there is no second node to spread the load for.
+		dynamicconfig.RetentionTimerJitterDuration.Key(): time.Minute,
+
 		// It asks a host on the internet whether there is a newer version.
 		dynamicconfig.EnableServerVersionCheck.Key(): false,
 	}

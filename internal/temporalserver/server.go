@@ -23,8 +23,8 @@ const (
 	defaultNamespace = "default"
 	// A failed event can still be looked into after a weekend, and the file stays small.
 	defaultRetention = 72 * time.Hour
-	// Temporal's own lower bound for a namespace.
-	minRetention = time.Hour
+	// Temporal's API has an hour as its lower bound; the server itself has none.
+	minRetention = time.Minute
 
 	// A start takes less than a second; one that takes this long is stuck.
 	startTimeout = 30 * time.Second
@@ -53,7 +53,7 @@ type Options struct {
 	DatabaseURL string
 	// Namespace is created when missing. Empty means "default".
 	Namespace string
-	// Retention is how long a closed workflow is kept, at least an hour. Zero means 72 hours. A new value applies to
+	// Retention is how long a closed workflow is kept, at least a minute. Zero means 72 hours. A new value applies to
 	// workflows that close from then on.
 	Retention time.Duration
 	// SearchAttributes are the namespace's custom search attributes. Those already there and not named here stay; the

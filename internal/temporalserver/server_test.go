@@ -229,7 +229,7 @@ func TestStartRefuses(t *testing.T) {
 		"a file that is no database":     {temporalserver.Options{DatabasePath: file(t, "this is no database, and it is long enough to be one")}, "it is no SQLite file"},
 		"another program's database":     {temporalserver.Options{DatabasePath: sqliteFile(t, "CREATE TABLE stores (id TEXT)")}, "by another program: "},
 		"a file and a PostgreSQL":        {temporalserver.Options{DatabasePath: inUse, DatabaseURL: "postgres://h/d"}, "a database file and a PostgreSQL are given"},
-		"a retention below an hour":      {temporalserver.Options{Retention: time.Minute}, "retention 1m0s: at least 1h0m0s is needed"},
+		"a retention of a second":        {temporalserver.Options{Retention: time.Second}, "retention 1s: at least 1m0s is needed"},
 		"a search attribute of Temporal's own": {
 			temporalserver.Options{SearchAttributes: map[string]enums.IndexedValueType{"WorkflowType": keyword}},
 			`search attribute name "WorkflowType" is Temporal's own`,

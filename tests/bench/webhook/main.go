@@ -43,6 +43,7 @@ type bench struct {
 	congestion time.Duration // for each of senders
 	engines    int           // creations on each, for each of enginesParallel
 	postgres   string        // URL
+	soak       time.Duration // 0: not
 	progress   io.Writer
 	report     *measure.Report
 
@@ -75,6 +76,7 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&b.congestion, "congestion", 10*time.Second, "for how long they do, three times for each number of --senders; 0: not at all")
 	flags.IntVar(&b.engines, "engines", 1000, "create this many stores on SQLite and as many on PostgreSQL, one after the other and 50 at once; 0: don't")
 	flags.StringVar(&b.postgres, "postgres", "", "the URL of an empty PostgreSQL database to do that on (default a cluster of its own, if PostgreSQL is installed)")
+	flags.DurationVar(&b.soak, "soak", 0, "send five events a second for this long, and look at memory and files after each third")
 	err := flags.Parse(args)
 	if err != nil {
 		return err
@@ -115,6 +117,9 @@ func (b *bench) measure(ctx context.Context) error {
 	}
 	defer func() { _ = auth.Close() }()
 	if err := b.measureCongestion(ctx, binary, auth.url); err != nil {
+		return err
+	}
+	if err := b.measureSoak(ctx, binary, auth.url); err != nil {
 		return err
 	}
 	if err := b.measureEngines(ctx, binary, auth.url); err != nil {

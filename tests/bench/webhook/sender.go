@@ -22,7 +22,7 @@ const attempts = 10
 
 // delivery is a workspace.created. Its repeats have the same id and body, and a signature of their own.
 type delivery struct {
-	id      string
+	id      string // "" for one that only has the secret
 	storeID string
 	body    []byte
 }
@@ -83,16 +83,18 @@ func (s *sender) sendOnce(ctx context.Context, d delivery) (a answer, retryAfter
 	if err != nil {
 		return a, 0, err
 	}
-	now := time.Now()
-	signature, err := s.hook.Sign(d.id, now, d.body)
-	if err != nil {
-		return a, 0, err
-	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Webhook-Secret", secret)
-	req.Header.Set(standardwebhooks.HeaderWebhookID, d.id)
-	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	if d.id != "" {
+		now := time.Now()
+		signature, err := s.hook.Sign(d.id, now, d.body)
+		if err != nil {
+			return a, 0, err
+		}
+		req.Header.Set(standardwebhooks.HeaderWebhookID, d.id)
+		req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+		req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	}
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return a, 0, err

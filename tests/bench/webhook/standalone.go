@@ -119,7 +119,7 @@ func (s *standalone) stores(ctx context.Context) (map[string]bool, error) {
 	}
 }
 
-// authWorker answers with an empty list, which reconciliation is not there to read.
+// authWorker answers with a list of another workspace, which only re-checks read.
 type authWorker struct {
 	*http.Server
 	url string
@@ -134,7 +134,7 @@ func startAuthWorker(ctx context.Context) (*authWorker, error) {
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{"workspaces":[],"metadata":{"totalUsers":0,"totalWorkspaces":0}}`))
+			_, _ = w.Write([]byte(`{"workspaces":[{"instanceId":"some-other","userId":"u"}],"metadata":{"totalUsers":1,"totalWorkspaces":1}}`))
 		}),
 	}}
 	go func() { _ = a.Serve(l) }()
