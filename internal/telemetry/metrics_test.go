@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 
+	"storekeeper/internal/dbfile"
 	"storekeeper/internal/telemetry"
 )
 
@@ -48,6 +49,9 @@ func TestMetricsOfOurs(t *testing.T) {
 				Found: &telemetry.ReconcileFindings{Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4},
 			},
 		}, nil
+	})
+	m.RegisterDatabases(func() []dbfile.Usage {
+		return []dbfile.Usage{{Name: "registry", Bytes: 4096, DiskFree: 1 << 20}, {Name: "temporal", Bytes: 8192, DiskFree: 1 << 21}}
 	})
 	var lists telemetry.AuthLists
 	m.RegisterAuthLists(func() telemetry.AuthLists { return lists })
@@ -99,6 +103,9 @@ func TestMetricsOfOurs(t *testing.T) {
 		`storekeeper_reconcile_guard_tripped 1`,
 		`storekeeper_registry_lost 1`,
 		`storekeeper_deliveries 9`,
+		`storekeeper_database_size_bytes{database="registry"} 4096`,
+		`storekeeper_database_size_bytes{database="temporal"} 8192`,
+		`storekeeper_database_disk_free_bytes{database="temporal"} 2.097152e+06`,
 	} {
 		require.Contains(t, body, want+"\n")
 	}
