@@ -59,7 +59,7 @@ func main() {
 	f.StringVar(&o.TemporalSchema, "temporal-schema", string(temporalserver.SchemaLean),
 		"what Temporal's database is brought to: lean, or full, which is Temporal's own and can be used by Temporal's other programs")
 	f.StringVar(&o.UIListen, "ui-listen", "127.0.0.1:8233", "where the Temporal Web UI listens; empty: none")
-	f.StringSliceVar(&o.UIHosts, "ui-host", nil, "a name by which the Temporal Web UI may be asked, beside addresses and localhost: that of a reverse proxy; can be repeated")
+	f.StringSliceVar(&o.UIHosts, "ui-host", nil, "a name by which the Temporal Web UI may be asked, beside localhost, loopback addresses and the one it listens on: that of a reverse proxy; can be repeated")
 	f.StringVar(&o.AuthListen, "auth-listen", "127.0.0.1:8788", "where the demo Auth Worker listens")
 	f.StringVar(&o.SyncListen, "sync-listen", "127.0.0.1:8787", "where the demo sync backend listens")
 	process.Main(cmd)
