@@ -220,13 +220,10 @@ func (c authListCollector) Collect(ch chan<- prometheus.Metric) {
 
 // RegisterDatabases makes each scrape show the room that the databases of the process take. Registering twice panics.
 func (m *Metrics) RegisterDatabases(ask func() []dbfile.Usage) {
-	desc := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc("storekeeper_database_"+name, help, []string{"database"}, nil)
-	}
 	m.registry.MustRegister(databaseCollector{
 		ask:  ask,
-		size: desc("size_bytes", "Size of the database and its log."),
-		free: desc("disk_free_bytes", "What is free of the file system that the database lies on."),
+		size: desc("database_size_bytes", "Size of the database and its log.", "database"),
+		free: desc("database_disk_free_bytes", "What is free of the file system that the database lies on.", "database"),
 	})
 }
 

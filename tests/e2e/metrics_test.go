@@ -10,13 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/demo"
+	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
 )
 
 // A metric that nothing ever sets looks like one of a quiet system.
 func TestEveryMetricOfOursIsSetAndFollowsWhatHappens(t *testing.T) {
 	t.Parallel()
-	in := harness.Start(t)
+	in := harness.StartWith(t, standalone.Options{DataDir: t.TempDir()})
 	scrape := func() string { return in.Do(http.MethodGet, in.EdgeURL+"/metrics", "").Body }
 	shows := func(line string) {
 		t.Helper()
@@ -61,6 +62,9 @@ func TestEveryMetricOfOursIsSetAndFollowsWhatHappens(t *testing.T) {
 	require.NoError(t, err)
 	shows(`reconcile_implausible 1`)
 
+	for _, database := range []string{"registry", "temporal", "temporal_visibility"} {
+		require.Regexp(t, `\nstorekeeper_database_size_bytes{database="`+database+`"} [1-9]`, scrape())
+	}
 	body := scrape() // and what is left must at least be there
 	source, err := os.ReadFile("../../internal/telemetry/metrics.go")
 	require.NoError(t, err)
