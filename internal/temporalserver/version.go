@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blang/semver/v4"
 	"go.temporal.io/server/common/headers"
-	"golang.org/x/mod/semver"
 
 	"storekeeper/internal/dbfile"
 )
@@ -68,11 +68,21 @@ func versionOf(ctx context.Context, db *sql.DB) (version, error) {
 		v.name = unknownVersion
 	}
 	v.why = differs(got, want)
-	if newer := semver.MajorMinor("v" + made); v.why == "" && semver.Compare(newer, semver.MajorMinor("v"+headers.ServerVersion)) > 0 {
+	if v.why == "" && newer(made) {
 		v.why = fmt.Sprintf("version %s has used it, this is %s, and Temporal has no way back", made, headers.ServerVersion)
 	}
 	v.other = v.why != ""
 	return v, nil
+}
+
+// newer says whether a server's version is of a newer minor one than this, or a newer major one: patches have the same data.
+func newer(made string) bool {
+	theirs, err := semver.ParseTolerant(made)
+	if err != nil {
+		return false
+	}
+	ours := semver.MustParse(headers.ServerVersion)
+	return theirs.Major > ours.Major || theirs.Major == ours.Major && theirs.Minor > ours.Minor
 }
 
 // differs says what is in the way of using a database with these columns; "" if nothing is.

@@ -124,6 +124,48 @@ func TestADatabaseOfAnotherVersionOfTemporalIsReplacedAndNothingIsLost(t *testin
 	require.Len(t, aside, 1)
 }
 
+// As after a power loss, which may take what nobody was told, or a backup that was put back.
+func TestATemporalThatHasGoneBackInTimeIsCaughtUpWith(t *testing.T) {
+	t.Parallel()
+	o := standalone.Options{DataDir: t.TempDir()}
+	first := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=1s")
+	user := first.SignUp()
+	gone, pending := user.Create(), user.Create()
+	first.Eventually("monitored", func() bool { return first.Monitored(gone) && first.Monitored(pending) })
+	first.Stop()
+	backup := map[string][]byte{}
+	for _, name := range []string{"temporal.db", "temporal-visibility.db"} {
+		content, err := os.ReadFile(filepath.Join(o.DataDir, name))
+		require.NoError(t, err)
+		backup[name] = content
+	}
+
+	second := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=1s")
+	later := user.At(second).Create()
+	second.Eventually("monitored", func() bool { return second.Monitored(later) })
+	user.At(second).Delete(gone)
+	status := func(in *harness.Installation, id string) any {
+		return in.Edge(http.MethodGet, "/stores/"+id).JSON("orchestrator.status")
+	}
+	second.Eventually("stopped", func() bool { return status(second, gone) == "stopped" })
+	user.At(second).Delete(pending)
+	second.Eventually("its deletion is known", func() bool {
+		registry, _ := deletion(second, pending)
+		return registry != nil || status(second, pending) == "stopped"
+	})
+	second.Stop()
+	for name, content := range backup {
+		lose(t, o.DataDir, name)
+		require.NoError(t, os.WriteFile(filepath.Join(o.DataDir, name), content, 0o600))
+	}
+
+	third := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=1s")
+	third.Eventually("the deletion that it has never heard of goes on", func() bool { return status(third, pending) == "stopped" })
+	require.True(t, third.Monitored(later))
+	require.Equal(t, "stopped", status(third, gone))
+	third.Eventually("healthy", func() bool { return third.Edge(http.MethodGet, "/health").Code == http.StatusOK })
+}
+
 func TestARunHasPendingDeletionsGoOnThatNobodyWaitsFor(t *testing.T) {
 	t.Parallel()
 	in := harness.Start(t)

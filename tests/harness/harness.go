@@ -215,6 +215,13 @@ func (in *Installation) SignUpSilently() string {
 	return in.SignUp().Default
 }
 
+// At is the user at an installation that was started again on the same data.
+func (u *User) At(in *Installation) *User {
+	again := *u
+	again.in = in
+	return &again
+}
+
 // Create makes a workspace and returns its id.
 func (u *User) Create() string {
 	u.in.T.Helper()
