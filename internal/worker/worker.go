@@ -36,6 +36,10 @@ type Options struct {
 	Ready func()
 }
 
+// stickyWorkflows is how many workflows a worker keeps in memory between their tasks. Most of those that are there for long wait for the end of
+// a grace period; to go on they replay a dozen events. The default of 10,000 keeps as many goroutines and histories for that.
+const stickyWorkflows = 1000
+
 // Run prepares the namespace, waiting for Temporal for as long as it takes, and works until ctx ends. Activities under way
 // are given a few seconds then; what they don't finish Temporal gives to another worker.
 func Run(ctx context.Context, o Options) error {
@@ -43,6 +47,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := prepare(ctx, orch, o); err != nil {
 		return err
 	}
+	worker.SetStickyWorkflowCacheSize(stickyWorkflows)
 	fatal := make(chan error, 1)
 	w := worker.New(o.Temporal, workflows.TaskQueue, options(o, fatal))
 	Register(w, Activities(o, orch))
