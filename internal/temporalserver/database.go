@@ -119,9 +119,12 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	if err := bringTo(ctx, db, f, schema, log); err != nil {
 		return nil, err
 	}
-	f.stores.executions, f.stores.shards = onDisk(f.executions), 1 // SQLite has one writer
-	if f.stores.visibility = f.stores.executions; f.visibility != f.executions {
-		f.stores.visibility = onDisk(f.visibility)
+	f.stores.shards = 1 // SQLite has one writer
+	if schema == SchemaFull {
+		f.stores.executions = onDisk(f.executions, "full")
+		f.stores.visibility = f.stores.executions
+	} else {
+		f.stores.executions, f.stores.visibility = onDisk(f.executions, "normal"), onDisk(f.visibility, "normal")
 	}
 	for _, file := range f.all() { // now that they are ours to change
 		if err := dbfile.Tighten(file); err != nil {
@@ -135,7 +138,10 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 //
 // One connection, which is Temporal's default: SQLite has one writer at a time, and a transaction that reads first and
 // writes then fails at once when another connection has written in between, whatever the busy timeout.
-func onDisk(path string) *config.SQL {
+//
+// A commit is in the kernel's hands before it is acknowledged, so it survives kill -9. With synchronous=full it is on the disk as well, and
+// survives a power loss; with "normal" durability sees to it that what clients were told does.
+func onDisk(path, synchronous string) *config.SQL {
 	return &config.SQL{
 		PluginName:   sqliteplugin.PluginName,
 		DatabaseName: uriPath(path),
@@ -143,9 +149,7 @@ func onDisk(path string) *config.SQL {
 			// Other processes (sqlite3, a backup) may hold the file for a moment.
 			"busy_timeout": "10000",
 			"journal_mode": "wal",
-			// A commit is in the kernel's hands before it is acknowledged, so it survives kill -9. What clients were told survives a
-			// power loss as well: see durability.
-			"synchronous": "normal",
+			"synchronous":  synchronous,
 			// What a burst has left is cut off when the log begins anew. It does so every 4 MB, for nobody else reads.
 			"journal_size_limit": "4194304",
 			// Temporal keeps its connections until the process ends, and gives them to whoever asks with the same words: a later start, which may

@@ -28,7 +28,7 @@ type Schema string
 const (
 	// SchemaLean has visibility in a file of its own, with the indexes that are used. It is the default.
 	SchemaLean Schema = "lean"
-	// SchemaFull is Temporal's own: all in one file, which Temporal's other programs can use, and all indexes.
+	// SchemaFull is Temporal's own: all in one file, which Temporal's other programs can use, and all indexes. Each commit is synced.
 	SchemaFull Schema = "full"
 )
 

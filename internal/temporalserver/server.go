@@ -114,7 +114,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
 	}
 	options := serverOptions(addrs, databases, s.logControl.wrap(o.Logger))
-	if s.upkeep != nil {
+	if s.upkeep != nil && s.upkeep.durability != nil {
 		options = append(options, temporal.WithChainedFrontendGrpcInterceptors(s.upkeep.durability.intercept))
 	}
 	if s.temporal, err = launch(options, s.logControl); err != nil {
@@ -243,7 +243,7 @@ func (s *Server) Status() Status {
 
 // Trouble is why the server can do nothing at the moment, in a sentence of a fixed set; nil when that is not known.
 func (s *Server) Trouble() error {
-	if s.upkeep != nil {
+	if s.upkeep != nil && s.upkeep.durability != nil {
 		return s.upkeep.durability.err()
 	}
 	if s.postgres == nil {

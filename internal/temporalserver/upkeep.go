@@ -30,7 +30,7 @@ const (
 type upkeep struct {
 	log        *zap.Logger
 	files      []*upkeptFile // the executions first
-	durability *durability
+	durability *durability   // nil with SchemaFull, which syncs each commit
 	end        func()
 }
 
@@ -74,8 +74,10 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 			return nil, err
 		}
 	}
-	if u.durability, err = newDurability(f.executions, log); err != nil {
-		return nil, err
+	if f.visibility != f.executions {
+		if u.durability, err = newDurability(f.executions, log); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -94,7 +96,7 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 			case <-tick.C:
 			}
 			// In this order: lists may lack what there is for a while, but show nothing that there never was.
-			if u.durability.sync() != nil {
+			if u.durability != nil && u.durability.sync() != nil {
 				continue // it is logged
 			}
 			for i, file := range u.files {
