@@ -128,7 +128,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if b.creations == 0 {
 		return nil
 	}
-	if b.standalone, err = b.startStandalone(ctx, binary, auth.url, filepath.Join(b.dir, "standalone"), nil); err != nil {
+	if b.standalone, err = b.startStandalone(ctx, binary, auth.url, filepath.Join(b.dir, "cases"), nil); err != nil {
 		return err
 	}
 	defer b.standalone.Kill()
