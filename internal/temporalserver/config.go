@@ -111,8 +111,8 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		// poll expires: after 20 s by default.
 		dynamicconfig.HistoryLongPollExpirationInterval.Key(): time.Second,
 
-		// Workflows that are kept in memory after their last use, for an hour; the default of 128,000 would be reached by none, so that all of
-		// an hour's were there, at some 5 KB each. One that is needed again is read again.
+		// Workflows that are kept in memory after their last use, for an hour; the default of 128,000 is more than an hour's. One that is needed
+		// again is read again.
 		dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 2000,
 
 		// What is past its retention goes within a minute, and not within half an hour: there is no second node to spread the load for.
