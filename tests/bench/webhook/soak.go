@@ -126,11 +126,12 @@ func (b *bench) soakFigures(ctx context.Context) (map[string]float64, error) {
 		}
 		for name, family := range families {
 			for _, m := range family.GetMetric() {
-				label := ""
+				series := []string{name}
 				for _, l := range m.GetLabel() {
-					label += "/" + l.GetValue()
+					series = append(series, l.GetValue())
 				}
-				all[name+label] = append(all[name+label], m.GetGauge().GetValue())
+				key := strings.Join(series, "/")
+				all[key] = append(all[key], m.GetGauge().GetValue())
 			}
 		}
 		select {
