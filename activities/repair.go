@@ -207,8 +207,8 @@ type ResumeResult struct {
 	Repeated int `json:"repeated,omitempty"`
 }
 
-// ResumeDeletions looks for pending deletions that nobody waits for, for Temporal has lost its database, and has the lifecycle of each
-// go on with it at its own time. Lifecycles that wait for a store that the registry does not know, and while its loss is not acknowledged
+// ResumeDeletions makes up for a database that was lost, Temporal's or the registry. A new one of Temporal is told of the events that were
+// answered without an outcome. Pending deletions that nobody waits for go on at their own time, in the lifecycle of each. Lifecycles that wait for a store that the registry does not know, and while its loss is not acknowledged
 // all whose deletions it does not have, put them back there. A deletion that only has not been seen yet hears it too, which changes
 // nothing.
 func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {

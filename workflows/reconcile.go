@@ -242,7 +242,7 @@ func safeMessage(err error) string {
 	return "failed; the Temporal Web UI shows the run"
 }
 
-// ResumeDeletions has the lifecycles of all pending deletions go on. Each worker asks for it at its start, under one id.
+// ResumeDeletions has the lifecycles of all pending deletions go on, and events repeated that a new database of Temporal does not know. Each worker asks for it at its start, under one id.
 func ResumeDeletions(ctx workflow.Context) (activities.ResumeResult, error) {
 	return resumeDeletions(workflow.WithActivityOptions(ctx, resumeAtStartOptions))
 }

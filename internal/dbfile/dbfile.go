@@ -96,6 +96,19 @@ type Queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// UseLog has the database write a log (WAL) first, with which readers and the writer don't wait for each other. The file keeps that, so a file
+// that may be another program's must be looked at before. A database in memory stays without.
+func UseLog(ctx context.Context, db Queryer) error {
+	var mode string
+	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode = wal`).Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" && mode != "memory" {
+		return errors.New("the file system does not support SQLite's write-ahead log: use a local disk")
+	}
+	return nil
+}
+
 // EmptyLog moves all of the log into the file, and cuts it to nothing. It waits for readers of the log as long as SQLite's busy_timeout
 // allows, or until ctx ends.
 func EmptyLog(ctx context.Context, db Queryer) error {

@@ -8,6 +8,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"storekeeper/internal/dbfile"
 )
 
 // applicationID marks a file as a registry of ours ("SKpr" in the header of the database).
@@ -162,14 +164,8 @@ func migrate(ctx context.Context, db *sql.DB) (isNew bool, err error) {
 	if err := verify(ctx, db, `PRAGMA quick_check(1)`); err != nil { // about 0.3 s at a million stores
 		return false, err
 	}
-	// With a write-ahead log readers and the writer don't wait for each other. The mode is kept in the file, and a file that
-	// is not ours must not be touched, so it is set here and not with the connection.
-	var mode string
-	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode = wal`).Scan(&mode); err != nil {
+	if err := dbfile.UseLog(ctx, db); err != nil {
 		return false, explainDamage(err)
-	}
-	if mode != "wal" && mode != "memory" {
-		return false, errors.New("the file system does not support SQLite's write-ahead log: use a local disk")
 	}
 	for ; version < len(migrations); version++ {
 		if err := applyMigration(ctx, db, version); err != nil {

@@ -87,7 +87,7 @@ type server struct {
 //	GET    /v1/deliveries?id=                Delivery
 //	PUT    /v1/deliveries                    Remember
 //	PUT    /v1/accepted-events               KeepAccepted
-//	GET    /v1/accepted-events?engine=&after=  Unheard
+//	GET    /v1/accepted-events               Unheard; ?engine=&after= as in UnheardRequest
 //	PUT    /v1/engine                        EngineTold
 //	GET    /v1/overview                      Overview
 //	POST   /v1/missing                       MarkMissing

@@ -103,6 +103,9 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 		}
 		version.empty, f.replaced = true, replaced
 	}
+	if err := dbfile.UseLog(ctx, db); err != nil { // not before it was known to be ours
+		return nil, err
+	}
 	if version.empty {
 		err = create(ctx, db, f.replaced)
 	} else {
@@ -177,7 +180,7 @@ func lockDatabase(path string) (*os.File, error) {
 // openFile opens a file. It is read through SQLite only: closing a plain descriptor of it would drop SQLite's own locks in this process. That
 // free pages are to be given back SQLite wants to know before the first table.
 func openFile(path string) (*sql.DB, error) {
-	return openSQLite("file:" + uriPath(path) + "?_pragma=busy_timeout=10000&_pragma=auto_vacuum=incremental&_pragma=journal_mode=wal")
+	return openSQLite("file:" + uriPath(path) + "?_pragma=busy_timeout=10000&_pragma=auto_vacuum=incremental")
 }
 
 func openSQLite(dsn string) (*sql.DB, error) {

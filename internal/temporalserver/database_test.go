@@ -211,10 +211,26 @@ func TestVisibilityThatCantBeUsedIsMadeAnew(t *testing.T) {
 			require.Eventually(t, func() bool { return count(t, c, `WorkflowId = "new"`) == 1 }, patience, 10*time.Millisecond)
 		})
 	}
+}
+
+func TestADatabaseOfAnotherProgramIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
 	path := made(t)
-	require.NoError(t, os.Remove(temporalserver.VisibilityPath(path)))
-	execute(t, temporalserver.VisibilityPath(path), "CREATE TABLE theirs (a)")
-	requireStartError(t, temporalserver.Options{DatabasePath: path}, "it was made by another program: move it away")
+	for _, theirs := range []string{filepath.Join(t.TempDir(), "theirs.db"), temporalserver.VisibilityPath(path)} {
+		require.NoError(t, errors.Join(os.RemoveAll(theirs), os.RemoveAll(theirs+"-wal")))
+		execute(t, theirs, "CREATE TABLE theirs (a)")
+		before, err := os.ReadFile(theirs)
+		require.NoError(t, err)
+		options := temporalserver.Options{DatabasePath: theirs}
+		if theirs == temporalserver.VisibilityPath(path) {
+			options.DatabasePath = path
+		}
+		requireStartError(t, options, "it was made by another program")
+		after, err := os.ReadFile(theirs)
+		require.NoError(t, err)
+		require.Equal(t, before, after, "not even how it keeps a journal has changed")
+		require.NoFileExists(t, theirs+"-wal")
+	}
 }
 
 func TestADatabaseIsBroughtToTheSchemaAndBack(t *testing.T) {

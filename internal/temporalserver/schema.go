@@ -167,6 +167,9 @@ func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (
 		}
 		empty = true
 	}
+	if err := dbfile.UseLog(ctx, db); err != nil { // not before it was known to be ours
+		return nil, errors.Join(err, db.Close())
+	}
 	if !empty {
 		return db, nil
 	}

@@ -78,9 +78,9 @@ type Server struct {
 }
 
 // Start starts a server and returns once a workflow can be started in the namespace, in well under a second.
-// It fails when an address is taken, when the database is in use, damaged or of another version, when the search
+// It fails when an address is taken, when the database is in use, damaged or another program's, when the search
 // attributes don't fit, and when ctx ends first. It waits a minute for a PostgreSQL that is not there yet, and as long as it takes to
-// update its schema.
+// bring a database to the schema.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // prepare sets up what the workflows need, their search attributes and the schedule, and has those deletions resumed that nobody waits
-// for: Temporal's database may be a new one.
+// for, and events repeated that have no outcome: Temporal's database may be a new one.
 func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
 	const firstPause, longestPause = 200 * time.Millisecond, 10 * time.Second
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
