@@ -34,7 +34,7 @@ const (
 	minPostgres = 120000
 
 	// Shards are what Temporal writes in parallel: with one, a commit waits for the one before it. Their number can never be changed.
-	// 4 is what Temporal's own images begin with, so that an installation can move to them; 16 took a quarter more at 50 in parallel.
+	// 4 is what Temporal's own images begin with, so that an installation can move to them. More would take more in parallel.
 	postgresShards = 4
 	// Each of Temporal's four services has connections of its own. So all of them, and a lock, fit into the 100 that PostgreSQL
 	// gives by default.
