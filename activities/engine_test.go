@@ -37,11 +37,14 @@ func TestANewDatabaseOfTemporalIsToldOfEventsWithoutAnOutcomeOnce(t *testing.T) 
 	require.Zero(t, res.Repeated, "it knows them")
 	require.Empty(t, b.deletion.repeated)
 
+	b.monitored(ids(2, 3))
+	b.deletedByEvents(ids(2, 3))
 	b.deletion.engine = "second"
 	b.deletion.fail = map[string]bool{"1000": true}
 	_, err = b.resume()
 	require.Error(t, err)
 	require.Len(t, b.deletion.repeated, storemanager.MaxBatch)
+	require.Equal(t, ids(2, 3), b.deletion.resumed, "an event that can't be told keeps no deletion waiting")
 
 	b.deletion.fail, b.deletion.repeated = nil, nil
 	res, err = b.resume()

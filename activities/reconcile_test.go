@@ -159,9 +159,14 @@ func (b *bundle) monitored(list []string) {
 // deletedByEvents begins deletions, for a day.
 func (b *bundle) deletedByEvents(list []string) {
 	b.t.Helper()
+	b.deletedUntil(list, time.Now().Add(24*time.Hour))
+}
+
+func (b *bundle) deletedUntil(list []string, deleteAt time.Time) {
+	b.t.Helper()
 	for _, id := range list {
 		_, err := b.registry.BeginDeletion(b.t.Context(), storemanager.DeletionRequest{
-			StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "run",
+			StoreID: id, At: b.now, DeleteAt: deleteAt, Owner: "run",
 		})
 		require.NoError(b.t, err)
 	}

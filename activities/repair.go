@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -215,10 +216,6 @@ func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	alive := func() { activity.RecordHeartbeat(ctx) }
-	repeated, err := r.repeatEvents(ctx, alive)
-	if err != nil {
-		return ResumeResult{}, wrap(err)
-	}
 	alone, lost, err := r.apart(ctx)
 	if err != nil {
 		return ResumeResult{}, wrap(err)
@@ -231,21 +228,27 @@ func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
 	if err != nil {
 		return ResumeResult{}, wrap(err)
 	}
-	res := ResumeResult{Resumed: len(alone) - failed, Restored: len(lost) - failedToo, Failed: failed + failedToo, Repeated: repeated}
+	res := ResumeResult{Resumed: len(alone) - failed, Restored: len(lost) - failedToo, Failed: failed + failedToo}
 	if len(alone)+len(lost) > 0 {
 		activity.GetLogger(ctx).Warn("pending deletions are resumed", "withoutLifecycle", res.Resumed, "lostByRegistry", res.Restored,
 			"failed", res.Failed)
 	}
-	return res, nil
+	// After the deletions: an event that can't be told keeps none of them waiting.
+	res.Repeated, err = r.repeatEvents(ctx, alive)
+	return res, wrap(err)
 }
 
+// errNotTold: the engine counts as new until it has all of them.
+var errNotTold = errors.New("events without an outcome could not be told to a new database of temporal")
+
 // repeatEvents tells a new database of Temporal of the events that were answered without an outcome, and returns how many they were. A
-// repeat changes nothing twice, so what fails is done again from the start.
+// repeat changes nothing twice, so after a failure all of it is done again.
 func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated int, err error) {
 	engine, err := r.Lifecycles.Engine(ctx)
 	if err != nil {
 		return 0, err
 	}
+	failed := 0
 	for after := ""; ; {
 		events, err := r.Manager.Unheard(ctx, storemanager.UnheardRequest{Engine: engine, After: after})
 		if errors.Is(err, storemanager.ErrNotFound) {
@@ -254,17 +257,23 @@ func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated in
 		if err != nil {
 			return 0, err
 		}
+		byDelivery := map[string][]byte{}
 		for _, e := range events {
-			if err := r.Lifecycles.Repeat(ctx, e.Event); err != nil {
-				return 0, err
-			}
-			alive()
+			byDelivery[e.DeliveryID] = e.Event
 			after = e.DeliveryID
 		}
-		repeated += len(events)
+		n, err := each(ctx, slices.Collect(maps.Keys(byDelivery)), func(ctx context.Context, id string) error { return r.Lifecycles.Repeat(ctx, byDelivery[id]) }, alive)
+		if err != nil {
+			return 0, err
+		}
+		failed += n
+		repeated += len(events) - n
 		if len(events) < storemanager.MaxBatch {
 			break
 		}
+	}
+	if failed > 0 {
+		return repeated, fmt.Errorf("%w: %d of %d", errNotTold, failed, failed+repeated)
 	}
 	if repeated > 0 {
 		activity.GetLogger(ctx).Warn("temporal's database is a new one, it was told of the events without an outcome", "events", repeated)
@@ -272,13 +281,17 @@ func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated in
 	return repeated, r.Manager.EngineTold(ctx, storemanager.EngineRequest{Engine: engine})
 }
 
+// overdueAfter is how long after its time a deletion counts as one that nobody waits for, whatever Temporal's lists show: they come from another
+// database than the lifecycles, and to hear it once more does no harm.
+const overdueAfter = 5 * time.Minute
+
 // apart are the stores whose deletion is pending and whose lifecycle does not show one, and, while the registry is lost, the reverse.
 func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error) {
 	known, err := r.Manager.Overview(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	pending := map[string]bool{}
+	pending, overdue := map[string]bool{}, map[string]bool{}
 	q := storemanager.ListRequest{States: []string{storemanager.StoreDeletionPending}, Limit: storemanager.MaxBatch}
 	for more := true; more; more = q.Cursor != "" {
 		page, err := r.Manager.List(ctx, q)
@@ -288,6 +301,7 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		activity.RecordHeartbeat(ctx)
 		for _, s := range page.Stores {
 			pending[s.ID] = true
+			overdue[s.ID] = s.Deletion != nil && time.Since(s.Deletion.DeleteAt) > overdueAfter
 		}
 		q.Cursor = page.NextCursor
 	}
@@ -297,7 +311,7 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		return nil, nil, err
 	}
 	for _, id := range slices.Sorted(maps.Keys(pending)) {
-		if !attended[id] {
+		if !attended[id] || overdue[id] {
 			alone = append(alone, id)
 		}
 	}

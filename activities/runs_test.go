@@ -241,6 +241,19 @@ func TestPendingDeletionsWithoutALifecycleAreResumedInEachRun(t *testing.T) {
 	require.Equal(t, append(ids(1, 2), "another"), b.deletion.resumed)
 }
 
+// Temporal's lists come from another database than its lifecycles: one may have been put back without the other.
+func TestADeletionThatIsLongOverdueIsResumedThoughTemporalListsItsLifecycle(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored(ids(0, 20))
+	b.now = b.now.Add(time.Second)
+	b.deletedUntil(ids(0, 1), time.Now().Add(-4*time.Minute))
+	b.deletedUntil(ids(1, 2), time.Now().Add(-6*time.Minute))
+	b.deletion.pending = map[string]bool{ids(0, 1)[0]: true, ids(1, 2)[0]: true}
+	require.Equal(t, 1, b.mustRun(ids(2, 20), "").Resumed)
+	require.Equal(t, ids(1, 2), b.deletion.resumed)
+}
+
 func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -124,7 +124,10 @@ func (s *Server) keepAccepted(ctx context.Context, d *delivery) {
 		err = s.stores.KeepAccepted(ctx, storemanager.AcceptedEvent{
 			DeliveryID: d.event.DeliveryID, StoreID: d.event.InstanceID, EventAt: d.event.Timestamp, Event: event,
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, storemanager.ErrNotFound): // a store manager of an older version keeps none
+			return
+		case err != nil && !errors.Is(err, storemanager.ErrInvalid):
 			s.memoryAway.set()
 		}
 	}

@@ -40,10 +40,11 @@ const (
 		AND max(s.event_at, coalesce(s.deletion_event_at, 0), coalesce(s.cancelled_event_at, 0)) >= e.event_at)`
 
 	insertAccepted = `INSERT INTO accepted_events (delivery_id, store_id, at, event_at, event) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
-	// Those that were heard, among the oldest, and those that nobody will hear any more: of a held store, say.
-	forgetAccepted = `DELETE FROM accepted_events WHERE delivery_id IN (
-		SELECT delivery_id FROM (SELECT * FROM accepted_events ORDER BY at LIMIT 100) e WHERE e.at < ? OR ` + heard + `)`
-	selectUnheard = `SELECT delivery_id, store_id, event_at, event FROM accepted_events e WHERE delivery_id > ? AND NOT ` + heard + `
+	// Those that nobody will hear any more: of a held store, say.
+	forgetUnheard = `DELETE FROM accepted_events WHERE delivery_id IN (SELECT delivery_id FROM accepted_events WHERE at < ? ORDER BY at LIMIT 100)`
+	// Those that were heard: of this store, for it has news, and among the oldest.
+	forgetHeard   = `DELETE FROM accepted_events AS e WHERE (store_id = ? OR delivery_id IN (SELECT delivery_id FROM accepted_events ORDER BY at LIMIT 100)) AND ` + heard
+	selectUnheard = `SELECT delivery_id, store_id, event_at, event FROM accepted_events e WHERE delivery_id > ? AND at >= ? AND NOT ` + heard + `
 		ORDER BY delivery_id LIMIT ?`
 	selectEngine = `SELECT engine FROM totals`
 	updateEngine = `UPDATE totals SET engine = ?`
@@ -78,7 +79,10 @@ func (r *Registry) KeepAccepted(ctx context.Context, e AcceptedEvent) error {
 		if err != nil {
 			return struct{}{}, fmt.Errorf("write registry: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, forgetAccepted, column(tx.now.Add(-DeliveryRetention))); err != nil {
+		if _, err := tx.ExecContext(ctx, forgetUnheard, column(tx.now.Add(-DeliveryRetention))); err != nil {
+			return struct{}{}, fmt.Errorf("prune registry: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, forgetHeard, e.StoreID); err != nil {
 			return struct{}{}, fmt.Errorf("prune registry: %w", err)
 		}
 		return struct{}{}, nil
@@ -99,7 +103,7 @@ func (r *Registry) Unheard(ctx context.Context, q UnheardRequest) ([]AcceptedEve
 	if engine == q.Engine {
 		return events, nil
 	}
-	rows, err := r.read.QueryContext(ctx, selectUnheard, q.After, MaxBatch)
+	rows, err := r.read.QueryContext(ctx, selectUnheard, q.After, column(r.clock().Add(-DeliveryRetention)), MaxBatch)
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}

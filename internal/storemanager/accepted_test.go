@@ -86,6 +86,24 @@ func TestAcceptedEvents(t *testing.T) {
 			keep(t, b, accepted("evt_4", "other", 5))
 			require.Equal(t, 1, rows())
 		},
+		"one that is too old is not told": func(t *testing.T, b *bundle) {
+			keep(t, b, accepted("evt_1", id, 3))
+			b.clock.Set(t0.Add(DeliveryRetention))
+			require.Len(t, unheard(t, b, "one"), 1)
+			b.clock.Set(t0.Add(DeliveryRetention + time.Second))
+			require.Empty(t, unheard(t, b, "one"))
+		},
+		"many that nobody hears keep none that was heard": func(t *testing.T, b *bundle) {
+			for i := range 100 {
+				keep(t, b, accepted(fmt.Sprintf("evt_%05d", i), "never-heard", 3))
+			}
+			keep(t, b, accepted("heard", id, 3))
+			b.ensure(t, 3)
+			keep(t, b, accepted("the-next", id, 4))
+			var n int
+			require.NoError(t, b.registry.read.QueryRowContext(t.Context(), "SELECT count(*) FROM accepted_events WHERE store_id = ?", id).Scan(&n))
+			require.Equal(t, 1, n)
+		},
 		"what is none is refused": func(t *testing.T, b *bundle) {
 			for name, spoil := range map[string]func(*AcceptedEvent){
 				"no delivery":             func(e *AcceptedEvent) { e.DeliveryID = "" },

@@ -151,6 +151,7 @@ CREATE TABLE accepted_events (
 	event       TEXT NOT NULL -- JSON
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX accepted_events_at ON accepted_events (at);
+CREATE INDEX accepted_events_store ON accepted_events (store_id);
 ALTER TABLE totals ADD COLUMN engine TEXT NOT NULL DEFAULT ''; -- the database of Temporal that knows all events
 `}
 
