@@ -42,9 +42,12 @@ type files struct {
 	replaced   *Replacement
 }
 
+// split says whether visibility has a file of its own.
+func (f *files) split() bool { return f.visibility != f.executions }
+
 // all are the paths, each once.
 func (f *files) all() []string {
-	if f.visibility == f.executions {
+	if !f.split() {
 		return []string{f.executions}
 	}
 	return []string{f.executions, f.visibility}
@@ -56,7 +59,20 @@ func VisibilityPath(path string) string {
 	return strings.TrimSuffix(path, ext) + "-visibility" + ext
 }
 
-// openFiles sets up the databases of a server at path, or checks those that are there and brings them to the schema. One of another
+// realPath is where the file is that a path means: SQLite keeps the log beside that, and two links to one file have one lock.
+func realPath(path string) (string, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(absolute)
+	if errors.Is(err, fs.ErrNotExist) { // it is still to be made
+		return absolute, nil
+	}
+	return real, err
+}
+
+// openFiles sets up the databases of a server at path (see realPath), or checks those that are there and brings them to the schema. One of another
 // version of Temporal is set aside, and a new one takes its place.
 func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger) (_ *files, err error) {
 	defer func() {
@@ -64,18 +80,14 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 			err = fmt.Errorf("database %s: %w", path, explain(err))
 		}
 	}()
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	f := &files{executions: absolute, visibility: absolute}
+	f := &files{executions: path, visibility: path}
 	if schema != SchemaFull {
-		f.visibility = VisibilityPath(absolute)
+		f.visibility = VisibilityPath(path)
 	}
-	if err := dbfile.Create(absolute); err != nil {
+	if err := dbfile.Create(path); err != nil {
 		return nil, err
 	}
-	db, err := openFile(absolute)
+	db, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -89,16 +101,16 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	}
 	if version.other {
 		replaced := &Replacement{At: time.Now().Truncate(time.Second), Version: version.name, Why: version.why}
-		if replaced.SetAside, err = setAside(ctx, db, absolute, version.name, replaced.At); err != nil {
+		if replaced.SetAside, err = setAside(ctx, db, path, version.name, replaced.At); err != nil {
 			return nil, err
 		}
 		log.Warn("temporal's database is of another version, so it was set aside and a new one begun: pending deletions, pauses and "+
 			"events without an outcome go on from the registry", zap.String("version", version.name), zap.String("why", version.why),
 			zap.String("setAside", replaced.SetAside))
-		if err := dbfile.Create(absolute); err != nil {
+		if err := dbfile.Create(path); err != nil {
 			return nil, err
 		}
-		if db, err = openFile(absolute); err != nil {
+		if db, err = openFile(path); err != nil {
 			return nil, err
 		}
 		version.empty, f.replaced = true, replaced
@@ -196,6 +208,8 @@ func openSQLite(dsn string) (*sql.DB, error) {
 var errDamaged = errors.New("it is damaged: put a backup back, or move it away to begin with a new one, which takes pending deletions, pauses and " +
 	"events without an outcome from the registry")
 
+var errNoSQLite = errors.New("it is no SQLite file")
+
 // checkWhole reads the whole file; a third of a second for 300 MB.
 func checkWhole(ctx context.Context, db *sql.DB) error {
 	var verdict string
@@ -222,7 +236,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("the disk is full: %w", err)
 	case sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("it is no SQLite file: %w", err)
+		return fmt.Errorf("%w: %w", errNoSQLite, err)
 	case sqlite3.SQLITE_CORRUPT:
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}

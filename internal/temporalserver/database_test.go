@@ -213,6 +213,65 @@ func TestVisibilityThatCantBeUsedIsMadeAnew(t *testing.T) {
 	}
 }
 
+func TestVisibilityOfAnotherSchemaBesideTheExecutionsIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	for _, schema := range []temporalserver.Schema{temporalserver.SchemaLean, temporalserver.SchemaFull} {
+		path := filepath.Join(t.TempDir(), "temporal.db")
+		start(t, temporalserver.Options{DatabasePath: path, Schema: temporalserver.SchemaFull}).Stop()
+		path = asFoundByAnotherProcess(t, path)
+		execute(t, path, "DROP INDEX by_state_transition_count")
+		execute(t, path, "ALTER TABLE executions_visibility RENAME COLUMN state_transition_count TO transitions")
+		server := start(t, temporalserver.Options{DatabasePath: path, Schema: schema})
+		require.Nil(t, server.Status().Replaced)
+		c := dial(t, server)
+		_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: taskQueue}, "sleeper", time.Hour)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return count(t, c, "StateTransitionCount IS NULL") == 1 }, patience, 10*time.Millisecond)
+	}
+}
+
+// A backup of one of the files was put back, or a power loss took more of one.
+func TestWhatTheExecutionsDoNotHaveIsNotListed(t *testing.T) {
+	t.Parallel()
+	path := made(t)
+	older, err := os.ReadFile(path)
+	require.NoError(t, err)
+	server := start(t, temporalserver.Options{DatabasePath: path})
+	c := dial(t, server)
+	_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "later", TaskQueue: taskQueue}, "sleeper", time.Hour)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return count(t, c, `WorkflowId = "later"`) == 1 }, patience, 10*time.Millisecond)
+	server.Stop()
+	path = asFoundByAnotherProcess(t, path)
+	require.NoError(t, errors.Join(os.WriteFile(path, older, 0o600), os.RemoveAll(path+"-wal")))
+	server = start(t, temporalserver.Options{DatabasePath: path})
+	require.Zero(t, count(t, dial(t, server), `WorkflowId = "later"`))
+	require.EqualValues(t, 1, count(t, dial(t, server), ""), "the one that is there")
+}
+
+func TestAFileMayBeReachedByLinks(t *testing.T) {
+	t.Parallel()
+	path := made(t)
+	one, another := filepath.Join(t.TempDir(), "one.db"), filepath.Join(t.TempDir(), "another.db")
+	require.NoError(t, errors.Join(os.Symlink(path, one), os.Symlink(path, another)))
+	server := start(t, temporalserver.Options{DatabasePath: one})
+	_, err := dial(t, server).ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: taskQueue}, "sleeper", time.Hour)
+	require.NoError(t, err)
+	requireStartError(t, temporalserver.Options{DatabasePath: another}, "is in use by another server")
+}
+
+func TestVisibilityThatCantBeReadNowIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	path := made(t)
+	db, err := sql.Open("sqlite", temporalserver.VisibilityPath(path))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(t.Context(), "PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; DELETE FROM executions_visibility")
+	require.NoError(t, err)
+	requireStartError(t, temporalserver.Options{DatabasePath: path, Schema: temporalserver.SchemaFull}, "another program has it locked, end that one")
+}
+
 func TestADatabaseOfAnotherProgramIsLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	path := made(t)

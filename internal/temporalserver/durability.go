@@ -23,8 +23,7 @@ import (
 // The log stays the same file while somebody has the database open: here upkeep does.
 type durability struct {
 	log    *zap.Logger
-	path   string // of the log
-	file   *os.File
+	file   *os.File     // SQLite's log, by its path
 	toDisk func() error // syncFile, but in tests
 
 	mu      sync.Mutex
@@ -35,19 +34,13 @@ type durability struct {
 	failed  error // it can't be known any more what is on the disk
 }
 
-// newDurability is for a database that is open.
-func newDurability(database string, log *zap.Logger) (*durability, error) {
-	d := &durability{log: log, path: database + "-wal"}
+// newDurability is for the log of a database that is open.
+func newDurability(file *os.File, log *zap.Logger) *durability {
+	d := &durability{log: log, file: file}
 	d.changed = sync.NewCond(&d.mu)
-	var err error
-	if d.file, err = os.Open(d.path); err != nil {
-		return nil, fmt.Errorf("the log of temporal's database: %w", err)
-	}
 	d.toDisk = d.syncFile
-	return d, nil
+	return d
 }
-
-func (d *durability) close() { _ = d.file.Close() }
 
 // sync returns once all that was committed before the call is on the disk. After a failure it fails for ever: the kernel may have forgotten
 // what it could not write.
@@ -78,7 +71,7 @@ func (d *durability) sync() error {
 }
 
 func (d *durability) syncFile() error {
-	there, err := os.Stat(d.path)
+	there, err := os.Stat(d.file.Name())
 	if err != nil {
 		return err
 	}
@@ -99,22 +92,23 @@ func (d *durability) err() error {
 	return d.failed
 }
 
-// repeatable are the calls after which nobody hears of more than a worker does, and those that change nothing. That all others
-// are synced means that a method of a newer Temporal is.
+// workersCalls are those after which nobody hears of more than a worker does.
+var workersCalls = map[string]bool{
+	"PollWorkflowTaskQueue": true, "PollActivityTaskQueue": true, "PollNexusTaskQueue": true,
+	"RespondWorkflowTaskCompleted": true, "RespondWorkflowTaskFailed": true, "RespondQueryTaskCompleted": true,
+	"RespondActivityTaskCompleted": true, "RespondActivityTaskFailed": true, "RespondActivityTaskCanceled": true,
+	"RecordActivityTaskHeartbeat": true, "RecordWorkerHeartbeat": true, "FetchWorkerConfig": true, "ShutdownWorker": true,
+}
+
+// repeatable are the calls of workers, and those that change nothing, by the first word of their names: what they show may be of a moment that
+// a power loss takes, and comes again. All others are synced, also those of a newer Temporal.
 func repeatable(method string) bool {
 	for _, prefix := range []string{"Get", "List", "Describe", "Count", "Scan", "Query"} {
 		if strings.HasPrefix(method, prefix) {
 			return true
 		}
 	}
-	switch method {
-	case "PollWorkflowTaskQueue", "PollActivityTaskQueue", "PollNexusTaskQueue",
-		"RespondWorkflowTaskCompleted", "RespondWorkflowTaskFailed", "RespondQueryTaskCompleted",
-		"RespondActivityTaskCompleted", "RespondActivityTaskFailed", "RespondActivityTaskCanceled",
-		"RecordActivityTaskHeartbeat", "RecordWorkerHeartbeat", "FetchWorkerConfig", "ShutdownWorker":
-		return true
-	}
-	return false
+	return workersCalls[method]
 }
 
 // intercept syncs before an answer of the frontend. An error is an answer as well: that a workflow runs already, say, which another request
@@ -123,7 +117,7 @@ func (d *durability) intercept(ctx context.Context, req any, info *grpc.UnarySer
 	resp, err := handler(ctx, req)
 	service, method, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")
 	if !strings.HasPrefix(service, "temporal.api.") || repeatable(method) {
-		return resp, err // the others are of Temporal's services among themselves
+		return resp, err // the others are of Temporal's services and administrators
 	}
 	if failed := d.sync(); failed != nil {
 		return nil, serviceerror.NewUnavailable(failed.Error())

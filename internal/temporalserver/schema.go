@@ -10,11 +10,8 @@ import (
 	"strings"
 	"time"
 
-	temporallog "go.temporal.io/server/common/log"
-	"go.temporal.io/server/common/metrics"
-	temporalsql "go.temporal.io/server/common/persistence/sql"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
-	"go.temporal.io/server/common/resolver"
 	sqliteschema "go.temporal.io/server/schema/sqlite"
 	"go.uber.org/zap"
 
@@ -123,19 +120,72 @@ func bringTo(ctx context.Context, db *sql.DB, f *files, schema Schema, log *zap.
 	if err := setIndexes(ctx, visibility, schema, log); err != nil {
 		return err
 	}
-	there, err := hasTable(ctx, db, visibilityTable)
-	if err != nil || !there {
-		return errors.Join(err, makeVacuumable(ctx, db, log))
-	}
-	began := time.Now()
-	rows, err := moveVisibility(ctx, db, f.visibility)
+	there, err := hasUsableTable(ctx, db, log)
 	if err != nil {
 		return err
 	}
-	if rows > 0 {
+	if there {
+		began := time.Now()
+		rows, err := moveVisibility(ctx, db, f.visibility)
+		if err != nil {
+			return err
+		}
 		log.Info("temporal's visibility has a file of its own now", zap.String("file", f.visibility), zap.Int64("rows", rows), zap.Duration("took", time.Since(began)))
 	}
+	if err := dropGhosts(ctx, db, f.visibility, log); err != nil {
+		return err
+	}
 	return makeVacuumable(ctx, db, log)
+}
+
+// dropGhosts drops the rows of workflows that run, and that the executions do not have: a backup of one file was put back without the other,
+// or a power loss took more of one. No event would ever end them.
+func dropGhosts(ctx context.Context, db *sql.DB, path string, log *zap.Logger) error {
+	return attached(ctx, db, path, func() error {
+		res, err := db.ExecContext(ctx, `
+			DELETE FROM other.executions_visibility WHERE status = ? AND upper(replace(run_id, '-', '')) NOT IN (SELECT hex(run_id) FROM main.executions)`,
+			enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
+		if err != nil {
+			return err
+		}
+		if rows, err := res.RowsAffected(); err != nil || rows > 0 {
+			log.Warn("temporal's visibility had workflows that its executions do not have, they are not listed any more", zap.Int64("workflows", rows), zap.Error(err))
+		}
+		return nil
+	})
+}
+
+// hasUsableTable says whether the database of the executions has visibility, too. That of another schema it drops: what it shows is lost.
+func hasUsableTable(ctx context.Context, db *sql.DB, log *zap.Logger) (there bool, err error) {
+	if there, err = hasTable(ctx, db, visibilityTable); err != nil || !there {
+		return there, err
+	}
+	got, err := columns(ctx, db)
+	if err != nil {
+		return false, err
+	}
+	table, _, err := schemaOfVisibility(SchemaLean)
+	if err != nil {
+		return false, err
+	}
+	want, err := columnsOf(ctx, table)
+	if err != nil {
+		return false, err
+	}
+	why := differs(got, want)
+	if why == "" {
+		return true, nil
+	}
+	log.Warn("temporal's visibility is of another version, and is begun anew: lists and the Web UI show no workflow that began before", zap.String("why", why))
+	return false, dropTable(ctx, db)
+}
+
+// dropTable drops the table of visibility with all that belongs to it.
+func dropTable(ctx context.Context, db *sql.DB) error {
+	return inTransaction(ctx, db, func(tx *sql.Tx) error {
+		return execute(ctx, tx, // with its indexes and triggers
+			"DROP TABLE IF EXISTS "+visibilityTable+"_fts_text", "DROP TABLE IF EXISTS "+visibilityTable+"_fts_keyword_list", "DROP TABLE "+visibilityTable)
+	})
 }
 
 // openVisibility opens the file for visibility, or makes it. What is in it comes from the executions, and no promise of ours depends on it, so a
@@ -188,8 +238,8 @@ func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (
 
 // unusable says why the file is not the visibility of the engine; "" if it is, or is empty. An error if it is another program's.
 func unusable(ctx context.Context, db *sql.DB, engine string) (why string, empty bool, err error) {
-	if err := checkWhole(ctx, db); errors.Is(explain(err), errDamaged) {
-		return explain(err).Error(), false, nil
+	if err := explain(checkWhole(ctx, db)); errors.Is(err, errDamaged) || errors.Is(err, errNoSQLite) {
+		return err.Error(), false, nil
 	} else if err != nil {
 		return "", false, err
 	}
@@ -292,21 +342,23 @@ func moveVisibility(ctx context.Context, db *sql.DB, path string) (rows int64, e
 	if rows, err = copyVisibility(ctx, db, path, "main", "other"); err != nil {
 		return 0, err
 	}
-	return rows, inTransaction(ctx, db, func(tx *sql.Tx) error {
-		return execute(ctx, tx, // with its indexes and triggers
-			"DROP TABLE "+visibilityTable+"_fts_text", "DROP TABLE "+visibilityTable+"_fts_keyword_list", "DROP TABLE "+visibilityTable)
-	})
+	return rows, dropTable(ctx, db)
 }
 
-// copyVisibility copies the rows between the database, "main", and the file at path, "other".
-func copyVisibility(ctx context.Context, db *sql.DB, path, from, to string) (rows int64, err error) {
+// attached does something while the file at path is "other" beside "main".
+func attached(ctx context.Context, db *sql.DB, path string, do func() error) (err error) {
 	if _, err := db.ExecContext(ctx, `ATTACH ? AS other`, "file:"+uriPath(path)); err != nil {
-		return 0, err
+		return err
 	}
 	defer func() {
 		_, detached := db.ExecContext(context.WithoutCancel(ctx), `DETACH other`)
 		err = errors.Join(err, detached)
 	}()
+	return do()
+}
+
+// copyVisibility copies the rows between the database, "main", and the file at path, "other".
+func copyVisibility(ctx context.Context, db *sql.DB, path, from, to string) (rows int64, err error) {
 	table, _, err := schemaOfVisibility(SchemaLean)
 	if err != nil {
 		return 0, err
@@ -321,19 +373,22 @@ func copyVisibility(ctx context.Context, db *sql.DB, path, from, to string) (row
 			names, updates = append(names, c.name), append(updates, c.name+" = excluded."+c.name)
 		}
 	}
-	columns := strings.Join(names, ", ")
-	res, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO %[2]s.%[3]s (%[4]s) SELECT %[4]s FROM %[1]s.%[3]s WHERE true
-		ON CONFLICT (namespace_id, run_id) DO UPDATE SET %[5]s WHERE _version < excluded._version`,
-		from, to, visibilityTable, columns, strings.Join(updates, ", ")))
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
+	err = attached(ctx, db, path, func() error {
+		res, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO %[2]s.%[3]s (%[4]s) SELECT %[4]s FROM %[1]s.%[3]s WHERE true
+			ON CONFLICT (namespace_id, run_id) DO UPDATE SET %[5]s WHERE _version < excluded._version`,
+			from, to, visibilityTable, strings.Join(names, ", "), strings.Join(updates, ", ")))
+		if err != nil {
+			return err
+		}
+		rows, err = res.RowsAffected()
+		return err
+	})
+	return rows, err
 }
 
 // merge makes the one file that Temporal's own programs expect.
 func merge(ctx context.Context, db *sql.DB, f *files, log *zap.Logger) error {
-	there, err := hasTable(ctx, db, visibilityTable)
+	there, err := hasUsableTable(ctx, db, log)
 	if err != nil {
 		return err
 	}
@@ -371,8 +426,11 @@ func moveBack(ctx context.Context, db *sql.DB, path string, log *zap.Logger) err
 	}
 	defer func() { _ = visibility.Close() }()
 	why, empty, err := unusable(ctx, visibility, engine)
-	if err != nil || why != "" || empty {
-		log.Warn("a file of temporal's visibility was left alone", zap.String("file", path), zap.String("why", why), zap.Error(err))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if why != "" || empty {
+		log.Warn("a file of temporal's visibility was left alone", zap.String("file", path), zap.String("why", why))
 		return nil
 	}
 	rows, err := copyVisibility(ctx, db, path, "other", "main")
@@ -405,7 +463,7 @@ func makeVacuumable(ctx context.Context, db *sql.DB, log *zap.Logger) error {
 
 // trimMemory takes the indexes that SchemaLean has not from a database in memory, which Temporal sets up by itself.
 func trimMemory(s stores) error {
-	db, err := temporalsql.NewSQLAdminDB(sqlplugin.DbKindVisibility, s.visibility, resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
+	db, err := admin(s.visibility)
 	if err != nil {
 		return err
 	}

@@ -144,10 +144,14 @@ func (s *Server) open(ctx context.Context, o Options) (databases stores, err err
 		databases = inMemory()
 		return databases, trimMemory(databases)
 	}
-	if s.lock, err = lockDatabase(o.DatabasePath); err != nil {
+	path, err := realPath(o.DatabasePath)
+	if err != nil {
+		return stores{}, fmt.Errorf("database: %w", err)
+	}
+	if s.lock, err = lockDatabase(path); err != nil {
 		return stores{}, err
 	}
-	if s.files, err = openFiles(ctx, o.DatabasePath, o.Schema, o.Logger); err != nil {
+	if s.files, err = openFiles(ctx, path, o.Schema, o.Logger); err != nil {
 		return stores{}, err
 	}
 	s.upkeep, err = beginUpkeep(ctx, s.files, o.Logger)
@@ -235,7 +239,7 @@ func (s *Server) Status() Status {
 		return Status{}
 	}
 	databases := []dbfile.Database{{Name: "temporal", Path: s.files.executions}}
-	if s.files.visibility != s.files.executions {
+	if s.files.split() {
 		databases = append(databases, dbfile.Database{Name: "temporal_visibility", Path: s.files.visibility})
 	}
 	return Status{Databases: databases, Replaced: s.files.replaced}

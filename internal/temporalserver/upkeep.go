@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"go.temporal.io/server/common/config"
 	temporallog "go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/metrics"
 	temporalsql "go.temporal.io/server/common/persistence/sql"
@@ -24,6 +25,10 @@ const (
 	// vacuumStep is how many pages are given back at a time, some milliseconds of work, and leastFree how many are kept for what comes next.
 	vacuumStep = "200"
 	leastFree  = 1000
+	// checkpointWait, in milliseconds, is how long writers may have to wait for somebody else who reads the log that is to be emptied (a backup);
+	// after that it is left alone for checkpointRetry.
+	checkpointWait  = "100"
+	checkpointRetry = 30 * time.Second
 )
 
 // upkeep looks after the files of a server that runs.
@@ -43,6 +48,13 @@ type upkeptFile struct {
 	temporals sqlplugin.AdminDB
 	log       *os.File
 	changed   time.Time // when the log was, as of the last look
+	// nextEmpty is when to try to empty the log again.
+	nextEmpty time.Time
+}
+
+// admin is Temporal's own connection to a file, or to a database in memory.
+func admin(cfg *config.SQL) (sqlplugin.AdminDB, error) {
+	return temporalsql.NewSQLAdminDB(sqlplugin.DbKindUnknown, cfg, resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
 }
 
 // beginUpkeep opens the files, before Temporal does, and looks after them until it is closed.
@@ -66,18 +78,18 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 		if i > 0 {
 			cfg = f.stores.visibility
 		}
-		file.temporals, err = temporalsql.NewSQLAdminDB(sqlplugin.DbKindUnknown, cfg, resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
-		if err != nil {
+		if _, err = file.own.ExecContext(ctx, "PRAGMA busy_timeout = "+checkpointWait); err != nil {
+			return nil, err
+		}
+		if file.temporals, err = admin(cfg); err != nil {
 			return nil, err
 		}
 		if file.log, err = os.Open(path + "-wal"); err != nil {
 			return nil, err
 		}
 	}
-	if f.visibility != f.executions {
-		if u.durability, err = newDurability(f.executions, log); err != nil {
-			return nil, err
-		}
+	if f.split() {
+		u.durability = newDurability(u.files[0].log, log)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -136,10 +148,12 @@ func (f *upkeptFile) look(ctx context.Context, sync bool) error {
 		}
 	}
 	info, err := f.log.Stat()
-	if err != nil || info.Size() == 0 {
+	if err != nil || info.Size() == 0 || time.Now().Before(f.nextEmpty) {
 		return err
 	}
-	err = f.temporals.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	if err = dbfile.EmptyLog(ctx, f.own); err != nil {
+		f.nextEmpty = time.Now().Add(checkpointRetry)
+	}
 	if info, statErr := f.log.Stat(); statErr == nil {
 		f.changed = info.ModTime() // by ourselves
 	}
@@ -160,9 +174,6 @@ func (f *upkeptFile) idle() (bool, error) {
 // close ends the upkeep, after Temporal has stopped, with all that is in the logs in the files: a copy of them has all of it.
 func (u *upkeep) close() {
 	u.end()
-	if u.durability != nil {
-		u.durability.close()
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), logTimeout) //nolint:forbidigo // Stop takes none
 	defer cancel()
 	for _, f := range u.files {

@@ -10,9 +10,35 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"storekeeper/internal/temporalserver"
 )
+
+func TestWhoReadsTheLogIsLeftInPeace(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "temporal.db")
+	core, logs := observer.New(zap.WarnLevel)
+	server, err := temporalserver.Start(t.Context(), temporalserver.Options{Listen: "127.0.0.1:0", DatabasePath: path, Logger: zap.New(core)})
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer func() { _ = db.Close() }()
+	reader, err := db.BeginTx(t.Context(), nil) // as a backup does
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, reader.QueryRowContext(t.Context(), "SELECT count(*) FROM executions").Scan(&n))
+	c := dial(t, server)
+	upkeep := func() int { return logs.FilterMessage("upkeep of temporal's database").Len() }
+	_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: taskQueue}, "sleeper", time.Hour)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return upkeep() > 0 }, time.Minute, 10*time.Millisecond, "it has tried")
+	require.Contains(t, logs.FilterMessage("upkeep of temporal's database").All()[0].ContextMap()["error"], "readers are in the way")
+	require.Empty(t, logs.FilterMessageSnippet("deadline exceeded").All())
+	require.NoError(t, reader.Rollback())
+}
 
 func TestSpaceIsGivenBackWhileTheServerIsIdle(t *testing.T) {
 	t.Parallel()

@@ -156,9 +156,13 @@ func columns(ctx context.Context, db *sql.DB) ([]column, error) {
 	return list, rows.Err()
 }
 
-// setAside closes the database and renames it after its version and the time. It stays in its directory.
+// setAside closes the database and renames it after its version and the time. It stays in its directory. The log of one that is damaged goes
+// along; one that somebody else reads is not renamed, for what is in the log would be lost on the way.
 func setAside(ctx context.Context, db *sql.DB, path, version string, at time.Time) (string, error) {
-	_ = dbfile.EmptyLog(ctx, db) // if it can't, the log goes along
+	err := explain(dbfile.EmptyLog(ctx, db))
+	if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, errNoSQLite) {
+		return "", fmt.Errorf("set aside: %w", errors.Join(err, db.Close()))
+	}
 	if err := db.Close(); err != nil {
 		return "", fmt.Errorf("set aside: %w", err)
 	}
@@ -167,6 +171,7 @@ func setAside(ctx context.Context, db *sql.DB, path, version string, at time.Tim
 	if taken, err := exists(aside); err != nil || taken {
 		return "", errors.Join(err, fmt.Errorf("set aside: %s is there already", aside))
 	}
+	// The log first: beside a new database it would be taken for the log of that.
 	for _, suffix := range []string{"-wal", ""} {
 		err := os.Rename(path+suffix, aside+suffix)
 		if noLog := suffix != "" && errors.Is(err, fs.ErrNotExist); err != nil && !noLog {

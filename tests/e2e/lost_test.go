@@ -127,6 +127,20 @@ func TestADatabaseOfAnotherVersionOfTemporalIsReplacedAndNothingIsLost(t *testin
 // As after a power loss, which may take what nobody was told, or a backup that was put back.
 func TestATemporalThatHasGoneBackInTimeIsCaughtUpWith(t *testing.T) {
 	t.Parallel()
+	for name, files := range map[string][]string{
+		"all of it":           {"temporal.db", "temporal-visibility.db"},
+		"without its lists":   {"temporal.db"},
+		"and its lists alone": {"temporal-visibility.db"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testBackInTime(t, files)
+		})
+	}
+}
+
+func testBackInTime(t *testing.T, files []string) {
+	t.Helper()
 	o := standalone.Options{DataDir: t.TempDir()}
 	first := harness.StartWith(t, o, "DELETION_GRACE_PERIOD=1s")
 	user := first.SignUp()
@@ -134,7 +148,7 @@ func TestATemporalThatHasGoneBackInTimeIsCaughtUpWith(t *testing.T) {
 	first.Eventually("monitored", func() bool { return first.Monitored(gone) && first.Monitored(pending) })
 	first.Stop()
 	backup := map[string][]byte{}
-	for _, name := range []string{"temporal.db", "temporal-visibility.db"} {
+	for _, name := range files {
 		content, err := os.ReadFile(filepath.Join(o.DataDir, name))
 		require.NoError(t, err)
 		backup[name] = content
