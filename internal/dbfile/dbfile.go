@@ -1,4 +1,4 @@
-// Package dbfile looks after the files of a SQLite database: who may read them, which process has them, and how large their log gets.
+// Package dbfile looks after the files of a SQLite database: who may read them, which process has them, their log, and the room they take.
 package dbfile
 
 import (

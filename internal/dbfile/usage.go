@@ -39,9 +39,3 @@ func (d Database) Usage() (Usage, error) {
 	u.DiskFree, u.DiskSize = disk.Bavail*block, disk.Blocks*block
 	return u, nil
 }
-
-// Low says whether less than a tenth of the file system is free, and less than 10 GiB.
-func (u Usage) Low() bool {
-	const plenty = 10 << 30
-	return u.DiskFree < u.DiskSize/10 && u.DiskFree < plenty
-}

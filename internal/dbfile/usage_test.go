@@ -30,16 +30,3 @@ func TestUsageIsThatOfTheFileAndItsLog(t *testing.T) {
 		require.GreaterOrEqual(t, u.DiskSize, u.DiskFree)
 	}
 }
-
-func TestADiskIsLowWhenLittleIsFreeAndThatIsASmallPart(t *testing.T) {
-	t.Parallel()
-	const gib = 1 << 30
-	for _, tc := range []struct {
-		free, size uint64
-		low        bool
-	}{
-		{9 * gib, 100 * gib, true}, {10 * gib, 100 * gib, false}, {11 * gib, 1000 * gib, false}, {9 * gib, 1000 * gib, true}, {1 * gib, 5 * gib, false}, {0, 5 * gib, true},
-	} {
-		require.Equal(t, tc.low, dbfile.Usage{DiskFree: tc.free, DiskSize: tc.size}.Low(), tc)
-	}
-}

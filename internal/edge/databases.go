@@ -37,7 +37,7 @@ func (s *Server) databases() Databases {
 func (d Databases) warnings(now time.Time, trusted bool) []string {
 	var found []string
 	for _, u := range d.Usage {
-		if u.Low() {
+		if low(u) {
 			found = append(found, fmt.Sprintf("disk: %d %% of the file system of the database %s is free, %d MiB of %d",
 				100*u.DiskFree/max(u.DiskSize, 1), u.Name, u.DiskFree>>20, u.DiskSize>>20))
 			break // they lie together
@@ -52,4 +52,10 @@ func (d Databases) warnings(now time.Time, trusted bool) []string {
 		found = append(found, warning)
 	}
 	return found
+}
+
+// low says whether less than a tenth of the file system is free, and less than 10 GiB.
+func low(u dbfile.Usage) bool {
+	const plenty = 10 << 30
+	return u.DiskFree < u.DiskSize/10 && u.DiskFree < plenty
 }

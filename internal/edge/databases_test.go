@@ -42,3 +42,16 @@ func TestHealthWarnsOfAFullDiskAndOfAReplacedDatabase(t *testing.T) {
 	d.Replaced.At = time.Now().Add(-25 * time.Hour)
 	require.Empty(t, warned(true), "that is no news any more")
 }
+
+func TestADiskIsLowWhenLittleIsFreeAndThatIsASmallPart(t *testing.T) {
+	t.Parallel()
+	const gib = 1 << 30
+	for _, tc := range []struct {
+		free, size uint64
+		low        bool
+	}{
+		{9 * gib, 100 * gib, true}, {10 * gib, 100 * gib, false}, {11 * gib, 1000 * gib, false}, {9 * gib, 1000 * gib, true}, {1 * gib, 5 * gib, false}, {0, 5 * gib, true},
+	} {
+		require.Equal(t, tc.low, low(dbfile.Usage{DiskFree: tc.free, DiskSize: tc.size}), tc)
+	}
+}

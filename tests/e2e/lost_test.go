@@ -4,14 +4,17 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
@@ -179,6 +182,43 @@ func testBackInTime(t *testing.T, files []string) {
 	require.Equal(t, "stopped", status(third, gone))
 	third.Eventually("healthy", func() bool { return third.Edge(http.MethodGet, "/health").Code == http.StatusOK })
 }
+
+func TestAFullDiskRefusesEventsUntilThereIsRoom(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=40m"); err != nil {
+		t.Skip("a disk of its own takes root's rights: ", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	in := harness.StartWith(t, standalone.Options{DataDir: filepath.Join(dir, "data")})
+	t.Cleanup(in.Stop) // before the disk goes
+	before := uuid.NewString()
+	require.Equal(t, "monitoring_started", in.Webhook("workspace.created", before, time.Now()).JSON("status"))
+
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	require.NoError(t, err)
+	_, err = io.Copy(f, zeros{})
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, f.Close())
+	in.Eventually("events are refused", func() bool {
+		return in.Webhook("workspace.created", uuid.NewString(), time.Now()).Code == http.StatusServiceUnavailable
+	})
+	in.Eventually("and health says so", func() bool { return in.Edge(http.MethodGet, "/health").Code == http.StatusServiceUnavailable })
+
+	require.NoError(t, os.Remove(ballast))
+	in.Eventually("events are taken again", func() bool {
+		id := uuid.NewString()
+		return in.Webhook("workspace.created", id, time.Now()).Code < 300 && in.Monitored(id)
+	})
+	in.Eventually("healthy", func() bool { return in.Edge(http.MethodGet, "/health").Code == http.StatusOK })
+	require.True(t, in.Monitored(before))
+}
+
+// zeros is what a disk can be filled with.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestARunHasPendingDeletionsGoOnThatNobodyWaitsFor(t *testing.T) {
 	t.Parallel()
