@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"syscall"
 )
@@ -95,6 +96,9 @@ func LogSize(path string) (int64, error) {
 type Queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
+
+// URI names the file at path to SQLite: its parameters follow a "?".
+func URI(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
 
 // UseLog has the database write a log (WAL) first, with which readers and the writer don't wait for each other. The file keeps that, so a file
 // that may be another program's must be looked at before. A database in memory stays without.

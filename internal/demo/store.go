@@ -61,7 +61,7 @@ func openStore(ctx context.Context, path string) (*store, error) {
 	} else if err := errors.Join(dbfile.Create(path), dbfile.Tighten(path)); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", dbfile.URI(path)+"?_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return nil, err
 	}

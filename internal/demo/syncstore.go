@@ -188,7 +188,7 @@ func openSyncDatabase(ctx context.Context, path string) (*syncDatabase, error) {
 	if err := errors.Join(dbfile.Create(path), dbfile.Tighten(path)); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", dbfile.URI(path)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return nil, err
 	}

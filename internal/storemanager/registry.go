@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -110,7 +109,7 @@ func (r *Registry) open(ctx context.Context, path string) error {
 		if err := r.claim(path); err != nil {
 			return err
 		}
-		uri = (&url.URL{Scheme: "file", Path: r.path}).String()
+		uri = dbfile.URI(r.path)
 	}
 	// synchronous(full) waits for the disk at each commit: an event that was answered 2xx must survive a power loss too, not
 	// only a crash of the process. busy_timeout (ms) is for others who hold the file for a moment: sqlite3, a backup.

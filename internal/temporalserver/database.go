@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,10 +83,7 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	if schema != SchemaFull {
 		f.visibility = VisibilityPath(path)
 	}
-	if err := dbfile.Create(path); err != nil {
-		return nil, err
-	}
-	db, err := openFile(path)
+	db, err := createFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +103,7 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 		log.Warn("temporal's database is of another version, so it was set aside and a new one begun: pending deletions, pauses and "+
 			"events without an outcome go on from the registry", zap.String("version", version.name), zap.String("why", version.why),
 			zap.String("setAside", replaced.SetAside))
-		if err := dbfile.Create(path); err != nil {
-			return nil, err
-		}
-		if db, err = openFile(path); err != nil {
+		if db, err = createFile(path); err != nil {
 			return nil, err
 		}
 		version.empty, f.replaced = true, replaced
@@ -143,7 +136,7 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	}
 	for _, file := range f.all() { // now that they are ours to change
 		if err := dbfile.Tighten(file); err != nil {
-			return nil, err
+			log.Warn("others may read temporal's database", zap.Error(err))
 		}
 	}
 	return f, nil
@@ -159,7 +152,7 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 func onDisk(path, synchronous string) *config.SQL {
 	return &config.SQL{
 		PluginName:   sqliteplugin.PluginName,
-		DatabaseName: uriPath(path),
+		DatabaseName: strings.TrimPrefix(dbfile.URI(path), "file:"), // Temporal puts it into a URI as it is
 		ConnectAttributes: map[string]string{
 			// Other processes (sqlite3, a backup) may hold the file for a moment.
 			"busy_timeout": "10000",
@@ -173,9 +166,6 @@ func onDisk(path, synchronous string) *config.SQL {
 		},
 	}
 }
-
-// uriPath escapes a path for a "file:" URI, in which Temporal puts it as it is.
-func uriPath(path string) string { return (&url.URL{Path: path}).EscapedPath() }
 
 // lockDatabase takes the lock beside the database file.
 func lockDatabase(path string) (*os.File, error) {
@@ -192,7 +182,18 @@ func lockDatabase(path string) (*os.File, error) {
 // openFile opens a file. It is read through SQLite only: closing a plain descriptor of it would drop SQLite's own locks in this process. That
 // free pages are to be given back SQLite wants to know before the first table.
 func openFile(path string) (*sql.DB, error) {
-	return openSQLite("file:" + uriPath(path) + "?_pragma=busy_timeout=10000&_pragma=auto_vacuum=incremental")
+	return openSQLite(dbfile.URI(path) + "?_pragma=busy_timeout=10000&_pragma=auto_vacuum=incremental")
+}
+
+// createFile opens a file, and makes it if there is none.
+func createFile(path string) (*sql.DB, error) {
+	if err := dbfile.Create(path); err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is no file: move it away, or use another path", path))
+	}
+	return openFile(path)
 }
 
 func openSQLite(dsn string) (*sql.DB, error) {
@@ -208,7 +209,7 @@ func openSQLite(dsn string) (*sql.DB, error) {
 var errDamaged = errors.New("it is damaged: put a backup back, or move it away to begin with a new one, which takes pending deletions, pauses and " +
 	"events without an outcome from the registry")
 
-var errNoSQLite = errors.New("it is no SQLite file")
+var errNoSQLite = errors.New("it is no SQLite file, or its first page is damaged: put a backup back, or move it away")
 
 // checkWhole reads the whole file; a third of a second for 300 MB.
 func checkWhole(ctx context.Context, db *sql.DB) error {

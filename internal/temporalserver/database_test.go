@@ -1,12 +1,14 @@
 package temporalserver_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -91,6 +93,7 @@ func TestADatabaseOfAnotherVersionIsSetAside(t *testing.T) {
 			require.Equal(t, test.version, replaced.Version)
 			require.WithinDuration(t, time.Now(), replaced.At, time.Minute)
 			require.Regexp(t, `/original-`+regexp.QuoteMeta(test.version)+`-\d{8}T\d{6}Z\.db$`, replaced.SetAside)
+			require.Contains(t, replaced.SetAside, replaced.At.UTC().Format("-20060102T150405Z"))
 			require.FileExists(t, replaced.SetAside)
 			require.NoFileExists(t, replaced.SetAside+"-wal")
 			c := dial(t, server)
@@ -205,8 +208,11 @@ func TestVisibilityThatCantBeUsedIsMadeAnew(t *testing.T) {
 			change(t, temporalserver.VisibilityPath(path))
 			server := start(t, temporalserver.Options{DatabasePath: path})
 			require.Nil(t, server.Status().Replaced)
+			aside, err := filepath.Glob(strings.TrimSuffix(temporalserver.VisibilityPath(path), ".db") + "-*T*Z.db")
+			require.NoError(t, err)
+			require.Equal(t, name != "it is gone", len(aside) == 1, aside)
 			c := dial(t, server)
-			_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "new", TaskQueue: taskQueue}, "sleeper", time.Hour)
+			_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "new", TaskQueue: taskQueue}, "sleeper", time.Hour)
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { return count(t, c, `WorkflowId = "new"`) == 1 }, patience, 10*time.Millisecond)
 		})
@@ -228,6 +234,48 @@ func TestVisibilityOfAnotherSchemaBesideTheExecutionsIsMadeAnew(t *testing.T) {
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return count(t, c, "StateTransitionCount IS NULL") == 1 }, patience, 10*time.Millisecond)
 	}
+}
+
+func TestEachSchemaSyncsInItsOwnWay(t *testing.T) {
+	t.Parallel()
+	for schema, want := range map[temporalserver.Schema]string{temporalserver.SchemaLean: "normal", temporalserver.SchemaFull: "full"} {
+		executions, visibility := start(t, temporalserver.Options{DatabasePath: filepath.Join(t.TempDir(), "temporal.db"), Schema: schema}).Synchronous()
+		require.Equal(t, []string{want, want}, []string{executions, visibility})
+	}
+	requireStartError(t, temporalserver.Options{Schema: temporalserver.SchemaFull}, "schema full is for a SQLite file, and there is none")
+}
+
+func TestNothingIsAnsweredThatCantBeSynced(t *testing.T) {
+	t.Parallel()
+	server := start(t, temporalserver.Options{DatabasePath: filepath.Join(t.TempDir(), "temporal.db")})
+	c := dial(t, server)
+	require.NoError(t, server.Trouble())
+	server.FailSyncs(syscall.EIO)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // the client tries again
+	defer cancel()
+	_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{TaskQueue: taskQueue}, "sleeper", time.Hour)
+	require.Error(t, err)
+	require.ErrorContains(t, server.Trouble(), "temporal's database can keep nothing until the process is restarted: input/output error")
+	count(t, c, "") // who only reads is answered
+}
+
+func TestTheLastServerThatUsedADatabaseIsNoted(t *testing.T) {
+	t.Parallel()
+	path := made(t)
+	execute(t, path, "UPDATE _storekeeper_engine SET server_version = '1.30.0'")
+	start(t, temporalserver.Options{DatabasePath: path}).Stop()
+	path = asFoundByAnotherProcess(t, path)
+	execute(t, path, "DROP TABLE nexus_endpoints")
+	require.Equal(t, headers.ServerVersion, start(t, temporalserver.Options{DatabasePath: path}).Status().Replaced.Version)
+}
+
+func TestAPathThatIsNoFileIsRefused(t *testing.T) {
+	t.Parallel()
+	path := made(t)
+	requireStartError(t, temporalserver.Options{DatabasePath: t.TempDir()}, "is no file: move it away")
+	visibility := temporalserver.VisibilityPath(path)
+	require.NoError(t, errors.Join(os.Remove(visibility), os.Mkdir(visibility, 0o700)))
+	requireStartError(t, temporalserver.Options{DatabasePath: path}, visibility+" is no file: move it away")
 }
 
 // A backup of one of the files was put back, or a power loss took more of one.
@@ -295,7 +343,7 @@ func TestADatabaseOfAnotherProgramIsLeftAsItIs(t *testing.T) {
 func TestADatabaseIsBroughtToTheSchemaAndBack(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "temporal.db")
-	workflows := 0
+	workflows, closed := 0, 0
 	run := func(schema temporalserver.Schema) {
 		server := start(t, temporalserver.Options{
 			DatabasePath: path, Schema: schema, SearchAttributes: map[string]enums.IndexedValueType{"Workspace": keyword},
@@ -307,7 +355,8 @@ func TestADatabaseIsBroughtToTheSchemaAndBack(t *testing.T) {
 		}, "sleeper", time.Hour)
 		require.NoError(t, err)
 		workflows++
-		require.Eventually(t, func() bool { return count(t, c, "") == int64(workflows) }, patience, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return count(t, c, "") == int64(workflows+closed) }, patience, 10*time.Millisecond)
+		require.EqualValues(t, closed, count(t, c, `WorkflowId = "long ago"`))
 		require.EqualValues(t, workflows, count(t, c, `Workspace = "w1" AND ExecutionStatus = "Running"`), "an attribute without an index is found, too")
 		server.Stop()
 		path = asFoundByAnotherProcess(t, path)
@@ -317,22 +366,38 @@ func TestADatabaseIsBroughtToTheSchemaAndBack(t *testing.T) {
 	run(temporalserver.SchemaFull)
 	require.NoFileExists(t, visibility())
 	require.Len(t, indexes(t, path), 58)
-	// As earlier versions, and Temporal's own programs, leave it.
+	// As earlier versions, and Temporal's own programs, leave it. One row is older than what Temporal writes again after a restart.
 	execute(t, path, "DROP TABLE _storekeeper_engine")
 	execute(t, path, "PRAGMA auto_vacuum = none; VACUUM")
+	execute(t, path, `INSERT INTO executions_visibility (namespace_id, run_id, _version, start_time, execution_time, workflow_id, workflow_type_name, status, close_time, encoding)
+		SELECT namespace_id, 'closed', 1, start_time, execution_time, 'long ago', 'sleeper', 2, start_time, encoding FROM executions_visibility WHERE workflow_type_name = 'sleeper'`)
+	closed = 1
+	vacuumable := func(path string) {
+		t.Helper()
+		db, err := sql.Open("sqlite", path)
+		require.NoError(t, err)
+		defer func() { _ = db.Close() }()
+		var mode int
+		require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA auto_vacuum").Scan(&mode))
+		require.Equal(t, 2, mode, path)
+	}
 	execute(t, path, "CREATE INDEX theirs ON executions_visibility (run_id)")
 
 	run("")
+	vacuumable(path)
+	vacuumable(visibility())
 	require.Empty(t, indexes(t, path))
 	require.Equal(t, []string{
 		"by_parent_workflow_id", "by_status", "by_temporal_namespace_division", "by_temporal_scheduled_by_id", "by_workflow_id", "by_workflow_type", "default_idx",
 	}, indexes(t, visibility()))
 	execute(t, visibility(), "DROP INDEX by_status") // by hand
+	execute(t, visibility(), "PRAGMA auto_vacuum = none; VACUUM")
 	execute(t, visibility(), "CREATE INDEX by_keyword_01 ON executions_visibility (Keyword01)")
 	execute(t, visibility(), "CREATE INDEX theirs ON executions_visibility (run_id)")
 
 	run(temporalserver.SchemaLean)
 	require.Len(t, indexes(t, visibility()), 8, "ours, and what others have made")
+	vacuumable(visibility())
 
 	run(temporalserver.SchemaFull)
 	require.NoFileExists(t, visibility())

@@ -2,7 +2,6 @@ package temporalserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -22,9 +21,10 @@ import (
 //
 // The log stays the same file while somebody has the database open: here upkeep does.
 type durability struct {
-	log    *zap.Logger
-	file   *os.File     // SQLite's log, by its path
-	toDisk func() error // syncFile, but in tests
+	log      *zap.Logger
+	database os.FileInfo
+	file     *os.File     // its log, by its path
+	toDisk   func() error // syncFile, but in tests
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -34,9 +34,9 @@ type durability struct {
 	failed  error // it can't be known any more what is on the disk
 }
 
-// newDurability is for the log of a database that is open.
-func newDurability(file *os.File, log *zap.Logger) *durability {
-	d := &durability{log: log, file: file}
+// newDurability is for a database that is open, and its log.
+func newDurability(database os.FileInfo, file *os.File, log *zap.Logger) *durability {
+	d := &durability{log: log, database: database, file: file}
 	d.changed = sync.NewCond(&d.mu)
 	d.toDisk = d.syncFile
 	return d
@@ -54,9 +54,9 @@ func (d *durability) sync() error {
 		}
 		d.started++
 		d.syncing = true
-		mine := d.started
+		mine, toDisk := d.started, d.toDisk
 		d.mu.Unlock()
-		err := d.toDisk()
+		err := toDisk()
 		d.mu.Lock()
 		d.syncing = false
 		if err == nil {
@@ -71,16 +71,20 @@ func (d *durability) sync() error {
 }
 
 func (d *durability) syncFile() error {
-	there, err := os.Stat(d.file.Name())
-	if err != nil {
-		return err
-	}
+	path := d.file.Name()
 	mine, err := d.file.Stat()
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(there, mine) {
-		return errors.New("its log was replaced by another file")
+	// What is written to a file that is not at its path any more nobody will find.
+	for path, open := range map[string]os.FileInfo{path: mine, strings.TrimSuffix(path, "-wal"): d.database} {
+		there, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if !os.SameFile(there, open) {
+			return fmt.Errorf("%s was replaced by another file", path)
+		}
 	}
 	return d.file.Sync()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,7 +24,10 @@ func someDurability(t *testing.T) *durability {
 	file, err := os.Open(path + "-wal")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
-	return newDurability(file, zap.NewNop())
+	require.NoError(t, os.WriteFile(path, []byte("database"), 0o600))
+	database, err := os.Stat(path)
+	require.NoError(t, err)
+	return newDurability(database, file, zap.NewNop())
 }
 
 // call has the frontend answer, and returns what the client gets.
@@ -134,6 +138,10 @@ func TestALogThatWasReplacedIsNoLogAnyMore(t *testing.T) {
 	require.NoError(t, d.sync())
 	require.NoError(t, os.Remove(d.file.Name()))
 	require.NoError(t, os.WriteFile(d.file.Name(), []byte("another"), 0o600))
-	require.ErrorContains(t, d.sync(), "its log was replaced by another file")
+	require.ErrorContains(t, d.sync(), "some.db-wal was replaced by another file")
 	require.ErrorContains(t, d.sync(), "restarted")
+
+	d = someDurability(t)
+	require.NoError(t, os.Remove(strings.TrimSuffix(d.file.Name(), "-wal")))
+	require.ErrorIs(t, d.sync(), os.ErrNotExist, "the database itself")
 }

@@ -17,6 +17,19 @@ func InstallSchemas(url, executionsVersion, visibilityVersion string) error {
 	return visibility.bringUpToDate("", zap.NewNop())
 }
 
+// FailSyncs has each sync of the log fail from now on.
+func (s *Server) FailSyncs(err error) {
+	d := s.upkeep.durability
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.toDisk = func() error { return err }
+}
+
+// Synchronous is what each file is opened with.
+func (s *Server) Synchronous() (executions, visibility string) {
+	return s.files.stores.executions.ConnectAttributes["synchronous"], s.files.stores.visibility.ConnectAttributes["synchronous"]
+}
+
 // Version numbers that this server knows.
 var (
 	ExecutionsVersion = executionsSchema.version

@@ -129,6 +129,11 @@ func databases(rawURL string) (executions, visibility database, err error) {
 
 func newDatabase(u url.URL, name string, s schema, maxConns int) (database, error) {
 	query := u.Query()
+	for _, param := range []string{"dbname", "database"} { // it would be that of both
+		if query.Has(param) {
+			return database{}, fmt.Errorf("the URL of PostgreSQL names the database in its path, so it can't have the parameter %s", param)
+		}
+	}
 	for param, value := range map[string]string{
 		"connect_timeout": strconv.Itoa(int(connectTimeout.Seconds())), "application_name": "storekeeper",
 	} {
@@ -280,9 +285,12 @@ func (p *postgres) prepare(ctx context.Context) error {
 		return err
 	}
 	visibility, err := p.visibility.installed(ctx, conn)
+	if err == nil {
+		err = checkServer(ctx, conn)
+	}
 	_ = conn.Close(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", p.visibility.where(), err)
 	}
 	if err := p.executions.bringUpToDate(executions, p.log); err != nil {
 		return err

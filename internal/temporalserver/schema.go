@@ -135,7 +135,7 @@ func bringTo(ctx context.Context, db *sql.DB, f *files, schema Schema, log *zap.
 	if err := dropGhosts(ctx, db, f.visibility, log); err != nil {
 		return err
 	}
-	return makeVacuumable(ctx, db, log)
+	return errors.Join(makeVacuumable(ctx, db, log), makeVacuumable(ctx, visibility, log))
 }
 
 // dropGhosts drops the rows of workflows that run, and that the executions do not have: a backup of one file was put back without the other,
@@ -191,10 +191,7 @@ func dropTable(ctx context.Context, db *sql.DB) error {
 // openVisibility opens the file for visibility, or makes it. What is in it comes from the executions, and no promise of ours depends on it, so a
 // file that can't be used is set aside for a new one.
 func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (*sql.DB, error) {
-	if err := dbfile.Create(path); err != nil {
-		return nil, err
-	}
-	db, err := openFile(path)
+	db, err := createFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -203,16 +200,10 @@ func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (
 		return nil, errors.Join(err, db.Close())
 	}
 	if why != "" {
-		aside, err := setAside(ctx, db, path, unknownVersion, time.Now())
-		if err != nil {
+		if err := setVisibilityAside(ctx, db, path, why, log); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
-		log.Warn("temporal's visibility can't be used, and was set aside: lists and the Web UI show no workflow that began before", zap.String("why", why),
-			zap.String("setAside", aside))
-		if err := dbfile.Create(path); err != nil {
-			return nil, err
-		}
-		if db, err = openFile(path); err != nil {
+		if db, err = createFile(path); err != nil {
 			return nil, err
 		}
 		empty = true
@@ -234,6 +225,20 @@ func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+func setVisibilityAside(ctx context.Context, db *sql.DB, path, why string, log *zap.Logger) error {
+	_, made, err := engineOf(ctx, db)
+	if err != nil { // it is damaged
+		made = ""
+	}
+	aside, err := setAside(ctx, db, path, nameOf(made), time.Now())
+	if err != nil {
+		return err
+	}
+	log.Warn("temporal's visibility can't be used, and was set aside: lists and the Web UI show no workflow that began before", zap.String("why", why),
+		zap.String("setAside", aside))
+	return nil
 }
 
 // unusable says why the file is not the visibility of the engine; "" if it is, or is empty. An error if it is another program's.
@@ -347,7 +352,7 @@ func moveVisibility(ctx context.Context, db *sql.DB, path string) (rows int64, e
 
 // attached does something while the file at path is "other" beside "main".
 func attached(ctx context.Context, db *sql.DB, path string, do func() error) (err error) {
-	if _, err := db.ExecContext(ctx, `ATTACH ? AS other`, "file:"+uriPath(path)); err != nil {
+	if _, err := db.ExecContext(ctx, `ATTACH ? AS other`, dbfile.URI(path)); err != nil {
 		return err
 	}
 	defer func() {
@@ -429,9 +434,11 @@ func moveBack(ctx context.Context, db *sql.DB, path string, log *zap.Logger) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if why != "" || empty {
-		log.Warn("a file of temporal's visibility was left alone", zap.String("file", path), zap.String("why", why))
-		return nil
+	switch {
+	case why != "":
+		return setVisibilityAside(ctx, visibility, path, why, log)
+	case empty:
+		return errors.Join(visibility.Close(), dbfile.Remove(path))
 	}
 	rows, err := copyVisibility(ctx, db, path, "other", "main")
 	if err != nil {

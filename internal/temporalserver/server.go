@@ -179,6 +179,9 @@ func (o *Options) complete() error {
 	default:
 		return fmt.Errorf("schema %q: want %s or %s", o.Schema, SchemaLean, SchemaFull)
 	}
+	if o.Schema == SchemaFull && o.DatabasePath == "" {
+		return fmt.Errorf("schema %s is for a SQLite file, and there is none", SchemaFull)
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}

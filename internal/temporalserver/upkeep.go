@@ -89,7 +89,11 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 		}
 	}
 	if f.split() {
-		u.durability = newDurability(u.files[0].log, log)
+		database, err := os.Stat(f.executions)
+		if err != nil {
+			return nil, err
+		}
+		u.durability = newDurability(database, u.files[0].log, log)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})

@@ -63,16 +63,21 @@ func versionOf(ctx context.Context, db *sql.DB) (version, error) {
 	if err != nil {
 		return version{}, err
 	}
-	v := version{name: made}
-	if v.name == "" {
-		v.name = unknownVersion
-	}
+	v := version{name: nameOf(made)}
 	v.why = differs(got, want)
 	if v.why == "" && newer(made) {
 		v.why = fmt.Sprintf("version %s has used it, this is %s, and Temporal has no way back", made, headers.ServerVersion)
 	}
 	v.other = v.why != ""
 	return v, nil
+}
+
+// nameOf is what a server's version is called in the name of a file.
+func nameOf(made string) string {
+	if _, err := semver.Parse(made); err != nil {
+		return unknownVersion
+	}
+	return made
 }
 
 // newer says whether a server's version is of a newer minor one than this, or a newer major one: patches have the same data.

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"storekeeper/internal/demo"
 	"storekeeper/internal/standalone"
@@ -78,7 +79,7 @@ func TestPendingDeletionsGoOnAtTheirOwnTimeWhenTemporalsDatabaseIsLost(t *testin
 func TestADatabaseOfAnotherVersionOfTemporalIsReplacedAndNothingIsLost(t *testing.T) {
 	t.Parallel()
 	o := standalone.Options{DataDir: t.TempDir()}
-	settings := []string{"DELETION_GRACE_PERIOD=1h", "RECONCILE_MODE=observe"} // so that reconciliation repairs nothing
+	settings := []string{"DELETION_GRACE_PERIOD=1h", "TEMPORAL_RETENTION=5h", "RECONCILE_MODE=observe"} // so that reconciliation repairs nothing
 	first := harness.StartWith(t, o, settings...)
 	user := first.SignUp()
 	id := user.Create()
@@ -120,6 +121,9 @@ func TestADatabaseOfAnotherVersionOfTemporalIsReplacedAndNothingIsLost(t *testin
 		schedule, err := in.Orchestrator.ReconcileSchedule(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 24*time.Hour, schedule.Every)
+		namespace, err := in.Temporal.WorkflowService().DescribeNamespace(t.Context(), &workflowservice.DescribeNamespaceRequest{Namespace: "default"})
+		require.NoError(t, err)
+		require.Equal(t, 5*time.Hour, namespace.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration())
 		in.Stop()
 	}
 	aside, err := filepath.Glob(filepath.Join(o.DataDir, "temporal-1.99.0-*.db"))
