@@ -64,11 +64,11 @@ func realPath(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(absolute)
+	target, err := filepath.EvalSymlinks(absolute)
 	if errors.Is(err, fs.ErrNotExist) { // it is still to be made
 		return absolute, nil
 	}
-	return real, err
+	return target, err
 }
 
 // openFiles sets up the databases of a server at path (see realPath), or checks those that are there and brings them to the schema. One of another
