@@ -44,7 +44,7 @@ var (
 // a client of its own: 30 s for each call, and connections for tens of calls at a time. Redirects are not followed. Watch
 // leaves the time-out of the client aside.
 func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
-	base, err := parseBase("store manager URL", baseURL)
+	base, err := httpclient.ParseBaseURL("store manager URL", baseURL)
 	if err != nil {
 		return nil, err
 	}
@@ -59,20 +59,6 @@ func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
 	own := *hc
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{base: base, token: token, http: &own, silence: streamSilence}, nil
-}
-
-// parseBase reads the URL of an API. The error names it by what it is, and quotes nothing: there may be a password in it.
-func parseBase(what, address string) (*url.URL, error) {
-	base, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: it can't be parsed", what)
-	case base.Scheme != "http" && base.Scheme != "https", base.Host == "":
-		return nil, fmt.Errorf("%s: want http(s)://host[:port][/path]", what)
-	case base.User != nil, base.RawQuery != "", base.Fragment != "":
-		return nil, fmt.Errorf("%s: user, query and fragment are not taken", what)
-	}
-	return base, nil
 }
 
 // CloseIdleConnections lets go of connections that no call is using.

@@ -36,9 +36,6 @@ func NewLogProcessor(log *zap.Logger) *LogProcessor {
 	}))}
 }
 
-// Start implements EventProcessor.
-func (p *LogProcessor) Start(context.Context, string) error { return nil }
-
 // Process implements EventProcessor. It never fails.
 func (p *LogProcessor) Process(_ context.Context, b Batch) error {
 	line := p.log.Check(zap.InfoLevel, "events received")

@@ -29,7 +29,6 @@ func setupLogProcessor(level zapcore.Level) (*LogProcessor, *clock, *observer.Ob
 func TestTheLogTellsOfABatchButNotOfArguments(t *testing.T) {
 	t.Parallel()
 	p, _, lines := setupLogProcessor(zap.InfoLevel)
-	require.NoError(t, p.Start(t.Context(), "store-1"))
 	require.NoError(t, p.Process(t.Context(), Batch{"store-1", "backend-1", []livestore.Event{
 		{Name: "v1.A", Seq: 4, Args: json.RawMessage(`{"password":"in the arguments"}`)},
 		{Name: "v1.B", Seq: 5, Parent: 4},

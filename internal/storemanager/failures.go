@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
+
+	"storekeeper/internal/backoff"
 )
 
 const (
@@ -59,7 +60,7 @@ func (f *failures) add(id string, err error, now time.Time) {
 	if !again {
 		failure.Since = now
 	}
-	failure.NextAttemptAt = precise(now.Add(backoff(minRepairBackoff, maxRepairBackoff, failure.Attempts)))
+	failure.NextAttemptAt = precise(now.Add(backoff.Delay(minRepairBackoff, maxRepairBackoff, failure.Attempts)))
 	failure.Attempts++
 	failure.LastError = shown(err)
 	f.of[id] = failure
@@ -129,11 +130,4 @@ func shown(err error) string {
 	default:
 		return "it failed, see the log of the store manager"
 	}
-}
-
-// backoff is how long to wait after the given number of failures before this one: twice as long each time, and a random part
-// of up to half of it, so that those who failed together don't come back together.
-func backoff(shortest, longest time.Duration, failures int) time.Duration {
-	window := min(shortest<<min(failures+1, 16), longest)
-	return window - rand.N(window/2+1) //nolint:gosec // it spreads attempts and guards nothing
 }

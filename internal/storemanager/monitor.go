@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/backoff"
 	"storekeeper/internal/livestore"
 )
 
@@ -82,27 +83,24 @@ func (m *monitor) run(old *monitor) {
 	m.s.processor.Stop(m.id)
 }
 
-// begin loads the cursor and starts the processor; false when ctx ended first.
+// begin loads the cursor; false when ctx ended first.
 func (m *monitor) begin(ctx context.Context) bool {
 	for attempt := 0; ; attempt++ {
-		reason := "its cursor can't be read" // err is not for everybody
 		cursor, err := m.s.cursors.get(ctx, m.id)
 		if err == nil {
 			m.position = cursor
 			m.status.resume(cursor.Seq)
-			if err = m.s.processor.Start(ctx, m.id); err == nil {
-				return true
-			}
-			reason = "the event processor: " + err.Error()
+			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
+		const reason = "its cursor can't be read" // err is not for everybody
 		wait := m.backoff(attempt)
 		m.s.log.Warn("store not monitored yet", zap.String("storeId", m.id), zap.Duration("retryIn", wait), zap.Error(err))
 		m.status.failed(reason)
 		m.status.disconnected(ConnectionError, reason, wait)
-		if !pause(ctx, wait) {
+		if !backoff.Sleep(ctx, wait) {
 			return false
 		}
 	}
@@ -180,7 +178,7 @@ func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 		m.s.log.Info("store not connected", zap.String("storeId", m.id), zap.String("connection", string(link)),
 			zap.Duration("retryIn", wait), zap.String("reason", reason))
 	}
-	pause(ctx, wait)
+	backoff.Sleep(ctx, wait)
 }
 
 // spread is what a store waits beyond what its backend asked for: all its stores have heard the same, and are not to come back
@@ -223,17 +221,5 @@ func (m *monitor) judge(err error) (ConnectionState, string) {
 }
 
 func (m *monitor) backoff(failures int) time.Duration {
-	return backoff(m.s.timing.minBackoff, m.s.timing.maxBackoff, failures)
-}
-
-// pause returns false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return backoff.Delay(m.s.timing.minBackoff, m.s.timing.maxBackoff, failures)
 }

@@ -2,7 +2,6 @@ package storemanager
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -245,27 +244,18 @@ func TestTooFewFilesAreAnErrorOfThoseStoresAlone(t *testing.T) {
 	m.until("second-store", ConnectionConnected)
 }
 
-func TestStartAndStopOfAStoreReachTheProcessor(t *testing.T) {
+func TestTheProcessorIsToldOfEachStoreThatIsNoLongerMonitored(t *testing.T) {
 	t.Parallel()
-	var failures int
-	r := newRecorder()
-	r.failStart = func() error {
-		failures++
-		if failures <= 2 {
-			return errors.New("no room for another projection")
-		}
-		return nil
-	}
-	m := supervise(t, func(o *MonitorOptions) { o.Processor = r })
+	m := supervise(t)
 	m.ensure(id)
 	m.until(id, ConnectionConnected)
-	require.Equal(t, "the event processor: no room for another projection", m.store(id).Monitor.LastError)
+	require.Empty(t, m.events.stops())
 	m.remove(id)
-	require.Equal(t, []string{"start " + id, "stop " + id}, r.startsAndStops())
+	require.Equal(t, []string{id}, m.events.stops())
 	m.ensure(id)
 	m.until(id, ConnectionConnected)
 	require.NoError(t, m.Close())
-	require.Equal(t, []string{"start " + id, "stop " + id, "start " + id, "stop " + id}, r.startsAndStops())
+	require.Equal(t, []string{id, id}, m.events.stops())
 }
 
 func TestHoweverEnsuresAndStopsOverlapThereIsOneSubscriptionOrNone(t *testing.T) {

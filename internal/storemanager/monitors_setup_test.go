@@ -3,6 +3,7 @@ package storemanager
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -138,31 +139,17 @@ func (m *monitored) arrives(id string) {
 type recorder struct {
 	mu      sync.Mutex
 	batches map[string][]Batch
-	calls   []string // Start and Stop
+	stopped []string
 	// fail, if not nil, is asked before a batch is taken.
 	fail func(ctx context.Context, b Batch) error
-	// failStart likewise for Start.
-	failStart func() error
 }
 
 func newRecorder() *recorder { return &recorder{batches: map[string][]Batch{}} }
 
-func (r *recorder) Start(_ context.Context, id string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.failStart != nil {
-		if err := r.failStart(); err != nil {
-			return err
-		}
-	}
-	r.calls = append(r.calls, "start "+id)
-	return nil
-}
-
 func (r *recorder) Stop(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls = append(r.calls, "stop "+id)
+	r.stopped = append(r.stopped, id)
 }
 
 func (r *recorder) Process(ctx context.Context, b Batch) error {
@@ -206,10 +193,11 @@ func (r *recorder) last(id string) int64 {
 	return all[len(all)-1]
 }
 
-func (r *recorder) startsAndStops() []string {
+// stops are the stores that were stopped, in their order.
+func (r *recorder) stops() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]string(nil), r.calls...)
+	return slices.Clone(r.stopped)
 }
 
 // upTo is 1 to n.

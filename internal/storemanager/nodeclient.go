@@ -53,7 +53,7 @@ type nodeClient struct {
 }
 
 func newNodeClient(o NodeOptions) (*nodeClient, error) {
-	base, err := parseBase("node server URL", o.URL)
+	base, err := httpclient.ParseBaseURL("node server URL", o.URL)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"storekeeper/internal/backoff"
+
 	"go.uber.org/zap"
 )
 
@@ -79,7 +81,7 @@ func (b *backend) look(now time.Time, lasting time.Duration) news {
 
 // watchOutages tells of outages until the supervisor ends. It looks, for what tells an outage from a moment is that it lasts.
 func (s *Supervisor) watchOutages() {
-	for pause(s.ctx, s.timing.look) {
+	for backoff.Sleep(s.ctx, s.timing.look) {
 		for _, b := range s.dials.backends() {
 			s.tell(b, b.look(time.Now(), s.timing.outage))
 		}

@@ -12,13 +12,11 @@ import (
 //
 // Each event comes at least once. It comes again after a crash, for the cursor is written behind, and after a call that failed.
 type EventProcessor interface {
-	// Start is called before the first events of a store, each time its monitor begins; Stop when it has ended. A failed Start
-	// is repeated like a failed Process.
-	Start(ctx context.Context, storeID string) error
 	// Process returns nil when the batch is taken for good. After an error the same batch is offered again, with backoff, or
 	// not before RetryAfterError.At. The texts of errors are shown to operators, so they may hold no secret and no event.
 	// When ctx ends, the store is no longer monitored here; Process must return soon.
 	Process(ctx context.Context, b Batch) error
+	// Stop is called when the store is no longer monitored here, after the end of its last Process.
 	Stop(storeID string)
 }
 

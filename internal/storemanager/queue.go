@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/backoff"
 	"storekeeper/internal/livestore"
 )
 
@@ -162,7 +163,7 @@ func (q *queue) process(ctx context.Context, b Batch) bool {
 		if later, ok := errors.AsType[*RetryAfterError](err); ok {
 			wait = max(wait, time.Until(later.At))
 		}
-		if !pause(ctx, wait) {
+		if !backoff.Sleep(ctx, wait) {
 			return false
 		}
 	}

@@ -133,9 +133,6 @@ func sinkClient(given *http.Client) *http.Client {
 // Close lets go of connections that no POST is using. Without it they go after 90 s.
 func (p *SinkProcessor) Close() { p.http.CloseIdleConnections() }
 
-// Start implements EventProcessor.
-func (p *SinkProcessor) Start(context.Context, string) error { return nil }
-
 // Stop implements EventProcessor.
 func (p *SinkProcessor) Stop(storeID string) { p.note(storeID, nil) }
 

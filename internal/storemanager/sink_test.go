@@ -106,7 +106,6 @@ func batchOf(storeID string, first, last int64) Batch {
 func TestASinkGetsASignedBatch(t *testing.T) {
 	t.Parallel()
 	s := setupSink(t, nil)
-	require.NoError(t, s.Start(t.Context(), "store-1"))
 	require.NoError(t, s.Process(t.Context(), batchOf("store-1", 2, 3)))
 	unknown := batchOf("store-1", 4, 4)
 	unknown.Events[0].Args, unknown.Events[0].CreatedAt = nil, time.Time{}

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"storekeeper/internal/backoff"
 	"storekeeper/internal/livestore"
 )
 
@@ -193,7 +194,7 @@ func (s *Supervisor) catchUp() {
 		case <-s.ctx.Done():
 			return
 		}
-		for s.followAll() != nil && pause(s.ctx, s.timing.minBackoff) { //nolint:revive // the condition does it all
+		for s.followAll() != nil && backoff.Sleep(s.ctx, s.timing.minBackoff) { //nolint:revive // the condition does it all
 		}
 	}
 }
