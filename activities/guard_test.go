@@ -140,7 +140,7 @@ func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
 
 // forgetful is a store manager that should have so many stores.
 type forgetful struct {
-	*storemanager.Registry
+	*storemanager.TestStores
 	monitored int
 }
 

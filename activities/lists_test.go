@@ -129,10 +129,10 @@ func answer(t *rapid.T, entries []map[string]any) (body string, damaged bool) {
 }
 
 // fill makes a registry with the stores as it is when the list is asked for.
-func (c listCase) fill(t *testing.T, listAt time.Time) *storemanager.Registry {
+func (c listCase) fill(t *testing.T, listAt time.Time) *storemanager.TestStores {
 	t.Helper()
 	now := listAt.Add(-time.Hour)
-	r, err := storemanager.Open(t.Context(), storemanager.Options{Now: func() time.Time { return now }})
+	r, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Now: func() time.Time { return now }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	of := func(protection int) (stores []string) {
@@ -294,7 +294,7 @@ func (c listCase) age() {
 	}
 }
 
-func dump(t *testing.T, r *storemanager.Registry) []storemanager.Store {
+func dump(t *testing.T, r *storemanager.TestStores) []storemanager.Store {
 	t.Helper()
 	page, err := r.List(t.Context(), storemanager.ListRequest{Limit: storemanager.MaxBatch})
 	require.NoError(t, err)

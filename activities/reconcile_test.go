@@ -109,7 +109,7 @@ type bundle struct {
 	env      *testsuite.TestActivityEnvironment
 	now      time.Time
 	lister   *authWorker
-	registry *storemanager.Registry
+	registry *storemanager.TestStores
 	deletion *fakeLifecycles
 	act      *activities.Reconcile
 }
@@ -117,7 +117,7 @@ type bundle struct {
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	b := &bundle{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), lister: startAuthWorker(t), deletion: &fakeLifecycles{}}
-	registry, err := storemanager.Open(t.Context(), storemanager.Options{Now: func() time.Time { return b.now }})
+	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Now: func() time.Time { return b.now }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	metrics, err := telemetry.NewMetrics(zap.NewNop())

@@ -57,7 +57,7 @@ func (f *fakeAuthWorker) set(change func(*fakeAuthWorker)) {
 
 // flakyKeeper is a real registry that can be out of reach.
 type flakyKeeper struct {
-	*storemanager.Registry
+	*storemanager.TestStores
 	mu   sync.Mutex
 	down bool
 	// gullible: it takes each creation for one that it knew already.
@@ -117,7 +117,7 @@ func setup(t *testing.T) *bundle {
 	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	env.SetStartTime(start)
 	env.SetTestTimeout(20 * time.Second)
-	registry, err := storemanager.Open(t.Context(), storemanager.Options{Now: env.Now})
+	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Now: env.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
@@ -125,7 +125,7 @@ func setup(t *testing.T) *bundle {
 
 	b := &bundle{
 		TestWorkflowEnvironment: env, t: t, start: start,
-		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5, now: env.Now}, store: &flakyKeeper{Registry: registry},
+		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5, now: env.Now}, store: &flakyKeeper{TestStores: registry},
 	}
 	worker.RegisterWorkflows(env)
 	for _, a := range []any{

@@ -111,11 +111,11 @@ type installation struct {
 	address    string
 	sdk        client.Client
 	orch       *orchestrator.Client
-	registry   *storemanager.Registry
+	registry   *storemanager.TestStores
 	authWorker *fakeAuthWorker
 	// Reconcile runs compare a list and a registry of their own, so that they do not meddle with other tests.
 	reconcileList *fakeAuthWorker
-	reconciled    *storemanager.Registry
+	reconciled    *storemanager.TestStores
 	stop          []func()
 }
 
@@ -157,10 +157,10 @@ func (i *installation) start() error {
 	}
 	i.stop = append(i.stop, i.sdk.Close)
 	i.orch = orchestrator.New(i.sdk, client.DefaultNamespace)
-	if i.registry, err = storemanager.Open(ctx, storemanager.Options{}); err != nil {
+	if i.registry, err = storemanager.TryOpen(ctx, storemanager.Settings{}); err != nil {
 		return err
 	}
-	if i.reconciled, err = storemanager.Open(ctx, storemanager.Options{}); err != nil {
+	if i.reconciled, err = storemanager.TryOpen(ctx, storemanager.Settings{}); err != nil {
 		return err
 	}
 	metrics, err := telemetry.NewMetrics(zap.NewNop())

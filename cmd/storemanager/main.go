@@ -47,6 +47,6 @@ func run(ctx context.Context, p *process.Process) error {
 func handler(stores process.Stores, p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
-	r.Mount("/", storemanager.Handler(stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	r.Mount("/", storemanager.Handler(stores, stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
 	return r
 }

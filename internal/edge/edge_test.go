@@ -42,8 +42,8 @@ const (
 type fixture struct {
 	*Server
 	temporal *fakeOrchestrator
-	registry *storemanager.Registry
-	shared   *storemanager.Registry // instead of one of its own
+	registry *storemanager.TestStores
+	shared   *storemanager.TestStores // instead of one of its own
 	auth     *fakeAuthWorker        // nil: workers are other processes
 	config   *config.Config
 	log      *logBuffer
@@ -54,7 +54,7 @@ type fixture struct {
 // for the secrets, and whatever it answers must be as openapi.json says.
 func setup(t *testing.T, changes ...func(*fixture)) *fixture {
 	t.Helper()
-	registry, err := storemanager.Open(t.Context(), storemanager.Options{})
+	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	f := &fixture{

@@ -15,11 +15,11 @@ import (
 )
 
 // lose is a registry that had a store and was deleted.
-func lose(t *testing.T) *storemanager.Registry {
+func lose(t *testing.T) *storemanager.TestStores {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stores.db")
-	open := func() *storemanager.Registry {
-		r, err := storemanager.Open(t.Context(), storemanager.Options{Path: path})
+	open := func() *storemanager.TestStores {
+		r, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Path: path})
 		require.NoError(t, err)
 		return r
 	}

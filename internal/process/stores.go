@@ -14,8 +14,14 @@ import (
 	"storekeeper/internal/telemetry"
 )
 
-// Stores are a store manager in this process: a *storemanager.Supervisor, or a *storemanager.Node that drives a Node server.
-type Stores interface {
+// Stores are a store manager in this process, and the memory of webhooks beside it in the same database.
+type Stores struct {
+	Monitored
+	storemanager.Memory
+}
+
+// Monitored is a registry whose stores are monitored: by a *storemanager.Supervisor, or by a Node server that a *storemanager.Node drives.
+type Monitored interface {
 	storemanager.Manager
 	// Ping returns nil if the registry can be read.
 	Ping(ctx context.Context) error
@@ -28,16 +34,25 @@ type Stores interface {
 // OpenStores opens the registry at path ("" keeps it in memory) and monitors its stores as the settings say, until ctx ends or
 // the returned function is called, which must be done.
 func (p *Process) OpenStores(ctx context.Context, path string) (Stores, func(), error) {
-	registry, err := storemanager.Open(ctx, storemanager.Options{Path: path, Logger: p.Log})
+	database, err := storemanager.OpenDatabase(ctx, path, p.Log)
 	if err != nil {
-		return nil, nil, fmt.Errorf("registry: %w", err)
+		return Stores{}, nil, fmt.Errorf("registry: %w", err)
 	}
-	stores, err := p.monitor(ctx, registry)
+	registry, err := storemanager.New(ctx, database, storemanager.Options{Logger: p.Log.With(zap.String("path", path))})
 	if err != nil {
-		return nil, nil, errors.Join(err, registry.Close())
+		return Stores{}, nil, fmt.Errorf("registry: %s: %w", path, err)
 	}
+	memory, err := storemanager.NewMemory(ctx, database, storemanager.MemoryOptions{})
+	if err != nil {
+		return Stores{}, nil, errors.Join(err, registry.Close())
+	}
+	monitored, err := p.monitor(ctx, registry)
+	if err != nil {
+		return Stores{}, nil, errors.Join(err, registry.Close())
+	}
+	stores := Stores{monitored, memory}
 	if err := stores.SetPins(ctx, p.Config.StoreIDs); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), stores.Close(), registry.Close())
+		return Stores{}, nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), stores.Close(), registry.Close())
 	}
 	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.Stores, error) { return figures(ctx, stores) })
 	return stores, func() {
@@ -47,7 +62,7 @@ func (p *Process) OpenStores(ctx context.Context, path string) (Stores, func(), 
 	}, nil
 }
 
-func (p *Process) monitor(ctx context.Context, registry *storemanager.Registry) (Stores, error) {
+func (p *Process) monitor(ctx context.Context, registry *storemanager.Registry) (Monitored, error) {
 	c := p.Config
 	if c.StoreManagerKind == config.KindNode {
 		return storemanager.DriveNode(ctx, registry, storemanager.NodeOptions{
@@ -76,6 +91,10 @@ func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
 	if err != nil {
 		return telemetry.Stores{}, err
 	}
+	deliveries, err := stores.Count(ctx)
+	if err != nil {
+		return telemetry.Stores{}, err
+	}
 	past, err := stores.Reconciliation(ctx)
 	if err != nil {
 		return telemetry.Stores{}, err
@@ -89,7 +108,7 @@ func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
 		Connections:  map[string]int{},
 		GuardTripped: o.Guard != nil,
 		RegistryLost: o.Loss() != nil,
-		Deliveries:   o.Deliveries,
+		Deliveries:   deliveries,
 	}
 	for _, state := range storemanager.ConnectionStates() {
 		f.Connections[string(state)] = o.Connections[state]

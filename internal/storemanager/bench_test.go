@@ -10,9 +10,9 @@ import (
 const benchStores = 100_000
 
 // filled is a registry on disk with benchStores stores in it.
-func filled(b *testing.B) *Registry {
+func filled(b *testing.B) *TestStores {
 	b.Helper()
-	r, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "registry.db")})
+	r, err := TryOpen(b.Context(), Settings{Path: filepath.Join(b.TempDir(), "registry.db")})
 	if err != nil {
 		b.Fatal(err)
 	}

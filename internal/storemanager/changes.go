@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -37,11 +36,35 @@ func (r *Registry) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]Ensur
 	})
 }
 
+// Enter ensures stores, all at once, that another server monitors. The events of those that this server is yet to be told of are left to
+// NoteEnsured.
+func (r *Registry) Enter(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
+	return change(ctx, r, func(tx *changes) ([]EnsureResult, error) {
+		results := make([]EnsureResult, len(qs))
+		for i, q := range qs {
+			if q.check() != nil {
+				results[i] = EnsureResult{StoreID: q.StoreID, Outcome: EnsureInvalid}
+				continue
+			}
+			q.At = known(q.At, tx.now)
+			if err := tx.decide(ctx, q.StoreID, func(s *record) (e StoreEvent, _ error) {
+				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
+					e = ensureEvent(q, results[i])
+				}
+				return e, nil
+			}); err != nil {
+				return nil, err
+			}
+		}
+		return results, nil
+	})
+}
+
 func (tx *changes) ensure(ctx context.Context, q EnsureRequest) (res EnsureResult, err error) {
 	q.At = known(q.At, tx.now)
 	err = tx.decide(ctx, q.StoreID, func(s *record) (StoreEvent, error) {
 		res = s.ensure(q, tx.decision)
-		return q.event(res), nil
+		return ensureEvent(q, res), nil
 	})
 	return res, err
 }
@@ -59,7 +82,7 @@ func (r *Registry) BeginDeletion(ctx context.Context, q DeletionRequest) (Deleti
 		q.DeleteAt = precise(q.DeleteAt)
 		err = tx.decide(ctx, q.StoreID, func(s *record) (StoreEvent, error) {
 			res = s.beginDeletion(q, tx.decision)
-			return res.event(), nil
+			return deletionEvent(res), nil
 		})
 		return res, err
 	})
@@ -80,7 +103,22 @@ func (r *Registry) Stop(ctx context.Context, q StopRequest) (StopResult, error) 
 // errAnswerTooOld: the answer got too old while the registry was deciding, for the process was stopped in the middle, say.
 var errAnswerTooOld = errors.New("the answer of the auth worker is too old by now")
 
-// stop is Stop as it was decided earlier, when a Node server was told; the zero time means now.
+// WouldStop is the outcome that Stop would have for the record, by the rules alone, and when that was decided. It changes nothing.
+func (r *Registry) WouldStop(ctx context.Context, s record, q StopRequest) (res StopResult, decidedAt time.Time, err error) {
+	if err := refuseIfLost(ctx, r.driver); err != nil {
+		return StopResult{}, time.Time{}, err
+	}
+	decidedAt = r.clock()
+	res, err = s.stop(q, decision{now: decidedAt})
+	return res, decidedAt, err
+}
+
+// StopAsDecided is Stop as WouldStop decided it: another server was told of it meanwhile, and may have taken its time.
+func (r *Registry) StopAsDecided(ctx context.Context, q StopRequest, decidedAt time.Time) (StopResult, error) {
+	return r.stop(ctx, q, decidedAt)
+}
+
+// stop decides as of decidedAt; the zero time means now.
 func (r *Registry) stop(ctx context.Context, q StopRequest, decidedAt time.Time) (StopResult, error) {
 	return change(ctx, r, func(tx *changes) (res StopResult, err error) {
 		if err := refuseIfLost(ctx, tx); err != nil {
@@ -94,7 +132,7 @@ func (r *Registry) stop(ctx context.Context, q StopRequest, decidedAt time.Time)
 			res, err = s.stop(q, d)
 			return StoreEvent{Kind: eventStop, Outcome: string(res.Outcome)}, err
 		})
-		if err == nil && res.Outcome == StopStopped && tx.stopped > 0 && decidedAt.IsZero() && !q.fresh(r.clock()) {
+		if err == nil && res.Outcome == StopStopped && tx.stopped > 0 && decidedAt.IsZero() && !fresh(q, r.clock()) {
 			return StopResult{}, errAnswerTooOld
 		}
 		return res, err
@@ -135,7 +173,7 @@ func (r *Registry) Hold(ctx context.Context, id string, h Hold) (Store, error) {
 	if err := h.check(); err != nil {
 		return Store{}, err
 	}
-	h = h.normal()
+	h = normalHold(h)
 	return r.changeMonitored(ctx, id, func(s *record, d decision) (StoreEvent, error) {
 		if err := checkExpiry(h.ExpiresAt, d.now); err != nil {
 			return StoreEvent{}, err
@@ -171,7 +209,7 @@ func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*re
 			return e, err
 		})
 		if err == nil {
-			out.Pause, err = tx.pause(ctx, id)
+			out.Pause, err = tx.Pause(ctx, id, tx.now)
 		}
 		return out, err
 	})
@@ -186,8 +224,8 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 		}
 	}
 	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
-		if _, err := tx.ExecContext(ctx, `UPDATE stores SET pinned = 0 WHERE pinned = 1`); err != nil {
-			return struct{}{}, fmt.Errorf("write registry: %w", err)
+		if err := tx.Unpin(ctx); err != nil {
+			return struct{}{}, err
 		}
 		for _, id := range ids {
 			if err := tx.apply(ctx, id, func(s *record) error { s.pin(tx.decision); return nil }); err != nil {
@@ -228,16 +266,4 @@ func (r *Registry) MarkMissing(ctx context.Context, m MissingMarks) error {
 		return struct{}{}, tx.guard(ctx, m)
 	})
 	return err
-}
-
-func (m MissingMarks) check() error {
-	if n := len(m.Missing) + len(m.Listed); n > MaxBatch {
-		return fmt.Errorf("%w: %d stores in one request, at most %d are taken", ErrInvalid, n, MaxBatch)
-	}
-	for _, id := range slices.Concat(m.Missing, m.Listed) {
-		if err := checkID(id); err != nil {
-			return err
-		}
-	}
-	return checkTime("listAt", m.ListAt)
 }

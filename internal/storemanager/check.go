@@ -3,6 +3,7 @@ package storemanager
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,29 +42,10 @@ func (q RestoreRequest) check() error {
 
 func (a Acknowledgement) check() error { return checkProtection(a.Reason, a.Actor, nil) }
 
-// normal is the acknowledgement as it is kept, its texts cut like those of a hold.
-func (a Acknowledgement) normal() Acknowledgement {
-	a.Reason, a.Actor = cut(a.Reason), cut(a.Actor)
-	return a
-}
-
 func (h Hold) check() error { return checkProtection(h.Reason, h.Actor, h.ExpiresAt) }
-
-// normal is the hold as it is kept. Long texts are cut, not refused: the store of an operator with a long story must not be
-// deleted for it.
-func (h Hold) normal() Hold {
-	h.Reason, h.Actor, h.ExpiresAt = cut(h.Reason), cut(h.Actor), preciseOptional(h.ExpiresAt)
-	return h
-}
 
 func (p Pause) check() error {
 	return firstOf(checkScope(p.StoreID), checkProtection(p.Reason, p.Actor, p.ExpiresAt))
-}
-
-// normal is the pause as it is kept, its texts cut like those of a hold.
-func (p Pause) normal() Pause {
-	p.Reason, p.Actor, p.ExpiresAt = cut(p.Reason), cut(p.Actor), preciseOptional(p.ExpiresAt)
-	return p
 }
 
 // checkScope takes the id of a store, or "" for all.
@@ -81,21 +63,6 @@ func checkProtection(reason, actor string, expiresAt *time.Time) error {
 		err = checkTime("expiresAt", *expiresAt)
 	}
 	return err
-}
-
-func checkExpiry(expiresAt *time.Time, now time.Time) error {
-	if expiresAt != nil && !expiresAt.After(now) {
-		return fmt.Errorf("%w: expiresAt %s is in the past", ErrInvalid, expiresAt.Format(time.RFC3339Nano))
-	}
-	return nil
-}
-
-func cut(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	const mark = "…"
-	return strings.ToValidUTF8(s[:maxText-len(mark)], "") + mark
 }
 
 func (run ReconcileRun) check() error {
@@ -158,6 +125,34 @@ func firstOf(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func (m MissingMarks) check() error {
+	if n := len(m.Missing) + len(m.Listed); n > MaxBatch {
+		return fmt.Errorf("%w: %d stores in one request, at most %d are taken", ErrInvalid, n, MaxBatch)
+	}
+	for _, id := range slices.Concat(m.Missing, m.Listed) {
+		if err := checkID(id); err != nil {
+			return err
+		}
+	}
+	return checkTime("listAt", m.ListAt)
+}
+
+func (q ListRequest) check() error {
+	if q.Cursor != "" && !ValidID(q.Cursor) {
+		return fmt.Errorf("%w: %.80q is no cursor", ErrInvalid, q.Cursor)
+	}
+	if q.Limit < 0 || q.Limit > MaxBatch {
+		return fmt.Errorf("%w: limit %d is not within 1 and %d", ErrInvalid, q.Limit, MaxBatch)
+	}
+	known := ListStates()
+	for _, state := range q.States {
+		if !slices.Contains(known, state) {
+			return fmt.Errorf("%w: %.40q is no state to list, these are: %s", ErrInvalid, state, strings.Join(known, ", "))
 		}
 	}
 	return nil

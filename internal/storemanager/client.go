@@ -37,6 +37,7 @@ type Client struct {
 
 var (
 	_ Manager = (*Client)(nil)
+	_ Memory  = (*Client)(nil)
 	_ Watcher = (*Client)(nil)
 )
 
@@ -203,7 +204,13 @@ func (c *Client) Pauses(ctx context.Context) ([]Pause, error) {
 	return answer.Pauses, err
 }
 
-// Delivery implements Manager.
+// Count implements Memory.
+func (c *Client) Count(ctx context.Context) (int64, error) {
+	o, err := c.Overview(ctx)
+	return o.Deliveries, err
+}
+
+// Delivery implements Memory.
 func (c *Client) Delivery(ctx context.Context, id string) (*Delivery, error) {
 	u := c.base.JoinPath("v1", "deliveries")
 	u.RawQuery = url.Values{"id": {id}}.Encode()
@@ -211,18 +218,18 @@ func (c *Client) Delivery(ctx context.Context, id string) (*Delivery, error) {
 	return answer.Delivery, err
 }
 
-// Remember implements Manager.
+// Remember implements Memory.
 func (c *Client) Remember(ctx context.Context, d Delivery) (Delivery, error) {
 	return ask[Delivery](ctx, c, http.MethodPut, c.base.JoinPath("v1", "deliveries"), d)
 }
 
-// KeepAccepted implements Manager.
+// KeepAccepted implements Memory.
 func (c *Client) KeepAccepted(ctx context.Context, e AcceptedEvent) error {
 	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "accepted-events"), e)
 	return err
 }
 
-// Unheard implements Manager.
+// Unheard implements Memory.
 func (c *Client) Unheard(ctx context.Context, q UnheardRequest) ([]AcceptedEvent, error) {
 	u := c.base.JoinPath("v1", "accepted-events")
 	u.RawQuery = url.Values{"engine": {q.Engine}, "after": {q.After}}.Encode()
@@ -230,7 +237,7 @@ func (c *Client) Unheard(ctx context.Context, q UnheardRequest) ([]AcceptedEvent
 	return answer.Events, err
 }
 
-// EngineTold implements Manager.
+// EngineTold implements Memory.
 func (c *Client) EngineTold(ctx context.Context, q EngineRequest) error {
 	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "engine"), q)
 	return err

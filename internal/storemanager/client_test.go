@@ -43,7 +43,7 @@ func TestClientRefusesSettingsThatCannotWork(t *testing.T) {
 
 func TestClientWithAWrongTokenIsUnauthorized(t *testing.T) {
 	t.Parallel()
-	good := serve(t, open(t, Options{}))
+	good := serveStores(t, Open(t, Settings{}))
 	require.NoError(t, good.Ping(t.Context()))
 	bad, err := NewClient(good.base.String(), "hunter2", nil)
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func (ending) Ensure(context.Context, EnsureRequest) (EnsureResult, error) {
 
 func TestClientHearsOfAShutdown(t *testing.T) {
 	t.Parallel()
-	_, err := serve(t, ending{}).Ensure(t.Context(), EnsureRequest{StoreID: id, At: t0})
+	_, err := serve(t, ending{}, nil).Ensure(t.Context(), EnsureRequest{StoreID: id, At: t0})
 	require.ErrorIs(t, err, ErrShutdown)
 }
 

@@ -23,7 +23,7 @@ const crashFileEnv = "STOREMANAGER_CRASH_FILE"
 // once it has it.
 func writeUntilKilled(path string) {
 	ctx := context.Background()
-	r, err := Open(ctx, Options{Path: path})
+	r, err := TryOpen(ctx, Settings{Path: path})
 	if err != nil {
 		fmt.Println("failed", err)
 		return
@@ -79,7 +79,7 @@ func TestWhatWasAnsweredSurvivesKill9(t *testing.T) {
 				answered[id] = what
 			}
 			if n == 0 {
-				_, err := Open(t.Context(), Options{Path: path})
+				_, err := TryOpen(t.Context(), Settings{Path: path})
 				require.ErrorContains(t, err, "another process has it open")
 			}
 			if n == 200 {
@@ -88,7 +88,7 @@ func TestWhatWasAnsweredSurvivesKill9(t *testing.T) {
 		}
 		_ = child.Wait() // "signal: killed"
 
-		r, err := Open(t.Context(), Options{Path: path})
+		r, err := TryOpen(t.Context(), Settings{Path: path})
 		require.NoError(t, err)
 		var pending, stopped int
 		for id, what := range answered {
@@ -169,33 +169,4 @@ func TestALossAfterAKillIsNoticed(t *testing.T) {
 			requireLost(t, k.open(t))
 		})
 	}
-}
-
-// requireCountsMatchRows compares Overview with what a walk over all stores finds.
-func requireCountsMatchRows(t require.TestingT, r *Registry) {
-	ctx := context.Background()
-	o, err := r.Overview(ctx)
-	require.NoError(t, err)
-	var counted Overview
-	for cursor := ""; ; {
-		page, err := r.List(ctx, ListRequest{Cursor: cursor, Limit: MaxBatch})
-		require.NoError(t, err)
-		for _, s := range page.Stores {
-			counted.Monitored++
-			if s.Deletion != nil {
-				counted.DeletionPending++
-			}
-			if s.Hold != nil {
-				counted.Held++
-			}
-			if s.Pinned {
-				counted.Pinned++
-			}
-		}
-		if cursor = page.NextCursor; cursor == "" {
-			break
-		}
-	}
-	require.Equal(t, Overview{Monitored: o.Monitored, DeletionPending: o.DeletionPending, Held: o.Held, Pinned: o.Pinned}, counted)
-	require.EqualValues(t, o.Monitored, o.TotalProvisioned-o.TotalStopped)
 }

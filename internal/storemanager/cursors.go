@@ -2,9 +2,6 @@ package storemanager
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -18,9 +15,6 @@ const (
 	// cursorInterval is how long a cursor may wait to be written: what a crash makes come again at the most. Each round costs a
 	// wait for the disk, whoever is busy.
 	cursorInterval = 200 * time.Millisecond
-	// cursorChunk is how many cursors are written in one transaction: events of workspaces wait no longer than for that, some
-	// 10 ms.
-	cursorChunk = 500
 	// cursorRetry is how long a failed round waits for the next: the disk may be full.
 	cursorRetry = 2 * time.Second
 )
@@ -33,18 +27,18 @@ type cursors struct {
 	work     chan struct{} // holds one token when there is something to write
 
 	mu      sync.Mutex
-	waiting map[string]livestore.Cursor
-	writing map[string]livestore.Cursor // taken from waiting by the round under way
+	waiting map[string]Cursor
+	writing map[string]Cursor // taken from waiting by the round under way
 }
 
 func newCursors(r *Registry, log *zap.Logger) *cursors {
-	return &cursors{registry: r, log: log, work: make(chan struct{}, 1), waiting: map[string]livestore.Cursor{}}
+	return &cursors{registry: r, log: log, work: make(chan struct{}, 1), waiting: map[string]Cursor{}}
 }
 
 // set notes a cursor, to be written soon.
 func (c *cursors) set(id string, cursor livestore.Cursor) {
 	c.mu.Lock()
-	c.waiting[id] = cursor
+	c.waiting[id] = Cursor(cursor)
 	c.mu.Unlock()
 	select {
 	case c.work <- struct{}{}:
@@ -61,9 +55,10 @@ func (c *cursors) get(ctx context.Context, id string) (livestore.Cursor, error) 
 	}
 	c.mu.Unlock()
 	if ok {
-		return cursor, nil
+		return livestore.Cursor(cursor), nil
 	}
-	return c.registry.cursor(ctx, id)
+	kept, err := c.registry.Cursor(ctx, id)
+	return livestore.Cursor(kept), err
 }
 
 // run writes until ctx ends, and then once more.
@@ -100,9 +95,9 @@ func (c *cursors) finish(ctx context.Context) {
 // write writes all that is waiting. What could not be written waits again, unless something newer does.
 func (c *cursors) write(ctx context.Context) error {
 	c.mu.Lock()
-	c.writing, c.waiting = c.waiting, map[string]livestore.Cursor{}
+	c.writing, c.waiting = c.waiting, map[string]Cursor{}
 	c.mu.Unlock()
-	err := c.registry.setCursors(ctx, c.writing)
+	err := c.registry.SetCursors(ctx, c.writing)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -116,54 +111,4 @@ func (c *cursors) write(ctx context.Context) error {
 	}
 	c.writing = nil
 	return err
-}
-
-// setCursors writes the cursors, in chunks.
-func (r *Registry) setCursors(ctx context.Context, all map[string]livestore.Cursor) error {
-	chunk := make(map[string]livestore.Cursor, min(len(all), cursorChunk))
-	for id, cursor := range all {
-		chunk[id] = cursor
-		if len(chunk) == cursorChunk {
-			if err := r.setCursorChunk(ctx, chunk); err != nil {
-				return err
-			}
-			clear(chunk)
-		}
-	}
-	return r.setCursorChunk(ctx, chunk)
-}
-
-func (r *Registry) setCursorChunk(ctx context.Context, chunk map[string]livestore.Cursor) error {
-	if len(chunk) == 0 {
-		return nil
-	}
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
-		save, err := tx.PrepareContext(ctx, `INSERT INTO cursors (store_id, backend_id, seq) VALUES (?, ?, ?)
-			ON CONFLICT (store_id) DO UPDATE SET backend_id = excluded.backend_id, seq = excluded.seq`)
-		if err != nil {
-			return struct{}{}, fmt.Errorf("write registry: %w", err)
-		}
-		defer func() { _ = save.Close() }()
-		for id, cursor := range chunk {
-			if _, err := save.ExecContext(ctx, id, cursor.BackendID, cursor.Seq); err != nil {
-				return struct{}{}, fmt.Errorf("write registry: %w", err)
-			}
-		}
-		return struct{}{}, nil
-	})
-	return err
-}
-
-// cursor is how far the events of a store are processed; the zero Cursor without any.
-func (r *Registry) cursor(ctx context.Context, id string) (livestore.Cursor, error) {
-	var cursor livestore.Cursor
-	err := r.read.QueryRowContext(ctx, `SELECT backend_id, seq FROM cursors WHERE store_id = ?`, id).
-		Scan(&cursor.BackendID, &cursor.Seq)
-	if errors.Is(err, sql.ErrNoRows) {
-		return livestore.Cursor{}, nil
-	}
-	if err != nil {
-		return livestore.Cursor{}, fmt.Errorf("read registry: %w", err)
-	}
-	return cursor, nil
 }

@@ -1,45 +1,19 @@
 package storemanager
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 )
 
-// Delivery is what is remembered of a webhook that was answered, so that its repeat gets the same answer.
-type Delivery struct {
-	// ID is the sender's: 1 to 128 printable ASCII characters.
-	ID string `json:"id"`
-	// BodyHash is the SHA-256 of the body, in hexadecimal digits.
-	BodyHash string `json:"bodyHash"`
-	// Status and Answer are what was answered: the HTTP status and the body, a JSON value of at most 4 KiB.
-	Status int             `json:"status"`
-	Answer json.RawMessage `json:"answer"`
-	// At is when it was remembered; the registry sets it.
-	At time.Time `json:"at,omitzero"`
-}
-
 const (
-	// DeliveryRetention is how long a Delivery is remembered, unless more than MaxDeliveries come in that time.
-	DeliveryRetention = 7 * 24 * time.Hour
-	// MaxDeliveries is how many are remembered at the most, by default. Of more the oldest are forgotten early, and a repeat of one
-	// of them is taken for a new event, which the lifecycle then finds to be stale or done. It takes 16 deliveries a second for
-	// 7 days without an end; on disk each is some 320 bytes, so all of them 3.2 GB.
-	MaxDeliveries = 10_000_000
-
-	maxDeliveryAnswer = 4 << 10
 	// forgottenAtOnce bounds what one Remember has to delete, so that none takes long after a quiet week. It is more than one, so
 	// that what is too old does not pile up.
 	forgottenAtOnce = 100
-)
-
-var (
-	deliveryIDPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
-	bodyHashPattern   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 const (
@@ -48,87 +22,143 @@ const (
 	selectDelivery   = `SELECT ` + deliveryColumns + ` FROM deliveries WHERE id = ?`
 	insertDelivery   = `INSERT INTO deliveries (` + deliveryColumns + `) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	forgetDeliveries = `DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE at < ? ORDER BY at LIMIT ?)`
-	countDeliveries  = `UPDATE totals SET deliveries = deliveries + ? RETURNING deliveries`
+	countDeliveries  = `UPDATE delivery_totals SET deliveries = deliveries + ? RETURNING deliveries`
 )
 
-// ValidDeliveryID reports whether id can be the id of a delivery.
-func ValidDeliveryID(id string) bool { return deliveryIDPattern.MatchString(id) }
-
-func (d Delivery) check() error {
-	switch {
-	case !ValidDeliveryID(d.ID):
-		return fmt.Errorf("%w: %.80q can't be the id of a delivery", ErrInvalid, d.ID)
-	case !bodyHashPattern.MatchString(d.BodyHash):
-		return fmt.Errorf("%w: a body's hash has 64 hexadecimal digits", ErrInvalid)
-	case d.Status < 100 || d.Status > 599:
-		return fmt.Errorf("%w: %d is no HTTP status", ErrInvalid, d.Status)
-	case len(d.Answer) > maxDeliveryAnswer || !json.Valid(d.Answer):
-		return fmt.Errorf("%w: an answer is a JSON value of at most %d bytes", ErrInvalid, maxDeliveryAnswer)
-	}
-	return nil
+// sqlDatabase is where a SQLMemory has its tables: a SQLite database that somebody else has opened, with the schema that it needs.
+type sqlDatabase interface {
+	// Transact runs fn in a transaction, one at a time.
+	Transact(ctx context.Context, fn func(*sql.Tx) error) error
+	// Databases are the handles for transactions, and for reading.
+	Databases() (write, read *sql.DB)
 }
 
-// Delivery implements Manager.
-func (r *Registry) Delivery(ctx context.Context, id string) (*Delivery, error) {
+// SQLMemory is the Memory in a SQLite database. It is safe for concurrent use, and ends with the database.
+type SQLMemory struct {
+	database      sqlDatabase
+	read          *sql.DB
+	now           func() time.Time
+	maxDeliveries int64
+
+	delivery   *sql.Stmt // of read; one delivery
+	remember   *sql.Stmt // of write; keeps a delivery
+	unremember *sql.Stmt // of write; drops deliveries that are too old
+	count      *sql.Stmt // of write; counts deliveries
+}
+
+var _ Memory = (*SQLMemory)(nil)
+
+// MemoryOptions of a SQLMemory. The zero value is good.
+type MemoryOptions struct {
+	// Now is the clock of what is remembered; nil means time.Now.
+	Now func() time.Time
+	// MaxDeliveries is how many deliveries are remembered at the most; 0 means the constant of that name.
+	MaxDeliveries int
+}
+
+// NewMemory returns the Memory that the database keeps.
+func NewMemory(ctx context.Context, database sqlDatabase, o MemoryOptions) (*SQLMemory, error) {
+	m := &SQLMemory{database: database, now: o.Now, maxDeliveries: int64(cmp.Or(o.MaxDeliveries, MaxDeliveries))}
+	if m.now == nil {
+		m.now = time.Now
+	}
+	var write *sql.DB
+	write, m.read = database.Databases()
+	for _, p := range []struct {
+		statement **sql.Stmt
+		db        *sql.DB
+		query     string
+	}{
+		{&m.delivery, m.read, selectDelivery},
+		{&m.remember, write, insertDelivery},
+		{&m.unremember, write, forgetDeliveries},
+		{&m.count, write, countDeliveries},
+	} {
+		var err error
+		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database
+			return nil, fmt.Errorf("deliveries: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// clock is now, as precise as it can be stored.
+func (m *SQLMemory) clock() time.Time { return m.now().UTC().Truncate(time.Microsecond) }
+
+// Count implements Memory.
+func (m *SQLMemory) Count(ctx context.Context) (n int64, err error) {
+	if err := m.read.QueryRowContext(ctx, `SELECT deliveries FROM delivery_totals`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("read deliveries: %w", err)
+	}
+	return n, nil
+}
+
+// Delivery implements Memory.
+func (m *SQLMemory) Delivery(ctx context.Context, id string) (*Delivery, error) {
 	if !ValidDeliveryID(id) {
 		return nil, fmt.Errorf("%w: %.80q can't be the id of a delivery", ErrInvalid, id)
 	}
-	return scanDelivery(r.delivery.QueryRowContext(ctx, id))
+	return scanDelivery(m.delivery.QueryRowContext(ctx, id))
 }
 
-// Remember implements Manager.
-func (r *Registry) Remember(ctx context.Context, d Delivery) (Delivery, error) {
+// Remember implements Memory.
+func (m *SQLMemory) Remember(ctx context.Context, d Delivery) (Delivery, error) {
 	if err := d.check(); err != nil {
 		return Delivery{}, err
 	}
-	return change(ctx, r, func(tx *changes) (Delivery, error) {
-		d.At = tx.now
+	err := m.database.Transact(ctx, func(tx *sql.Tx) error {
+		d.At = m.clock()
 		//nolint:sqlclosecheck // closed with the transaction
-		done, err := tx.StmtContext(ctx, r.remember).ExecContext(ctx, d.ID, column(d.At), d.BodyHash, d.Status, string(d.Answer))
+		done, err := tx.StmtContext(ctx, m.remember).ExecContext(ctx, d.ID, d.At.UnixMicro(), d.BodyHash, d.Status, string(d.Answer))
 		if err != nil {
-			return Delivery{}, fmt.Errorf("write registry: %w", err)
+			return fmt.Errorf("write deliveries: %w", err)
 		}
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
 			first, err := scanDelivery(tx.QueryRowContext(ctx, selectDelivery, d.ID))
 			if err != nil || first == nil {
-				return Delivery{}, fmt.Errorf("read registry: delivery lost: %w", err)
+				return fmt.Errorf("read deliveries: one was lost: %w", err)
 			}
-			return *first, nil
+			d = *first
+			return nil
 		}
-		return d, r.forgetDeliveries(ctx, tx)
+		return m.forget(ctx, tx, d.At)
 	})
+	if err != nil {
+		return Delivery{}, err
+	}
+	return d, nil
 }
 
-// forgetDeliveries counts one that was added, and drops those that are too old or too many.
-func (r *Registry) forgetDeliveries(ctx context.Context, tx *changes) error {
-	unremember, count := tx.StmtContext(ctx, r.unremember), tx.StmtContext(ctx, r.count) //nolint:sqlclosecheck // closed with the transaction
-	old, err := drop(ctx, unremember, tx.now.Add(-DeliveryRetention), forgottenAtOnce)
+// forget counts one that was added, and drops those that are too old or too many.
+func (m *SQLMemory) forget(ctx context.Context, tx *sql.Tx, now time.Time) error {
+	unremember, count := tx.StmtContext(ctx, m.unremember), tx.StmtContext(ctx, m.count) //nolint:sqlclosecheck // closed with the transaction
+	old, err := drop(ctx, unremember, now.Add(-DeliveryRetention), forgottenAtOnce)
 	if err != nil {
 		return err
 	}
 	var kept int64
 	if err := count.QueryRowContext(ctx, 1-old).Scan(&kept); err != nil {
-		return fmt.Errorf("write registry: %w", err)
+		return fmt.Errorf("write deliveries: %w", err)
 	}
-	if kept <= r.maxDeliveries {
+	if kept <= m.maxDeliveries {
 		return nil
 	}
 	// Not the one of now: it was just promised.
-	early, err := drop(ctx, unremember, tx.now, min(kept-r.maxDeliveries, forgottenAtOnce))
+	early, err := drop(ctx, unremember, now, min(kept-m.maxDeliveries, forgottenAtOnce))
 	if err != nil {
 		return err
 	}
 	if err := count.QueryRowContext(ctx, -early).Scan(&kept); err != nil {
-		return fmt.Errorf("write registry: %w", err)
+		return fmt.Errorf("write deliveries: %w", err)
 	}
 	return nil
 }
 
 // drop forgets the oldest of the deliveries from before a moment, and returns how many they were.
 func drop(ctx context.Context, unremember *sql.Stmt, before time.Time, most int64) (int64, error) {
-	done, err := unremember.ExecContext(ctx, column(before), most)
+	done, err := unremember.ExecContext(ctx, before.UnixMicro(), most)
 	if err != nil {
-		return 0, fmt.Errorf("prune registry: %w", err)
+		return 0, fmt.Errorf("prune deliveries: %w", err)
 	}
 	return done.RowsAffected()
 }
@@ -137,13 +167,14 @@ func drop(ctx context.Context, unremember *sql.Stmt, before time.Time, most int6
 func scanDelivery(row interface{ Scan(dest ...any) error }) (*Delivery, error) {
 	var d Delivery
 	var answer string
-	err := row.Scan(&d.ID, (*column)(&d.At), &d.BodyHash, &d.Status, &answer)
+	var at int64
+	err := row.Scan(&d.ID, &at, &d.BodyHash, &d.Status, &answer)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read registry: %w", err)
+		return nil, fmt.Errorf("read deliveries: %w", err)
 	}
-	d.Answer = json.RawMessage(answer)
+	d.At, d.Answer = time.UnixMicro(at).UTC(), json.RawMessage(answer)
 	return &d, nil
 }

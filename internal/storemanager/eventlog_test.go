@@ -22,7 +22,7 @@ func (stopped) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d
 
 func setupLogProcessor(level zapcore.Level) (*LogProcessor, *clock, *observer.ObservedLogs) {
 	core, lines := observer.New(level)
-	now := &clock{now: t0}
+	now := newClock()
 	return NewLogProcessor(zap.New(core, zap.WithClock(stopped{now}))), now, lines
 }
 

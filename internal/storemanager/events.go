@@ -2,9 +2,7 @@ package storemanager
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,18 +23,11 @@ const (
 	outcomeRestored = "restored"
 )
 
-const (
-	selectEvents      = `SELECT at, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC`
-	selectNewestEvent = `SELECT seq, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC LIMIT 1`
-	saveEvent         = `REPLACE INTO store_events (store_id, seq, at, kind, outcome, detail) VALUES (?, ?, ?, ?, ?, ?)`
-	deleteEvents      = `DELETE FROM store_events WHERE store_id = ? AND seq <= ?`
-)
-
 // ReconcileRequest begins the EnsureRequest.RequestID of what no event has asked for, but reconciliation.
 const ReconcileRequest = "reconcile/"
 
-// restoreRequest is the EnsureRequest.RequestID of a Node that gives its server back what that has lost.
-const restoreRequest = "restore"
+// RestoreRequestID is the EnsureRequest.RequestID of whoever gives another server back what that has lost.
+const RestoreRequestID = "restore"
 
 // decide is apply for a rule that also says what is to be told of it; an event without a Kind is nothing.
 func (tx *changes) decide(ctx context.Context, id string, rule func(*record) (StoreEvent, error)) error {
@@ -59,9 +50,15 @@ func (tx *changes) tell(ctx context.Context, id string, e StoreEvent) error {
 	return tx.decide(ctx, id, func(*record) (StoreEvent, error) { return e, nil })
 }
 
-// noteEvent is tell in a transaction of its own.
-func (r *Registry) noteEvent(ctx context.Context, id string, e StoreEvent) error {
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) { return struct{}{}, tx.tell(ctx, id, e) })
+// NoteEnsured keeps the event of a store that Enter has ensured, and another server was told of. failure is why it did not take the
+// store, one line that is safe to show; "" if it did.
+func (r *Registry) NoteEnsured(ctx context.Context, q EnsureRequest, res EnsureResult, failure string) error {
+	if failure != "" {
+		res.Outcome = EnsureFailed
+	}
+	e := ensureEvent(q, res)
+	e.Detail = strings.Join(slices.DeleteFunc([]string{e.Detail, failure}, func(s string) bool { return s == "" }), ", ")
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) { return struct{}{}, tx.tell(ctx, q.StoreID, e) })
 	return err
 }
 
@@ -71,48 +68,28 @@ func (tx *changes) keep(ctx context.Context, id string, e StoreEvent, first bool
 	var newest StoreEvent
 	seq := int64(0)
 	if !first {
-		err := tx.newest.QueryRowContext(ctx, id).Scan(&seq, &newest.Kind, &newest.Outcome, &newest.Detail)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("read registry: %w", err)
+		var err error
+		if seq, newest, err = tx.NewestEvent(ctx, id); err != nil {
+			return err
 		}
 	}
 	e.Detail = cut(e.Detail)
-	if newest != e {
+	repeated := newest == e
+	if !repeated {
 		seq++
 	}
-	if _, err := tx.note.ExecContext(ctx, id, seq, column(tx.now), e.Kind, e.Outcome, e.Detail); err != nil {
-		return fmt.Errorf("write registry: %w", err)
+	e.At = tx.now
+	if err := tx.SaveEvent(ctx, id, seq, e); err != nil {
+		return err
 	}
-	if newest != e && seq > KeptStoreEvents {
-		if _, err := tx.forget.ExecContext(ctx, id, seq-KeptStoreEvents); err != nil {
-			return fmt.Errorf("write registry: %w", err)
-		}
+	if !repeated && seq > KeptStoreEvents {
+		return tx.DropEvents(ctx, id, seq-KeptStoreEvents)
 	}
 	return nil
 }
 
-// storeEvents are those of a store, newest first; nil for none.
-func (r *Registry) storeEvents(ctx context.Context, id string) ([]StoreEvent, error) {
-	rows, err := r.events.QueryContext(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("read registry: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var events []StoreEvent
-	for rows.Next() {
-		var e StoreEvent
-		if err := rows.Scan((*column)(&e.At), &e.Kind, &e.Outcome, &e.Detail); err != nil {
-			return nil, fmt.Errorf("read registry: %w", err)
-		}
-		events = append(events, e)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read registry: %w", err)
-	}
-	return events, nil
-}
-
-func (q EnsureRequest) event(res EnsureResult) StoreEvent {
+// ensureEvent is what is told of an ensure.
+func ensureEvent(q EnsureRequest, res EnsureResult) StoreEvent {
 	var detail []string
 	if strings.HasPrefix(q.RequestID, ReconcileRequest) {
 		detail = append(detail, "from reconciliation")
@@ -120,7 +97,7 @@ func (q EnsureRequest) event(res EnsureResult) StoreEvent {
 			detail = append(detail, "listed again")
 		}
 	}
-	if q.RequestID == restoreRequest {
+	if q.RequestID == RestoreRequestID {
 		detail = append(detail, "restored")
 	}
 	if res.DeletionCancelled {
@@ -129,21 +106,8 @@ func (q EnsureRequest) event(res EnsureResult) StoreEvent {
 	return StoreEvent{Kind: eventEnsure, Outcome: string(res.Outcome), Detail: strings.Join(detail, ", ")}
 }
 
-// answered is the event of a store of which the server of a Node was told; err is why it did not take it.
-func (q EnsureRequest) answered(res EnsureResult, err error) StoreEvent {
-	if err == nil {
-		return q.event(res)
-	}
-	res.Outcome = EnsureFailed
-	e := q.event(res)
-	if e.Detail != "" {
-		e.Detail += ", "
-	}
-	e.Detail += shown(err)
-	return e
-}
-
-func (res DeletionResult) event() StoreEvent {
+// deletionEvent is what is told of a deletion that was asked for.
+func deletionEvent(res DeletionResult) StoreEvent {
 	e := StoreEvent{Kind: eventDeletion, Outcome: string(res.Outcome)}
 	switch {
 	case res.Outcome == DeletionScheduled:

@@ -25,14 +25,14 @@ func atTick(n int8) time.Time {
 	if n == never {
 		return time.Time{}
 	}
-	return t0.Add(time.Duration(n) * tick)
+	return start.Add(time.Duration(n) * tick)
 }
 
 func tickOf(t time.Time) int8 {
 	if t.IsZero() {
 		return never
 	}
-	return int8(t.Sub(t0) / tick)
+	return int8(t.Sub(start) / tick)
 }
 
 // packed is a record without what no rule looks at, and what the answers have promised about it.
@@ -63,7 +63,7 @@ var (
 		deletionEventAt: never, deletionSince: never, deleteAt: never, deletion: never,
 		promises: promises{existed: never, gone: never, cancelled: never, inForceAt: never, began: never, notBefore: never, owner: never, relisted: never},
 	}
-	exploredHold = Hold{Reason: "r", Actor: "a", Since: t0}
+	exploredHold = Hold{Reason: "r", Actor: "a", Since: start}
 )
 
 func (p packed) pending() bool { return p.deletion != never }
@@ -77,7 +77,7 @@ func (p packed) record() record {
 		return prefix + string(rune('0'+n))
 	}
 	s := record{
-		id: id, eventAt: atTick(p.eventAt), createdBy: name("creation-", p.createdBy), missingSince: atTick(p.missingSince),
+		id: "workspace-1", eventAt: atTick(p.eventAt), createdBy: name("creation-", p.createdBy), missingSince: atTick(p.missingSince),
 		listedSince: atTick(p.listedSince), listedAt: atTick(p.listedAt), pinned: p.pinned, cancelledEventAt: atTick(p.cancelledAt), stoppedBy: name("run-", p.stoppedBy),
 		deletion: Deletion{
 			EventAt: atTick(p.deletionEventAt), Since: atTick(p.deletionSince), DeleteAt: atTick(p.deleteAt), Owner: name("run-", p.deletion),
@@ -85,7 +85,7 @@ func (p packed) record() record {
 		},
 	}
 	if p.stopped {
-		s.tombstoneAt = t0
+		s.tombstoneAt = start
 	}
 	if p.held {
 		s.hold = exploredHold

@@ -68,7 +68,7 @@ func (f *failures) add(id string, err error, now time.Time) {
 
 // heldBack is the failure of a store that is not due for its next repair; nil for one that may be asked for.
 func (n *Node) heldBack(id string) *Failure {
-	if f := n.failures.get(id); f != nil && n.clock().Before(f.NextAttemptAt) {
+	if f := n.failures.get(id); f != nil && n.registry.clock().Before(f.NextAttemptAt) {
 		return f
 	}
 	return nil
@@ -100,7 +100,7 @@ func (n *Node) judge(id, event string, err error) {
 	case err == nil:
 		n.failures.clear(id)
 	case event == nodeCreated && !n.brokenOff(err):
-		n.failures.add(id, err, n.clock())
+		n.failures.add(id, err, n.registry.clock())
 	}
 }
 
@@ -114,8 +114,11 @@ func (s answeredStatus) Error() string {
 	return fmt.Sprintf("it answered %d %s", int(s), http.StatusText(int(s)))
 }
 
-// shown is what any caller may hear of err: nothing of addresses, and none of the server's own words.
+// shown is what any caller may hear of err: nothing of addresses, and none of the server's own words. It is "" for nil.
 func shown(err error) string {
+	if err == nil {
+		return ""
+	}
 	if status, ok := errors.AsType[answeredStatus](err); ok {
 		return fmt.Sprintf("the node server answered %d %s", int(status), http.StatusText(int(status)))
 	}

@@ -162,7 +162,7 @@ func TestNodeBacksOff(t *testing.T) {
 		t.Run(name+" (over HTTP)", func(t *testing.T) {
 			t.Parallel()
 			b := setupNode(t)
-			b.Manager = serve(t, b.node)
+			b.Manager = serve(t, b.node, b.registry)
 			test(t, b)
 		})
 	}
@@ -256,7 +256,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			<-reached
 			require.NoError(t, b.node.Close())
 			require.Error(t, <-done)
-			events, err := b.registry.storeEvents(t.Context(), id)
+			events, err := b.registry.driver.StoreEvents(t.Context(), id)
 			require.NoError(t, err)
 			require.Empty(t, events)
 			release()

@@ -53,10 +53,10 @@ func BenchmarkIdleStores(b *testing.B) {
 	url, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(b, err)
 
-	r, err := Open(b.Context(), Options{Path: b.TempDir() + "/stores.db"})
+	r, err := TryOpen(b.Context(), Settings{Path: b.TempDir() + "/stores.db"})
 	require.NoError(b, err)
 	for b.Loop() {
-		s, err := Supervise(b.Context(), r, MonitorOptions{
+		s, err := Supervise(b.Context(), r.Registry, MonitorOptions{
 			SyncURL: func(string) string { return strings.TrimSpace(url) }, Token: testToken, Processor: newRecorder(),
 		})
 		require.NoError(b, err)

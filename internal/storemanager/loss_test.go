@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -20,9 +19,9 @@ type killed struct{ dir string }
 
 func (k killed) file(suffix string) string { return filepath.Join(k.dir, "stores.db"+suffix) }
 
-func (k killed) open(t *testing.T) *Registry {
+func (k killed) open(t *testing.T) *TestStores {
 	t.Helper()
-	return open(t, Options{Path: k.file("")})
+	return Open(t, Settings{Path: k.file("")})
 }
 
 // remove removes the file, which must be there.
@@ -35,12 +34,12 @@ func (k killed) remove(t *testing.T, suffix string) {
 func kill(t *testing.T, n int) killed {
 	t.Helper()
 	dir := t.TempDir()
-	r := open(t, Options{Path: filepath.Join(dir, "stores.db")})
+	r := Open(t, Settings{Path: filepath.Join(dir, "stores.db")})
 	ensureEach(t, r, 0, n)
 	return copied(t, killed{dir})
 }
 
-func ensureEach(t *testing.T, r *Registry, first, n int) {
+func ensureEach(t *testing.T, r *TestStores, first, n int) {
 	t.Helper()
 	for i := range n {
 		_, err := r.Ensure(t.Context(), EnsureRequest{StoreID: fmt.Sprintf("store-%d", first+i), At: t0})
@@ -197,7 +196,7 @@ func TestARegistryIsNeverSmallerWithoutAWord(t *testing.T) {
 		} else {
 			flipBit(t, k.file("-wal"), 0, info.Size())
 		}
-		r, err := Open(t.Context(), Options{Path: k.file("")})
+		r, err := TryOpen(t.Context(), Settings{Path: k.file("")})
 		if err != nil {
 			require.ErrorContains(t, err, "it is damaged")
 			refused++
@@ -217,7 +216,7 @@ func TestARegistryIsNeverSmallerWithoutAWord(t *testing.T) {
 	require.NotZero(t, lost)
 }
 
-func requireLost(t *testing.T, r *Registry) *GuardHold {
+func requireLost(t *testing.T, r *TestStores) *GuardHold {
 	t.Helper()
 	o, err := r.Overview(t.Context())
 	require.NoError(t, err)
@@ -228,7 +227,7 @@ func requireLost(t *testing.T, r *Registry) *GuardHold {
 	return o.Guard
 }
 
-func requireNotLost(t *testing.T, r *Registry) {
+func requireNotLost(t *testing.T, r *TestStores) {
 	t.Helper()
 	o, err := r.Overview(t.Context())
 	require.NoError(t, err)
@@ -331,181 +330,23 @@ func TestTheFileThatWasMissedIsALossAgainWhenItComesBack(t *testing.T) {
 	}
 }
 
-func TestNothingIsStoppedWhileALossIsNotAcknowledged(t *testing.T) {
-	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
-		b.ensure(t, 1)
-		b.begin(t, 2, "run")
-		b.clock.Set(at(200))
-		require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-		_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(200)})
-		require.ErrorIs(t, err, ErrLossUnacknowledged)
-		require.ErrorContains(t, err, "it was lost")
-		_, err = b.Stop(t.Context(), StopRequest{StoreID: "unknown", Owner: "run", AbsentAt: at(200)})
-		require.ErrorIs(t, err, ErrLossUnacknowledged, "it may have been known")
-		require.NotNil(t, b.get(t).Deletion)
-
-		list := func(verdict GuardVerdict) {
-			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(201), Guard: verdict, GuardReason: "too many"}))
-		}
-		list(GuardHeld)
-		require.Equal(t, &GuardHold{Since: at(200), Reason: "it was lost", Lost: true}, b.overview(t).Guard)
-		list(GuardCleared)
-		require.Equal(t, &GuardHold{Since: at(200), Reason: "it was lost", Lost: true}, b.overview(t).Guard)
-		require.NoError(t, b.registry.keepLoss(t.Context(), "and again"))
-		require.Equal(t, "it was lost; and again", b.overview(t).Guard.Reason)
-
-		for _, a := range []Acknowledgement{{Reason: "known"}, {Actor: "ann"}} {
-			require.ErrorIs(t, b.AcknowledgeLoss(t.Context(), a), ErrInvalid)
-		}
-		require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
-		require.Nil(t, b.overview(t).Guard)
-		require.Equal(t, StopStopped, b.stop(t, "run"))
-	})
-}
-
-func TestAnApprovedPlanAcknowledgesALossThatWasFoundBefore(t *testing.T) {
-	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
-		b.clock.Set(at(10))
-		require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-		approve := func(seconds int) {
-			listAt := at(seconds)
-			require.NoError(t, b.RecordReconcile(t.Context(), ReconcileRun{RunID: "run", StartedAt: t0, CompletedAt: at(20), ApprovedListAt: &listAt}))
-		}
-		approve(9)
-		require.True(t, b.overview(t).Guard.Lost, "whoever approved a plan then did not know of the loss")
-		approve(11)
-		require.Nil(t, b.overview(t).Guard)
-		require.NoError(t, b.registry.keepLoss(t.Context(), "and again"))
-		listAt := at(12)
-		require.NoError(t, b.RecordReconcile(t.Context(), ReconcileRun{RunID: "next", StartedAt: t0, CompletedAt: at(20), ApprovedListAt: &listAt, Actor: "ann"}))
-
-		rows, err := b.registry.read.QueryContext(t.Context(), "SELECT acknowledged_by, reason FROM losses ORDER BY rowid")
-		require.NoError(t, err)
-		defer func() { require.NoError(t, rows.Close()) }()
-		var by [][2]string
-		for rows.Next() {
-			var one [2]string
-			require.NoError(t, rows.Scan(&one[0], &one[1]))
-			by = append(by, one)
-		}
-		require.NoError(t, rows.Err())
-		require.Equal(t, [][2]string{{"whoever approved it", "the approved plan of run run"}, {"ann", "the approved plan of run next"}}, by)
-	})
-}
-
 func TestWhoAcknowledgedALossIsKeptAndLogged(t *testing.T) {
 	t.Parallel()
 	k := kill(t, stores)
 	k.remove(t, "")
 	core, logs := observer.New(zap.InfoLevel)
 	for start := range 2 {
-		r := open(t, Options{Path: k.file(""), Logger: zap.New(core)})
+		r := Open(t, Settings{Path: k.file(""), Logger: zap.New(core)})
 		told := logs.FilterLevelExact(zap.ErrorLevel).FilterField(zap.String("found", "the registry is new, though one with 30 changes was here"))
 		require.Len(t, told.All(), start+1, "once a start")
 		require.NoError(t, r.Close())
 	}
-	r := open(t, Options{Path: k.file(""), Logger: zap.New(core)})
+	r := Open(t, Settings{Path: k.file(""), Logger: zap.New(core)})
 	require.NoError(t, r.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "the disk was replaced", Actor: "ann"}))
 	require.Len(t, logs.FilterField(zap.String("actor", "ann")).FilterField(zap.String("reason", "the disk was replaced")).All(), 1)
 	var by, reason string
-	require.NoError(t, r.read.QueryRowContext(t.Context(), "SELECT acknowledged_by, reason FROM losses").Scan(&by, &reason))
+	require.NoError(t, r.Query(t, "SELECT acknowledged_by, reason FROM losses").Scan(&by, &reason))
 	require.Equal(t, []string{"ann", "the disk was replaced"}, []string{by, reason})
-}
-
-func TestAPendingDeletionIsRestoredAfterALoss(t *testing.T) {
-	t.Parallel()
-	request := RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run"}
-	deletion := &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "run"}
-	for name, tt := range map[string]struct {
-		known func(t *testing.T, b *bundle)
-		want  *Deletion
-	}{
-		"an unknown store":                 {func(*testing.T, *bundle) {}, deletion},
-		"a store that is older":            {func(t *testing.T, b *bundle) { b.ensure(t, 4) }, deletion},
-		"a store that is newer":            {func(t *testing.T, b *bundle) { b.ensure(t, 6) }, nil},
-		"a pinned store":                   {func(t *testing.T, b *bundle) { b.clock.Set(at(1)); b.pin(t, id); b.clock.Set(at(20)) }, nil},
-		"a store that is held":             {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.hold(t, someHold) }, nil},
-		"a deletion that was cancelled":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "run"); b.cancel(t) }, nil},
-		"an older one that was":            {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "run"); b.cancel(t) }, deletion},
-		"an older deletion of a backup":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 3, "earlier") }, deletion},
-		"a newer deletion of another":      {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 7, "later") }, &Deletion{EventAt: at(7), Since: t0, DeleteAt: at(100), Owner: "later"}},
-		"a deletion of the same moment":    {func(t *testing.T, b *bundle) { b.ensure(t, 1); b.begin(t, 5, "other") }, &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "other"}},
-		"a store that is stopped by now":   {func(t *testing.T, b *bundle) { b.begin(t, 5, "run") }, nil},
-		"the tombstone of an earlier life": {func(t *testing.T, b *bundle) { b.begin(t, 4, "run") }, deletion},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			onEach(t, func(t *testing.T, b *bundle) {
-				tt.known(t, b)
-				require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-				var first Store
-				for repeat := range 2 {
-					s, err := b.RestoreDeletion(t.Context(), request)
-					require.NoError(t, err)
-					require.Equal(t, tt.want, s.Deletion)
-					require.Equal(t, b.get(t), s)
-					if repeat == 0 {
-						first = s
-					}
-					require.Equal(t, first, s)
-				}
-				requireCountsMatchRows(t, b.registry)
-				if tt.want == deletion {
-					require.Equal(t, outcomeRestored, b.events(t)[0].Outcome)
-					require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
-					b.clock.Set(at(100))
-					require.Equal(t, StopStopped, b.stop(t, "run"))
-				}
-			})
-		})
-	}
-}
-
-func (b *bundle) cancel(t *testing.T) {
-	t.Helper()
-	_, err := b.CancelDeletion(t.Context(), CancelRequest{StoreID: id})
-	require.NoError(t, err)
-}
-
-// The folder was lost, and the mark with it.
-func TestARunThatWaitsForAStoreThatWasNeverHereTellsOfALoss(t *testing.T) {
-	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
-		s, err := b.RestoreDeletion(t.Context(), RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run", ByList: true})
-		require.NoError(t, err)
-		require.Equal(t, &Deletion{EventAt: at(5), Since: t0, DeleteAt: at(100), Owner: "run", ByList: true}, s.Deletion)
-		require.True(t, b.overview(t).Guard.Lost)
-		require.Contains(t, b.overview(t).Guard.Reason, "that the registry does not know")
-		b.clock.Set(at(100))
-		_, err = b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(100)})
-		require.ErrorIs(t, err, ErrLossUnacknowledged)
-	})
-}
-
-func TestNoDeletionIsRestoredWithoutALoss(t *testing.T) {
-	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
-		request := RestoreRequest{StoreID: id, EventAt: at(5), DeleteAt: at(100), Owner: "run"}
-		b.ensure(t, 1)
-		s, err := b.RestoreDeletion(t.Context(), request)
-		require.NoError(t, err)
-		require.Nil(t, s.Deletion)
-
-		require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-		require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
-		s, err = b.RestoreDeletion(t.Context(), request)
-		require.NoError(t, err)
-		require.Nil(t, s.Deletion)
-
-		for _, bad := range []RestoreRequest{
-			{StoreID: id, DeleteAt: at(1), Owner: "run"}, {StoreID: id, EventAt: at(1), Owner: "run"}, {StoreID: id, EventAt: at(1), DeleteAt: at(1)},
-		} {
-			_, err = b.RestoreDeletion(t.Context(), bad)
-			require.ErrorIs(t, err, ErrInvalid)
-		}
-	})
 }
 
 func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
@@ -574,8 +415,7 @@ func TestTheLogStaysSmallThoughSomebodyAlwaysReads(t *testing.T) {
 	k := killed{t.TempDir()}
 	r := k.open(t)
 	execute := func(statement string) {
-		_, err := r.write.ExecContext(t.Context(), statement)
-		require.NoError(t, err)
+		r.Exec(t, statement)
 	}
 	execute("CREATE TABLE ballast (content)")
 	size := func() int64 {
@@ -608,7 +448,7 @@ func TestTheLogStaysSmallThoughSomebodyAlwaysReads(t *testing.T) {
 		end()
 		end = next
 		return size() <= logSize
-	}, patience, 50*time.Millisecond)
+	}, lossPatience, 50*time.Millisecond)
 }
 
 func TestAFileThatIsReplacedWhileItIsOpenTakesNoMoreChanges(t *testing.T) {
@@ -629,7 +469,7 @@ func TestAFileThatIsReplacedWhileItIsOpenTakesNoMoreChanges(t *testing.T) {
 				n++
 				_, err := r.Ensure(t.Context(), EnsureRequest{StoreID: fmt.Sprintf("store-%d", n), At: t0})
 				return err != nil
-			}, patience, 20*time.Millisecond)
+			}, lossPatience, 20*time.Millisecond)
 			require.ErrorContains(t, r.Ping(t.Context()), "restarted")
 			_, err := r.Overview(t.Context())
 			require.ErrorContains(t, err, "restarted")
@@ -645,47 +485,10 @@ func TestTheMarkIsMadeAgainWhereItWasDeleted(t *testing.T) {
 	r := k.open(t)
 	ensureEach(t, r, 0, stores)
 	require.NoError(t, os.Remove(k.mark()))
-	require.Eventually(t, func() bool { _, err := os.Stat(k.mark()); return err == nil }, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(k.mark()); return err == nil }, lossPatience, 20*time.Millisecond)
 	require.NoError(t, r.Close())
 	k.remove(t, "")
 	require.Contains(t, requireLost(t, k.open(t)).Reason, "one with 30 changes")
 }
 
-func TestAStoreWhoseDeletionIsRestoredIsMonitored(t *testing.T) {
-	t.Parallel()
-	m := supervise(t)
-	request := RestoreRequest{StoreID: id, EventAt: time.Now(), DeleteAt: time.Now().Add(time.Hour), Owner: "run"}
-	require.NoError(t, m.keepLoss(t.Context(), "it was lost"))
-	s, err := m.RestoreDeletion(t.Context(), request)
-	require.NoError(t, err)
-	require.NotNil(t, s.Deletion)
-	require.NotEqual(t, ConnectionNotConfigured, s.Connection)
-	require.Eventually(t, func() bool {
-		s, err := m.Get(t.Context(), id)
-		return err == nil && s.Connection == ConnectionConnected
-	}, patience, time.Millisecond)
-}
-
-func TestANodeServerIsToldOfAStoreWhoseDeletionIsRestored(t *testing.T) {
-	t.Parallel()
-	b := setupNode(t)
-	require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-	s, err := b.RestoreDeletion(t.Context(), RestoreRequest{StoreID: id, EventAt: at(1), DeleteAt: at(100), Owner: "run"})
-	require.NoError(t, err)
-	require.Equal(t, ConnectionConnecting, s.Connection)
-	require.Eventually(t, func() bool { return slices.Contains(b.fake.ids(), id) }, patience, time.Millisecond)
-}
-
-func TestANodeServerIsNotToldOfAStopWhileALossIsNotAcknowledged(t *testing.T) {
-	t.Parallel()
-	b := setupNode(t)
-	b.ensure(t, 1)
-	b.begin(t, 2, "run")
-	b.clock.Set(at(200))
-	require.NoError(t, b.registry.keepLoss(t.Context(), "it was lost"))
-	_, err := b.Stop(t.Context(), StopRequest{StoreID: id, Owner: "run", AbsentAt: at(200)})
-	require.ErrorIs(t, err, ErrLossUnacknowledged)
-	require.Contains(t, b.fake.ids(), id)
-	require.NoError(t, b.AcknowledgeLoss(t.Context(), Acknowledgement{Reason: "known", Actor: "ann"}))
-	require.Equal(t, StopStopped, b.stop(t, "run"))
-}
+const lossPatience = 20 * time.Second

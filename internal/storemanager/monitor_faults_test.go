@@ -210,20 +210,12 @@ func TestAWebServerIsNoSyncBackend(t *testing.T) {
 func TestAStoreWhoseRegistryCouldNotBeReadIsMonitoredAllTheSame(t *testing.T) {
 	t.Parallel()
 	m := supervise(t)
-	good := m.get
-	broken, err := m.write.PrepareContext(t.Context(), selectRecord)
-	require.NoError(t, err)
-	require.NoError(t, broken.Close()) //nolint:sqlclosecheck // it is to be broken
-	m.following.Lock()
-	m.get = broken // a moment without file descriptors, say: reads fail
-	m.following.Unlock()
+	m.faults.reads.Store(true) // a moment without file descriptors, say
 	results, err := m.EnsureBatch(t.Context(), []EnsureRequest{{StoreID: "store-a", At: time.Now()}, {StoreID: "store-b", At: time.Now()}})
 	require.NoError(t, err, "both are in the registry")
 	require.Contains(t, []ConnectionState{ConnectionConnecting, ConnectionConnected}, results[1].Connection)
 	require.Eventually(t, func() bool { return m.backend.Pulls("store-a") == 1 && m.backend.Pulls("store-b") == 1 }, patience, time.Millisecond)
-	m.following.Lock()
-	m.get = good
-	m.following.Unlock()
+	m.faults.reads.Store(false)
 	o, err := m.Overview(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, o.Connections[ConnectionNotConfigured])

@@ -2,9 +2,11 @@ package storemanager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +30,30 @@ type monitored struct {
 	backend *demo.SyncBackend
 	events  *recorder
 	options MonitorOptions
+	db      *Database
+	faults  *faults
 	heads   map[string]int64 // of what was pushed
+}
+
+// faults makes a Driver fail for a while.
+type faults struct {
+	Driver
+	reads  atomic.Bool // of records, outside of transactions
+	writes atomic.Bool // all changes
+}
+
+func (f *faults) Record(ctx context.Context, id string) (record, error) {
+	if f.reads.Load() {
+		return record{}, errors.New("too many open files")
+	}
+	return f.Driver.Record(ctx, id)
+}
+
+func (f *faults) Change(ctx context.Context, fn func(Tx) error) error {
+	if f.writes.Load() {
+		return errors.New("database or disk is full")
+	}
+	return f.Driver.Change(ctx, fn)
 }
 
 func supervise(t *testing.T, changes ...func(*MonitorOptions)) *monitored {
@@ -52,7 +77,11 @@ func supervise(t *testing.T, changes ...func(*MonitorOptions)) *monitored {
 // start opens the registry and supervises it, until restart or the end of the test.
 func (m *monitored) start() {
 	m.t.Helper()
-	registry, err := Open(m.t.Context(), Options{Path: m.path})
+	var err error
+	m.db, err = OpenDatabase(m.t.Context(), m.path, nil)
+	require.NoError(m.t, err)
+	m.faults = &faults{Driver: m.db}
+	registry, err := New(m.t.Context(), m.faults, Options{})
 	require.NoError(m.t, err)
 	m.Supervisor, err = Supervise(m.t.Context(), registry, m.options)
 	require.NoError(m.t, err)
@@ -66,7 +95,7 @@ func (m *monitored) start() {
 func (m *monitored) restart() {
 	m.t.Helper()
 	require.NoError(m.t, m.Close())
-	require.NoError(m.t, m.Registry.Close())
+	require.NoError(m.t, m.registry.Close())
 	m.start()
 }
 

@@ -51,7 +51,7 @@ type NodeOptions struct {
 // that comes every minute does. A request that was sent is not broken off when its caller gives up, for the server would go
 // on, and meet the caller's next attempt.
 type Node struct {
-	*Registry
+	registry     *Registry
 	client       *nodeClient
 	log          *zap.Logger
 	parallelism  int
@@ -99,7 +99,7 @@ func DriveNode(ctx context.Context, r *Registry, o NodeOptions) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		Registry: r, client: client, log: o.Logger, parallelism: o.Parallelism, timeout: o.Timeout, restoreEvery: o.restoreEvery,
+		registry: r, client: client, log: o.Logger, parallelism: o.Parallelism, timeout: o.Timeout, restoreEvery: o.restoreEvery,
 		batchTime: o.batchTime, wake: make(chan struct{}, 1), asking: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
@@ -125,7 +125,7 @@ func (n *Node) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error
 	if err := q.check(); err != nil {
 		return EnsureResult{}, err
 	}
-	results, err := n.enter(ctx, []EnsureRequest{q})
+	results, err := n.registry.Enter(ctx, []EnsureRequest{q})
 	if err != nil {
 		return EnsureResult{}, err
 	}
@@ -140,7 +140,7 @@ func (n *Node) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureRes
 	if len(qs) > MaxBatch {
 		return nil, fmt.Errorf("%w: %d stores in one batch, at most %d are taken", ErrInvalid, len(qs), MaxBatch)
 	}
-	results, err := n.enter(ctx, qs)
+	results, err := n.registry.Enter(ctx, qs)
 	if err != nil {
 		return nil, err
 	}
@@ -169,30 +169,6 @@ func timeForBatch(ctx context.Context, most time.Duration) time.Duration {
 	return most
 }
 
-// enter ensures the stores in the registry, all at once. The events of those that the server is to be told of are kept when it
-// has answered, and not before.
-func (n *Node) enter(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
-	return change(ctx, n.Registry, func(tx *changes) ([]EnsureResult, error) {
-		results := make([]EnsureResult, len(qs))
-		for i, q := range qs {
-			if q.check() != nil {
-				results[i] = EnsureResult{StoreID: q.StoreID, Outcome: EnsureInvalid}
-				continue
-			}
-			q.At = known(q.At, tx.now)
-			if err := tx.decide(ctx, q.StoreID, func(s *record) (e StoreEvent, _ error) {
-				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
-					e = q.event(results[i])
-				}
-				return e, nil
-			}); err != nil {
-				return nil, err
-			}
-		}
-		return results, nil
-	})
-}
-
 // ensured makes the server monitor a store that the registry has ensured, unless it was stopped again meanwhile, and keeps the
 // event.
 func (n *Node) ensured(ctx context.Context, q EnsureRequest, res EnsureResult) (EnsureResult, error) {
@@ -203,7 +179,7 @@ func (n *Node) ensured(ctx context.Context, q EnsureRequest, res EnsureResult) (
 	err := n.tell(ctx, res.StoreID, func(s record) (string, error) {
 		if !s.monitored() {
 			res = EnsureResult{StoreID: res.StoreID, Outcome: EnsureStale}
-			return "", n.noteEvent(ctx, q.StoreID, q.event(res))
+			return "", n.registry.NoteEnsured(ctx, q, res, "")
 		}
 		return nodeCreated, nil
 	}, func(_ context.Context, _ time.Time, answer string, err error) error {
@@ -214,7 +190,7 @@ func (n *Node) ensured(ctx context.Context, q EnsureRequest, res EnsureResult) (
 			res.Outcome = EnsureCreated
 		}
 		// Only the account of it would be missing. It is the server's time that is over, if any, and not that of the registry.
-		if failed := n.noteEvent(context.WithoutCancel(n.ctx), q.StoreID, q.answered(res, err)); failed != nil {
+		if failed := n.registry.NoteEnsured(context.WithoutCancel(n.ctx), q, res, shown(err)); failed != nil {
 			n.log.Warn("an event of a store was not kept", zap.Error(failed))
 		}
 		return err
@@ -234,12 +210,8 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 	var asked, done StopResult
 	var decidedAt time.Time
 	err := n.tell(ctx, q.StoreID, func(s record) (event string, err error) {
-		if err := refuseIfLost(ctx, n.read); err != nil {
-			return "", err
-		}
 		before := s.monitored()
-		decidedAt = n.clock()
-		if asked, err = s.stop(q, decision{now: decidedAt}); err == nil && asked.Outcome == StopStopped && before {
+		if asked, decidedAt, err = n.registry.WouldStop(ctx, s, q); err == nil && asked.Outcome == StopStopped && before {
 			event = nodeDeleted // nothing but this may stop a store
 		}
 		return event, err
@@ -248,7 +220,7 @@ func (n *Node) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
 			return err
 		}
 		// The answer was fresh when the server was told, and the server may have taken its time.
-		done, err = n.stop(ctx, q, decidedAt)
+		done, err = n.registry.StopAsDecided(ctx, q, decidedAt)
 		if err != nil || done.Outcome != StopStopped && done.Outcome != StopAlreadyStopped { // it is wanted again since
 			_, again := n.client.tell(ctx, nodeCreated, q.StoreID, at)
 			return errors.Join(err, again)
@@ -279,7 +251,7 @@ func (n *Node) tell(ctx context.Context, id string, decide func(record) (event s
 		n.client.slots.Release(1)
 		release()
 	}
-	s, err := n.record(ctx, id)
+	s, err := n.registry.Record(ctx, id)
 	event := ""
 	if err == nil {
 		event, err = decide(s)
@@ -329,7 +301,7 @@ func (n *Node) logFailures(message string, errs []error) {
 
 // SetPins is that of the Registry; the server is told soon.
 func (n *Node) SetPins(ctx context.Context, ids []string) error {
-	if err := n.Registry.SetPins(ctx, ids); err != nil {
+	if err := n.registry.SetPins(ctx, ids); err != nil {
 		return err
 	}
 	n.restoreSoon()
@@ -338,7 +310,7 @@ func (n *Node) SetPins(ctx context.Context, ids []string) error {
 
 // RestoreDeletion is that of the Registry; the server is told soon.
 func (n *Node) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store, error) {
-	st, err := n.Registry.RestoreDeletion(ctx, q)
+	st, err := n.registry.RestoreDeletion(ctx, q)
 	if err != nil {
 		return Store{}, err
 	}
@@ -347,6 +319,54 @@ func (n *Node) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store, er
 		st.Connection = ConnectionConnecting
 	}
 	return st, nil
+}
+
+// The methods below concern what the registry remembers and the server does not: the registry alone answers them.
+
+// CancelDeletion implements Manager.
+func (n *Node) CancelDeletion(ctx context.Context, q CancelRequest) (Store, error) {
+	return n.registry.CancelDeletion(ctx, q)
+}
+
+// TakeOverDeletion implements Manager.
+func (n *Node) TakeOverDeletion(ctx context.Context, q TakeOverRequest) (Store, error) {
+	return n.registry.TakeOverDeletion(ctx, q)
+}
+
+// Hold implements Manager.
+func (n *Node) Hold(ctx context.Context, id string, h Hold) (Store, error) {
+	return n.registry.Hold(ctx, id, h)
+}
+
+// Release implements Manager.
+func (n *Node) Release(ctx context.Context, id string) (Store, error) {
+	return n.registry.Release(ctx, id)
+}
+
+// Pause implements Manager.
+func (n *Node) Pause(ctx context.Context, p Pause) (Pause, error) { return n.registry.Pause(ctx, p) }
+
+// Resume implements Manager.
+func (n *Node) Resume(ctx context.Context, storeID string) error {
+	return n.registry.Resume(ctx, storeID)
+}
+
+// Pauses implements Manager.
+func (n *Node) Pauses(ctx context.Context) ([]Pause, error) { return n.registry.Pauses(ctx) }
+
+// RecordReconcile implements Manager.
+func (n *Node) RecordReconcile(ctx context.Context, run ReconcileRun) error {
+	return n.registry.RecordReconcile(ctx, run)
+}
+
+// Reconciliation implements Manager.
+func (n *Node) Reconciliation(ctx context.Context) (Reconciliation, error) {
+	return n.registry.Reconciliation(ctx)
+}
+
+// AcknowledgeLoss implements Manager.
+func (n *Node) AcknowledgeLoss(ctx context.Context, a Acknowledgement) error {
+	return n.registry.AcknowledgeLoss(ctx, a)
 }
 
 func (n *Node) restoreSoon() {
@@ -374,7 +394,7 @@ func (n *Node) keep() {
 
 // restore makes the server monitor the stores that the registry has and the server has not, but for those that are held back.
 func (n *Node) restore(ctx context.Context) error {
-	ids, err := n.monitoredIDs(ctx)
+	ids, err := n.registry.MonitoredIDs(ctx)
 	if err != nil {
 		return err
 	}
@@ -388,7 +408,7 @@ func (n *Node) restore(ctx context.Context) error {
 	})
 	errs := make([]error, len(lost))
 	n.each(len(lost), func(i int) {
-		_, errs[i] = n.repair(ctx, EnsureRequest{StoreID: lost[i], RequestID: restoreRequest},
+		_, errs[i] = n.repair(ctx, EnsureRequest{StoreID: lost[i], RequestID: RestoreRequestID},
 			EnsureResult{StoreID: lost[i], Outcome: EnsureExists, Connection: ConnectionConnecting})
 	})
 	if ctx.Err() == nil {

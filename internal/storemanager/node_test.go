@@ -55,7 +55,7 @@ func (b *nodeBundle) overview(t *testing.T) Overview {
 
 func (b *nodeBundle) drive(t *testing.T, o NodeOptions) {
 	t.Helper()
-	n, err := DriveNode(t.Context(), b.registry, o)
+	n, err := DriveNode(t.Context(), b.registry.Registry, o)
 	require.NoError(t, err)
 	b.node, b.Manager = n, n
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
@@ -642,7 +642,7 @@ func TestNodeEndsAsTheRegistryIs(t *testing.T) {
 	}
 	wg.Wait()
 	want := []string{}
-	ids, err := b.registry.monitoredIDs(t.Context())
+	ids, err := b.registry.MonitoredIDs(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, append(want, ids...), b.fake.ids())
 	require.LessOrEqual(t, b.fake.most, 2)

@@ -19,8 +19,10 @@ func (n *Node) BeginDeletion(ctx context.Context, q DeletionRequest) (DeletionRe
 	if err != nil {
 		return DeletionResult{}, err
 	}
-	q.At = later(q.At, gone)
-	return n.Registry.BeginDeletion(ctx, q)
+	if gone.After(q.At) {
+		q.At = gone
+	}
+	return n.registry.BeginDeletion(ctx, q)
 }
 
 // MarkMissing implements Manager.
@@ -33,13 +35,13 @@ func (n *Node) MarkMissing(ctx context.Context, m MissingMarks) error {
 			return err
 		}
 	}
-	return n.Registry.MarkMissing(ctx, m)
+	return n.registry.MarkMissing(ctx, m)
 }
 
 // adopt takes a store into the registry that only the server has. If the registry had a tombstone of it, gone is when the
 // workspace was known to be gone; zero otherwise.
 func (n *Node) adopt(ctx context.Context, id string) (gone time.Time, err error) {
-	if s, err := n.record(ctx, id); err != nil || s.monitored() {
+	if s, err := n.registry.Record(ctx, id); err != nil || s.monitored() {
 		return time.Time{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -58,32 +60,15 @@ func (n *Node) adopt(ctx context.Context, id string) (gone time.Time, err error)
 	if !ok {
 		return time.Time{}, nil
 	}
-	return change(ctx, n.Registry, func(tx *changes) (gone time.Time, err error) {
-		err = tx.apply(ctx, id, func(s *record) error {
-			if !s.monitored() {
-				gone = s.eventAt
-				s.adopt(on, tx.now)
-			}
-			return nil
-		})
-		return gone, err
-	})
+	return n.registry.Adopt(ctx, on.adoption(id))
 }
 
-// adopt makes the record that of a store which the server has had all along. Whatever is known of its workspace is newer.
-func (s *record) adopt(on nodeStore, now time.Time) {
-	*s = record{id: s.id, eventAt: later(s.eventAt, time.UnixMicro(0).UTC()), firstMonitoredAt: now}
-	if o := on.Orchestrator; o != nil { // else it is old: the server has had it since its start
-		s.lastEnsuredAt = earlier(o.LastEnsuredAt.Time, now)
-		if first := o.FirstMonitoredAt.Time; !first.IsZero() {
-			s.firstMonitoredAt = earlier(first, now)
-		}
-	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
+// adoption is what the server says of a store that the registry is to take in. What has no times of its own is old: the server has had it
+// since its start.
+func (s nodeStore) adoption(id string) Adoption {
+	a := Adoption{StoreID: id}
+	if o := s.Orchestrator; o != nil {
+		a.FirstMonitoredAt, a.LastEnsuredAt = o.FirstMonitoredAt.Time, &o.LastEnsuredAt.Time
 	}
 	return a
 }
@@ -96,15 +81,16 @@ func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
 		return nil, err
 	}
 	n.failures.clearListed(l)
-	var unknown, stopped []string
+	var unknown []Adoption
+	var stopped []string
 	for _, id := range l.ids {
-		s, err := n.record(ctx, id)
+		s, err := n.registry.Record(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		switch {
 		case s.unknown():
-			unknown = append(unknown, id)
+			unknown = append(unknown, l.stores[id].adoption(id))
 		case !s.monitored():
 			stopped = append(stopped, id)
 		}
@@ -115,20 +101,7 @@ func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
 	if len(unknown) == 0 {
 		return l, nil
 	}
-	_, err = change(ctx, n.Registry, func(tx *changes) (struct{}, error) {
-		for _, id := range unknown {
-			if err := tx.apply(ctx, id, func(s *record) error {
-				if s.unknown() {
-					s.adopt(l.stores[id], tx.now)
-				}
-				return nil
-			}); err != nil {
-				return struct{}{}, err
-			}
-		}
-		return struct{}{}, nil
-	})
-	if err != nil {
+	if err := n.registry.AdoptUnknown(ctx, unknown); err != nil {
 		return nil, err
 	}
 	n.log.Info("stores of the Node server taken into the registry", zap.Int("stores", len(unknown)))
@@ -142,7 +115,7 @@ func (n *Node) reviveAll(ctx context.Context, l *nodeListing, ids []string) erro
 		if _, err := n.adopt(ctx, id); err != nil {
 			return err
 		}
-		s, err := n.record(ctx, id)
+		s, err := n.registry.Record(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -183,7 +156,7 @@ func (n *Node) List(ctx context.Context, q ListRequest) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	limit := cmp.Or(q.Limit, defaultLimit)
+	limit := cmp.Or(q.Limit, DefaultLimit)
 	start, found := slices.BinarySearch(l.ids, q.Cursor)
 	if found {
 		start++
@@ -194,16 +167,33 @@ func (n *Node) List(ctx context.Context, q ListRequest) (Page, error) {
 			page.NextCursor = l.ids[start+i-1]
 			break
 		}
-		s, err := n.record(ctx, id)
+		s, err := n.registry.Record(ctx, id)
 		if err != nil {
 			return Page{}, err
 		}
-		if st := l.store(s); q.wants(st) {
+		if st := l.store(s); q.Matches(st) {
 			page.Stores = append(page.Stores, st)
 		}
 	}
-	if err := n.showPauses(ctx, page.Stores); err != nil {
+	if err := n.registry.ShowPauses(ctx, page.Stores); err != nil {
 		return Page{}, err
+	}
+	return page, nil
+}
+
+// ListIDs implements Manager. The server has no cheaper list, and the registry alone does not know which stores it has lost.
+func (n *Node) ListIDs(ctx context.Context, cursor string) (IDPage, error) {
+	stores, err := n.List(ctx, ListRequest{Cursor: cursor, Limit: MaxBatch})
+	if err != nil {
+		return IDPage{}, err
+	}
+	page := IDPage{IDs: make([]string, len(stores.Stores)), NextCursor: stores.NextCursor}
+	for i := range stores.Stores {
+		s := &stores.Stores[i]
+		page.IDs[i] = s.ID
+		if page.Unsettled == "" && (s.MissingSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
+			page.Unsettled = s.ID
+		}
 	}
 	return page, nil
 }
@@ -217,7 +207,7 @@ func (n *Node) Get(ctx context.Context, id string) (Store, error) {
 	if err != nil {
 		return Store{}, err
 	}
-	s, err := n.record(ctx, id)
+	s, err := n.registry.Record(ctx, id)
 	if err != nil {
 		return Store{}, err
 	}
@@ -226,7 +216,7 @@ func (n *Node) Get(ctx context.Context, id string) (Store, error) {
 	}
 	st := l.store(s)
 	st.Failing = n.failures.get(id)
-	return n.complete(ctx, st)
+	return n.registry.Complete(ctx, st)
 }
 
 // Overview implements Manager.
@@ -235,7 +225,7 @@ func (n *Node) Overview(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	o, err := n.Registry.Overview(ctx)
+	o, err := n.registry.Overview(ctx)
 	if err != nil {
 		return Overview{}, err
 	}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -21,39 +20,9 @@ import (
 	"storekeeper/tests/openapi"
 )
 
-var describe = sync.OnceValues(func() (*openapi.Description, error) {
-	d, err := openapi.Read(openAPI, eventStreamType)
-	if err != nil {
-		return nil, err
-	}
-	d.Unrouted = append(d.Unrouted, http.StatusUnauthorized)
-	d.Further = func(answer *openapi.Answer) error {
-		if answer.Header().Get("Content-Type") != eventStreamType {
-			return nil
-		}
-		for line := range strings.Lines(answer.Body.String()) {
-			if data, ok := strings.CutPrefix(line, "data:"); ok {
-				if err := d.Matches("Change", []byte(data)); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	return d, nil
-})
-
-// documented fails the test when an exchange with h is not as openapi.json says.
-func documented(t *testing.T, h http.Handler) http.Handler {
-	t.Helper()
-	described, err := describe()
-	require.NoError(t, err)
-	return described.Handler(t, h)
-}
-
 func TestTheDescriptionIsServedWithoutAToken(t *testing.T) {
 	t.Parallel()
-	resp := send(t, Handler(open(t, Options{}), testToken, nil), http.MethodGet, "/openapi.json", "", "")
+	resp := send(t, handler(Open(t, Settings{}), testToken, nil), http.MethodGet, "/openapi.json", "", "")
 	require.Equal(t, http.StatusOK, resp.status)
 	require.Equal(t, "application/json", resp.header.Get("Content-Type"))
 	require.Equal(t, string(openAPI), resp.body)
@@ -64,7 +33,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 	described, err := describe()
 	require.NoError(t, err)
 	var want, got []string
-	require.NoError(t, chi.Walk(newServer(open(t, Options{}), testToken, nil).routes().(chi.Routes),
+	require.NoError(t, chi.Walk(newServer(Open(t, Settings{}), nil, testToken, nil).routes().(chi.Routes),
 		func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 			want = append(want, method+" "+route)
 			return nil

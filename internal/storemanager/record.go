@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// record is what the registry knows of one id: one row of the table stores. Its methods are the fencing rules, which decide
+// record is what the registry knows of one id. Its methods are the fencing rules, which decide
 // by the record, the request and the decision's moment alone. Times are as precise as they can be stored; zero means never.
 type record struct {
 	id               string
@@ -23,7 +23,7 @@ type record struct {
 	deletion         Deletion // zero: none pending
 	cancelledEventAt time.Time
 	stoppedBy        string
-	hold             Hold // zero: none in force; an expired one is dropped when the row is read
+	hold             Hold // zero: none in force; see expire
 }
 
 // decision is the moment at which a rule decides. without is the one rule that is left out: a test sees to it that each is missed.
@@ -60,6 +60,13 @@ func (s *record) unknown() bool   { return s.eventAt.IsZero() && s.tombstoneAt.I
 func (s *record) monitored() bool { return !s.eventAt.IsZero() && s.tombstoneAt.IsZero() }
 func (s *record) pending() bool   { return !s.deletion.DeleteAt.IsZero() }
 func (s *record) held() bool      { return !s.hold.Since.IsZero() }
+
+// expire drops a hold that has expired by now: it counts as none everywhere.
+func (s *record) expire(now time.Time) {
+	if s.hold.ExpiresAt != nil && !now.Before(*s.hold.ExpiresAt) {
+		s.hold = Hold{}
+	}
+}
 
 // ensure: a deletion wins over an ensure of the same moment, for a store too many can be stopped later, but not the reverse.
 func (s *record) ensure(q EnsureRequest, d decision) EnsureResult {
@@ -230,7 +237,7 @@ func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 			s.deletion.DeleteAt.Format(time.RFC3339Nano))
 	case q.AbsentAt.IsZero():
 		return StopResult{}, errNoAnswer
-	case !q.fresh(d.now) && d.obeys(ruleFreshAnswer), s.listedAt.After(q.AbsentAt) && d.obeys(ruleNewerList):
+	case !fresh(q, d.now) && d.obeys(ruleFreshAnswer), s.listedAt.After(q.AbsentAt) && d.obeys(ruleNewerList):
 		return StopResult{Outcome: StopAnswerTooOld}, nil
 	}
 	*s = record{
@@ -244,7 +251,7 @@ func (s *record) stop(q StopRequest, d decision) (StopResult, error) {
 var errNoAnswer = errors.New("nothing is stopped without the moment of the auth worker's answer: upgrade the workers")
 
 // fresh says whether the answer that the workspace is gone may still be acted on, however long it was on its way.
-func (q StopRequest) fresh(now time.Time) bool {
+func fresh(q StopRequest, now time.Time) bool {
 	return now.Sub(q.AbsentAt) <= MaxAnswerAge && q.AbsentAt.Sub(now) <= maxAnswerLead
 }
 
@@ -277,13 +284,10 @@ func (s *record) store() Store {
 	return out
 }
 
-// maxClockLead is how far ahead of ours the clock of an event's origin may be.
-const maxClockLead = 5 * time.Minute
-
 // known is the moment of some knowledge, as far as we believe it: an event from the future would make all that comes after it
 // stale until that time has come.
 func known(at, now time.Time) time.Time {
-	if latest := now.Add(maxClockLead); at.After(latest) {
+	if latest := now.Add(MaxClockLead); at.After(latest) {
 		at = latest
 	}
 	return precise(at)

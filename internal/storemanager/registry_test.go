@@ -8,43 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-func TestEverythingIsThereAfterClose(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.ensure(t, 1)
-	b.begin(t, 2, "run")
-	b.pin(t, "pinned")
-	_, err := b.Hold(t.Context(), "pinned", Hold{Reason: "r", Actor: "a", ExpiresAt: new(at(50))})
-	require.NoError(t, err)
-	require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(3), Missing: []string{id}}))
-	require.NoError(t, b.RecordReconcile(t.Context(), ReconcileRun{RunID: "run", StartedAt: at(1), CompletedAt: at(2)}))
-	page, err := b.List(t.Context(), ListRequest{})
-	require.NoError(t, err)
-	overview := b.overview(t)
-	require.NoError(t, b.registry.Close())
-
-	again := open(t, Options{Path: b.path, Now: b.clock.Now})
-	gotPage, err := again.List(t.Context(), ListRequest{})
-	require.NoError(t, err)
-	require.Equal(t, page, gotPage)
-	gotOverview, err := again.Overview(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, overview, gotOverview)
-	reconciliation, err := again.Reconciliation(t.Context())
-	require.NoError(t, err)
-	require.Len(t, reconciliation.Recent, 1)
-}
-
 func TestRegistriesInMemoryAreApart(t *testing.T) {
 	t.Parallel()
-	a, b := open(t, Options{}), open(t, Options{})
+	a, b := Open(t, Settings{}), Open(t, Settings{})
 	require.NoError(t, a.SetPins(t.Context(), []string{id}))
 	_, err := a.Get(t.Context(), id)
 	require.NoError(t, err)
@@ -112,13 +84,13 @@ func TestFilesThatAreRefusedAreLeftAlone(t *testing.T) {
 			before, err := os.ReadFile(path)
 			require.NoError(t, err)
 
-			_, err = Open(t.Context(), Options{Path: path})
+			_, err = TryOpen(t.Context(), Settings{Path: path})
 			require.ErrorContains(t, err, test.want)
 			require.ErrorContains(t, err, path)
 			after, err := os.ReadFile(path)
 			require.NoError(t, err)
 			require.Equal(t, before, after)
-			_, err = Open(t.Context(), Options{Path: path})
+			_, err = TryOpen(t.Context(), Settings{Path: path})
 			require.ErrorContains(t, err, test.want, "the lock is let go")
 		})
 	}
@@ -132,7 +104,7 @@ func write(t *testing.T, path, content string) {
 // makeRegistry leaves a registry with some stores at path.
 func makeRegistry(t *testing.T, path string) {
 	t.Helper()
-	r, err := Open(t.Context(), Options{Path: path})
+	r, err := TryOpen(t.Context(), Settings{Path: path})
 	require.NoError(t, err)
 	fill(t, r, MaxBatch)
 	require.NoError(t, r.Close())
@@ -147,36 +119,19 @@ func execute(t *testing.T, path, statement string) {
 	require.NoError(t, db.Close())
 }
 
-// fill ensures n stores, in batches.
-func fill(t testing.TB, r Manager, n int) {
-	t.Helper()
-	for first := 0; first < n; first += MaxBatch {
-		_, err := r.EnsureBatch(t.Context(), batch(first, min(MaxBatch, n-first), t0))
-		require.NoError(t, err)
-	}
-}
-
-func batch(first, n int, at time.Time) []EnsureRequest {
-	qs := make([]EnsureRequest, n)
-	for i := range qs {
-		qs[i] = EnsureRequest{StoreID: fmt.Sprintf("store-%07d", first+i), At: at}
-	}
-	return qs
-}
-
 func TestAFileIsOpenOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	_, err := Open(t.Context(), Options{Path: b.path})
+	_, err := TryOpen(t.Context(), Settings{Path: b.path})
 	require.ErrorContains(t, err, "another process has it open: stop that one, or use another file")
 	require.NoError(t, b.registry.Close())
-	open(t, Options{Path: b.path})
+	Open(t, Settings{Path: b.path})
 }
 
 func TestAPathMayHoldAnyCharacter(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a ?x=1&mode=ro#%41", "régistry.db")
-	require.NoError(t, open(t, Options{Path: path}).Ping(t.Context()))
+	require.NoError(t, Open(t, Settings{Path: path}).Ping(t.Context()))
 	_, err := os.Stat(path)
 	require.NoError(t, err)
 }
@@ -204,41 +159,11 @@ func TestAFullDiskLeavesNothingHalfDone(t *testing.T) {
 	require.Equal(t, MaxBatch, b.overview(t).Monitored)
 }
 
-func TestTombstonesArePrunedWhenTheyAreOldEnough(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.ensure(t, 0)
-	b.begin(t, 1, "run") // a store with an old pending deletion is no tombstone
-	tombstone := func(id string) {
-		res, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: id, At: t0, DeleteAt: t0, Owner: "run"})
-		require.NoError(t, err)
-		require.Equal(t, DeletionAlreadyStopped, res.Outcome)
-	}
-	tombstone("old")
-	tombstone("renewed")
-	b.clock.Set(t0.Add(defaultTombstoneRetention))
-	tombstone("renewed")
-	b.clock.Set(t0.Add(defaultTombstoneRetention + time.Microsecond))
-	tombstone("new")
-
-	_, err := b.Get(t.Context(), "old")
-	require.ErrorIs(t, err, ErrNotFound)
-	require.Equal(t, 2, b.overview(t).Tombstones)
-	require.Equal(t, 1, b.overview(t).Monitored)
-
-	require.NoError(t, b.registry.Close())
-	b.clock.Set(t0.Add(defaultTombstoneRetention + 2*time.Microsecond))
-	b.registry = open(t, Options{Path: b.path, Now: b.clock.Now, TombstoneRetention: time.Microsecond})
-	o, err := b.registry.Overview(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, 1, o.Tombstones, "opening prunes, with the retention of then")
-}
-
 func TestOverviewNeverLooksAtAllStores(t *testing.T) {
 	t.Parallel()
-	r := open(t, Options{})
+	r := Open(t, Settings{})
 	fill(t, r, 10)
-	rows, err := r.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectOverview, 0, 0, 0, 0)
+	rows, err := r.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectCounts, 0, 0, 0, 0)
 	require.NoError(t, err)
 	defer rows.Close()
 	var plan []string
@@ -255,39 +180,4 @@ func TestOverviewNeverLooksAtAllStores(t *testing.T) {
 	for _, detail := range plan {
 		require.Regexp(t, `INDEX stores_(pending|held|pinned|tombstones)`, detail)
 	}
-}
-
-func TestReadsDoNotWaitForAWriter(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.ensure(t, 1)
-	_, err := change(t.Context(), b.registry, func(tx *changes) (struct{}, error) {
-		err := tx.apply(t.Context(), id, func(s *record) error { s.pin(tx.decision); return nil })
-		require.NoError(t, err)
-		require.False(t, b.get(t).Pinned)
-		require.Equal(t, 1, b.overview(t).Monitored)
-		return struct{}{}, b.registry.Ping(t.Context())
-	})
-	require.NoError(t, err)
-	require.True(t, b.get(t).Pinned)
-}
-
-func TestCallsEndWithTheirContext(t *testing.T) {
-	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
-		ctx, cancel := context.WithCancel(t.Context())
-		_, err := change(t.Context(), b.registry, func(*changes) (struct{}, error) { // the writer is busy
-			done := make(chan error, 1)
-			go func() {
-				_, err := b.Ensure(ctx, EnsureRequest{StoreID: id, At: t0})
-				done <- err
-			}()
-			cancel()
-			require.ErrorIs(t, <-done, context.Canceled)
-			return struct{}{}, nil
-		})
-		require.NoError(t, err)
-		_, err = b.Get(t.Context(), id)
-		require.ErrorIs(t, err, ErrNotFound)
-	})
 }

@@ -153,6 +153,18 @@ CREATE TABLE accepted_events (
 CREATE INDEX accepted_events_at ON accepted_events (at);
 CREATE INDEX accepted_events_store ON accepted_events (store_id);
 ALTER TABLE totals ADD COLUMN engine TEXT NOT NULL DEFAULT ''; -- the database of Temporal that knows all events
+`, `
+-- Deliveries and accepted events are the memory of webhooks: they have their own totals, and see of the registry the view heard alone.
+CREATE TABLE delivery_totals (
+	id         INTEGER PRIMARY KEY CHECK (id = 1),
+	deliveries INTEGER NOT NULL, -- how many rows deliveries has
+	engine     TEXT NOT NULL -- the database of Temporal that knows all accepted events
+) STRICT;
+INSERT INTO delivery_totals (id, deliveries, engine) SELECT 1, deliveries, engine FROM totals;
+ALTER TABLE totals DROP COLUMN deliveries;
+ALTER TABLE totals DROP COLUMN engine;
+CREATE VIEW heard (store_id, newest_at) AS -- the newest event that a store has heard of
+	SELECT id, max(event_at, coalesce(deletion_event_at, 0), coalesce(cancelled_event_at, 0)) FROM stores;
 `}
 
 // migrate brings db up to date, after making sure that it is ours to change, and says whether it was empty.

@@ -59,13 +59,14 @@ var openAPI []byte
 
 type server struct {
 	manager   Manager
+	memory    Memory
 	tokenHash [sha256.Size]byte
 	noToken   bool
 	log       *zap.Logger
 	heartbeat time.Duration
 }
 
-// Handler serves m over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
+// Handler serves m and its memory of webhooks over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
 //
 //	PUT    /v1/stores/{id}                   Ensure
 //	POST   /v1/stores                        EnsureBatch
@@ -102,16 +103,16 @@ type server struct {
 // answer, so 200; errors are RFC 9457 problems with a code (see problem). What takes longer than 27 s is one. The server
 // that it runs in prepares requests (httpserver.Prepare), and sets the time-outs of reading and writing, for all but the stream of changes,
 // which sets its own. That ends with the Watcher (ErrShutdown), not with the server's Shutdown, which waits for it.
-func Handler(m Manager, token string, log *zap.Logger) http.Handler {
-	return newServer(m, token, log).routes()
+func Handler(m Manager, memory Memory, token string, log *zap.Logger) http.Handler {
+	return newServer(m, memory, token, log).routes()
 }
 
-func newServer(m Manager, token string, log *zap.Logger) *server {
+func newServer(m Manager, memory Memory, token string, log *zap.Logger) *server {
 	if log == nil {
 		log = zap.NewNop()
 	}
 	return &server{
-		manager: m, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat,
+		manager: m, memory: memory, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat,
 	}
 }
 
@@ -142,24 +143,26 @@ func (s *server) routes() http.Handler {
 			return pausesResponse{pauses}, err
 		}))
 		r.Get("/deliveries", s.answer(func(r *http.Request) (any, error) {
-			d, err := m.Delivery(r.Context(), r.URL.Query().Get("id"))
+			d, err := s.memory.Delivery(r.Context(), r.URL.Query().Get("id"))
 			return deliveryResponse{d}, err
 		}))
-		r.Put("/deliveries", answerBody(s, func(r *http.Request, d Delivery) (any, error) { return m.Remember(r.Context(), d) }))
+		r.Put("/deliveries", answerBody(s, func(r *http.Request, d Delivery) (any, error) { return s.memory.Remember(r.Context(), d) }))
 		r.Put("/accepted-events", answerBody(s, func(r *http.Request, e AcceptedEvent) (any, error) {
-			return nothing{}, m.KeepAccepted(r.Context(), e)
+			return nothing{}, s.memory.KeepAccepted(r.Context(), e)
 		}))
 		r.Get("/accepted-events", s.answer(func(r *http.Request) (any, error) {
 			query, err := queryOf(r)
 			if err != nil {
 				return nil, err
 			}
-			events, err := m.Unheard(r.Context(), UnheardRequest{Engine: query.Get("engine"), After: query.Get("after")})
+			events, err := s.memory.Unheard(r.Context(), UnheardRequest{Engine: query.Get("engine"), After: query.Get("after")})
 			return acceptedEventsResponse{events}, err
 		}))
-		r.Put("/engine", answerBody(s, func(r *http.Request, q EngineRequest) (any, error) { return nothing{}, m.EngineTold(r.Context(), q) }))
+		r.Put("/engine", answerBody(s, func(r *http.Request, q EngineRequest) (any, error) {
+			return nothing{}, s.memory.EngineTold(r.Context(), q)
+		}))
 		r.Get("/changes", s.changes)
-		r.Get("/overview", s.answer(func(r *http.Request) (any, error) { return m.Overview(r.Context()) }))
+		r.Get("/overview", s.answer(s.overview))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks MissingMarks) (any, error) {
 			return nothing{}, m.MarkMissing(r.Context(), marks)
 		}))
@@ -262,6 +265,15 @@ func (s *server) list(r *http.Request) (any, error) {
 		q.Limit = n
 	}
 	return s.manager.List(r.Context(), q)
+}
+
+// overview adds what the memory of webhooks counts.
+func (s *server) overview(r *http.Request) (any, error) {
+	o, err := s.manager.Overview(r.Context())
+	if err == nil {
+		o.Deliveries, err = s.memory.Count(r.Context())
+	}
+	return o, err
 }
 
 func (s *server) cancelDeletion(r *http.Request) (any, error) {

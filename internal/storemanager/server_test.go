@@ -68,11 +68,15 @@ func requireProblem(t *testing.T, resp response, status int, code string) {
 	require.NotEmpty(t, p.Detail)
 }
 
+func handler(s *TestStores, token string, log *zap.Logger) http.Handler {
+	return Handler(s, s, token, log)
+}
+
 const bearer = "Bearer " + testToken
 
 func TestTheTokenIsRequired(t *testing.T) {
 	t.Parallel()
-	h := Handler(open(t, Options{}), testToken, nil)
+	h := handler(Open(t, Settings{}), testToken, nil)
 	for _, target := range []string{"/v1/overview", "/v1/stores", "/v1/stores/abc", "/v1/no-such-route"} {
 		for _, authorization := range []string{"", "Bearer", "Bearer ", "Bearer wrong", bearer + "x", "Basic " + testToken, testToken} {
 			resp := send(t, h, http.MethodGet, target, authorization, "")
@@ -85,13 +89,13 @@ func TestTheTokenIsRequired(t *testing.T) {
 	for _, target := range []string{"/livez", "/readyz"} {
 		require.Equal(t, http.StatusOK, send(t, h, http.MethodGet, target, "", "").status)
 	}
-	requireProblem(t, send(t, Handler(open(t, Options{}), "", nil), http.MethodGet, "/v1/overview", "Bearer ", ""),
+	requireProblem(t, send(t, handler(Open(t, Settings{}), "", nil), http.MethodGet, "/v1/overview", "Bearer ", ""),
 		http.StatusUnauthorized, "unauthorized")
 }
 
 func TestBadRequestsAreProblems(t *testing.T) {
 	t.Parallel()
-	h := Handler(open(t, Options{}), testToken, nil)
+	h := handler(Open(t, Settings{}), testToken, nil)
 	huge := `{"at":"2026-11-23T12:00:00Z","requestId":"` + strings.Repeat("x", maxRequestBody) + `"}`
 	for name, test := range map[string]struct {
 		method, target, body string
@@ -125,7 +129,7 @@ func TestBadRequestsAreProblems(t *testing.T) {
 func TestTheWireFormIsPlain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	h := Handler(b.registry, testToken, nil)
+	h := handler(b.registry, testToken, nil)
 	resp := send(t, h, http.MethodPut, "/v1/stores/a%62c", bearer, `{"storeId":"ignored","at":"2026-11-23T12:00:00Z","later":1}`)
 	require.Equal(t, http.StatusOK, resp.status)
 	require.JSONEq(t, `{"storeId":"abc","outcome":"created","connection":"not_configured"}`, resp.body)
@@ -138,7 +142,7 @@ func TestTheWireFormIsPlain(t *testing.T) {
 func TestAnEscapeThatIsNotNeededNamesTheSameStore(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	h := httpserver.Prepare(Handler(b.registry, testToken, nil)) // as the server that it runs in does
+	h := httpserver.Prepare(handler(b.registry, testToken, nil)) // as the server that it runs in does
 	for _, target := range []string{"/v1/stores/my-store_1", "/v1/stores/my%2Dstore%5F1", "/%76%31/st%6Fres/%6dy-store%5f1"} {
 		resp := sendUndescribed(t, h, http.MethodPut, target, bearer, `{"at":"2026-11-23T12:00:00Z"}`)
 		require.Equal(t, http.StatusOK, resp.status, resp.body)
@@ -160,14 +164,14 @@ func TestWhatTakesTooLongIsAProblemAndNoClosedConnection(t *testing.T) {
 	t.Parallel()
 	require.Less(t, answerTimeout, clientTimeout)
 	synctest.Test(t, func(t *testing.T) {
-		requireProblem(t, send(t, Handler(stuck{}, testToken, nil), http.MethodGet, "/v1/stores/abc", bearer, ""), http.StatusInternalServerError, "internal")
+		requireProblem(t, send(t, Handler(stuck{}, nil, testToken, nil), http.MethodGet, "/v1/stores/abc", bearer, ""), http.StatusInternalServerError, "internal")
 	})
 }
 
 func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zap.WarnLevel)
-	h := Handler(broken{}, testToken, zap.New(core))
+	h := Handler(broken{}, nil, testToken, zap.New(core))
 
 	resp := send(t, h, http.MethodGet, "/v1/stores/abc", bearer, "")
 	requireProblem(t, resp, http.StatusInternalServerError, "internal")

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -40,15 +41,38 @@ var (
 	ErrShutdown = errors.New("the store manager is shutting down")
 )
 
-// Manager is what the rest of the system may ask of a store manager. Supervisor (a Registry whose stores are monitored) and Node
-// (one that drives a Node server) answer in process, Client over HTTP.
+// Manager is a whole store manager. A registry whose stores are monitored answers in process, a client over HTTP. Whoever needs less asks for
+// one of the interfaces that it consists of, or for some of their methods.
+//
 // Every method is safe to repeat: a repeat of a request that was carried out answers as the first time.
 type Manager interface {
+	Stores
+	Deletions
+	Pauses
+	Reconciliations
+}
+
+// Stores ensures stores and tells of them.
+type Stores interface {
 	// Ensure makes the store monitored, unless a newer deletion is known.
 	Ensure(ctx context.Context, r EnsureRequest) (EnsureResult, error)
 	// EnsureBatch ensures up to MaxBatch stores; results come in the order of the requests, and an item that fails (Outcome
 	// EnsureInvalid, EnsureFailed) does not stop the others. After an error any of them may have been.
 	EnsureBatch(ctx context.Context, rs []EnsureRequest) ([]EnsureResult, error)
+
+	// Get returns a store or a tombstone; ErrNotFound if the id was never known (or its tombstone has been pruned).
+	Get(ctx context.Context, id string) (Store, error)
+	// List returns monitored stores sorted by id.
+	List(ctx context.Context, r ListRequest) (Page, error)
+	// ListIDs returns the ids alone of what List lists, MaxBatch at a time, at a small part of its cost. The cursor is
+	// IDPage.NextCursor of the page before, or any other id: the page has those after it. "" starts at the beginning.
+	ListIDs(ctx context.Context, cursor string) (IDPage, error)
+	// Overview counts; it is cheap enough for every health check and scrape.
+	Overview(ctx context.Context) (Overview, error)
+}
+
+// Deletions are what ends the monitoring of a store, and what keeps it from that.
+type Deletions interface {
 	// BeginDeletion marks the store as pending deletion until DeleteAt, or says why not.
 	BeginDeletion(ctx context.Context, r DeletionRequest) (DeletionResult, error)
 	// CancelDeletion clears a pending deletion without leaving a hold. ErrNotFound if no such store is monitored; a store
@@ -68,17 +92,10 @@ type Manager interface {
 	Hold(ctx context.Context, id string, h Hold) (Store, error)
 	// Release takes the hold off. A store without one is returned unchanged.
 	Release(ctx context.Context, id string) (Store, error)
+}
 
-	// Get returns a store or a tombstone; ErrNotFound if the id was never known (or its tombstone has been pruned).
-	Get(ctx context.Context, id string) (Store, error)
-	// List returns monitored stores sorted by id.
-	List(ctx context.Context, r ListRequest) (Page, error)
-	// ListIDs returns the ids alone of what List lists, MaxBatch at a time, at a small part of its cost. The cursor is
-	// IDPage.NextCursor of the page before, or any other id: the page has those after it. "" starts at the beginning.
-	ListIDs(ctx context.Context, cursor string) (IDPage, error)
-	// Overview counts; it is cheap enough for every health check and scrape.
-	Overview(ctx context.Context) (Overview, error)
-
+// Pauses keep reconciliation from stores.
+type Pauses interface {
 	// Pause makes reconciliation leave one store alone, or all of them; it replaces an earlier pause of the same scope. The
 	// same pause again keeps its Since. Events are applied all the same. The store need not be known.
 	Pause(ctx context.Context, p Pause) (Pause, error)
@@ -86,22 +103,10 @@ type Manager interface {
 	Resume(ctx context.Context, storeID string) error
 	// Pauses returns those in force now, that of all stores first, the others sorted by id; never nil.
 	Pauses(ctx context.Context) ([]Pause, error)
+}
 
-	// Delivery returns what is remembered of a webhook's delivery; nil without an error if it is not known, or no longer.
-	Delivery(ctx context.Context, id string) (*Delivery, error)
-	// Remember keeps a delivery for DeliveryRetention, or until MaxDeliveries newer ones have come, and returns what is remembered
-	// now: another one, unchanged, if one of this id is.
-	Remember(ctx context.Context, d Delivery) (Delivery, error)
-
-	// KeepAccepted keeps an event until its store is known to have heard of it, or of a newer one, for DeliveryRetention at the most. One of
-	// the same delivery stays as it is.
-	KeepAccepted(ctx context.Context, e AcceptedEvent) error
-	// Unheard returns up to MaxBatch of the accepted events that their stores are not known to have heard of, sorted by DeliveryID; none
-	// for the engine that knows them all, which is the one that EngineTold has named last.
-	Unheard(ctx context.Context, q UnheardRequest) ([]AcceptedEvent, error)
-	// EngineTold says that an engine has been told of all accepted events. It hears of new ones before they are kept.
-	EngineTold(ctx context.Context, q EngineRequest) error
-
+// Reconciliations is the memory of reconciliation: what its lists said, what its runs came to, and the loss that makes it keep back.
+type Reconciliations interface {
 	// MarkMissing keeps the first sightings of orphans across reconcile runs.
 	MarkMissing(ctx context.Context, m MissingMarks) error
 	// RecordReconcile keeps the report of a finished reconcile run. A repeat with the same RunID replaces it.
@@ -112,6 +117,10 @@ type Manager interface {
 	// AcknowledgeLoss ends what GuardHold.Lost says. Without a loss it does nothing.
 	AcknowledgeLoss(ctx context.Context, a Acknowledgement) error
 }
+
+// MaxClockLead is how far ahead of the store manager's clock the clock of an event's origin may be. An event from further ahead counts as from
+// then.
+const MaxClockLead = 5 * time.Minute
 
 // MaxBatch is the largest number of stores in one EnsureBatch or MarkMissing, and in a page.
 const MaxBatch = 1000
@@ -185,7 +194,9 @@ type Deletion struct {
 
 // OutdatedBy says whether a list that was asked for at that moment can speak against the deletion: one that was asked for before it
 // began can't.
-func (p Deletion) OutdatedBy(listAt time.Time) bool { return listAt.After(later(p.Since, p.EventAt)) }
+func (p Deletion) OutdatedBy(listAt time.Time) bool {
+	return listAt.After(p.Since) && listAt.After(p.EventAt)
+}
 
 // Hold protects a store from deletion.
 type Hold struct {
@@ -227,7 +238,7 @@ const KeptStoreEvents = 10
 type EnsureRequest struct {
 	StoreID string `json:"storeId"`
 	// At is the moment at which the workspace was known to exist: an event's timestamp, or the start of a list's fetch. More
-	// than 5 min in the future counts as 5 min.
+	// than MaxClockLead in the future counts as that.
 	At time.Time `json:"at"`
 	// RequestID makes the answer repeatable: the request that created a store hears EnsureCreated each time. "": not repeatable.
 	RequestID string `json:"requestId,omitempty"`
@@ -370,7 +381,7 @@ type RestoreRequest struct {
 type ListRequest struct {
 	// Cursor is Page.NextCursor of the page before; "" starts at the beginning.
 	Cursor string
-	// Limit is 1 to MaxBatch; 0 means 100.
+	// Limit is 1 to MaxBatch; 0 means DefaultLimit.
 	Limit int
 	// States keeps the stores to which at least one of these applies: StoreDeletionPending, StoreHeld, StorePinned, or a
 	// ConnectionState. Empty keeps all. A page may then be short, even empty, and not be the last: go on while it has a
@@ -378,12 +389,40 @@ type ListRequest struct {
 	States []string
 }
 
+// Matches says whether a state of States applies to the store, or there are none.
+func (q ListRequest) Matches(s Store) bool {
+	return len(q.States) == 0 || slices.ContainsFunc(q.States, func(state string) bool {
+		switch state {
+		case StoreDeletionPending:
+			return s.Deletion != nil
+		case StoreHeld:
+			return s.Hold != nil
+		case StorePinned:
+			return s.Pinned
+		default:
+			return state == string(s.Connection)
+		}
+	})
+}
+
+// DefaultLimit is how many stores a page of List has when nobody says otherwise.
+const DefaultLimit = 100
+
 // What a store can be, beside its ConnectionState; of ListRequest.States, and of metrics.
 const (
 	StoreDeletionPending = "deletion_pending"
 	StoreHeld            = "held"
 	StorePinned          = "pinned"
 )
+
+// ListStates are what ListRequest.States may hold.
+func ListStates() []string {
+	states := []string{StoreDeletionPending, StoreHeld, StorePinned}
+	for _, connection := range ConnectionStates() {
+		states = append(states, string(connection))
+	}
+	return states
+}
 
 // Page is a page of stores sorted by id.
 type Page struct {
@@ -424,7 +463,8 @@ type Overview struct {
 	Paused *Pause `json:"paused,omitempty"`
 	// PausedStores counts the pauses in force of single stores, known or not.
 	PausedStores int `json:"pausedStores"`
-	// Deliveries is how many webhooks are remembered.
+	// Deliveries is how many webhooks are remembered. A Manager in process knows nothing of them: over HTTP it is the count of the memory that
+	// is served beside it.
 	Deliveries int64 `json:"deliveries"`
 	// ListRemovals counts the stores that were stopped within the last day because lists lacked them: no event had asked for it, and
 	// no operator has approved it.

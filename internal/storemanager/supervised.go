@@ -7,7 +7,7 @@ import (
 
 // Ensure implements Manager.
 func (s *Supervisor) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult, error) {
-	res, err := s.Registry.Ensure(ctx, q)
+	res, err := s.registry.Ensure(ctx, q)
 	if err != nil {
 		return EnsureResult{}, err
 	}
@@ -18,7 +18,7 @@ func (s *Supervisor) Ensure(ctx context.Context, q EnsureRequest) (EnsureResult,
 
 // EnsureBatch implements Manager.
 func (s *Supervisor) EnsureBatch(ctx context.Context, qs []EnsureRequest) ([]EnsureResult, error) {
-	results, err := s.Registry.EnsureBatch(ctx, qs)
+	results, err := s.registry.EnsureBatch(ctx, qs)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *Supervisor) ensured(ctx context.Context, results []EnsureResult) {
 
 // Stop implements Manager. It returns when the subscription is over, or ctx.
 func (s *Supervisor) Stop(ctx context.Context, q StopRequest) (StopResult, error) {
-	res, err := s.Registry.Stop(ctx, q)
+	res, err := s.registry.Stop(ctx, q)
 	if err != nil {
 		return StopResult{}, err
 	}
@@ -63,7 +63,7 @@ func (s *Supervisor) Stop(ctx context.Context, q StopRequest) (StopResult, error
 
 // SetPins is that of the Registry, and monitors the pinned stores.
 func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
-	if err := s.Registry.SetPins(ctx, ids); err != nil {
+	if err := s.registry.SetPins(ctx, ids); err != nil {
 		return err
 	}
 	s.follow(ctx, ids...)
@@ -72,17 +72,17 @@ func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
 
 // CancelDeletion implements Manager.
 func (s *Supervisor) CancelDeletion(ctx context.Context, q CancelRequest) (Store, error) {
-	return s.shown(s.Registry.CancelDeletion(ctx, q))
+	return s.shown(s.registry.CancelDeletion(ctx, q))
 }
 
 // TakeOverDeletion implements Manager.
 func (s *Supervisor) TakeOverDeletion(ctx context.Context, q TakeOverRequest) (Store, error) {
-	return s.shown(s.Registry.TakeOverDeletion(ctx, q))
+	return s.shown(s.registry.TakeOverDeletion(ctx, q))
 }
 
 // RestoreDeletion implements Manager.
 func (s *Supervisor) RestoreDeletion(ctx context.Context, q RestoreRequest) (Store, error) {
-	st, err := s.Registry.RestoreDeletion(ctx, q)
+	st, err := s.registry.RestoreDeletion(ctx, q)
 	if err != nil {
 		return Store{}, err
 	}
@@ -92,27 +92,75 @@ func (s *Supervisor) RestoreDeletion(ctx context.Context, q RestoreRequest) (Sto
 
 // Hold implements Manager.
 func (s *Supervisor) Hold(ctx context.Context, id string, h Hold) (Store, error) {
-	return s.shown(s.Registry.Hold(ctx, id, h))
+	return s.shown(s.registry.Hold(ctx, id, h))
 }
 
 // Release implements Manager.
 func (s *Supervisor) Release(ctx context.Context, id string) (Store, error) {
-	return s.shown(s.Registry.Release(ctx, id))
+	return s.shown(s.registry.Release(ctx, id))
 }
 
 // Get implements Manager.
 func (s *Supervisor) Get(ctx context.Context, id string) (Store, error) {
-	return s.shown(s.Registry.Get(ctx, id))
+	return s.shown(s.registry.Get(ctx, id))
 }
 
 // List implements Manager.
 func (s *Supervisor) List(ctx context.Context, q ListRequest) (Page, error) {
-	return s.list(ctx, q, s.show)
+	return s.registry.list(ctx, q, s.show)
 }
+
+// The methods below concern no monitor: the registry alone answers them.
+
+// BeginDeletion implements Manager.
+func (s *Supervisor) BeginDeletion(ctx context.Context, q DeletionRequest) (DeletionResult, error) {
+	return s.registry.BeginDeletion(ctx, q)
+}
+
+// ListIDs implements Manager.
+func (s *Supervisor) ListIDs(ctx context.Context, cursor string) (IDPage, error) {
+	return s.registry.ListIDs(ctx, cursor)
+}
+
+// Pause implements Manager.
+func (s *Supervisor) Pause(ctx context.Context, p Pause) (Pause, error) {
+	return s.registry.Pause(ctx, p)
+}
+
+// Resume implements Manager.
+func (s *Supervisor) Resume(ctx context.Context, storeID string) error {
+	return s.registry.Resume(ctx, storeID)
+}
+
+// Pauses implements Manager.
+func (s *Supervisor) Pauses(ctx context.Context) ([]Pause, error) { return s.registry.Pauses(ctx) }
+
+// MarkMissing implements Manager.
+func (s *Supervisor) MarkMissing(ctx context.Context, m MissingMarks) error {
+	return s.registry.MarkMissing(ctx, m)
+}
+
+// RecordReconcile implements Manager.
+func (s *Supervisor) RecordReconcile(ctx context.Context, run ReconcileRun) error {
+	return s.registry.RecordReconcile(ctx, run)
+}
+
+// Reconciliation implements Manager.
+func (s *Supervisor) Reconciliation(ctx context.Context) (Reconciliation, error) {
+	return s.registry.Reconciliation(ctx)
+}
+
+// AcknowledgeLoss implements Manager.
+func (s *Supervisor) AcknowledgeLoss(ctx context.Context, a Acknowledgement) error {
+	return s.registry.AcknowledgeLoss(ctx, a)
+}
+
+// Ping returns nil if the registry can be read, and keeps what is changed.
+func (s *Supervisor) Ping(ctx context.Context) error { return s.registry.Ping(ctx) }
 
 // Overview implements Manager.
 func (s *Supervisor) Overview(ctx context.Context) (Overview, error) {
-	o, err := s.Registry.Overview(ctx)
+	o, err := s.registry.Overview(ctx)
 	if err != nil {
 		return Overview{}, err
 	}

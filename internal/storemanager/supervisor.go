@@ -40,7 +40,7 @@ type MonitorOptions struct {
 // Supervisor is the Manager that has a monitor for each store that is monitored by its Registry, from Supervise to Close.
 // Ensuring a store does not wait for its sync backend.
 type Supervisor struct {
-	*Registry
+	registry  *Registry
 	syncURL   func(string) string
 	token     string
 	processor EventProcessor
@@ -76,7 +76,7 @@ var (
 // connections. The monitors end with ctx or Close; Close must be called, before the registry is closed.
 func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor, error) {
 	s := &Supervisor{
-		Registry: r, syncURL: o.SyncURL, token: o.Token, processor: o.Processor, log: o.Logger, timing: o.timing,
+		registry: r, syncURL: o.SyncURL, token: o.Token, processor: o.Processor, log: o.Logger, timing: o.timing,
 		outage: o.Outage, changes: newChangeLog(), unsure: make(chan struct{}, 1), monitors: map[string]*monitor{}, counts: map[ConnectionState]int{},
 	}
 	if s.syncURL == nil {
@@ -105,7 +105,7 @@ func Supervise(ctx context.Context, r *Registry, o MonitorOptions) (*Supervisor,
 			return nil, err
 		}
 	}
-	ids, err := r.monitoredIDs(ctx)
+	ids, err := r.MonitoredIDs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (s *Supervisor) follow(ctx context.Context, ids ...string) {
 	s.following.Lock()
 	defer s.following.Unlock()
 	for _, id := range ids {
-		known, err := s.record(ctx, id)
+		known, err := s.registry.Record(ctx, id)
 		switch {
 		case err == nil && known.monitored():
 			s.start(id)
@@ -202,7 +202,7 @@ func (s *Supervisor) catchUp() {
 func (s *Supervisor) followAll() error {
 	s.following.Lock()
 	defer s.following.Unlock()
-	ids, err := s.monitoredIDs(s.ctx)
+	ids, err := s.registry.MonitoredIDs(s.ctx)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (s *Supervisor) start(id string) {
 	}
 	m := &monitor{s: s, id: id, url: url, backend: s.dials.backend(url), done: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(s.ctx)
-	m.status = status{storeID: id, now: s.clock, changed: func(c Change) {
+	m.status = status{storeID: id, now: s.registry.clock, changed: func(c Change) {
 		m.backend.changed(c)
 		s.changed(c)
 	}}

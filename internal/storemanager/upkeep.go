@@ -28,7 +28,7 @@ const (
 )
 
 // beginUpkeep looks after the files until endUpkeep.
-func (r *Registry) beginUpkeep(ctx context.Context) {
+func (r *Database) beginUpkeep(ctx context.Context) {
 	if r.path == "" {
 		r.endUpkeep = func() {}
 		return
@@ -65,7 +65,7 @@ func (r *Registry) beginUpkeep(ctx context.Context) {
 }
 
 // checkFile looks whether the file that is open is still the one at its path: what is written to another will be found by nobody.
-func (r *Registry) checkFile() {
+func (r *Database) checkFile() {
 	there, err := os.Stat(r.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -76,7 +76,7 @@ func (r *Registry) checkFile() {
 }
 
 // breakOff makes the registry refuse all changes: callers try again, so nothing is lost, and a restart finds out what is.
-func (r *Registry) breakOff(why error) error {
+func (r *Database) breakOff(why error) error {
 	err := fmt.Errorf("the registry can keep nothing until the process is restarted: %w", why)
 	if r.broken.CompareAndSwap(nil, &err) {
 		r.log.Error("the registry was changed behind our back, restart the process", zap.String("path", r.path), zap.Error(why))
@@ -85,7 +85,7 @@ func (r *Registry) breakOff(why error) error {
 }
 
 // usable is why the registry can keep nothing any more; nil if it can.
-func (r *Registry) usable() error {
+func (r *Database) usable() error {
 	if err := r.broken.Load(); err != nil {
 		return *err
 	}
@@ -93,7 +93,7 @@ func (r *Registry) usable() error {
 }
 
 // shrinkLog moves the log into the file if it is too large, and empties it.
-func (r *Registry) shrinkLog(ctx context.Context) error {
+func (r *Database) shrinkLog(ctx context.Context) error {
 	if size, err := dbfile.LogSize(r.path); err != nil || size <= maxLog {
 		return err
 	}

@@ -17,16 +17,21 @@ import (
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/workflows"
 )
+
+// Manager is what activities ask of the store manager.
+type Manager interface {
+	activities.StoreKeeper
+	activities.ReconcileKeeper
+}
 
 // Options are what a worker works with.
 type Options struct {
 	Temporal   client.Client
 	Namespace  string
-	Manager    storemanager.Manager
+	Manager    Manager
 	AuthWorker *authclient.Client
 	Config     *config.Config
 	Log        *zap.Logger

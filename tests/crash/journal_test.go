@@ -90,7 +90,7 @@ type journal struct {
 func prepareRegistry(t *testing.T, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, registryFile)
-	registry, err := storemanager.Open(t.Context(), storemanager.Options{Path: path})
+	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Path: path})
 	require.NoError(t, err)
 	require.NoError(t, registry.Close())
 	db, err := sql.Open("sqlite", path)

@@ -112,7 +112,7 @@ func runManager(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	return p.Serve(ctx, l, storemanager.Handler(stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	return p.Serve(ctx, l, storemanager.Handler(stores, stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
 }
 
 func runTemporal() error {

@@ -160,7 +160,7 @@ type lane struct {
 	*harness.Installation
 	spoiler *spoiler
 	users   [2]*harness.User
-	stores  *storemanager.Registry // of the state that is tried
+	stores  *storemanager.TestStores // of the state that is tried
 	api     atomic.Pointer[http.Handler]
 }
 
@@ -217,11 +217,11 @@ func (l *lane) set(state []workspace) []string {
 	l.T.Helper()
 	ctx := l.T.Context()
 	var err error
-	l.stores, err = storemanager.Open(ctx, storemanager.Options{})
+	l.stores, err = storemanager.TryOpen(ctx, storemanager.Settings{})
 	require.NoError(l.T, err)
 	l.users = [2]*harness.User{l.SignUp(), l.SignUp()}
 	admin(l.Installation, l.users[0], invalidID, true)
-	api := storemanager.Handler(l.stores, standalone.DemoBypassToken, zap.NewNop())
+	api := storemanager.Handler(l.stores, l.stores, standalone.DemoBypassToken, zap.NewNop())
 	l.api.Store(&api)
 	now := time.Now()
 	var all, pins []string

@@ -56,13 +56,13 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	s.process = &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
 
-	registry, err := storemanager.Open(t.Context(), storemanager.Options{})
+	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
-	stores, err := storemanager.Supervise(t.Context(), registry, storemanager.MonitorOptions{})
+	stores, err := storemanager.Supervise(t.Context(), registry.Registry, storemanager.MonitorOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stores.Close()) })
-	api := httptest.NewServer(storemanager.Handler(stores, standalone.DemoBypassToken, zap.NewNop()))
+	api := httptest.NewServer(storemanager.Handler(stores, registry, standalone.DemoBypassToken, zap.NewNop()))
 	t.Cleanup(api.Close)
 	s.managerURL = api.URL
 	s.manager, err = storemanager.NewClient(api.URL, standalone.DemoBypassToken, nil)
@@ -85,7 +85,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	t.Cleanup(s.client.Close)
 	s.Installation = &harness.Installation{T: t, System: &standalone.System{
-		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: stores, Temporal: s.client,
+		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: process.Stores{Monitored: stores, Memory: registry}, Temporal: s.client,
 	}, Orchestrator: orchestrator.New(s.client, client.DefaultNamespace)}
 	server, err := edge.New(edge.Options{
 		Config: cfg, Orchestrator: s.Orchestrator, Stores: s.manager, Metrics: metrics, Log: zap.NewNop(),

@@ -248,7 +248,7 @@ func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
 
 // fillRegistry makes a registry with the first n stores of every list.
 func fillRegistry(ctx context.Context, path string, n int) (err error) {
-	registry, err := storemanager.Open(ctx, storemanager.Options{Path: path})
+	registry, err := storemanager.TryOpen(ctx, storemanager.Settings{Path: path})
 	if err != nil {
 		return err
 	}

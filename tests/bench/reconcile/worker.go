@@ -66,7 +66,7 @@ func work(ctx context.Context, args workerArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	registry, err := storemanager.Open(ctx, storemanager.Options{Path: args.registry})
+	registry, err := storemanager.TryOpen(ctx, storemanager.Settings{Path: args.registry})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFencing(t *testing.T) {
+func (on suite) TestFencing(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *bundle){
 		"an unknown store is created": func(t *testing.T, b *bundle) {
@@ -276,12 +276,12 @@ func TestFencing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onEach(t, test)
+			on.each(t, test)
 		})
 	}
 }
 
-func TestProtection(t *testing.T) {
+func (on suite) TestProtection(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *bundle){
 		"a hold cancels a pending deletion and refuses others until released": func(t *testing.T, b *bundle) {
@@ -400,29 +400,7 @@ func TestProtection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onEach(t, test)
-		})
-	}
-}
-
-// The rules above never let a deletion be pending for a protected store; should another one ever do, Stop still refuses.
-func TestStopDoesNotRelyOnTheOtherRules(t *testing.T) {
-	t.Parallel()
-	pending := record{id: id, eventAt: t0, deletion: Deletion{EventAt: t0, DeleteAt: t0, Owner: "run"}}
-	for name, protect := range map[string]func(*record){
-		"held":               func(s *record) { s.hold = Hold{Reason: "r", Actor: "a", Since: t0} },
-		"pinned":             func(s *record) { s.pinned = true },
-		"known to exist now": func(s *record) { s.eventAt = at(1) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := pending
-			protect(&s)
-			before := s
-			res, err := s.stop(StopRequest{StoreID: id, Owner: "run", AbsentAt: at(100)}, decision{now: at(100)})
-			require.NoError(t, err)
-			require.Equal(t, StopNotPending, res.Outcome)
-			require.Equal(t, before, s)
+			on.each(t, test)
 		})
 	}
 }

@@ -7,35 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireSameIDs fails unless ListIDs and List say the same, and returns the ids that are unsettled.
-func requireSameIDs(t *testing.T, m Manager) (unsettled []string) {
-	t.Helper()
-	for cursor := ""; ; {
-		stores, err := m.List(t.Context(), ListRequest{Cursor: cursor, Limit: MaxBatch})
-		require.NoError(t, err)
-		want := IDPage{IDs: []string{}, NextCursor: stores.NextCursor}
-		for _, s := range stores.Stores {
-			want.IDs = append(want.IDs, s.ID)
-			if s.MissingSince == nil && s.EventAt.Unix() != 0 {
-				continue
-			}
-			unsettled = append(unsettled, s.ID)
-			if want.Unsettled == "" {
-				want.Unsettled = s.ID
-			}
-		}
-		page, err := m.ListIDs(t.Context(), cursor)
-		require.NoError(t, err)
-		require.Equal(t, want, page)
-		if cursor = page.NextCursor; cursor == "" {
-			return unsettled
-		}
-	}
-}
-
-func TestListIDsListsWhatListDoes(t *testing.T) {
+func (on suite) TestListIDsListsWhatListDoes(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		require.Empty(t, requireSameIDs(t, b)) // of nothing
 		for _, id := range []string{"aAa", "0aa", "aaa", "Zaa", "a_a", "a-a", "a0a"} {
 			_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(1)})
@@ -55,9 +29,9 @@ func TestListIDsListsWhatListDoes(t *testing.T) {
 	})
 }
 
-func TestListIDsTellsOfTheFirstUnsettledStoreOfAPage(t *testing.T) {
+func (on suite) TestListIDsTellsOfTheFirstUnsettledStoreOfAPage(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		fill(t, b, MaxBatch+2)
 		page, err := b.ListIDs(t.Context(), "")
 		require.NoError(t, err)
@@ -83,23 +57,4 @@ func TestListIDsTellsOfTheFirstUnsettledStoreOfAPage(t *testing.T) {
 		}
 		require.Equal(t, []string{"adopted-0", "adopted-1", page.IDs[7], next[0].StoreID}, requireSameIDs(t, b))
 	})
-}
-
-func TestNodeListsTheIDsOfWhatItsServerHas(t *testing.T) {
-	t.Parallel()
-	b := setupNode(t)
-	b.fake.boot("store-b", "store-a", "store-c")
-	require.Equal(t, []string{"store-a", "store-b", "store-c"}, requireSameIDs(t, serve(t, b.Manager)), "nobody told of them")
-	for _, id := range []string{"store-a", "store-c"} {
-		_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(1)})
-		require.NoError(t, err)
-	}
-	require.Equal(t, []string{"store-b"}, requireSameIDs(t, b.Manager))
-	b.fake.set(func() { delete(b.fake.stores, "store-b") })
-	require.Empty(t, requireSameIDs(t, b.Manager))
-	page, err := b.ListIDs(t.Context(), "")
-	require.NoError(t, err)
-	require.Equal(t, []string{"store-a", "store-c"}, page.IDs)
-	_, err = b.ListIDs(t.Context(), "no cursor")
-	require.ErrorIs(t, err, ErrInvalid)
 }

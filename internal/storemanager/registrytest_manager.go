@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestMissing(t *testing.T) {
+func (on suite) TestMissing(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		b.ensure(t, 1)
 		require.Equal(t, DeletionAlreadyStopped, func() DeletionOutcome {
 			res, err := b.BeginDeletion(t.Context(), DeletionRequest{StoreID: "gone", At: at(1), DeleteAt: at(1), Owner: "run"})
@@ -42,9 +42,9 @@ func TestMissing(t *testing.T) {
 	})
 }
 
-func TestList(t *testing.T) {
+func (on suite) TestList(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		page, err := b.List(t.Context(), ListRequest{})
 		require.NoError(t, err)
 		require.Equal(t, Page{Stores: []Store{}}, page)
@@ -78,9 +78,9 @@ func TestList(t *testing.T) {
 	})
 }
 
-func TestListByState(t *testing.T) {
+func (on suite) TestListByState(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		_, err := b.EnsureBatch(t.Context(), batch(0, 4, t0))
 		require.NoError(t, err)
 		page, err := b.List(t.Context(), ListRequest{})
@@ -130,9 +130,9 @@ func TestListByState(t *testing.T) {
 	})
 }
 
-func TestListFiltersWhatIsShown(t *testing.T) {
+func (on suite) TestListFiltersWhatIsShown(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := on.setup(t)
 	_, err := b.EnsureBatch(t.Context(), batch(0, 3, t0))
 	require.NoError(t, err)
 	n := 0
@@ -146,14 +146,13 @@ func TestListFiltersWhatIsShown(t *testing.T) {
 	require.EqualValues(t, 7, page.Stores[0].Monitor.Head)
 }
 
-func TestListLooksAtABoundedNumberOfStores(t *testing.T) {
+func (on suite) TestListLooksAtABoundedNumberOfStores(t *testing.T) {
 	t.Parallel()
-	r := open(t, Options{})
-	_, err := r.write.ExecContext(t.Context(), `
+	r := on.open(t, Settings{})
+	r.Exec(t, `
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		INSERT INTO stores (id, event_at, created_by, pinned, deletion_owner, stopped_by, hold_reason, hold_actor)
 			SELECT printf('store-%06d', i), 1, '', 0, '', '', '', '' FROM n`, maxScanned+2)
-	require.NoError(t, err)
 	q := ListRequest{States: []string{StorePinned}}
 	page, err := r.List(t.Context(), q)
 	require.NoError(t, err)
@@ -171,9 +170,9 @@ func TestListLooksAtABoundedNumberOfStores(t *testing.T) {
 	require.Empty(t, page.NextCursor)
 }
 
-func TestEnsureBatch(t *testing.T) {
+func (on suite) TestEnsureBatch(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		res, err := b.EnsureBatch(t.Context(), []EnsureRequest{
 			{StoreID: "store-b", At: at(1)},
 			{StoreID: "no id", At: at(1)},
@@ -202,12 +201,12 @@ func TestEnsureBatch(t *testing.T) {
 	})
 }
 
-func TestOneIDInParallelIsCreatedOnce(t *testing.T) {
+func (on suite) TestOneIDInParallelIsCreatedOnce(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{10, 50} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			onEach(t, func(t *testing.T, b *bundle) {
+			on.each(t, func(t *testing.T, b *bundle) {
 				outcomes := make([]EnsureOutcome, n)
 				var wg sync.WaitGroup
 				for i := range n {
@@ -230,9 +229,9 @@ func TestOneIDInParallelIsCreatedOnce(t *testing.T) {
 	}
 }
 
-func TestReconciliation(t *testing.T) {
+func (on suite) TestReconciliation(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		none, err := b.Reconciliation(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, Reconciliation{Recent: []ReconcileRun{}}, none)
@@ -271,7 +270,7 @@ func TestReconciliation(t *testing.T) {
 	})
 }
 
-func TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
+func (on suite) TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 4000)
 	calls := map[string]func(context.Context, Manager) error{}
@@ -348,7 +347,7 @@ func TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 	}
 	calls["marks without a time"] = func(ctx context.Context, m Manager) error { return m.MarkMissing(ctx, MissingMarks{}) }
 
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		b.ensure(t, 0)
 		before, store := b.overview(t), b.get(t)
 		for name, call := range calls {
@@ -361,9 +360,9 @@ func TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 	})
 }
 
-func TestTimesAreKeptInMicrosecondsAndUTC(t *testing.T) {
+func (on suite) TestTimesAreKeptInMicrosecondsAndUTC(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		fine := t0.Add(123456789 * time.Nanosecond).In(time.FixedZone("", 5*3600))
 		res, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: fine})
 		require.NoError(t, err)

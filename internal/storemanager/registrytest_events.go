@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestStoreEvents(t *testing.T) {
+func (on suite) TestStoreEvents(t *testing.T) {
 	t.Parallel()
 	ensure := func(t *testing.T, b *bundle, seconds int, requestID string) {
 		_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: id, At: at(seconds), RequestID: requestID})
@@ -157,7 +157,7 @@ func TestStoreEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onEach(t, test)
+			on.each(t, test)
 		})
 	}
 }
@@ -165,18 +165,18 @@ func TestStoreEvents(t *testing.T) {
 // keptEvents counts them, of all stores.
 func (b *bundle) keptEvents(t *testing.T) (n int) {
 	t.Helper()
-	require.NoError(t, b.registry.read.QueryRowContext(t.Context(), `SELECT count(*) FROM store_events`).Scan(&n))
+	b.registry.Query(t, `SELECT count(*) FROM store_events`).Scan(&n)
 	return n
 }
 
-func TestStoreEventsAreThereAfterClose(t *testing.T) {
+func (on suite) TestStoreEventsAreThereAfterClose(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := on.setup(t)
 	b.ensure(t, 1)
 	b.hold(t, someHold)
 	want := b.events(t)
 	require.NoError(t, b.registry.Close())
-	s, err := open(t, Options{Path: b.path, Now: b.clock.Now}).Get(t.Context(), id)
+	s, err := on.open(t, Settings{Path: b.path, Now: b.clock.Now}).Get(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, want, s.Events)
 }

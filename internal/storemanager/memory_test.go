@@ -70,16 +70,16 @@ func TestDeliveries(t *testing.T) {
 			}
 		},
 		"they are counted: a repeat is none, and what is forgotten is none any more": func(t *testing.T, b *bundle) {
-			require.Zero(t, b.overview(t).Deliveries)
+			require.Zero(t, count(t, b))
 			for _, id := range []string{"evt_1", "evt_2", "evt_2"} {
 				_, err := b.Remember(t.Context(), delivered(id))
 				require.NoError(t, err)
 			}
-			require.EqualValues(t, 2, b.overview(t).Deliveries)
+			require.EqualValues(t, 2, count(t, b))
 			b.clock.Set(at(1).Add(DeliveryRetention))
 			_, err := b.Remember(t.Context(), delivered("evt_3"))
 			require.NoError(t, err)
-			require.EqualValues(t, 1, b.overview(t).Deliveries)
+			require.EqualValues(t, 1, count(t, b))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,9 +117,9 @@ func TestADeliveryThatIsNoneIsRefused(t *testing.T) {
 
 func TestOfTooManyDeliveriesTheOldestAreForgottenEarly(t *testing.T) {
 	t.Parallel()
-	clock := &clock{now: t0}
+	clock := newClock()
 	path := t.TempDir() + "/registry.db"
-	r := open(t, Options{Path: path, Now: clock.Now, MaxDeliveries: 5})
+	r := Open(t, Settings{Path: path, Now: clock.Now, MaxDeliveries: 5})
 	remember := func(i int) {
 		clock.Set(at(i))
 		_, err := r.Remember(t.Context(), delivered(fmt.Sprint(i)))
@@ -133,9 +133,7 @@ func TestOfTooManyDeliveriesTheOldestAreForgottenEarly(t *testing.T) {
 				ids = append(ids, i)
 			}
 		}
-		o, err := r.Overview(t.Context())
-		require.NoError(t, err)
-		require.EqualValues(t, len(ids), o.Deliveries)
+		require.EqualValues(t, len(ids), count(t, r))
 		return ids
 	}
 	for i := range 5 {
@@ -149,7 +147,7 @@ func TestOfTooManyDeliveriesTheOldestAreForgottenEarly(t *testing.T) {
 	require.Equal(t, []int{2, 3, 4, 5, 6}, known())
 
 	require.NoError(t, r.Close())
-	r = open(t, Options{Path: path, Now: clock.Now, MaxDeliveries: 3})
+	r = Open(t, Settings{Path: path, Now: clock.Now, MaxDeliveries: 3})
 	require.Equal(t, []int{2, 3, 4, 5, 6}, known())
 	remember(7)
 	require.Equal(t, []int{5, 6, 7}, known(), "a smaller bound is reached with the next")
@@ -162,25 +160,37 @@ func TestOfTooManyDeliveriesTheOldestAreForgottenEarly(t *testing.T) {
 	require.NotNil(t, d, "a clock that was set back takes nothing from the newest")
 }
 
-func TestDeliveriesOfAnEarlierVersionAreCounted(t *testing.T) {
-	t.Parallel()
-	path := t.TempDir() + "/registry.db"
-	execute(t, path, strings.Join(migrations[:5], ";")+fmt.Sprintf(`;
-		INSERT INTO deliveries VALUES ('a', 1, '', 200, '{}'), ('b', 1, '', 200, '{}');
-		PRAGMA application_id = %d; PRAGMA user_version = 5`, applicationID))
-	o, err := open(t, Options{Path: path}).Overview(t.Context())
-	require.NoError(t, err)
-	require.EqualValues(t, 2, o.Deliveries)
-}
-
 func TestDeliveriesAreThereAfterClose(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	_, err := b.Remember(t.Context(), delivered("evt_1"))
 	require.NoError(t, err)
 	require.NoError(t, b.registry.Close())
-	again := open(t, Options{Path: b.path, Now: b.clock.Now})
+	again := Open(t, Settings{Path: b.path, Now: b.clock.Now})
 	found, err := again.Delivery(t.Context(), "evt_1")
 	require.NoError(t, err)
 	require.NotNil(t, found)
+}
+
+// onEach runs a test against both forms of the Manager.
+func onEach(t *testing.T, test func(t *testing.T, b *bundle)) {
+	t.Helper()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		test(t, setup(t))
+	})
+	t.Run("over HTTP", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		client := serve(t, b.registry, b.registry)
+		b.Manager, b.Memory = client, client
+		test(t, b)
+	})
+}
+
+func count(t *testing.T, m Memory) int64 {
+	t.Helper()
+	n, err := m.Count(t.Context())
+	require.NoError(t, err)
+	return n
 }

@@ -27,7 +27,7 @@ type modelStore struct {
 
 // model runs random requests against a registry and against a map, and compares.
 type model struct {
-	registry *Registry
+	registry *TestStores
 	clock    *clock
 	stores   map[string]*modelStore
 	paused   map[string]time.Time // until when
@@ -345,15 +345,15 @@ func (m *model) checkPauses(t *rapid.T) {
 	require.Equal(t, len(got), o.PausedStores)
 }
 
-func TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
+func (on suite) TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{
-			clock: &clock{now: t0}, stores: map[string]*modelStore{"store-a": {}, "store-b": {}, "store-c": {}},
+			clock: newClock(), stores: map[string]*modelStore{"store-a": {}, "store-b": {}, "store-c": {}},
 			paused: map[string]time.Time{}, events: map[string][]StoreEvent{},
 		}
 		var err error
-		m.registry, err = Open(context.Background(), Options{Now: m.clock.Now})
+		m.registry, err = on.tryOpen(context.Background(), Settings{Now: m.clock.Now})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, m.registry.Close()) }()
 		t.Repeat(rapid.StateMachineActions(m))
@@ -363,15 +363,15 @@ func TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 
 // An older event never undoes a newer one: whatever the order in which events arrive, and however often, what they leave is
 // what the newest of them says.
-func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
+func (on suite) TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	type event struct {
 		Second  int
 		Deleted bool
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		c := &clock{now: t0}
-		r, err := Open(context.Background(), Options{Now: c.Now})
+		c := newClock()
+		r, err := on.tryOpen(context.Background(), Settings{Now: c.Now})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, r.Close()) }()
 

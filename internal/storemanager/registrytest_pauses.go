@@ -1,7 +1,6 @@
 package storemanager
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +13,7 @@ var (
 	onePaused = Pause{StoreID: id, Reason: "under repair", Actor: "ops@example.com"}
 )
 
-func TestPauses(t *testing.T) {
+func (on suite) TestPauses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *bundle){
 		"without any the list is empty": func(t *testing.T, b *bundle) {
@@ -99,7 +98,7 @@ func TestPauses(t *testing.T) {
 			b.resume(t, id)
 			require.NotEqual(t, eventResume, b.events(t)[0].Kind, "there was nothing to resume")
 			var kept int
-			require.NoError(t, b.registry.read.QueryRowContext(t.Context(), `SELECT count(*) FROM pauses`).Scan(&kept))
+			b.registry.Query(t, `SELECT count(*) FROM pauses`).Scan(&kept)
 			require.Zero(t, kept, "any change removes them")
 		},
 		"the same again keeps its start, another replaces it": func(t *testing.T, b *bundle) {
@@ -163,34 +162,19 @@ func TestPauses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onEach(t, test)
+			on.each(t, test)
 		})
 	}
 }
 
-func TestPausesAreThereAfterClose(t *testing.T) {
+func (on suite) TestPausesAreThereAfterClose(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := on.setup(t)
 	b.pause(t, allPaused)
 	b.pause(t, onePaused)
 	want := b.pauses(t)
 	require.NoError(t, b.registry.Close())
-	got, err := open(t, Options{Path: b.path, Now: b.clock.Now}).Pauses(t.Context())
+	got, err := on.open(t, Settings{Path: b.path, Now: b.clock.Now}).Pauses(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-}
-
-// An empty id in a path must not become the pause of all stores.
-func TestAPathWithoutAnIDPausesNothing(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	// Not held against openapi.json, which has no such path.
-	h := Handler(b.registry, testToken, nil)
-	for _, method := range []string{http.MethodPut, http.MethodDelete} {
-		b.pause(t, allPaused)
-		before := b.pauses(t)
-		resp := sendUndescribed(t, h, method, "/v1/stores//pause", bearer, `{"reason":"another","actor":"a"}`)
-		require.NotEqual(t, http.StatusOK, resp.status)
-		require.Equal(t, before, b.pauses(t))
-	}
 }

@@ -1,28 +1,18 @@
 package storemanager
 
 import (
+	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
-)
+	"storekeeper/tests/openapi"
 
-func TestMain(m *testing.M) {
-	if path := os.Getenv(crashFileEnv); path != "" {
-		writeUntilKilled(path)
-		return
-	}
-	if os.Getenv(backendEnv) != "" {
-		serveBackend()
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+	"github.com/stretchr/testify/require"
+)
 
 // t0 is the first moment of every test.
 var t0 = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -36,12 +26,17 @@ type clock struct {
 	now time.Time
 }
 
+// newClock is at t0.
+func newClock() *clock { return &clock{now: t0} }
+
+// Now is where the clock stands.
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
+// Set puts the clock to a moment.
 func (c *clock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,33 +46,27 @@ func (c *clock) Set(t time.Time) {
 // bundle is a registry on disk, its clock at t0, and the Manager under test: the registry itself or a client of it.
 type bundle struct {
 	Manager
-	registry *Registry
+	Memory
+	registry *TestStores
 	clock    *clock
 	path     string
 }
 
 const testToken = "the-token"
 
+// setup opens a registry with a clock at t0.
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{clock: &clock{now: t0}, path: filepath.Join(t.TempDir(), "data", "registry.db")}
-	b.registry = open(t, Options{Path: b.path, Now: b.clock.Now})
-	b.Manager = b.registry
+	b := &bundle{clock: newClock(), path: filepath.Join(t.TempDir(), "data", "registry.db")}
+	b.registry = Open(t, Settings{Path: b.path, Now: b.clock.Now})
+	b.Manager, b.Memory = b.registry, b.registry
 	return b
 }
 
-func open(t *testing.T, o Options) *Registry {
+// serve puts a client in front of m and memory. All that they say to each other must be as openapi.json describes it.
+func serve(t *testing.T, m Manager, memory Memory) *Client {
 	t.Helper()
-	r, err := Open(t.Context(), o)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
-// serve puts a client in front of m. All that they say to each other must be as openapi.json describes it.
-func serve(t *testing.T, m Manager) *Client {
-	t.Helper()
-	srv := httptest.NewServer(documented(t, Handler(m, testToken, nil)))
+	srv := httptest.NewServer(documented(t, Handler(m, memory, testToken, nil)))
 	t.Cleanup(srv.Close)
 	c, err := NewClient(srv.URL, testToken, nil)
 	require.NoError(t, err)
@@ -85,19 +74,10 @@ func serve(t *testing.T, m Manager) *Client {
 	return c
 }
 
-// onEach runs a test against both forms of the Manager.
-func onEach(t *testing.T, test func(t *testing.T, b *bundle)) {
+// serveStores is serve for both in one.
+func serveStores(t *testing.T, s *TestStores) *Client {
 	t.Helper()
-	t.Run("in process", func(t *testing.T) {
-		t.Parallel()
-		test(t, setup(t))
-	})
-	t.Run("over HTTP", func(t *testing.T) {
-		t.Parallel()
-		b := setup(t)
-		b.Manager = serve(t, b.registry)
-		test(t, b)
-	})
+	return serve(t, s, s)
 }
 
 const id = "workspace-1"
@@ -181,3 +161,33 @@ func (b *bundle) pauses(t *testing.T) []Pause {
 }
 
 var someHold = Hold{Reason: "under investigation", Actor: "ops@example.com"}
+
+var describe = sync.OnceValues(func() (*openapi.Description, error) {
+	d, err := openapi.Read(openAPI, eventStreamType)
+	if err != nil {
+		return nil, err
+	}
+	d.Unrouted = append(d.Unrouted, http.StatusUnauthorized)
+	d.Further = func(answer *openapi.Answer) error {
+		if answer.Header().Get("Content-Type") != eventStreamType {
+			return nil
+		}
+		for line := range strings.Lines(answer.Body.String()) {
+			if data, ok := strings.CutPrefix(line, "data:"); ok {
+				if err := d.Matches("Change", []byte(data)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return d, nil
+})
+
+// documented fails the test when an exchange with h is not as openapi.json says.
+func documented(t *testing.T, h http.Handler) http.Handler {
+	t.Helper()
+	described, err := describe()
+	require.NoError(t, err)
+	return described.Handler(t, h)
+}

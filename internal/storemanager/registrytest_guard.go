@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheGuardHoldsUntilItIsClearedOrApproved(t *testing.T) {
+func (on suite) TestTheGuardHoldsUntilItIsClearedOrApproved(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		list := func(at time.Time, verdict GuardVerdict, reason string) Overview {
 			b.clock.Set(at)
 			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at, Guard: verdict, GuardReason: reason}))
@@ -44,21 +44,21 @@ func TestTheGuardHoldsUntilItIsClearedOrApproved(t *testing.T) {
 	})
 }
 
-func TestTheGuardHoldsAfterARestart(t *testing.T) {
+func (on suite) TestTheGuardHoldsAfterARestart(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b := on.setup(t)
 	b.clock.Set(at(1))
 	require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(1), Guard: GuardHeld, GuardReason: "too many"}))
 	require.NoError(t, b.registry.Close())
-	again := open(t, Options{Path: b.path, Now: func() time.Time { return at(2) }})
+	again := on.open(t, Settings{Path: b.path, Now: func() time.Time { return at(2) }})
 	o, err := again.Overview(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, &GuardHold{Since: at(1), Reason: "too many"}, o.Guard)
 }
 
-func TestWhatAnEventDeletesIsNoSighting(t *testing.T) {
+func (on suite) TestWhatAnEventDeletesIsNoSighting(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		sight := func() {
 			require.NoError(t, b.MarkMissing(t.Context(), MissingMarks{ListAt: at(2), Missing: []string{id}}))
 		}
@@ -78,9 +78,9 @@ func TestWhatAnEventDeletesIsNoSighting(t *testing.T) {
 	})
 }
 
-func TestWhatListsRemoveIsCountedForADayAndUntilItIsApproved(t *testing.T) {
+func (on suite) TestWhatListsRemoveIsCountedForADayAndUntilItIsApproved(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, b *bundle) {
+	on.each(t, func(t *testing.T, b *bundle) {
 		remove := func(store string, second int, byList bool) {
 			b.clock.Set(at(second))
 			_, err := b.Ensure(t.Context(), EnsureRequest{StoreID: store, At: at(second)})
