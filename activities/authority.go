@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 )
 
@@ -33,44 +34,23 @@ const (
 	RecheckHeartbeat = 4 * time.Second
 )
 
-// AbsenceInput asks whether a workspace is gone.
-type AbsenceInput struct {
-	InstanceID string `json:"instanceId"`
-	// ByEvent: an event said that the workspace is gone, so that even an empty list agrees with it. Without an event an
-	// empty list proves nothing.
-	ByEvent bool `json:"byEvent"`
-}
-
-// TelemetryStoreID implements telemetry.StoreIdentifier.
-func (in AbsenceInput) TelemetryStoreID() string { return in.InstanceID }
-
-// TelemetryPhase implements telemetry.Phaser.
-func (AbsenceInput) TelemetryPhase() string { return "deletion" }
-
-// AbsenceResult answers an AbsenceInput.
-type AbsenceResult struct {
-	Absent bool `json:"absent"`
-	// AskedAt is the moment from which the answer counts. Zero in those of an older version.
-	AskedAt time.Time `json:"askedAt,omitzero"`
-}
-
 // ConfirmAbsent asks the Auth Worker for a complete list, fetched after the call, and whether it lacks the workspace. A list
 // that proves nothing is an error to retry.
-func (a *Authority) ConfirmAbsent(ctx context.Context, in AbsenceInput) (AbsenceResult, error) {
+func (a *Authority) ConfirmAbsent(ctx context.Context, in contract.AbsenceInput) (contract.AbsenceResult, error) {
 	defer a.waiting.Add(-1)
 	if a.waiting.Add(1) > maxWaiting {
-		return AbsenceResult{}, retryAfter(errors.New("too many re-checks wait for the auth worker"), ErrTypeUnavailable, crowdedRetry)
+		return contract.AbsenceResult{}, retryAfter(errors.New("too many re-checks wait for the auth worker"), contract.ErrTypeUnavailable, crowdedRetry)
 	}
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	defer beat(ctx, RecheckHeartbeat)()
 	res, err := a.AuthWorker.Absent(ctx, in.InstanceID)
 	if err != nil {
-		return AbsenceResult{}, wrap(err)
+		return contract.AbsenceResult{}, wrap(err)
 	}
 	if res.ListEntries == 0 && !in.ByEvent {
-		return AbsenceResult{}, temporal.NewApplicationError(
-			"the auth worker lists no workspace at all, and no event asked for this deletion", ErrTypeUnavailable)
+		return contract.AbsenceResult{}, temporal.NewApplicationError(
+			"the auth worker lists no workspace at all, and no event asked for this deletion", contract.ErrTypeUnavailable)
 	}
-	return AbsenceResult{Absent: res.Absent, AskedAt: res.FetchedAt.UTC()}, nil
+	return contract.AbsenceResult{Absent: res.Absent, AskedAt: res.FetchedAt.UTC()}, nil
 }

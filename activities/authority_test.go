@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/telemetry"
 )
@@ -39,7 +40,7 @@ func TestReChecksThatWaitForAHangingAuthWorkerAreBounded(t *testing.T) {
 	check := func() error {
 		env := suite.NewTestActivityEnvironment()
 		env.RegisterActivity(authority)
-		_, err := env.ExecuteActivity(authority.ConfirmAbsent, activities.AbsenceInput{InstanceID: "ws-1", ByEvent: true})
+		_, err := env.ExecuteActivity(authority.ConfirmAbsent, contract.AbsenceInput{InstanceID: "ws-1", ByEvent: true})
 		return err
 	}
 	const room = 250

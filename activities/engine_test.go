@@ -7,17 +7,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 )
 
-func (b *bundle) resume() (activities.ResumeResult, error) {
+func (b *bundle) resume() (contract.ResumeResult, error) {
 	b.t.Helper()
 	v, err := b.env.ExecuteActivity(b.act.ResumeDeletions)
 	if err != nil {
-		return activities.ResumeResult{}, err
+		return contract.ResumeResult{}, err
 	}
-	var res activities.ResumeResult
+	var res contract.ResumeResult
 	require.NoError(b.t, v.Get(&res))
 	return res, nil
 }

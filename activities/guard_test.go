@@ -7,21 +7,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 )
 
 // approve records a run whose removals were approved.
 func (b *bundle) approve(listAt time.Time) {
 	b.t.Helper()
-	_, err := b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: "approved", Report: activities.ReconcileReport{
-		StartedAt: b.now, CompletedAt: b.now, GuardVerdict: activities.GuardApproved, ListAt: listAt,
+	_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{RunID: "approved", Report: contract.ReconcileReport{
+		StartedAt: b.now, CompletedAt: b.now, GuardVerdict: contract.GuardApproved, ListAt: listAt,
 	}})
 	require.NoError(b.t, err)
 }
 
 // leave has the orphans' lifecycles begin their deletions.
-func (b *bundle) leave(plan activities.Plan) {
+func (b *bundle) leave(plan contract.Plan) {
 	b.t.Helper()
 	for _, id := range plan.Orphans {
 		_, err := b.registry.BeginDeletion(b.t.Context(), storemanager.DeletionRequest{
@@ -60,7 +60,7 @@ func TestAListThatShrinksSlowlyTripsTheGuardAsOneThatShrinksAtOnce(t *testing.T)
 	t.Parallel()
 	b := setup(t)
 	b.monitored(ids(0, 1000))
-	shrink := func(from int) activities.Plan {
+	shrink := func(from int) contract.Plan {
 		b.compare(ids(from, 1000), "")
 		plan := b.compare(ids(from, 1000), "")
 		b.leave(plan)
@@ -108,10 +108,10 @@ func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
 			require.NoError(b.t, err)
 		}, want: "reconciliation is paused by ops: repair: nothing was done"},
 		"a mode that observes": {
-			hinder: func(b *bundle) { b.act.Mode = activities.ModeObserve }, want: "RECONCILE_MODE is observe: nothing was done",
+			hinder: func(b *bundle) { b.act.Mode = contract.ModeObserve }, want: "RECONCILE_MODE is observe: nothing was done",
 		},
 		"a mode that removes nothing": {
-			hinder: func(b *bundle) { b.act.Mode = activities.ModeCreateOnly }, want: "RECONCILE_MODE is create-only: nothing was done",
+			hinder: func(b *bundle) { b.act.Mode = contract.ModeCreateOnly }, want: "RECONCILE_MODE is create-only: nothing was done",
 		},
 		"a store manager that lists too few": {
 			hinder: func(b *bundle) { b.act.Manager = forgetful{b.registry, 40} }, want: "the store manager lists 20 of its 40 stores: nothing is removed",
@@ -153,7 +153,7 @@ func (f forgetful) Overview(ctx context.Context) (storemanager.Overview, error) 
 func TestARefusedApprovalIsNoFailedRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	_, err := b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: "r1", Error: "the plan is another", Refused: true})
+	_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{RunID: "r1", Error: "the plan is another", Refused: true})
 	require.NoError(t, err)
 	known, err := b.registry.Reconciliation(t.Context())
 	require.NoError(t, err)
@@ -163,13 +163,13 @@ func TestARefusedApprovalIsNoFailedRun(t *testing.T) {
 func TestARoundGoesOnWhereTheOneBeforeEnded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	const first, all = activities.MaxPlanned, activities.MaxPlanned + 500
+	const first, all = contract.MaxPlanned, contract.MaxPlanned + 500
 	plan := b.compare(ids(0, all), "")
 	require.Equal(t, ids(0, first), plan.Missing)
-	require.Equal(t, activities.Cursor{Missing: ids(first-1, first)[0], Orphans: "~"}, plan.Next)
-	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, Confirm: true, After: plan.Next})
+	require.Equal(t, contract.Cursor{Missing: ids(first-1, first)[0], Orphans: "~"}, plan.Next)
+	v, err := b.env.ExecuteActivity(b.act.CompareLists, contract.CompareInput{RunStartedAt: b.now, Confirm: true, After: plan.Next})
 	require.NoError(t, err)
-	var rest activities.Plan
+	var rest contract.Plan
 	require.NoError(t, v.Get(&rest))
 	require.Equal(t, ids(first, all), rest.Missing, "none of the first could be added, and they block nothing")
 	require.Empty(t, rest.Next)
@@ -183,12 +183,12 @@ func TestThePlanForPeopleHasItsRemovalsFirst(t *testing.T) {
 	b.compare(ids(0, 2018), "")
 	b.now = b.now.Add(time.Minute)
 	b.lister.ids, b.lister.at = append(ids(0, 2018), "?"), b.now
-	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, Confirm: true, ReadOnly: true})
+	v, err := b.env.ExecuteActivity(b.act.CompareLists, contract.CompareInput{RunStartedAt: b.now, Confirm: true, ReadOnly: true})
 	require.NoError(t, err)
-	var plan activities.Plan
+	var plan contract.Plan
 	require.NoError(t, v.Get(&plan))
-	require.Len(t, plan.Items, 2+activities.MaxPlanItems+1)
-	require.Equal(t, activities.ActionDelete, plan.Items[0].Action)
-	require.Equal(t, activities.ActionDelete, plan.Items[1].Action)
-	require.Equal(t, activities.PlanItem{StoreID: "?", Action: activities.ActionSkip, Reason: activities.ReasonInvalidID}, plan.Items[len(plan.Items)-1])
+	require.Len(t, plan.Items, 2+contract.MaxPlanItems+1)
+	require.Equal(t, contract.ActionDelete, plan.Items[0].Action)
+	require.Equal(t, contract.ActionDelete, plan.Items[1].Action)
+	require.Equal(t, contract.PlanItem{StoreID: "?", Action: contract.ActionSkip, Reason: contract.ReasonInvalidID}, plan.Items[len(plan.Items)-1])
 }

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
 )
@@ -177,7 +178,7 @@ func (c listCase) fill(t *testing.T, listAt time.Time) *storemanager.TestStores 
 }
 
 // check compares the plan with what the sets say; sighted are the stores whose mark the comparison must have left.
-func (c listCase) check(t require.TestingT, plan activities.Plan) (sighted map[string]bool) {
+func (c listCase) check(t require.TestingT, plan contract.Plan) (sighted map[string]bool) {
 	var missing, orphans []string
 	skipped, sightings := map[int]int{}, 0
 	sighted = map[string]bool{}
@@ -208,7 +209,7 @@ func (c listCase) check(t require.TestingT, plan activities.Plan) (sighted map[s
 	require.Equal(t, missing, plan.Missing)
 	require.Equal(t, orphans, plan.Orphans)
 	require.Equal(t, sightings, plan.FirstSightings)
-	require.Equal(t, activities.Skipped{
+	require.Equal(t, contract.Skipped{
 		Held: skipped[byHold], Pinned: skipped[byPin], Pending: skipped[byDeletion], TooYoung: skipped[byAge], Paused: skipped[byPause],
 	}, plan.Skipped)
 	require.Equal(t, len(c.valid) == 0 && len(c.stores) > 0, plan.Guard != "", plan.Guard)
@@ -216,8 +217,8 @@ func (c listCase) check(t require.TestingT, plan activities.Plan) (sighted map[s
 	require.ElementsMatch(t, slices.Collect(maps.Keys(c.invalid)), plan.Quarantined)
 	var named []string
 	for _, item := range plan.Items {
-		if item.Reason == activities.ReasonInvalidID {
-			require.Equal(t, activities.ActionSkip, item.Action)
+		if item.Reason == contract.ReasonInvalidID {
+			require.Equal(t, contract.ActionSkip, item.Action)
 			named = append(named, item.StoreID)
 		}
 	}
@@ -250,14 +251,14 @@ func TestAListIsTheSetOfItsIDsOrNothing(t *testing.T) {
 			c.listAnswer = listAnswers().Example(seed*listsEach + i)
 			body = c.body
 			before := dump(t, registry)
-			v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: at, Confirm: true, ReadOnly: c.readOnly})
+			v, err := b.env.ExecuteActivity(b.act.CompareLists, contract.CompareInput{RunStartedAt: at, Confirm: true, ReadOnly: c.readOnly})
 			require.Equal(t, c.damaged, err != nil, "registry %d, list %d: %v %s", seed, i, err, body)
 			if c.damaged {
 				damaged++
 				require.Equal(t, before, dump(t, registry), "it changes nothing")
 				continue
 			}
-			var plan activities.Plan
+			var plan contract.Plan
 			require.NoError(t, v.Get(&plan))
 			c.see(t, c.check(t, plan), before, dump(t, registry))
 			at = at.Add(time.Minute)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 )
 
@@ -15,7 +16,7 @@ const fewStores = 50
 // It reads the ids of what is monitored, which suffice for nearly all stores, and the stores themselves from where the sides
 // differ. A page of stores replaces what was left of the page of ids, so that each store is seen as one read had it, and once.
 type comparison struct {
-	input   CompareInput
+	input   contract.CompareInput
 	list    iter.Seq2[string, error]
 	planner *planner
 	manager ReconcileKeeper

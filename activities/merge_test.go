@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 )
 
@@ -88,7 +89,7 @@ func TestStoresThatComeAndGoMeanwhileChangeNothingElse(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
-		w.in.Mode = ModeFull
+		w.in.Mode = contract.ModeFull
 		want := w.plan("").finish()
 		touched := map[string]bool{}
 		m := &smallPages{stores: maps.Clone(w.stores), size: rapid.IntRange(1, 7).Draw(t, "size")}
@@ -119,8 +120,8 @@ func TestStoresThatComeAndGoMeanwhileChangeNothingElse(t *testing.T) {
 			require.False(t, told[item.StoreID], "%s comes twice", item.StoreID)
 			told[item.StoreID] = true
 		}
-		others := func(items []PlanItem) []PlanItem {
-			return append([]PlanItem{}, slices.DeleteFunc(items, func(i PlanItem) bool { return touched[i.StoreID] })...)
+		others := func(items []contract.PlanItem) []contract.PlanItem {
+			return append([]contract.PlanItem{}, slices.DeleteFunc(items, func(i contract.PlanItem) bool { return touched[i.StoreID] })...)
 		}
 		require.Equal(t, others(want.Items), others(got.Items))
 	})

@@ -9,77 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 )
 
-// Mode says what a reconcile run may do.
-type Mode string
-
-// The modes.
-const (
-	// ModeFull adds and removes.
-	ModeFull Mode = "full"
-	// ModeCreateOnly adds; what it would remove it only counts.
-	ModeCreateOnly Mode = "create-only"
-	// ModeObserve repairs nothing; it only counts, and takes note of first sightings.
-	ModeObserve Mode = "observe"
-)
-
-// Action is what a plan does with one store.
-type Action string
-
-// The actions.
-const (
-	// ActionCreate: the store is listed and not monitored.
-	ActionCreate Action = "create"
-	// ActionAdopt: the store is listed and monitored, and no event nor list ever told of it: a Node server had it before us.
-	ActionAdopt Action = "adopt"
-	// ActionDelete: the store is an orphan. Its lifecycle gives it the grace period and the re-check.
-	ActionDelete Action = "delete"
-	// ActionKeep: the store's deletion is pending, and two consecutive lists that were asked for since have the workspace. Its lifecycle
-	// ends the deletion.
-	ActionKeep Action = "keep"
-	// ActionSkip: the sides differ, and the store is left alone, for the reason given.
-	ActionSkip Action = "skip"
-)
-
-// actions in the order in which people should see them.
-var actions = []Action{ActionDelete, ActionCreate, ActionAdopt, ActionKeep, ActionSkip}
-
-// Reason says why a plan has an Action for a store.
-type Reason string
-
-// The reasons. All but the first four are reasons to skip.
-const (
-	ReasonMissing       Reason = "listed, not monitored"
-	ReasonUnknown       Reason = "listed, monitored by someone before us"
-	ReasonOrphan        Reason = "in neither of two consecutive lists"
-	ReasonListedAgain   Reason = "pending deletion, in two consecutive lists since"
-	ReasonInvalidID     Reason = "invalid id"
-	ReasonCase          Reason = "differs from a monitored store's id in case alone"
-	ReasonPaused        Reason = "paused"
-	ReasonTooYoung      Reason = "too young"
-	ReasonHeld          Reason = "held"
-	ReasonPinned        Reason = "pinned"
-	ReasonPending       Reason = "pending"
-	ReasonFirstSighting Reason = "first sighting"
-)
-
-// PlanItem is one line of a plan, for people.
-type PlanItem struct {
-	StoreID string `json:"storeId"`
-	Action  Action `json:"action"`
-	Reason  Reason `json:"reason"`
-}
-
-const (
-	// MaxPlanned bounds the ids of each kind in a plan: if they are UUIDs, all three together stay under 400 KiB of history.
-	MaxPlanned = 3000
-	// MaxPlanItems bounds Plan.Items of each action.
-	MaxPlanItems = 500
-	// guardMinMonitored: below it a percentage means nothing.
-	guardMinMonitored = 10
-)
+// guardMinMonitored: below it a percentage means nothing.
+const guardMinMonitored = 10
 
 // Guard bounds what lists may remove within a day, without an operator's approval.
 type Guard struct {
@@ -92,7 +27,7 @@ type Guard struct {
 // planner decides what to do with each store on which the sides differ. It is told of the stores of both sides in the order of
 // their ids, each once; it does no I/O, and keeps no more than the plan holds.
 type planner struct {
-	in    CompareInput
+	in    contract.CompareInput
 	guard Guard
 	// known is what the store manager says of all stores, and of the guard.
 	known storemanager.Overview
@@ -103,12 +38,13 @@ type planner struct {
 	// aside says whether the id, or that of a monitored store, stands on the other side in other case; nil: none does.
 	aside func(id string) bool
 	// without is the one reason, or guard, that is left out: a test sees to it that each is missed.
-	without Reason
+	without contract.Reason
 
-	plan    Plan
+	plan    contract.Plan
+	tripped bool                      // the list lacks more than the limits allow, whatever else keeps removals back
 	overlap int                       // listed and monitored
 	leaving int                       // on their way out because lists lacked them, without anybody's approval
-	items   map[Action]int            // counts Plan.Items
+	items   map[contract.Action]int   // counts Plan.Items
 	marks   storemanager.MissingMarks // to be written, and emptied, by the caller
 	all     digest                    // of all that is to be done
 	removal digest                    // of the deletes alone
@@ -116,14 +52,14 @@ type planner struct {
 }
 
 // newPlanner plans for a complete list with so many valid ids, whose fetch began at listAt.
-func newPlanner(in CompareInput, guard Guard, listAt time.Time, listed int) *planner {
+func newPlanner(in contract.CompareInput, guard Guard, listAt time.Time, listed int) *planner {
 	if in.Mode == "" {
-		in.Mode = ModeFull
+		in.Mode = contract.ModeFull
 	}
 	return &planner{
 		in: in, guard: guard, paused: func(string) bool { return false },
-		plan:  Plan{Mode: in.Mode, ListAt: listAt, AuthoritativeCount: listed},
-		marks: storemanager.MissingMarks{ListAt: listAt}, items: map[Action]int{},
+		plan:  contract.Plan{Mode: in.Mode, ListAt: listAt, AuthoritativeCount: listed},
+		marks: storemanager.MissingMarks{ListAt: listAt}, items: map[contract.Action]int{},
 		all: digest{Hash: sha256.New()}, removal: digest{Hash: sha256.New()}, rest: digest{Hash: sha256.New()},
 	}
 }
@@ -141,11 +77,11 @@ func (p *planner) listed(id string) {
 		return
 	}
 	p.plan.MissingCount++
-	if p.obeys(ReasonPaused) && p.paused(id) {
-		p.skip(id, ReasonPaused)
+	if p.obeys(contract.ReasonPaused) && p.paused(id) {
+		p.skip(id, contract.ReasonPaused)
 		return
 	}
-	p.ensure(id, ActionCreate, ReasonMissing)
+	p.ensure(id, contract.ActionCreate, contract.ReasonMissing)
 }
 
 // both is told of a store that is listed and monitored.
@@ -158,15 +94,15 @@ func (p *planner) both(s *storemanager.Store) {
 	}
 	if against && p.in.Confirm && p.earlierList(s.ListedSince) && !p.paused(s.ID) {
 		p.plan.ListedAgainCount++
-		p.item(s.ID, ActionKeep, ReasonListedAgain)
-		if len(p.plan.ListedAgain) < MaxPlanned {
+		p.item(s.ID, contract.ActionKeep, contract.ReasonListedAgain)
+		if len(p.plan.ListedAgain) < contract.MaxPlanned {
 			p.plan.ListedAgain = append(p.plan.ListedAgain, s.ID)
 		}
 		return
 	}
 	if s.EventAt.Unix() == 0 && !p.paused(s.ID) { // as storemanager.Node adopts what it finds
 		p.plan.AdoptCount++
-		p.ensure(s.ID, ActionAdopt, ReasonUnknown)
+		p.ensure(s.ID, contract.ActionAdopt, contract.ReasonUnknown)
 	}
 }
 
@@ -181,10 +117,10 @@ const maxSetAside = 20
 
 // setAside says whether it is too likely that an id means a store of the other side: both stay as they are.
 func (p *planner) setAside(id string) bool {
-	if p.aside == nil || !p.aside(id) || !p.obeys(ReasonCase) {
+	if p.aside == nil || !p.aside(id) || !p.obeys(contract.ReasonCase) {
 		return false
 	}
-	p.item(id, ActionSkip, ReasonCase)
+	p.item(id, contract.ActionSkip, contract.ReasonCase)
 	return true
 }
 
@@ -204,7 +140,7 @@ func (p *planner) monitored(s *storemanager.Store) {
 		return
 	}
 	if reason := p.reasonToKeep(s); reason != "" {
-		if reason == ReasonPending && s.Deletion.ByList && !p.approved(s.Deletion) {
+		if reason == contract.ReasonPending && s.Deletion.ByList && !p.approved(s.Deletion) {
 			p.leaving++
 		}
 		p.skip(s.ID, reason)
@@ -214,19 +150,19 @@ func (p *planner) monitored(s *storemanager.Store) {
 		p.marks.Missing = append(p.marks.Missing, s.ID)
 	}
 	confirmed := p.in.Confirm && p.earlierList(s.MissingSince)
-	if !confirmed && p.obeys(ReasonFirstSighting) {
-		p.skip(s.ID, ReasonFirstSighting)
+	if !confirmed && p.obeys(contract.ReasonFirstSighting) {
+		p.skip(s.ID, contract.ReasonFirstSighting)
 		return
 	}
 	p.plan.OrphanCount++
 	if s.ID <= p.in.After.Orphans {
 		return // handed over by an earlier round, and not yet pending
 	}
-	p.item(s.ID, ActionDelete, ReasonOrphan)
-	p.all.add(ActionDelete, s.ID)
-	p.removal.add(ActionDelete, s.ID)
+	p.item(s.ID, contract.ActionDelete, contract.ReasonOrphan)
+	p.all.add(contract.ActionDelete, s.ID)
+	p.removal.add(contract.ActionDelete, s.ID)
 	if !toDo(&p.plan.Orphans, &p.plan.Next.Orphans, s.ID) {
-		p.rest.add(ActionDelete, s.ID)
+		p.rest.add(contract.ActionDelete, s.ID)
 	}
 }
 
@@ -242,8 +178,8 @@ func (p *planner) earlierList(at *time.Time) bool {
 
 // toDo adds the id to the list and says so, until the list is full: then next says where the next round goes on.
 func toDo(list *[]string, next *string, id string) bool {
-	if len(*list) == MaxPlanned {
-		*next = (*list)[MaxPlanned-1]
+	if len(*list) == contract.MaxPlanned {
+		*next = (*list)[contract.MaxPlanned-1]
 		return false
 	}
 	*list = append(*list, id)
@@ -256,27 +192,27 @@ func (p *planner) approved(d *storemanager.Deletion) bool {
 }
 
 // reasonToKeep is why a store that the list lacks is no orphan; "" if it may be one.
-func (p *planner) reasonToKeep(s *storemanager.Store) Reason {
+func (p *planner) reasonToKeep(s *storemanager.Store) contract.Reason {
 	young := func(t *time.Time) bool { return t != nil && !t.Before(p.plan.ListAt) }
 	switch {
-	case p.obeys(ReasonTooYoung) && (young(s.LastEnsuredAt) || young(&s.EventAt)):
-		return ReasonTooYoung
-	case p.obeys(ReasonPaused) && p.paused(s.ID):
-		return ReasonPaused
-	case p.obeys(ReasonHeld) && s.Hold != nil:
-		return ReasonHeld
-	case p.obeys(ReasonPinned) && s.Pinned:
-		return ReasonPinned
-	case p.obeys(ReasonPending) && s.Deletion != nil: // each run looks for those that nobody waits for
-		return ReasonPending
+	case p.obeys(contract.ReasonTooYoung) && (young(s.LastEnsuredAt) || young(&s.EventAt)):
+		return contract.ReasonTooYoung
+	case p.obeys(contract.ReasonPaused) && p.paused(s.ID):
+		return contract.ReasonPaused
+	case p.obeys(contract.ReasonHeld) && s.Hold != nil:
+		return contract.ReasonHeld
+	case p.obeys(contract.ReasonPinned) && s.Pinned:
+		return contract.ReasonPinned
+	case p.obeys(contract.ReasonPending) && s.Deletion != nil: // each run looks for those that nobody waits for
+		return contract.ReasonPending
 	}
 	return ""
 }
 
 // invalid is told of a listed id that can be no store's.
-func (p *planner) invalid(id string) { p.item(id, ActionSkip, ReasonInvalidID) }
+func (p *planner) invalid(id string) { p.item(id, contract.ActionSkip, contract.ReasonInvalidID) }
 
-func (p *planner) ensure(id string, action Action, reason Reason) {
+func (p *planner) ensure(id string, action contract.Action, reason contract.Reason) {
 	if id <= p.in.After.Missing {
 		return
 	}
@@ -285,41 +221,41 @@ func (p *planner) ensure(id string, action Action, reason Reason) {
 	toDo(&p.plan.Missing, &p.plan.Next.Missing, id)
 }
 
-func (p *planner) skip(id string, reason Reason) {
-	p.item(id, ActionSkip, reason)
-	counts := map[Reason]*int{
-		ReasonPaused: &p.plan.Skipped.Paused, ReasonTooYoung: &p.plan.Skipped.TooYoung, ReasonHeld: &p.plan.Skipped.Held,
-		ReasonPinned: &p.plan.Skipped.Pinned, ReasonPending: &p.plan.Skipped.Pending, ReasonFirstSighting: &p.plan.FirstSightings,
+func (p *planner) skip(id string, reason contract.Reason) {
+	p.item(id, contract.ActionSkip, reason)
+	counts := map[contract.Reason]*int{
+		contract.ReasonPaused: &p.plan.Skipped.Paused, contract.ReasonTooYoung: &p.plan.Skipped.TooYoung, contract.ReasonHeld: &p.plan.Skipped.Held,
+		contract.ReasonPinned: &p.plan.Skipped.Pinned, contract.ReasonPending: &p.plan.Skipped.Pending, contract.ReasonFirstSighting: &p.plan.FirstSightings,
 	}
 	*counts[reason]++
 }
 
-func (p *planner) item(id string, action Action, reason Reason) {
-	if p.in.ReadOnly && p.items[action] < MaxPlanItems {
+func (p *planner) item(id string, action contract.Action, reason contract.Reason) {
+	if p.in.ReadOnly && p.items[action] < contract.MaxPlanItems {
 		p.items[action]++
-		p.plan.Items = append(p.plan.Items, PlanItem{id, action, reason})
+		p.plan.Items = append(p.plan.Items, contract.PlanItem{StoreID: id, Action: action, Reason: reason})
 	}
 }
 
 // Guards, beside the reasons.
 const (
-	guardEmptyList  Reason = "empty list"
-	guardMaxDeletes Reason = "max deletes"
-	guardMaxPercent Reason = "max percent"
-	guardMode       Reason = "mode"
-	guardIncomplete Reason = "incomplete"
-	guardFew        Reason = "few"
-	guardHeld       Reason = "held back"
-	guardLeaving    Reason = "leaving"
-	guardApproved   Reason = "approved"
-	guardRemoved    Reason = "removed"
-	guardForeign    Reason = "foreign"
+	guardEmptyList  contract.Reason = "empty list"
+	guardMaxDeletes contract.Reason = "max deletes"
+	guardMaxPercent contract.Reason = "max percent"
+	guardMode       contract.Reason = "mode"
+	guardIncomplete contract.Reason = "incomplete"
+	guardFew        contract.Reason = "few"
+	guardHeld       contract.Reason = "held back"
+	guardLeaving    contract.Reason = "leaving"
+	guardApproved   contract.Reason = "approved"
+	guardRemoved    contract.Reason = "removed"
+	guardForeign    contract.Reason = "foreign"
 )
 
-func (p *planner) obeys(rule Reason) bool { return p.without != rule }
+func (p *planner) obeys(rule contract.Reason) bool { return p.without != rule }
 
 // finish gives the plan. What may not be done is not in its lists; its counts, hashes and items say what it would do.
-func (p *planner) finish() Plan {
+func (p *planner) finish() contract.Plan {
 	plan := &p.plan
 	plan.Hash, plan.RemovalHash, plan.RestHash = p.all.String(), p.removal.String(), p.rest.String()
 	plan.LacksNothing = plan.AuthoritativeCount > 0 && plan.OrphanCount+plan.FirstSightings+p.leaving == 0 && !p.incomplete()
@@ -327,17 +263,20 @@ func (p *planner) finish() Plan {
 	if p.in.After.Orphans != endOfIDs || plan.Foreign { // else nothing would be removed any more
 		p.judge()
 	}
-	slices.SortStableFunc(plan.Items, func(a, b PlanItem) int { return slices.Index(actions, a.Action) - slices.Index(actions, b.Action) })
-	if plan.Guard != "" || plan.Mode != ModeFull && p.obeys(guardMode) {
+	actions := contract.Actions()
+	slices.SortStableFunc(plan.Items, func(a, b contract.PlanItem) int {
+		return slices.Index(actions, a.Action) - slices.Index(actions, b.Action)
+	})
+	if plan.Guard != "" || plan.Mode != contract.ModeFull && p.obeys(guardMode) {
 		plan.Orphans, plan.Next.Orphans = nil, ""
 	}
-	if plan.Mode == ModeObserve || plan.Foreign && !plan.Released {
+	if plan.Mode == contract.ModeObserve || plan.Foreign && !plan.Released {
 		plan.Missing, plan.Next.Missing = nil, ""
 	}
-	if plan.Mode == ModeObserve {
+	if plan.Mode == contract.ModeObserve {
 		plan.ListedAgain = nil
 	}
-	if plan.Next != (Cursor{}) {
+	if plan.Next != (contract.Cursor{}) {
 		plan.Next.Missing, plan.Next.Orphans = cmp.Or(plan.Next.Missing, endOfIDs), cmp.Or(plan.Next.Orphans, endOfIDs)
 	}
 	return *plan
@@ -365,7 +304,7 @@ func (p *planner) judge() {
 		}
 	}
 	why := p.tooMuch()
-	plan.tripped = why != ""
+	p.tripped = why != ""
 	if why == "" {
 		why = p.keptBack()
 	}
@@ -375,7 +314,7 @@ func (p *planner) judge() {
 	case p.isApproved() && p.obeys(guardApproved):
 		plan.Released = true
 	default:
-		plan.Guard, plan.Held, plan.Approvable = why, true, plan.Approve != ""
+		plan.Guard, plan.KeptBack, plan.Approvable = why, true, plan.Approve != ""
 	}
 }
 
@@ -383,8 +322,8 @@ func (p *planner) judge() {
 // hash of its removals alone says too little; later rounds have no other one.
 func (p *planner) isApproved() bool {
 	plan, hash := &p.plan, p.in.ApprovedPlan
-	whole := !plan.Foreign || p.in.After != (Cursor{}) || hash == plan.Hash
-	return plan.ApprovedBy(hash) && whole && plan.Approve != ""
+	whole := !plan.Foreign || p.in.After != (contract.Cursor{}) || hash == plan.Hash
+	return approves(plan, hash) && whole && plan.Approve != ""
 }
 
 // lacking is how many stores the list lacks without an event having said so: first sightings too, for what a run adds meanwhile
@@ -466,7 +405,7 @@ type digest struct {
 	n int
 }
 
-func (d *digest) add(action Action, id string) {
+func (d *digest) add(action contract.Action, id string) {
 	d.n++
 	_, _ = d.Write([]byte(string(action) + " " + id + "\n")) // a hash takes everything
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 
 // world is what a planner is told, as plain sets.
 type world struct {
-	in     CompareInput
+	in     contract.CompareInput
 	guard  Guard
 	listAt time.Time
 	listed map[string]bool
@@ -51,9 +52,9 @@ func worlds() *rapid.Generator[world] {
 		w := world{
 			listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, paused: map[string]bool{},
 			guard: Guard{MaxDeletePercent: rapid.SampledFrom([]int{0, 10, 50, 100, 100, 100}).Draw(t, "percent"), MaxDeletes: rapid.IntRange(0, 6).Draw(t, "deletes")},
-			in: CompareInput{
+			in: contract.CompareInput{
 				RunStartedAt: planStart.Add(-time.Second), Confirm: rapid.Bool().Draw(t, "confirm"), ReadOnly: true,
-				Mode: rapid.SampledFrom([]Mode{ModeFull, ModeFull, ModeFull, ModeCreateOnly, ModeObserve}).Draw(t, "mode"),
+				Mode: rapid.SampledFrom([]contract.Mode{contract.ModeFull, contract.ModeFull, contract.ModeFull, contract.ModeCreateOnly, contract.ModeObserve}).Draw(t, "mode"),
 			},
 		}
 		// around the start of the fetch, and around the start of the run
@@ -99,7 +100,7 @@ func storeID(i int) string { return fmt.Sprintf("store-%05d", i) }
 func someWorld(n int) world {
 	w := world{
 		listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, guard: Guard{MaxDeletePercent: 10, MaxDeletes: 50},
-		in: CompareInput{RunStartedAt: planStart.Add(-time.Second), Confirm: true, ReadOnly: true, Mode: ModeFull}, registered: n,
+		in: contract.CompareInput{RunStartedAt: planStart.Add(-time.Second), Confirm: true, ReadOnly: true, Mode: contract.ModeFull}, registered: n,
 	}
 	for i := range n {
 		w.listed[storeID(i)] = true
@@ -152,7 +153,7 @@ func (w world) planner() *planner {
 }
 
 // plan tells a planner of the world, in the order of ids.
-func (w world) plan(without Reason) *planner {
+func (w world) plan(without contract.Reason) *planner {
 	p := w.planner()
 	p.without = without
 	all := maps.Clone(w.listed)
@@ -233,21 +234,21 @@ func (w world) check(p *planner) string {
 	tooMany := len(orphans) > 0 && incomplete || w.held && !free || foreign || all >= 10 && (gone > w.guard.MaxDeletes ||
 		lacking > 0 && w.guard.MaxDeletePercent != 100 && gone*100 >= w.guard.MaxDeletePercent*all)
 	switch {
-	case foreign && len(plan.Missing) > 0 && w.in.Mode != ModeObserve:
+	case foreign && len(plan.Missing) > 0 && w.in.Mode != contract.ModeObserve:
 		return "it adds what is in a foreign list"
-	case w.in.Mode == ModeObserve && len(plan.Missing)+len(plan.Orphans) > 0:
+	case w.in.Mode == contract.ModeObserve && len(plan.Missing)+len(plan.Orphans) > 0:
 		return "observing repairs nothing"
-	case w.in.Mode != ModeObserve && !foreign && !slices.Equal(plan.Missing, missing):
+	case w.in.Mode != contract.ModeObserve && !foreign && !slices.Equal(plan.Missing, missing):
 		return fmt.Sprintf("it adds %v, and not %v", plan.Missing, missing)
 	case plan.OrphanCount != len(orphans):
 		return fmt.Sprintf("it counts %d orphans, and not %v", plan.OrphanCount, orphans)
-	case (tooMany || w.in.Mode != ModeFull || len(w.listed) == 0) && len(plan.Orphans) > 0:
+	case (tooMany || w.in.Mode != contract.ModeFull || len(w.listed) == 0) && len(plan.Orphans) > 0:
 		return "it removes what it may not"
 	case tooMany != (plan.Guard != "") && len(w.listed) > 0:
 		return "the guard is wrong: " + plan.Guard
 	case len(w.listed) == 0 && len(w.stores) > 0 && plan.Guard == "":
 		return "an empty list is believed"
-	case !tooMany && w.in.Mode == ModeFull && !slices.Equal(plan.Orphans, orphans):
+	case !tooMany && w.in.Mode == contract.ModeFull && !slices.Equal(plan.Orphans, orphans):
 		return fmt.Sprintf("it removes %v, and not %v", plan.Orphans, orphans)
 	case plan.LacksNothing != free:
 		return "it says what the list lacks wrongly"
@@ -278,7 +279,7 @@ func (w world) checkListedAgain(p *planner) string {
 			again = append(again, id)
 		}
 	}
-	if plan := p.plan; plan.ListedAgainCount != len(again) || w.in.Mode != ModeObserve && !slices.Equal(plan.ListedAgain, again) {
+	if plan := p.plan; plan.ListedAgainCount != len(again) || w.in.Mode != contract.ModeObserve && !slices.Equal(plan.ListedAgain, again) {
 		return fmt.Sprintf("it ends the deletions of %v, and not of %v", plan.ListedAgain, again)
 	}
 	return ""
@@ -295,8 +296,8 @@ func TestThePlanIsWhatTheSetsSay(t *testing.T) {
 // Every reason to keep a store, and every guard, is missed when it is taken away: this is what the property is worth.
 func TestThePropertyFailsWithoutAnyOneOfTheGuards(t *testing.T) {
 	t.Parallel()
-	for _, rule := range []Reason{
-		ReasonPaused, ReasonTooYoung, ReasonHeld, ReasonPinned, ReasonPending, ReasonFirstSighting,
+	for _, rule := range []contract.Reason{
+		contract.ReasonPaused, contract.ReasonTooYoung, contract.ReasonHeld, contract.ReasonPinned, contract.ReasonPending, contract.ReasonFirstSighting,
 		guardEmptyList, guardIncomplete, guardFew, guardHeld, guardLeaving, guardMaxDeletes, guardMaxPercent, guardMode, guardRemoved, guardForeign,
 	} {
 		t.Run(string(rule), func(t *testing.T) {
@@ -317,9 +318,11 @@ func TestThePlansHashNamesExactlyWhatItDoes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := worlds().Draw(t, "one world"), worlds().Draw(t, "another")
-		actions := func(w world) (string, []PlanItem) {
+		actions := func(w world) (string, []contract.PlanItem) {
 			plan := w.plan("").finish()
-			return plan.Hash, slices.DeleteFunc(plan.Items, func(i PlanItem) bool { return i.Action == ActionSkip || i.Action == ActionKeep })
+			return plan.Hash, slices.DeleteFunc(plan.Items, func(i contract.PlanItem) bool {
+				return i.Action == contract.ActionSkip || i.Action == contract.ActionKeep
+			})
 		}
 		hashA, itemsA := actions(a)
 		hashB, itemsB := actions(b)
@@ -332,7 +335,7 @@ func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
-		w.in.Mode, w.in.Confirm, w.guard, w.registered = ModeFull, true, Guard{}, 0
+		w.in.Mode, w.in.Confirm, w.guard, w.registered = contract.ModeFull, true, Guard{}, 0
 		w.held = rapid.Bool().Draw(t, "held already")
 		plan := w.plan("").finish()
 		for _, hash := range []string{plan.Hash, plan.RemovalHash} {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -173,21 +174,21 @@ func (b *bundle) deletedUntil(list []string, deleteAt time.Time) {
 }
 
 // compare is one comparison, a minute after whatever came before.
-func (b *bundle) compare(listed []string, approved string) activities.Plan {
+func (b *bundle) compare(listed []string, approved string) contract.Plan {
 	b.t.Helper()
 	plan, err := b.tryCompare(listed, approved)
 	require.NoError(b.t, err)
 	return plan
 }
 
-func (b *bundle) tryCompare(listed []string, approved string) (activities.Plan, error) {
+func (b *bundle) tryCompare(listed []string, approved string) (contract.Plan, error) {
 	b.now = b.now.Add(time.Minute)
 	b.lister.ids, b.lister.at = listed, b.now
-	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now, ApprovedPlan: approved, Confirm: true})
+	v, err := b.env.ExecuteActivity(b.act.CompareLists, contract.CompareInput{RunStartedAt: b.now, ApprovedPlan: approved, Confirm: true})
 	if err != nil {
-		return activities.Plan{}, err
+		return contract.Plan{}, err
 	}
-	var plan activities.Plan
+	var plan contract.Plan
 	return plan, v.Get(&plan)
 }
 
@@ -228,9 +229,9 @@ func TestASightingDoesNotConfirmItselfWithinTheSameRun(t *testing.T) {
 	for range 2 {
 		b.now = b.now.Add(time.Minute)
 		b.lister.ids, b.lister.at = ids(1, 20), b.now
-		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: started, Confirm: true})
+		v, err := b.env.ExecuteActivity(b.act.CompareLists, contract.CompareInput{RunStartedAt: started, Confirm: true})
 		require.NoError(t, err)
-		var plan activities.Plan
+		var plan contract.Plan
 		require.NoError(t, v.Get(&plan))
 		require.Zero(t, plan.OrphanCount)
 		require.Equal(t, 1, plan.FirstSightings)
@@ -244,9 +245,9 @@ func TestARunThatDoesNotConfirmOnlyTakesNote(t *testing.T) {
 	for range 3 {
 		b.now = b.now.Add(time.Minute)
 		b.lister.ids, b.lister.at = ids(1, 20), b.now
-		v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{RunStartedAt: b.now})
+		v, err := b.env.ExecuteActivity(b.act.CompareLists, contract.CompareInput{RunStartedAt: b.now})
 		require.NoError(t, err)
-		var plan activities.Plan
+		var plan contract.Plan
 		require.NoError(t, v.Get(&plan))
 		require.Zero(t, plan.OrphanCount)
 		require.Equal(t, 1, plan.FirstSightings)
@@ -258,25 +259,25 @@ func TestWhatIsProtectedIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		protect func(b *bundle, id string) error
-		want    activities.Skipped
+		want    contract.Skipped
 	}{
 		"held": {func(b *bundle, id string) error {
 			_, err := b.registry.Hold(b.t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
 			return err
-		}, activities.Skipped{Held: 1}},
+		}, contract.Skipped{Held: 1}},
 		"pinned": {func(b *bundle, id string) error {
 			return b.registry.SetPins(b.t.Context(), []string{id})
-		}, activities.Skipped{Pinned: 1}},
+		}, contract.Skipped{Pinned: 1}},
 		"pending": {func(b *bundle, id string) error {
 			_, err := b.registry.BeginDeletion(b.t.Context(), storemanager.DeletionRequest{
 				StoreID: id, At: b.now, DeleteAt: b.now.Add(24 * time.Hour), Owner: "o",
 			})
 			return err
-		}, activities.Skipped{Pending: 1}},
+		}, contract.Skipped{Pending: 1}},
 		"too young": {func(b *bundle, id string) error {
 			_, err := b.registry.Ensure(b.t.Context(), storemanager.EnsureRequest{StoreID: id, At: b.now.Add(time.Hour)})
 			return err
-		}, activities.Skipped{TooYoung: 1}},
+		}, contract.Skipped{TooYoung: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -411,11 +412,11 @@ func TestADeletionKnownSinceTheListWasFetchedWins(t *testing.T) {
 		StoreID: ids(0, 1)[0], At: b.now.Add(time.Second), DeleteAt: b.now.Add(time.Second), Owner: "o",
 	})
 	require.NoError(t, err)
-	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: plan.Missing, ListAt: plan.ListAt, RunID: "r"})
+	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, contract.EnsureMissingInput{IDs: plan.Missing, ListAt: plan.ListAt, RunID: "r"})
 	require.NoError(t, err)
-	var res activities.EnsureMissingResult
+	var res contract.EnsureMissingResult
 	require.NoError(t, v.Get(&res))
-	require.Equal(t, activities.EnsureMissingResult{Added: 1, Stale: 1}, res)
+	require.Equal(t, contract.EnsureMissingResult{Added: 1, Stale: 1}, res)
 }
 
 // slowManager ensures at most some stores of each batch, and those whose turn never comes not at all.
@@ -442,43 +443,43 @@ func TestASlowStoreManagerIsAskedAgainAsLongAsItGetsOn(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.act.Manager = slowManager{b.act.Manager, 3, ids(7, 8)[0]}
-	var told []activities.Progress
+	var told []contract.Progress
 	b.env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
-		var p activities.Progress
+		var p contract.Progress
 		if details.Get(&p) == nil {
 			told = append(told, p)
 		}
 	})
-	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(0, 250), ListAt: b.now, RunID: "r"})
+	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, contract.EnsureMissingInput{IDs: ids(0, 250), ListAt: b.now, RunID: "r"})
 	require.NoError(t, err)
-	var res activities.EnsureMissingResult
+	var res contract.EnsureMissingResult
 	require.NoError(t, v.Get(&res))
 	require.NotEmpty(t, told)
 	for _, p := range told {
 		require.Equal(t, p.Done, p.Ensured.Added+p.Ensured.Failed, "a retry goes on from here, and must count nothing twice")
 	}
-	require.Equal(t, activities.EnsureMissingResult{Added: 249, Failed: 1, Failing: []activities.FailingStore{{StoreID: ids(7, 8)[0]}}}, res)
+	require.Equal(t, contract.EnsureMissingResult{Added: 249, Failed: 1, Failing: []contract.FailingStore{{StoreID: ids(7, 8)[0]}}}, res)
 }
 
 func TestOneOrphanThatFailsStopsNoneOfTheOthers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.deletion.fail = map[string]bool{"store-000002": true}
-	v, err := b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(0, 10), ListAt: b.now})
+	v, err := b.env.ExecuteActivity(b.act.RequestDeletions, contract.RequestDeletionsInput{IDs: ids(0, 10), ListAt: b.now})
 	require.NoError(t, err)
-	var res activities.RequestDeletionsResult
+	var res contract.RequestDeletionsResult
 	require.NoError(t, v.Get(&res))
-	require.Equal(t, activities.RequestDeletionsResult{Requested: 9, Failed: 1}, res)
+	require.Equal(t, contract.RequestDeletionsResult{Requested: 9, Failed: 1}, res)
 	require.Len(t, b.deletion.ids, 9)
 }
 
 func TestARunIsRecorded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	report := activities.ReconcileReport{Trigger: "manual", StartedAt: b.now, CompletedAt: b.now.Add(time.Second), Added: 3}
-	_, err := b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: "r1", Report: report})
+	report := contract.ReconcileReport{Trigger: "manual", StartedAt: b.now, CompletedAt: b.now.Add(time.Second), Added: 3}
+	_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{RunID: "r1", Report: report})
 	require.NoError(t, err)
-	_, err = b.env.ExecuteActivity(b.act.RecordRun, activities.RecordInput{RunID: "r2", Report: report, Error: "the workspace list is damaged"})
+	_, err = b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{RunID: "r2", Report: report, Error: "the workspace list is damaged"})
 	require.NoError(t, err)
 	known, err := b.registry.Reconciliation(t.Context())
 	require.NoError(t, err)
@@ -495,24 +496,24 @@ func TestAPauseDuringARunIsObeyed(t *testing.T) {
 		require.NoError(t, err)
 	}
 	pause(ids(1, 2)[0])
-	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(0, 3), ListAt: b.now, RunID: "r"})
+	v, err := b.env.ExecuteActivity(b.act.EnsureMissing, contract.EnsureMissingInput{IDs: ids(0, 3), ListAt: b.now, RunID: "r"})
 	require.NoError(t, err)
-	var ensured activities.EnsureMissingResult
+	var ensured contract.EnsureMissingResult
 	require.NoError(t, v.Get(&ensured))
-	require.Equal(t, activities.EnsureMissingResult{Added: 2}, ensured)
-	_, err = b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(0, 3), ListAt: b.now})
+	require.Equal(t, contract.EnsureMissingResult{Added: 2}, ensured)
+	_, err = b.env.ExecuteActivity(b.act.RequestDeletions, contract.RequestDeletionsInput{IDs: ids(0, 3), ListAt: b.now})
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{ids(0, 1)[0], ids(2, 3)[0]}, b.deletion.ids)
 
 	pause("")
-	v, err = b.env.ExecuteActivity(b.act.EnsureMissing, activities.EnsureMissingInput{IDs: ids(5, 9), ListAt: b.now, RunID: "r"})
+	v, err = b.env.ExecuteActivity(b.act.EnsureMissing, contract.EnsureMissingInput{IDs: ids(5, 9), ListAt: b.now, RunID: "r"})
 	require.NoError(t, err)
 	require.NoError(t, v.Get(&ensured))
-	require.Equal(t, activities.EnsureMissingResult{Left: 4, Paused: "a: r"}, ensured)
-	v, err = b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(5, 9), ListAt: b.now})
+	require.Equal(t, contract.EnsureMissingResult{Left: 4, Paused: "a: r"}, ensured)
+	v, err = b.env.ExecuteActivity(b.act.RequestDeletions, contract.RequestDeletionsInput{IDs: ids(5, 9), ListAt: b.now})
 	require.NoError(t, err)
-	var requested activities.RequestDeletionsResult
+	var requested contract.RequestDeletionsResult
 	require.NoError(t, v.Get(&requested))
-	require.Equal(t, activities.RequestDeletionsResult{Left: 4, Paused: "a: r"}, requested)
+	require.Equal(t, contract.RequestDeletionsResult{Left: 4, Paused: "a: r"}, requested)
 	require.Len(t, b.deletion.ids, 2)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
@@ -21,61 +22,17 @@ import (
 // that an event need not wait long behind it.
 const ensureBatch = 200
 
-// EnsureMissingInput names stores that a complete list holds and that are not monitored.
-type EnsureMissingInput struct {
-	reconcilePhase
-	IDs []string `json:"ids"`
-	// ListAt is the start of the list's fetch: a deletion known since then wins.
-	ListAt time.Time `json:"listAt"`
-	RunID  string    `json:"runId"`
-}
-
-// EnsureMissingResult counts what was repaired. Stale ones were deleted after the list had been asked for.
-type EnsureMissingResult struct {
-	Added int `json:"added"`
-	// Adopted stores were monitored already.
-	Adopted int `json:"adopted,omitempty"`
-	Stale   int `json:"stale"`
-	Failed  int `json:"failed"`
-	// Failing are the first 20 of Failed.
-	Failing []FailingStore `json:"failing,omitempty"`
-	// Left counts those that were not asked for, because all of reconciliation was paused meanwhile (Paused says by whom) or the
-	// time was over.
-	Left   int    `json:"left,omitempty"`
-	Paused string `json:"paused,omitempty"`
-}
-
-// Progress is what the activities of a run tell while they run (their heartbeat), and what a retry goes on from.
-type Progress struct {
-	// Phase is one of the Phase constants.
-	Phase string `json:"phase"`
-	// Done counts entries of the list, or stores; Total is 0 where it is not known.
-	Done  int `json:"done"`
-	Total int `json:"total,omitempty"`
-	// Ensured is what PhaseEnsure has done so far, Removed what PhaseRemove has.
-	Ensured EnsureMissingResult    `json:"ensured,omitzero"`
-	Removed RequestDeletionsResult `json:"removed,omitzero"`
-}
-
-// The phases of a run.
-const (
-	PhaseFetch   = "fetch"
-	PhaseCompare = "compare"
-	PhaseEnsure  = "ensure"
-	PhaseRemove  = "remove"
-)
-
 // ensureTime is how long an EnsureMissing goes on: what a low MaxRate leaves is for the next run.
 const ensureTime = 10 * time.Minute
 
 // EnsureMissing ensures the stores in batches, no faster than MaxRate. A retry goes on where the attempt before had got to.
-func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (EnsureMissingResult, error) {
+func (r *Reconcile) EnsureMissing(ctx context.Context, in contract.EnsureMissingInput) (contract.EnsureMissingResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
-	p := Progress{Phase: PhaseEnsure, Total: len(in.IDs)}
+	p := contract.Progress{Phase: contract.PhaseEnsure, Total: len(in.IDs)}
 	if activity.HasHeartbeatDetails(ctx) {
-		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != PhaseEnsure {
-			p = Progress{Phase: PhaseEnsure, Total: len(in.IDs)} // ensuring twice does no harm
+		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != contract.PhaseEnsure {
+			p = contract.Progress{Phase: contract.PhaseEnsure, Total: len(in.IDs)} // ensuring twice does no harm
 		}
 	}
 	size, pace := ensureBatch, rate.NewLimiter(rate.Inf, 0)
@@ -90,17 +47,17 @@ func (r *Reconcile) EnsureMissing(ctx context.Context, in EnsureMissingInput) (E
 		var err error
 		batch, paused, err = r.unpaused(ctx, in.IDs[p.Done:min(p.Done+size, len(in.IDs))])
 		if err != nil {
-			return EnsureMissingResult{}, wrap(err)
+			return contract.EnsureMissingResult{}, wrap(err)
 		}
 		if paused != "" {
 			break
 		}
 		activity.RecordHeartbeat(ctx, p) // what comes now may take as long again
 		if err := pace.WaitN(ctx, len(batch)); err != nil {
-			return EnsureMissingResult{}, wrap(err)
+			return contract.EnsureMissingResult{}, wrap(err)
 		}
 		if err := r.ensure(ctx, in, batch, &p); err != nil {
-			return EnsureMissingResult{}, wrap(err)
+			return contract.EnsureMissingResult{}, wrap(err)
 		}
 		p.Done = min(p.Done+size, len(in.IDs))
 		activity.RecordHeartbeat(ctx, p)
@@ -120,7 +77,7 @@ func (r *Reconcile) unpaused(ctx context.Context, ids []string) (_ []string, all
 
 // ensure ensures the stores of one batch. A store manager that is slow does a part at a time: those that it says to ask for again
 // are asked for again, as long as others get done.
-func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []string, p *Progress) error {
+func (r *Reconcile) ensure(ctx context.Context, in contract.EnsureMissingInput, ids []string, p *contract.Progress) error {
 	done := p.Ensured
 	// Not before the end: a retry goes on from p as a heartbeat has it, and would count this batch again.
 	defer func() { p.Ensured = done }()
@@ -134,7 +91,7 @@ func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []str
 			return err
 		}
 		var again []string
-		var failing []FailingStore
+		var failing []contract.FailingStore
 		for i, res := range results {
 			switch res.Outcome {
 			case storemanager.EnsureCreated:
@@ -147,35 +104,18 @@ func (r *Reconcile) ensure(ctx context.Context, in EnsureMissingInput, ids []str
 				done.Failed++
 			case storemanager.EnsureFailed:
 				again = append(again, ids[i])
-				failing = append(failing, FailingStore{ids[i], res.Error, res.NextAttemptAt})
+				failing = append(failing, contract.FailingStore{StoreID: ids[i], Error: res.Error, NextAttemptAt: res.NextAttemptAt})
 			}
 		}
 		if len(again) == len(ids) {
 			done.Failed += len(again)
-			done.Failing = append(done.Failing, failing[:min(len(failing), MaxFailing-len(done.Failing))]...)
+			done.Failing = append(done.Failing, failing[:min(len(failing), contract.MaxFailing-len(done.Failing))]...)
 			return nil
 		}
 		ids = again
 		activity.RecordHeartbeat(ctx, *p)
 	}
 	return nil
-}
-
-// RequestDeletionsInput names confirmed orphans.
-type RequestDeletionsInput struct {
-	reconcilePhase
-	IDs []string `json:"ids"`
-	// ListAt is the start of the fetch of the list that confirmed them.
-	ListAt time.Time `json:"listAt"`
-}
-
-// RequestDeletionsResult counts what was handed over.
-type RequestDeletionsResult struct {
-	Requested int `json:"requested"`
-	Failed    int `json:"failed"`
-	// Left and Paused are those of EnsureMissingResult.
-	Left   int    `json:"left,omitempty"`
-	Paused string `json:"paused,omitempty"`
 }
 
 // requestParallelism bounds the load that a reconcile puts on Temporal beside the webhooks, removeBatch how many orphans are
@@ -187,48 +127,37 @@ const (
 
 // RequestDeletions hands each orphan to the lifecycle of its workspace. One that fails stops none of the others: the next
 // run finds it again. A retry goes on where the attempt before had got to.
-func (r *Reconcile) RequestDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
+func (r *Reconcile) RequestDeletions(ctx context.Context, in contract.RequestDeletionsInput) (contract.RequestDeletionsResult, error) {
 	return r.handOver(ctx, in, r.Lifecycles.RequestDeletion)
 }
 
 // EndDeletions tells the lifecycle of each workspace that it is listed again, so that the pending deletion ends. It is done like
 // RequestDeletions.
-func (r *Reconcile) EndDeletions(ctx context.Context, in RequestDeletionsInput) (RequestDeletionsResult, error) {
+func (r *Reconcile) EndDeletions(ctx context.Context, in contract.RequestDeletionsInput) (contract.RequestDeletionsResult, error) {
 	return r.handOver(ctx, in, r.Lifecycles.ReportListed)
-}
-
-// ResumeResult counts what ResumeDeletions has done.
-type ResumeResult struct {
-	// Resumed deletions had no lifecycle, Restored ones were missing in a registry that was lost. Both count the lifecycles that were told,
-	// Failed those that could not be.
-	Resumed  int `json:"resumed"`
-	Restored int `json:"restored,omitempty"`
-	Failed   int `json:"failed"`
-	// Repeated are events of which a new database of Temporal was told.
-	Repeated int `json:"repeated,omitempty"`
 }
 
 // ResumeDeletions makes up for a database that was lost, Temporal's or the registry. A new one of Temporal is told of the events that were
 // answered without an outcome. Pending deletions that nobody waits for go on at their own time, in the lifecycle of each. Lifecycles that wait for a store that the registry does not know, and while its loss is not acknowledged
 // all whose deletions it does not have, put them back there. A deletion that only has not been seen yet hears it too, which changes
 // nothing.
-func (r *Reconcile) ResumeDeletions(ctx context.Context) (ResumeResult, error) {
+func (r *Reconcile) ResumeDeletions(ctx context.Context) (contract.ResumeResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	alive := func() { activity.RecordHeartbeat(ctx) }
 	alone, lost, err := r.apart(ctx)
 	if err != nil {
-		return ResumeResult{}, wrap(err)
+		return contract.ResumeResult{}, wrap(err)
 	}
 	failed, err := each(ctx, alone, r.Lifecycles.ResumeDeletion, alive)
 	if err != nil {
-		return ResumeResult{}, wrap(err)
+		return contract.ResumeResult{}, wrap(err)
 	}
 	failedToo, err := each(ctx, lost, r.Lifecycles.ResumeDeletion, alive)
 	if err != nil {
-		return ResumeResult{}, wrap(err)
+		return contract.ResumeResult{}, wrap(err)
 	}
-	res := ResumeResult{Resumed: len(alone) - failed, Restored: len(lost) - failedToo, Failed: failed + failedToo}
+	res := contract.ResumeResult{Resumed: len(alone) - failed, Restored: len(lost) - failedToo, Failed: failed + failedToo}
 	if len(alone)+len(lost) > 0 {
 		activity.GetLogger(ctx).Warn("pending deletions are resumed", "withoutLifecycle", res.Resumed, "lostByRegistry", res.Restored,
 			"failed", res.Failed)
@@ -329,20 +258,20 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 	return alone, lost, nil
 }
 
-func (r *Reconcile) handOver(ctx context.Context, in RequestDeletionsInput, tell func(context.Context, string, time.Time) error) (RequestDeletionsResult, error) {
+func (r *Reconcile) handOver(ctx context.Context, in contract.RequestDeletionsInput, tell func(context.Context, string, time.Time) error) (contract.RequestDeletionsResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
-	p := Progress{Phase: PhaseRemove, Total: len(in.IDs)}
+	p := contract.Progress{Phase: contract.PhaseRemove, Total: len(in.IDs)}
 	if activity.HasHeartbeatDetails(ctx) {
-		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != PhaseRemove {
-			p = Progress{Phase: PhaseRemove, Total: len(in.IDs)} // asking twice does no harm
+		if err := activity.GetHeartbeatDetails(ctx, &p); err != nil || p.Phase != contract.PhaseRemove {
+			p = contract.Progress{Phase: contract.PhaseRemove, Total: len(in.IDs)} // asking twice does no harm
 		}
 	}
 	for p.Done < len(in.IDs) {
 		end := min(p.Done+removeBatch, len(in.IDs))
 		batch, paused, err := r.unpaused(ctx, in.IDs[p.Done:end])
 		if err != nil {
-			return RequestDeletionsResult{}, wrap(err)
+			return contract.RequestDeletionsResult{}, wrap(err)
 		}
 		if paused != "" {
 			p.Removed.Left, p.Removed.Paused = len(in.IDs)-p.Done, paused
@@ -351,7 +280,7 @@ func (r *Reconcile) handOver(ctx context.Context, in RequestDeletionsInput, tell
 		failed, err := each(ctx, batch, func(ctx context.Context, id string) error { return tell(ctx, id, in.ListAt) },
 			func() { activity.RecordHeartbeat(ctx, p) })
 		if err != nil {
-			return RequestDeletionsResult{}, wrap(err)
+			return contract.RequestDeletionsResult{}, wrap(err)
 		}
 		p.Removed.Requested += len(batch) - failed
 		p.Removed.Failed += failed

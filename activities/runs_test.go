@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/workflows"
@@ -46,7 +47,7 @@ func (k *keeper) RecordReconcile(ctx context.Context, run storemanager.Reconcile
 }
 
 // run is a whole run, a minute after whatever came before: the real workflow with the real activities.
-func (b *bundle) run(listed []string, approved string) (workflows.ReconcileReport, error) {
+func (b *bundle) run(listed []string, approved string) (contract.ReconcileReport, error) {
 	b.t.Helper()
 	b.now = b.now.Add(time.Minute)
 	b.lister.ids, b.lister.at = listed, b.now
@@ -59,15 +60,15 @@ func (b *bundle) run(listed []string, approved string) (workflows.ReconcileRepor
 		b.act.Manager = &keeper{ReconcileKeeper: b.act.Manager}
 	}
 	env.RegisterActivity(b.act)
-	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, workflows.ReconcileInput{Trigger: "manual", Confirm: true, ApprovedPlan: approved})
-	var report workflows.ReconcileReport
+	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, contract.ReconcileInput{Trigger: "manual", Confirm: true, ApprovedPlan: approved})
+	var report contract.ReconcileReport
 	if err := env.GetWorkflowError(); err != nil {
 		return report, err
 	}
 	return report, env.GetWorkflowResult(&report)
 }
 
-func (b *bundle) mustRun(listed []string, approved string) workflows.ReconcileReport {
+func (b *bundle) mustRun(listed []string, approved string) contract.ReconcileReport {
 	b.t.Helper()
 	report, err := b.run(listed, approved)
 	require.NoError(b.t, err)
@@ -102,7 +103,7 @@ func TestTheListOfAnotherInstallationRemovesNothing(t *testing.T) {
 		require.Contains(t, run.Guard, "the list has 3 of the 40 stores that it should have, and may be that of another installation: "+
 			"nothing is added or removed before plan "+run.PlanHash+" is approved")
 		require.Zero(t, run.Added+run.Removed)
-		require.Equal(t, activities.GuardHeld, run.GuardVerdict)
+		require.Equal(t, contract.GuardKeepsBack, run.GuardVerdict)
 	}
 	require.True(t, b.held())
 
@@ -221,7 +222,7 @@ func TestTwoListsThatHaveAWorkspaceAgainEndItsDeletion(t *testing.T) {
 	require.Equal(t, 1, b.mustRun(ids(0, 20), "").ListedAgain)
 	require.Equal(t, []string{id}, b.deletion.listed)
 
-	b.act.Mode = activities.ModeObserve
+	b.act.Mode = contract.ModeObserve
 	require.Zero(t, b.mustRun(ids(0, 20), "").ListedAgain)
 	require.Len(t, b.deletion.listed, 1)
 }
@@ -234,7 +235,7 @@ func TestPendingDeletionsWithoutALifecycleAreResumedInEachRun(t *testing.T) {
 	b.deletedByEvents(ids(0, 3))
 	b.deletion.pending = map[string]bool{ids(0, 1)[0]: true, "another": true}
 	b.deletion.fail = map[string]bool{ids(2, 3)[0]: true}
-	b.act.Mode = activities.ModeObserve // whoever only looks at lists loses no deletion of an event
+	b.act.Mode = contract.ModeObserve // whoever only looks at lists loses no deletion of an event
 	run := b.mustRun(ids(3, 20), "")
 	require.Equal(t, 1, run.Resumed)
 	require.Equal(t, 1, run.Restored, "of one that the registry should know")
@@ -266,8 +267,8 @@ func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {
 
 func TestATrippedRunComparesAsOftenAsItsAdditionsNeed(t *testing.T) {
 	t.Parallel()
-	const monitored, orphans = activities.MaxPlanned + 1000, activities.MaxPlanned + 500
-	for listed, rounds := range map[int]int{monitored: 1, monitored + activities.MaxPlanned + 1: 2} {
+	const monitored, orphans = contract.MaxPlanned + 1000, contract.MaxPlanned + 500
+	for listed, rounds := range map[int]int{monitored: 1, monitored + contract.MaxPlanned + 1: 2} {
 		b := setup(t)
 		b.monitored(ids(0, monitored))
 		require.NotEmpty(t, b.mustRun(ids(orphans, monitored), "").Guard)
@@ -290,7 +291,7 @@ func TestAnApprovedPlanIsCarriedOutOverAllItsRounds(t *testing.T) {
 	require.Equal(t, 7000, report.Removed)
 	require.Equal(t, 3, report.Rounds)
 	require.Empty(t, report.Guard)
-	require.Equal(t, activities.GuardApproved, report.GuardVerdict)
+	require.Equal(t, contract.GuardApproved, report.GuardVerdict)
 	require.ElementsMatch(t, ids(0, 7000), b.deletion.ids, "each once")
 	require.False(t, b.held())
 	require.Equal(t, report.ListAt, *b.approvedAt())
@@ -315,7 +316,7 @@ func TestAnApprovedRunEndsItsRemovalsWhenWhatIsLeftIsAnother(t *testing.T) {
 		}
 	}
 	report := b.mustRun(ids(7000, 7100), tripped.PlanHash)
-	require.Equal(t, activities.MaxPlanned, report.Removed)
+	require.Equal(t, contract.MaxPlanned, report.Removed)
 	require.NotEmpty(t, report.Guard)
 	require.NotEmpty(t, report.PlanHash)
 	require.NotContains(t, b.deletion.ids, last)
@@ -334,7 +335,7 @@ func TestAnApprovalThatReleasesNothingForgivesNothing(t *testing.T) {
 	b.mustRun(listed, "") // adds it
 	only := append(ids(1, 20), "yyy", "zzz")
 	before := b.compare(only, "")
-	require.True(t, before.Held)
+	require.True(t, before.KeptBack)
 
 	b.deletion.fail = map[string]bool{ids(0, 1)[0]: true}
 	report := b.mustRun(only, before.RemovalHash)
@@ -353,14 +354,14 @@ func TestAPlanThatNeedsNoApprovalForgivesNothing(t *testing.T) {
 	report := b.mustRun(ids(1, 101), plan.Hash)
 	require.Equal(t, 1, report.Added)
 	require.Equal(t, 1, report.Removed)
-	require.NotEqual(t, activities.GuardApproved, report.GuardVerdict)
+	require.NotEqual(t, contract.GuardApproved, report.GuardVerdict)
 	require.Nil(t, b.approvedAt())
 }
 
 func TestWithoutRemovalsThereIsNothingToHoldBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.act.Mode = activities.ModeCreateOnly
+	b.act.Mode = contract.ModeCreateOnly
 	b.monitored(ids(0, 200))
 	for range 2 {
 		report := b.mustRun(ids(100, 200), "")
@@ -379,11 +380,11 @@ func TestAReportSaysWhatItsFirstRoundFound(t *testing.T) {
 		_, err := b.registry.Hold(t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
 		require.NoError(t, err)
 	}
-	report := b.mustRun(ids(40, 40+activities.MaxPlanned+100), "")
+	report := b.mustRun(ids(40, 40+contract.MaxPlanned+100), "")
 	require.Equal(t, 2, report.Rounds)
-	require.Equal(t, activities.Skipped{Held: 40}, report.Skipped)
-	require.Equal(t, activities.MaxPlanned+100, report.Missing)
-	require.Equal(t, activities.MaxPlanned+100, report.Added)
+	require.Equal(t, contract.Skipped{Held: 40}, report.Skipped)
+	require.Equal(t, contract.MaxPlanned+100, report.Missing)
+	require.Equal(t, contract.MaxPlanned+100, report.Added)
 }
 
 func TestALaterRoundBelievesItsListNoMoreThanTheFirst(t *testing.T) {
@@ -393,11 +394,11 @@ func TestALaterRoundBelievesItsListNoMoreThanTheFirst(t *testing.T) {
 	b.compare(ids(0, 999), "")
 	b.now = b.now.Add(time.Minute)
 	b.lister.ids, b.lister.at = ids(600, 999), b.now
-	v, err := b.env.ExecuteActivity(b.act.CompareLists, activities.CompareInput{
-		RunStartedAt: b.now, Confirm: true, After: activities.Cursor{Missing: "~", Orphans: ids(700, 701)[0]},
+	v, err := b.env.ExecuteActivity(b.act.CompareLists, contract.CompareInput{
+		RunStartedAt: b.now, Confirm: true, After: contract.Cursor{Missing: "~", Orphans: ids(700, 701)[0]},
 	})
 	require.NoError(t, err)
-	var plan activities.Plan
+	var plan contract.Plan
 	require.NoError(t, v.Get(&plan))
 	require.Contains(t, plan.Guard, "lacks 601 stores")
 	require.Empty(t, plan.Orphans)
@@ -424,14 +425,14 @@ func TestAListFromWhichStoresAreStillLeavingDoesNotLackNothing(t *testing.T) {
 func TestARetryOfRemovalsGoesOnWhereTheAttemptBeforeHadGotTo(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.env.SetHeartbeatDetails(activities.Progress{
-		Phase: activities.PhaseRemove, Done: 150, Removed: activities.RequestDeletionsResult{Requested: 148, Failed: 2},
+	b.env.SetHeartbeatDetails(contract.Progress{
+		Phase: contract.PhaseRemove, Done: 150, Removed: contract.RequestDeletionsResult{Requested: 148, Failed: 2},
 	})
-	v, err := b.env.ExecuteActivity(b.act.RequestDeletions, activities.RequestDeletionsInput{IDs: ids(0, 300), ListAt: b.now})
+	v, err := b.env.ExecuteActivity(b.act.RequestDeletions, contract.RequestDeletionsInput{IDs: ids(0, 300), ListAt: b.now})
 	require.NoError(t, err)
-	var res activities.RequestDeletionsResult
+	var res contract.RequestDeletionsResult
 	require.NoError(t, v.Get(&res))
-	require.Equal(t, activities.RequestDeletionsResult{Requested: 298, Failed: 2}, res)
+	require.Equal(t, contract.RequestDeletionsResult{Requested: 298, Failed: 2}, res)
 	require.ElementsMatch(t, ids(150, 300), b.deletion.ids)
 }
 
@@ -442,7 +443,7 @@ func TestARefusedApprovalEndsTheRunAndNothingElse(t *testing.T) {
 	_, err := b.run(ids(0, 21), "another")
 	var app *temporal.ApplicationError
 	require.ErrorAs(t, err, &app)
-	require.Equal(t, activities.ErrTypePlanChanged, app.Type())
+	require.Equal(t, contract.ErrTypePlanChanged, app.Type())
 	known, err := b.registry.Reconciliation(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, known.Runs, "it is no failed run")

@@ -8,22 +8,22 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 )
 
 // deletion is a pending deletion of a lifecycle and the coroutine that carries it out.
 type deletion struct {
-	PendingDeletion
+	contract.PendingDeletion
 	// waiting is the delivery of a deletion without a grace period: its sender hears how the deletion ends. Nil otherwise.
 	waiting *delivery
 	cancel  workflow.CancelFunc
 	// done is set by the coroutine alone, as its last act; result is valid from then on.
 	done   bool
-	result Result
+	result contract.Result
 }
 
 // startDeletion starts the coroutine: wait for DeleteAt, ask the Auth Worker again, stop the store.
-func (l *lifecycle) startDeletion(ctx workflow.Context, p PendingDeletion, waiting *delivery) {
+func (l *lifecycle) startDeletion(ctx workflow.Context, p contract.PendingDeletion, waiting *delivery) {
 	dctx, cancel := workflow.WithCancel(ctx)
 	d := &deletion{PendingDeletion: p, waiting: waiting, cancel: cancel}
 	l.deletion = d
@@ -35,7 +35,7 @@ func (l *lifecycle) startDeletion(ctx workflow.Context, p PendingDeletion, waiti
 }
 
 // carryOut is the deletion from the start of the grace period on. Whatever ends it early cancels ctx.
-func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) Result {
+func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) contract.Result {
 	if wait := d.DeleteAt.Sub(workflow.Now(ctx)); wait > 0 && d.waiting == nil {
 		timer := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "grace period"})
 		if err := timer.Get(ctx, nil); err != nil {
@@ -66,46 +66,46 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) Result {
 var errAskAgain = errors.New("the auth worker must be asked again")
 
 // pendingStore names the pending deletion to the store manager.
-func (l *lifecycle) pendingStore() activities.StoreInput {
-	return activities.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: l.deletion.EventAt}
+func (l *lifecycle) pendingStore() contract.StoreInput {
+	return contract.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: l.deletion.EventAt}
 }
 
 // recheckAndStop asks the Auth Worker and, if the workspace is gone, stops the store while that answer is fresh.
-func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (Result, error) {
+func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (contract.Result, error) {
 	known := d.EventAt // what is reported while the list is on its way is newer than it
-	absence, err := confirmAbsent(ctx, activities.AbsenceInput{InstanceID: l.id, ByEvent: d.Source != SourceReconcile})
+	absence, err := confirmAbsent(ctx, contract.AbsenceInput{InstanceID: l.id, ByEvent: d.Source != contract.SourceReconcile})
 	if err != nil {
-		return Result{}, err
+		return contract.Result{}, err
 	}
 	if !absence.Absent {
-		kept, err := cancelStoreDeletion(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: known})
+		kept, err := cancelStoreDeletion(ctx, contract.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: known})
 		switch {
 		case err != nil:
-			return Result{}, err
+			return contract.Result{}, err
 		case kept.Pending != nil && kept.Pending.EventAt.After(known): // it was deleted again meanwhile
-			return Result{}, errAskAgain
+			return contract.Result{}, errAskAgain
 		}
-		return Result{Status: StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}, nil
+		return contract.Result{Status: contract.StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}, nil
 	}
-	store, err := stopStore(ctx, activities.StoreInput{InstanceID: l.id, Owner: l.owner, AbsentAt: absence.AskedAt})
+	store, err := stopStore(ctx, contract.StoreInput{InstanceID: l.id, Owner: l.owner, AbsentAt: absence.AskedAt})
 	switch {
 	case err != nil:
-		return Result{}, err
+		return contract.Result{}, err
 	case store.AnswerTooOld:
-		return Result{}, errAskAgain
+		return contract.Result{}, errAskAgain
 	case store.Monitored:
-		return Result{Status: StatusDeletionCancelled, Detail: "the store manager no longer has this deletion as pending"}, nil
+		return contract.Result{Status: contract.StatusDeletionCancelled, Detail: "the store manager no longer has this deletion as pending"}, nil
 	}
-	return Result{Status: StatusMonitoringStopped}, nil
+	return contract.Result{Status: contract.StatusMonitoringStopped}, nil
 }
 
 // interrupted is the end of a deletion that did not reach the stop. Who cancelled it puts the reason in (endDeletion); an
 // activity that failed for good leaves the store monitored and its deletion pending: the next reconcile run has it resumed.
-func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) Result {
+func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) contract.Result {
 	if !temporal.IsCanceledError(err) {
 		workflow.GetLogger(ctx).Error("deletion given up", "during", during, "error", err)
 	}
-	return Result{Status: StatusDeletionCancelled, Detail: "interrupted during " + during}
+	return contract.Result{Status: contract.StatusDeletionCancelled, Detail: "interrupted during " + during}
 }
 
 // abandon ends the deletion of a workflow that an operator cancels: nobody should be told that it is pending. Whatever event
@@ -120,16 +120,16 @@ func (l *lifecycle) abandon(ctx workflow.Context) error {
 
 // endDeletion cancels a pending deletion, if there is one, and says how it ended: StatusDeletionCancelled because of why,
 // or StatusMonitoringStopped when the stop had come first.
-func (l *lifecycle) endDeletion(ctx workflow.Context, why string) Result {
+func (l *lifecycle) endDeletion(ctx workflow.Context, why string) contract.Result {
 	d := l.deletion
 	if d == nil {
-		return Result{Status: StatusDeletionCancelled, Detail: why}
+		return contract.Result{Status: contract.StatusDeletionCancelled, Detail: why}
 	}
 	if !d.done {
 		d.cancel()
 		// The coroutine answers its cancellation within this workflow task: it waits for nothing that can't be cancelled.
 		_ = workflow.Await(ctx, func() bool { return d.done })
-		if d.result.Status == StatusDeletionCancelled {
+		if d.result.Status == contract.StatusDeletionCancelled {
 			d.result.Detail = why
 		}
 	}
@@ -153,18 +153,18 @@ func (l *lifecycle) finishDeletion(ctx workflow.Context) {
 func (l *lifecycle) show(ctx workflow.Context) {
 	if l.deletion == nil {
 		workflow.SetCurrentDetails(ctx, "")
-		l.upsert(ctx, attributeWorkspaceState.ValueSet(StateIdle), attributeDeleteAt.ValueUnset())
+		l.upsert(ctx, attributeWorkspaceState.ValueSet(contract.StateIdle), attributeDeleteAt.ValueUnset())
 		return
 	}
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf(
 		"**Deletion pending**: the store is stopped at %s if the Auth Worker then no longer lists the workspace. "+
 			"To keep it: `starter cancel-delete %s --reason ...`", l.deletion.DeleteAt.UTC().Format(time.RFC3339), l.id))
-	l.upsert(ctx, attributeWorkspaceState.ValueSet(StateDeletionPending), attributeDeleteAt.ValueSet(l.deletion.DeleteAt))
+	l.upsert(ctx, attributeWorkspaceState.ValueSet(contract.StateDeletionPending), attributeDeleteAt.ValueSet(l.deletion.DeleteAt))
 }
 
 var (
-	attributeWorkspaceState = temporal.NewSearchAttributeKeyKeyword(AttributeWorkspaceState)
-	attributeDeleteAt       = temporal.NewSearchAttributeKeyTime(AttributeDeleteAt)
+	attributeWorkspaceState = temporal.NewSearchAttributeKeyKeyword(contract.AttributeWorkspaceState)
+	attributeDeleteAt       = temporal.NewSearchAttributeKeyTime(contract.AttributeDeleteAt)
 )
 
 // upsert only logs a failure: the attributes are for people, the deletion does not depend on them.

@@ -7,7 +7,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/workflows"
 )
 
@@ -27,13 +27,13 @@ func TestTheWebUIShowsWhatARunFound(t *testing.T) {
 			t.Parallel()
 			var suite testsuite.WorkflowTestSuite
 			env := suite.NewTestWorkflowEnvironment()
-			registerRepair(env, activities.Plan{
-				Mode: activities.ModeFull, AuthoritativeCount: 5, MonitoredCount: 7, MissingCount: 1, OrphanCount: 2, FirstSightings: 3, Guard: tt.guard, Paused: tt.paused,
+			registerRepair(env, contract.Plan{
+				Mode: contract.ModeFull, AuthoritativeCount: 5, MonitoredCount: 7, MissingCount: 1, OrphanCount: 2, FirstSightings: 3, Guard: tt.guard, Paused: tt.paused,
 			})
 			// The details are the workflow's, so only a workflow can be asked for them here.
 			var shown string
 			env.ExecuteWorkflow(func(ctx workflow.Context) error {
-				_, err := workflows.ReconcileWorkspaces(ctx, workflows.ReconcileInput{Confirm: true})
+				_, err := workflows.ReconcileWorkspaces(ctx, contract.ReconcileInput{Confirm: true})
 				shown = workflow.GetCurrentDetails(ctx)
 				return err
 			})

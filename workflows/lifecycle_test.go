@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -137,28 +138,28 @@ func setup(t *testing.T) *bundle {
 	return b
 }
 
-func (b *bundle) event(kind workflows.EventType, delivery string, at time.Duration) workflows.Event {
-	return workflows.Event{
-		DeliveryID: delivery, Type: kind, InstanceID: storeID, Timestamp: b.start.Add(at), Source: workflows.SourceWebhook,
+func (b *bundle) event(kind contract.EventType, delivery string, at time.Duration) contract.Event {
+	return contract.Event{
+		DeliveryID: delivery, Type: kind, InstanceID: storeID, Timestamp: b.start.Add(at), Source: contract.SourceWebhook,
 	}
 }
 
 // outcome is filled when the update it belongs to has been answered.
 type outcome struct {
-	workflows.Result
+	contract.Result
 	err error
 }
 
 // send sends the event as an update, after the given workflow time.
-func (b *bundle) send(after time.Duration, ev workflows.Event) *outcome {
+func (b *bundle) send(after time.Duration, ev contract.Event) *outcome {
 	o := &outcome{}
 	b.RegisterDelayedCallback(func() {
-		b.UpdateWorkflow(workflows.ApplyEvent, ev.DeliveryID, &testsuite.TestUpdateCallback{
+		b.UpdateWorkflow(contract.ApplyEvent, ev.DeliveryID, &testsuite.TestUpdateCallback{
 			OnAccept: func() {},
 			OnReject: func(err error) { o.err = err },
 			OnComplete: func(v any, err error) {
 				if o.err = err; err == nil {
-					o.Result = v.(workflows.Result)
+					o.Result = v.(contract.Result)
 				}
 			},
 		}, ev)
@@ -167,12 +168,12 @@ func (b *bundle) send(after time.Duration, ev workflows.Event) *outcome {
 }
 
 // run runs the lifecycle to its end.
-func (b *bundle) run() workflows.LifecycleResult {
+func (b *bundle) run() contract.LifecycleResult {
 	b.t.Helper()
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID})
 	require.True(b.t, b.IsWorkflowCompleted())
 	require.NoError(b.t, b.GetWorkflowError())
-	var result workflows.LifecycleResult
+	var result contract.LifecycleResult
 	require.NoError(b.t, b.GetWorkflowResult(&result))
 	return result
 }
@@ -194,9 +195,9 @@ func (b *bundle) monitored() {
 func TestACreationProvisionsTheStoreAndTheWorkflowEnds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	created := b.send(0, b.event(workflows.WorkspaceCreated, "d1", 0))
+	created := b.send(0, b.event(contract.WorkspaceCreated, "d1", 0))
 	result := b.run()
-	require.Equal(t, workflows.StatusMonitoringStarted, created.Status)
+	require.Equal(t, contract.StatusMonitoringStarted, created.Status)
 	require.Equal(t, 1, result.Events)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
@@ -204,52 +205,52 @@ func TestACreationProvisionsTheStoreAndTheWorkflowEnds(t *testing.T) {
 func TestOfManyCreationsExactlyOneStartsTheMonitoring(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	outcomes := map[workflows.Status]int{}
+	outcomes := map[contract.Status]int{}
 	var sent []*outcome
 	for i := range 10 {
-		sent = append(sent, b.send(0, b.event(workflows.WorkspaceCreated, string(rune('a'+i)), 0)))
+		sent = append(sent, b.send(0, b.event(contract.WorkspaceCreated, string(rune('a'+i)), 0)))
 	}
 	b.run()
 	for _, o := range sent {
 		outcomes[o.Status]++
 	}
-	require.Equal(t, map[workflows.Status]int{workflows.StatusMonitoringStarted: 1, workflows.StatusAlreadyMonitored: 9}, outcomes)
+	require.Equal(t, map[contract.Status]int{contract.StatusMonitoringStarted: 1, contract.StatusAlreadyMonitored: 9}, outcomes)
 }
 
 func TestADeliveryThatComesByUpdateAndBySignalIsAppliedOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	ev := b.event(workflows.WorkspaceCreated, "d1", 0)
-	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, ev) }, 0)
+	ev := b.event(contract.WorkspaceCreated, "d1", 0)
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(contract.ApplyEvent, ev) }, 0)
 	again := b.send(0, ev)
 	result := b.run()
 	require.Equal(t, 1, result.Events)
-	require.Equal(t, workflows.StatusMonitoringStarted, again.Status)
+	require.Equal(t, contract.StatusMonitoringStarted, again.Status)
 }
 
 func TestADeletionStopsTheStoreAfterItsGracePeriodAndNotBefore(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	deleted := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
-	again := b.send(time.Hour, b.event(workflows.WorkspaceDeleted, "d2", 0))
+	deleted := b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
+	again := b.send(time.Hour, b.event(contract.WorkspaceDeleted, "d2", 0))
 	b.RegisterDelayedCallback(func() {
 		require.Equal(t, storemanager.StateMonitored, b.get().State)
 		require.NotNil(t, b.get().Deletion)
 		require.Zero(t, b.auth.asked)
-		var status workflows.LifecycleStatus
-		v, err := b.QueryWorkflow(workflows.QueryStatus)
+		var status contract.LifecycleStatus
+		v, err := b.QueryWorkflow(contract.QueryStatus)
 		require.NoError(t, err)
 		require.NoError(t, v.Get(&status))
-		require.Equal(t, workflows.StateDeletionPending, status.State)
+		require.Equal(t, contract.StateDeletionPending, status.State)
 		require.Equal(t, b.start.Add(24*time.Hour), status.Deletion.DeleteAt.UTC())
 	}, 24*time.Hour-time.Second)
 	result := b.run()
-	require.Equal(t, workflows.StatusDeletionScheduled, deleted.Status)
+	require.Equal(t, contract.StatusDeletionScheduled, deleted.Status)
 	require.Equal(t, b.start.Add(24*time.Hour), deleted.DeleteAt.UTC())
-	require.Equal(t, workflows.StatusDeletionAlreadyScheduled, again.Status)
+	require.Equal(t, contract.StatusDeletionAlreadyScheduled, again.Status)
 	require.Equal(t, deleted.DeleteAt.UTC(), again.DeleteAt.UTC())
-	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Equal(t, contract.StatusMonitoringStopped, result.Last.Status)
 	require.Equal(t, 1, b.auth.asked)
 	require.Equal(t, storemanager.StateStopped, b.get().State)
 	require.False(t, b.get().LastStoppedAt.Before(b.start.Add(24*time.Hour)))
@@ -259,22 +260,22 @@ func TestWithoutAGracePeriodADeletionAnswersThatTheStoreIsStopped(t *testing.T) 
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	ev := b.event(workflows.WorkspaceDeleted, "d1", 0)
+	ev := b.event(contract.WorkspaceDeleted, "d1", 0)
 	ev.GracePeriod = new(time.Duration)
 	deleted := b.send(0, ev)
 	b.run()
-	require.Equal(t, workflows.StatusMonitoringStopped, deleted.Status)
+	require.Equal(t, contract.StatusMonitoringStopped, deleted.Status)
 	require.Equal(t, storemanager.StateStopped, b.get().State)
 }
 
 func TestADeletionOfAnUnknownStoreIsRememberedSoThatALateCreationIsStale(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	deleted := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Minute))
-	created := b.send(0, b.event(workflows.WorkspaceCreated, "d2", 0))
+	deleted := b.send(0, b.event(contract.WorkspaceDeleted, "d1", time.Minute))
+	created := b.send(0, b.event(contract.WorkspaceCreated, "d2", 0))
 	b.run()
-	require.Equal(t, workflows.StatusAlreadyStopped, deleted.Status)
-	require.Equal(t, workflows.StatusStaleIgnored, created.Status)
+	require.Equal(t, contract.StatusAlreadyStopped, deleted.Status)
+	require.Equal(t, contract.StatusStaleIgnored, created.Status)
 	require.Equal(t, storemanager.StateStopped, b.get().State)
 }
 
@@ -282,12 +283,12 @@ func TestANewerCreationCancelsAPendingDeletionAndAnOlderOneDoesNot(t *testing.T)
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Minute))
-	older := b.send(time.Hour, b.event(workflows.WorkspaceCreated, "d2", 0))
-	newer := b.send(2*time.Hour, b.event(workflows.WorkspaceCreated, "d3", time.Hour))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", time.Minute))
+	older := b.send(time.Hour, b.event(contract.WorkspaceCreated, "d2", 0))
+	newer := b.send(2*time.Hour, b.event(contract.WorkspaceCreated, "d3", time.Hour))
 	b.run()
-	require.Equal(t, workflows.StatusStaleIgnored, older.Status)
-	require.Equal(t, workflows.StatusDeletionCancelled, newer.Status)
+	require.Equal(t, contract.StatusStaleIgnored, older.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, newer.Status)
 	require.Nil(t, b.get().Deletion)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
@@ -296,25 +297,25 @@ func TestTheCancelSignalKeepsTheStoreAndHoldsIt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.RegisterDelayedCallback(func() {
-		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "customer called", Actor: "ann"})
+		b.SignalWorkflow(contract.CancelDeletion, contract.Cancellation{Reason: "customer called", Actor: "ann"})
 	}, time.Hour)
 	result := b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, result.Last.Status)
 	require.Contains(t, result.Last.Detail, "customer called")
 	s := b.get()
 	require.Nil(t, s.Deletion)
 	require.Equal(t, "ann", s.Hold.Actor)
-	require.Equal(t, b.start.Add(time.Hour).Add(workflows.DefaultHold), s.Hold.ExpiresAt.UTC())
+	require.Equal(t, b.start.Add(time.Hour).Add(contract.DefaultHold), s.Hold.ExpiresAt.UTC())
 }
 
 func TestACancelSignalWithoutAPendingDeletionDoesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{}) }, 0)
-	b.send(0, b.event(workflows.WorkspaceCreated, "d1", 0))
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(contract.CancelDeletion, contract.Cancellation{}) }, 0)
+	b.send(0, b.event(contract.WorkspaceCreated, "d1", 0))
 	b.run()
 	require.Nil(t, b.get().Hold)
 }
@@ -324,11 +325,11 @@ func TestACancelSignalThatComesTogetherWithTheDeletionWins(t *testing.T) {
 	b := setup(t)
 	b.monitored()
 	b.RegisterDelayedCallback(func() {
-		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "r", Actor: "a"})
-		b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceDeleted, "d1", 0))
+		b.SignalWorkflow(contract.CancelDeletion, contract.Cancellation{Reason: "r", Actor: "a"})
+		b.SignalWorkflow(contract.ApplyEvent, b.event(contract.WorkspaceDeleted, "d1", 0))
 	}, 0)
 	result := b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, result.Last.Status)
 	require.NotNil(t, b.get().Hold)
 }
 
@@ -336,27 +337,27 @@ func TestAHeldStoreIsNotDeletedUntilItIsReleased(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	hold := b.event(workflows.StoreHold, "h", 0)
-	hold.Hold = &workflows.Cancellation{Reason: "audit", Actor: "ann"}
+	hold := b.event(contract.StoreHold, "h", 0)
+	hold.Hold = &contract.Cancellation{Reason: "audit", Actor: "ann"}
 	held := b.send(0, hold)
-	refused := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Second))
-	released := b.send(0, b.event(workflows.StoreRelease, "r", 0))
-	scheduled := b.send(0, b.event(workflows.WorkspaceDeleted, "d2", 2*time.Second))
+	refused := b.send(0, b.event(contract.WorkspaceDeleted, "d1", time.Second))
+	released := b.send(0, b.event(contract.StoreRelease, "r", 0))
+	scheduled := b.send(0, b.event(contract.WorkspaceDeleted, "d2", 2*time.Second))
 	b.run()
-	require.Equal(t, workflows.StatusHeld, held.Status)
-	require.Equal(t, workflows.StatusDeletionCancelled, refused.Status)
+	require.Equal(t, contract.StatusHeld, held.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, refused.Status)
 	require.Contains(t, refused.Detail, "audit")
-	require.Equal(t, workflows.StatusReleased, released.Status)
-	require.Equal(t, workflows.StatusDeletionScheduled, scheduled.Status)
+	require.Equal(t, contract.StatusReleased, released.Status)
+	require.Equal(t, contract.StatusDeletionScheduled, scheduled.Status)
 }
 
 func TestAPinnedStoreIsNotDeleted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	require.NoError(t, b.store.SetPins(t.Context(), []string{storeID}))
-	deleted := b.send(0, b.event(workflows.WorkspaceDeleted, "d1", time.Hour))
+	deleted := b.send(0, b.event(contract.WorkspaceDeleted, "d1", time.Hour))
 	b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, deleted.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, deleted.Status)
 	require.Contains(t, deleted.Detail, "STORE_IDS")
 }
 
@@ -365,9 +366,9 @@ func TestAStoreIsKeptWhenTheAuthWorkerStillListsItsWorkspace(t *testing.T) {
 	b := setup(t)
 	b.monitored()
 	b.auth.listed[storeID] = true
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	result := b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, result.Last.Status)
 	require.Contains(t, result.Last.Detail, "still lists")
 	require.Nil(t, b.get().Deletion)
 	require.Nil(t, b.get().Hold)
@@ -378,13 +379,13 @@ func TestADeletionWaitsForAnAuthWorkerThatCannotBeAsked(t *testing.T) {
 	b := setup(t)
 	b.monitored()
 	b.auth.err = authclient.ErrDamaged
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.RegisterDelayedCallback(func() {
 		require.Equal(t, storemanager.StateMonitored, b.get().State)
 		b.auth.set(func(f *fakeAuthWorker) { f.err = nil })
 	}, 24*time.Hour+5*time.Minute) // the test environment allows ten attempts
 	result := b.run()
-	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Equal(t, contract.StatusMonitoringStopped, result.Last.Status)
 	require.Greater(t, b.auth.asked, 5)
 }
 
@@ -393,14 +394,14 @@ func TestADeletionThatWaitsForTheAuthWorkerCanStillBeCancelled(t *testing.T) {
 	b := setup(t)
 	b.monitored()
 	b.auth.err = authclient.ErrDamaged
-	ev := b.event(workflows.WorkspaceDeleted, "d1", 0)
+	ev := b.event(contract.WorkspaceDeleted, "d1", 0)
 	ev.GracePeriod = new(time.Duration)
 	deleted := b.send(0, ev)
 	b.RegisterDelayedCallback(func() {
-		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "stop", Actor: "ann"})
+		b.SignalWorkflow(contract.CancelDeletion, contract.Cancellation{Reason: "stop", Actor: "ann"})
 	}, time.Minute)
 	b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, deleted.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, deleted.Status)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
 
@@ -409,30 +410,30 @@ func TestAnEmptyListStopsNoOrphanUntilAnEventAgrees(t *testing.T) {
 	b := setup(t)
 	b.monitored()
 	b.auth.others = 0
-	orphan := b.event(workflows.WorkspaceDeleted, "reconcile/1", 0)
-	orphan.Source = workflows.SourceReconcile
-	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, orphan) }, 0)
+	orphan := b.event(contract.WorkspaceDeleted, "reconcile/1", 0)
+	orphan.Source = contract.SourceReconcile
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(contract.ApplyEvent, orphan) }, 0)
 	b.RegisterDelayedCallback(func() { require.Equal(t, storemanager.StateMonitored, b.get().State) }, 24*time.Hour+time.Minute)
-	b.send(24*time.Hour+2*time.Minute, b.event(workflows.WorkspaceDeleted, "d1", time.Hour))
+	b.send(24*time.Hour+2*time.Minute, b.event(contract.WorkspaceDeleted, "d1", time.Hour))
 	result := b.run()
-	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Equal(t, contract.StatusMonitoringStopped, result.Last.Status)
 }
 
 func TestACreationWaitsForAStoreManagerThatIsAway(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.store.setDown(true)
-	created := b.send(0, b.event(workflows.WorkspaceCreated, "d1", 0))
+	created := b.send(0, b.event(contract.WorkspaceCreated, "d1", 0))
 	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 30*time.Second) // the test environment allows ten attempts
 	b.run()
-	require.Equal(t, workflows.StatusMonitoringStarted, created.Status)
+	require.Equal(t, contract.StatusMonitoringStarted, created.Status)
 }
 
 func TestAStopThatWasDelayedAsksTheAuthWorkerAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.RegisterDelayedCallback(func() { b.store.setDown(true) }, 23*time.Hour)
 	b.RegisterDelayedCallback(func() {
 		require.Equal(t, 1, b.auth.asked)
@@ -440,7 +441,7 @@ func TestAStopThatWasDelayedAsksTheAuthWorkerAgain(t *testing.T) {
 		b.store.setDown(false)
 	}, 24*time.Hour+2*time.Minute)
 	result := b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, result.Last.Status)
 	require.Equal(t, 2, b.auth.asked)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
@@ -449,10 +450,10 @@ func TestADelayedStopHappensWhenTheStoreManagerIsBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.RegisterDelayedCallback(func() { b.store.setDown(true) }, 23*time.Hour)
 	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 30*time.Hour)
-	require.Equal(t, workflows.StatusMonitoringStopped, b.run().Last.Status)
+	require.Equal(t, contract.StatusMonitoringStopped, b.run().Last.Status)
 	require.Equal(t, storemanager.StateStopped, b.get().State)
 }
 
@@ -460,12 +461,12 @@ func TestACancellationWhoseHoldIsOverAlreadyKeepsTheStoreAllTheSame(t *testing.T
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	past := b.start.Add(30 * time.Minute)
 	b.RegisterDelayedCallback(func() {
-		b.SignalWorkflow(workflows.CancelDeletion, workflows.Cancellation{Reason: "keep it", Actor: "ann", ExpiresAt: &past})
+		b.SignalWorkflow(contract.CancelDeletion, contract.Cancellation{Reason: "keep it", Actor: "ann", ExpiresAt: &past})
 	}, time.Hour)
-	require.Equal(t, workflows.StatusDeletionCancelled, b.run().Last.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, b.run().Last.Status)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 	require.NotNil(t, b.get().Hold)
 }
@@ -474,10 +475,10 @@ func TestCancellingTheWorkflowDropsNoEvent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.store.setDown(true)
-	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceCreated, "d1", 0)) }, 0)
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(contract.ApplyEvent, b.event(contract.WorkspaceCreated, "d1", 0)) }, 0)
 	b.RegisterDelayedCallback(b.CancelWorkflow, 5*time.Second)
 	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 20*time.Second)
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID})
 	require.True(t, b.IsWorkflowCompleted())
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
@@ -487,9 +488,9 @@ func TestCancellingTheWorkflowAtItsStartDropsNoEvent(t *testing.T) {
 	b := setup(t)
 	b.RegisterDelayedCallback(func() {
 		b.CancelWorkflow()
-		b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceCreated, "d1", 0))
+		b.SignalWorkflow(contract.ApplyEvent, b.event(contract.WorkspaceCreated, "d1", 0))
 	}, 0)
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID})
 	require.True(t, b.IsWorkflowCompleted())
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
@@ -498,39 +499,39 @@ func TestAPendingDeletionKeepsItsGracePeriodAndSaysSo(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
-	ev := b.event(workflows.WorkspaceDeleted, "d2", 0)
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
+	ev := b.event(contract.WorkspaceDeleted, "d2", 0)
 	ev.GracePeriod = new(time.Duration)
 	again := b.send(time.Hour, ev)
 	b.run()
-	require.Equal(t, workflows.StatusDeletionAlreadyScheduled, again.Status)
+	require.Equal(t, contract.StatusDeletionAlreadyScheduled, again.Status)
 	require.Contains(t, again.Detail, "cancel it first")
 }
 
 func TestEventsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	negative := -time.Second
-	for name, spoil := range map[string]func(*workflows.Event){
-		"another instance":        func(e *workflows.Event) { e.InstanceID = "another-instance" },
-		"no delivery id":          func(e *workflows.Event) { e.DeliveryID = "" },
-		"no timestamp":            func(e *workflows.Event) { e.Timestamp = time.Time{} },
-		"an unknown type":         func(e *workflows.Event) { e.Type = "workspace.renamed" },
-		"a hold without a reason": func(e *workflows.Event) { e.Type, e.Hold = workflows.StoreHold, &workflows.Cancellation{Actor: "a"} },
-		"a negative grace period": func(e *workflows.Event) { e.GracePeriod = &negative },
+	for name, spoil := range map[string]func(*contract.Event){
+		"another instance":        func(e *contract.Event) { e.InstanceID = "another-instance" },
+		"no delivery id":          func(e *contract.Event) { e.DeliveryID = "" },
+		"no timestamp":            func(e *contract.Event) { e.Timestamp = time.Time{} },
+		"an unknown type":         func(e *contract.Event) { e.Type = "workspace.renamed" },
+		"a hold without a reason": func(e *contract.Event) { e.Type, e.Hold = contract.StoreHold, &contract.Cancellation{Actor: "a"} },
+		"a negative grace period": func(e *contract.Event) { e.GracePeriod = &negative },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			ev := b.event(workflows.WorkspaceCreated, "d1", 0)
+			ev := b.event(contract.WorkspaceCreated, "d1", 0)
 			spoil(&ev)
 			updated := b.send(0, ev)
-			b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, ev) }, 0)
-			good := b.send(0, b.event(workflows.WorkspaceCreated, "d2", 0))
+			b.RegisterDelayedCallback(func() { b.SignalWorkflow(contract.ApplyEvent, ev) }, 0)
+			good := b.send(0, b.event(contract.WorkspaceCreated, "d2", 0))
 			result := b.run()
 			var app *temporal.ApplicationError
 			require.ErrorAs(t, updated.err, &app)
-			require.Equal(t, workflows.ErrTypeInvalid, app.Type())
-			require.Equal(t, workflows.StatusMonitoringStarted, good.Status)
+			require.Equal(t, contract.ErrTypeInvalid, app.Type())
+			require.Equal(t, contract.StatusMonitoringStarted, good.Status)
 			require.Equal(t, 1, result.Events)
 		})
 	}
@@ -540,9 +541,9 @@ func TestCancellingTheWorkflowLeavesNoPendingDeletionBehind(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.RegisterDelayedCallback(b.CancelWorkflow, time.Hour)
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID})
 	require.True(t, temporal.IsCanceledError(b.GetWorkflowError()))
 	require.Nil(t, b.get().Deletion)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
@@ -556,12 +557,12 @@ func TestAPendingDeletionSurvivesContinueAsNew(t *testing.T) {
 		StoreID: storeID, At: b.start, DeleteAt: b.start.Add(2 * time.Hour), Owner: "first-run",
 	})
 	require.NoError(t, err)
-	known := workflows.Delivered{DeliveryID: "d1", Result: workflows.Result{Status: workflows.StatusDeletionScheduled}}
-	again := b.send(time.Hour, b.event(workflows.WorkspaceDeleted, "d1", 0))
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID, Carried: &workflows.CarriedForward{
+	known := contract.Delivered{DeliveryID: "d1", Result: contract.Result{Status: contract.StatusDeletionScheduled}}
+	again := b.send(time.Hour, b.event(contract.WorkspaceDeleted, "d1", 0))
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID, Carried: &contract.CarriedForward{
 		Owner:     "first-run",
-		Deletion:  workflows.PendingDeletion{EventAt: b.start, DeleteAt: b.start.Add(2 * time.Hour), Source: workflows.SourceWebhook},
-		Delivered: []workflows.Delivered{known},
+		Deletion:  contract.PendingDeletion{EventAt: b.start, DeleteAt: b.start.Add(2 * time.Hour), Source: contract.SourceWebhook},
+		Delivered: []contract.Delivered{known},
 	}})
 	require.NoError(t, b.GetWorkflowError())
 	require.Equal(t, known.Result, again.Result)
@@ -572,10 +573,10 @@ func TestTheWorkflowContinuesAsNewWhenTemporalSuggestsIt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.RegisterDelayedCallback(func() { b.SetContinueAsNewSuggested(true) }, time.Minute)
-	b.send(time.Hour, b.event(workflows.WorkspaceDeleted, "d2", 0))
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	b.send(time.Hour, b.event(contract.WorkspaceDeleted, "d2", 0))
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID})
 	var next interface{ Error() string }
 	require.ErrorAs(t, b.GetWorkflowError(), &next)
 	require.Contains(t, next.Error(), "continue as new")
@@ -586,13 +587,13 @@ func TestAnEventThatComesWhileACancelledWorkflowEndsIsApplied(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
-	hold := b.event(workflows.StoreHold, "h", 0)
-	hold.Hold = &workflows.Cancellation{Reason: "audit", Actor: "ann"}
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
+	hold := b.event(contract.StoreHold, "h", 0)
+	hold.Hold = &contract.Cancellation{Reason: "audit", Actor: "ann"}
 	b.RegisterDelayedCallback(func() { b.store.setDown(true); b.CancelWorkflow() }, time.Hour)
-	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.ApplyEvent, hold) }, time.Hour+5*time.Second)
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(contract.ApplyEvent, hold) }, time.Hour+5*time.Second)
 	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, time.Hour+20*time.Second)
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID})
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID})
 	require.True(t, temporal.IsCanceledError(b.GetWorkflowError()))
 	require.NotNil(t, b.get().Hold)
 	require.Nil(t, b.get().Deletion)
@@ -602,16 +603,16 @@ func TestAHoldThatCanNeverBePlacedIsRefusedAsSuch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
-	hold := b.event(workflows.StoreHold, "h", 0)
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
+	hold := b.event(contract.StoreHold, "h", 0)
 	soon := b.start.Add(time.Hour + time.Nanosecond) // over by the time the registry sees it: it keeps microseconds
-	hold.Hold = &workflows.Cancellation{Reason: "audit", Actor: "ann", ExpiresAt: &soon}
+	hold.Hold = &contract.Cancellation{Reason: "audit", Actor: "ann", ExpiresAt: &soon}
 	refused := b.send(time.Hour, hold)
 	result := b.run()
 	var app *temporal.ApplicationError
 	require.ErrorAs(t, refused.err, &app)
-	require.Equal(t, workflows.ErrTypeInvalid, app.Type())
-	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status, "who asks for a hold wants the store to stay")
+	require.Equal(t, contract.ErrTypeInvalid, app.Type())
+	require.Equal(t, contract.StatusDeletionCancelled, result.Last.Status, "who asks for a hold wants the store to stay")
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }
 
@@ -625,13 +626,13 @@ func TestCancellingAWorkflowThatContinuedAsNewLeavesNoMarkBehind(t *testing.T) {
 	require.NoError(t, err)
 	b.RegisterDelayedCallback(func() {
 		b.store.setDown(true)
-		b.SignalWorkflow(workflows.ApplyEvent, b.event(workflows.WorkspaceCreated, "older", -time.Minute))
+		b.SignalWorkflow(contract.ApplyEvent, b.event(contract.WorkspaceCreated, "older", -time.Minute))
 	}, time.Minute)
 	b.RegisterDelayedCallback(b.CancelWorkflow, time.Minute+10*time.Second)
 	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, time.Minute+20*time.Second)
-	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, workflows.LifecycleInput{InstanceID: storeID, Carried: &workflows.CarriedForward{
+	b.ExecuteWorkflow(workflows.WorkspaceLifecycle, contract.LifecycleInput{InstanceID: storeID, Carried: &contract.CarriedForward{
 		Owner:    "first-run",
-		Deletion: workflows.PendingDeletion{EventAt: b.start, DeleteAt: b.start.Add(2 * time.Hour), Source: workflows.SourceWebhook},
+		Deletion: contract.PendingDeletion{EventAt: b.start, DeleteAt: b.start.Add(2 * time.Hour), Source: contract.SourceWebhook},
 	}})
 	require.True(t, temporal.IsCanceledError(b.GetWorkflowError()))
 	require.Nil(t, b.get().Deletion)
@@ -642,7 +643,7 @@ func TestANewerDeletionThatMeetsTheEndOfAnOlderOneIsCarriedOut(t *testing.T) {
 	b := setup(t)
 	b.monitored()
 	b.auth.listed[storeID] = true
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	// The re-check finds the workspace listed; the mark is cleared, but the workflow does not hear of it yet.
 	b.RegisterDelayedCallback(func() { b.store.setDown(true) }, 23*time.Hour)
 	b.RegisterDelayedCallback(func() {
@@ -650,11 +651,11 @@ func TestANewerDeletionThatMeetsTheEndOfAnOlderOneIsCarriedOut(t *testing.T) {
 		require.NoError(t, err)
 		b.auth.set(func(f *fakeAuthWorker) { delete(f.listed, storeID) })
 	}, 24*time.Hour+5*time.Second)
-	again := b.send(24*time.Hour+10*time.Second, b.event(workflows.WorkspaceDeleted, "d2", 24*time.Hour))
+	again := b.send(24*time.Hour+10*time.Second, b.event(contract.WorkspaceDeleted, "d2", 24*time.Hour))
 	b.RegisterDelayedCallback(func() { b.store.setDown(false) }, 24*time.Hour+30*time.Second)
 	result := b.run()
-	require.Equal(t, workflows.StatusDeletionScheduled, again.Status)
-	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Equal(t, contract.StatusDeletionScheduled, again.Status)
+	require.Equal(t, contract.StatusMonitoringStopped, result.Last.Status)
 	require.Equal(t, storemanager.StateStopped, b.get().State)
 }
 
@@ -664,12 +665,12 @@ func TestTheRepeatOfACreationEndsNoDeletionThatIsNewer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			creation := b.event(workflows.WorkspaceCreated, "d1", 0)
+			creation := b.event(contract.WorkspaceCreated, "d1", 0)
 			_, err := b.store.Registry.Ensure(t.Context(), storemanager.EnsureRequest{
 				StoreID: storeID, At: creation.Timestamp, RequestID: creation.DeliveryID, // by a run that has ended
 			})
 			require.NoError(t, err)
-			deleted := b.send(time.Second, b.event(workflows.WorkspaceDeleted, "d2", time.Second))
+			deleted := b.send(time.Second, b.event(contract.WorkspaceDeleted, "d2", time.Second))
 			b.RegisterDelayedCallback(func() {
 				b.store.mu.Lock()
 				defer b.store.mu.Unlock()
@@ -677,9 +678,9 @@ func TestTheRepeatOfACreationEndsNoDeletionThatIsNewer(t *testing.T) {
 			}, time.Minute)
 			again := b.send(time.Hour, creation)
 			result := b.run()
-			require.Equal(t, workflows.StatusDeletionScheduled, deleted.Status)
-			require.Equal(t, workflows.StatusStaleIgnored, again.Status)
-			require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+			require.Equal(t, contract.StatusDeletionScheduled, deleted.Status)
+			require.Equal(t, contract.StatusStaleIgnored, again.Status)
+			require.Equal(t, contract.StatusMonitoringStopped, result.Last.Status)
 		})
 	}
 }
@@ -688,12 +689,12 @@ func TestAStoreIsNotStoppedOnAnAnswerThatGotOldWhileNobodyWorked(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.auth.now = func() time.Time { return b.Now().Add(-90 * time.Second) } // the workers were away for so long
 	b.auth.then = func(int) { b.auth.listed[storeID] = true }               // it is listed again since
 	result := b.run()
 	require.Equal(t, 2, b.auth.asked)
-	require.Equal(t, workflows.StatusDeletionCancelled, result.Last.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, result.Last.Status)
 	require.Contains(t, result.Last.Detail, "still lists")
 	require.Nil(t, b.get().Deletion)
 }
@@ -703,7 +704,7 @@ func TestTheAnswerToAnEarlierDeletionCancelsNoNewerOne(t *testing.T) {
 	b := setup(t)
 	b.monitored()
 	b.auth.listed[storeID] = true
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
 	b.auth.then = func(asked int) {
 		if asked > 1 {
 			return
@@ -715,19 +716,19 @@ func TestTheAnswerToAnEarlierDeletionCancelsNoNewerOne(t *testing.T) {
 		require.NoError(t, err)
 	}
 	result := b.run()
-	require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+	require.Equal(t, contract.StatusMonitoringStopped, result.Last.Status)
 }
 
 func TestTwoListsThatHaveTheWorkspaceEndItsDeletion(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	b.send(0, b.event(workflows.WorkspaceDeleted, "d1", 0))
-	listed := b.event(workflows.WorkspaceCreated, "reconcile/listed", time.Hour)
-	listed.Source = workflows.SourceReconcile
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", 0))
+	listed := b.event(contract.WorkspaceCreated, "reconcile/listed", time.Hour)
+	listed.Source = contract.SourceReconcile
 	ended := b.send(time.Hour, listed)
 	b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, ended.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, ended.Status)
 	require.Contains(t, ended.Detail, "listed again")
 	require.Nil(t, b.get().Deletion)
 }
@@ -737,10 +738,10 @@ func TestALifecycleGoesOnWithTheDeletionThatTheStoreManagerHasAsPending(t *testi
 	for name, test := range map[string]struct {
 		byList bool
 		others int
-		source workflows.Source
+		source contract.Source
 	}{
-		"of an event, which even an empty list confirms": {source: workflows.SourceWebhook},
-		"of lists": {byList: true, others: 5, source: workflows.SourceReconcile},
+		"of an event, which even an empty list confirms": {source: contract.SourceWebhook},
+		"of lists": {byList: true, others: 5, source: contract.SourceReconcile},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -753,23 +754,23 @@ func TestALifecycleGoesOnWithTheDeletionThatTheStoreManagerHasAsPending(t *testi
 				StoreID: storeID, At: b.start, DeleteAt: deleteAt, Owner: "a run that is no more", ByList: test.byList,
 			})
 			require.NoError(t, err)
-			resume := b.event(workflows.DeletionResume, "d1", time.Hour)
-			resume.Source = workflows.SourceSystem
-			resumed, again := b.send(0, resume), b.send(time.Minute, workflows.Event{
+			resume := b.event(contract.DeletionResume, "d1", time.Hour)
+			resume.Source = contract.SourceSystem
+			resumed, again := b.send(0, resume), b.send(time.Minute, contract.Event{
 				DeliveryID: "d2", Type: resume.Type, InstanceID: storeID, Timestamp: resume.Timestamp, Source: resume.Source,
 			})
 			b.RegisterDelayedCallback(func() {
-				var status workflows.LifecycleStatus
-				v, err := b.QueryWorkflow(workflows.QueryStatus)
+				var status contract.LifecycleStatus
+				v, err := b.QueryWorkflow(contract.QueryStatus)
 				require.NoError(t, err)
 				require.NoError(t, v.Get(&status))
 				require.Equal(t, test.source, status.Deletion.Source)
 				require.Equal(t, deleteAt, status.Deletion.DeleteAt.UTC())
 			}, time.Hour)
 			result := b.run()
-			require.Equal(t, workflows.StatusDeletionResumed, resumed.Status)
-			require.Equal(t, workflows.StatusDeletionAlreadyScheduled, again.Status)
-			require.Equal(t, workflows.StatusMonitoringStopped, result.Last.Status)
+			require.Equal(t, contract.StatusDeletionResumed, resumed.Status)
+			require.Equal(t, contract.StatusDeletionAlreadyScheduled, again.Status)
+			require.Equal(t, contract.StatusMonitoringStopped, result.Last.Status)
 			require.False(t, b.get().LastStoppedAt.Before(deleteAt))
 		})
 	}
@@ -779,8 +780,8 @@ func TestThereIsNothingToResumeWhereNothingIsPending(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored()
-	resumed := b.send(0, b.event(workflows.DeletionResume, "d1", 0))
+	resumed := b.send(0, b.event(contract.DeletionResume, "d1", 0))
 	b.run()
-	require.Equal(t, workflows.StatusDeletionCancelled, resumed.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, resumed.Status)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
 }

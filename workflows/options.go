@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 )
 
 // The activities, called by method value; the worker has registered the structs that do the work.
@@ -68,40 +69,40 @@ const (
 	tooOldPause = 10 * time.Second
 )
 
-func ensureStore(ctx workflow.Context, in activities.EnsureInput) (activities.EnsureResult, error) {
-	return quickly[activities.EnsureResult](ctx, stores.EnsureStore, in)
+func ensureStore(ctx workflow.Context, in contract.EnsureInput) (contract.EnsureResult, error) {
+	return quickly[contract.EnsureResult](ctx, stores.EnsureStore, in)
 }
 
-func beginDeletion(ctx workflow.Context, in activities.DeletionInput) (activities.DeletionResult, error) {
-	return quickly[activities.DeletionResult](ctx, stores.BeginDeletion, in)
+func beginDeletion(ctx workflow.Context, in contract.DeletionInput) (contract.DeletionResult, error) {
+	return quickly[contract.DeletionResult](ctx, stores.BeginDeletion, in)
 }
 
-func holdStore(ctx workflow.Context, in activities.HoldInput) (activities.Kept, error) {
-	return quickly[activities.Kept](ctx, stores.HoldStore, in)
+func holdStore(ctx workflow.Context, in contract.HoldInput) (contract.Kept, error) {
+	return quickly[contract.Kept](ctx, stores.HoldStore, in)
 }
 
-func releaseStore(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
-	return quickly[activities.Kept](ctx, stores.ReleaseStore, in)
+func releaseStore(ctx workflow.Context, in contract.StoreInput) (contract.Kept, error) {
+	return quickly[contract.Kept](ctx, stores.ReleaseStore, in)
 }
 
-func cancelStoreDeletion(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
-	return execute[activities.Kept](workflow.WithActivityOptions(ctx, storeOptions), stores.CancelDeletion, in)
+func cancelStoreDeletion(ctx workflow.Context, in contract.StoreInput) (contract.Kept, error) {
+	return execute[contract.Kept](workflow.WithActivityOptions(ctx, storeOptions), stores.CancelDeletion, in)
 }
 
-func takeOverDeletion(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
-	return quickly[activities.Kept](ctx, stores.TakeOverDeletion, in)
+func takeOverDeletion(ctx workflow.Context, in contract.StoreInput) (contract.Kept, error) {
+	return quickly[contract.Kept](ctx, stores.TakeOverDeletion, in)
 }
 
-func restoreDeletion(ctx workflow.Context, in activities.RestoreInput) (activities.Kept, error) {
-	return quickly[activities.Kept](ctx, stores.RestoreDeletion, in)
+func restoreDeletion(ctx workflow.Context, in contract.RestoreInput) (contract.Kept, error) {
+	return quickly[contract.Kept](ctx, stores.RestoreDeletion, in)
 }
 
-func stopStore(ctx workflow.Context, in activities.StoreInput) (activities.Kept, error) {
-	return execute[activities.Kept](workflow.WithActivityOptions(ctx, stopOptions), stores.StopStore, in)
+func stopStore(ctx workflow.Context, in contract.StoreInput) (contract.Kept, error) {
+	return execute[contract.Kept](workflow.WithActivityOptions(ctx, stopOptions), stores.StopStore, in)
 }
 
-func confirmAbsent(ctx workflow.Context, in activities.AbsenceInput) (activities.AbsenceResult, error) {
-	return execute[activities.AbsenceResult](workflow.WithActivityOptions(ctx, recheckOptions), authority.ConfirmAbsent, in)
+func confirmAbsent(ctx workflow.Context, in contract.AbsenceInput) (contract.AbsenceResult, error) {
+	return execute[contract.AbsenceResult](workflow.WithActivityOptions(ctx, recheckOptions), authority.ConfirmAbsent, in)
 }
 
 // quickly tries the activity as a local one first. Every activity of a store may be carried out twice, so a first attempt

@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/workflows"
 )
 
@@ -51,29 +51,29 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 
 func TestRepairGivesWayToEvents(t *testing.T) {
 	t.Parallel()
-	require.Greater(t, workflows.PriorityRepair, 3, "events have Temporal's default, 3, and a lower number comes first")
+	require.Greater(t, contract.PriorityRepair, 3, "events have Temporal's default, 3, and a lower number comes first")
 	scheduled := &priorities{keys: map[string]int{}}
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{scheduled}})
-	registerRepair(env, activities.Plan{MissingCount: 1, Missing: []string{"missing"}, OrphanCount: 1, Orphans: []string{"orphan"}})
-	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, workflows.ReconcileInput{Confirm: true})
+	registerRepair(env, contract.Plan{MissingCount: 1, Missing: []string{"missing"}, OrphanCount: 1, Orphans: []string{"orphan"}})
+	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, contract.ReconcileInput{Confirm: true})
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, map[string]int{
-		"EnsureMissing": workflows.PriorityRepair, "RequestDeletions": workflows.PriorityRepair, "ResumeDeletions": workflows.PriorityRepair,
+		"EnsureMissing": contract.PriorityRepair, "RequestDeletions": contract.PriorityRepair, "ResumeDeletions": contract.PriorityRepair,
 		"CompareLists": 0, "RecordRun": 0, // as the run, and whoever starts one gives it PriorityRepair (internal/orchestrator)
 	}, scheduled.keys)
 }
 
 // registerRepair registers activities that find the plan and carry it out.
-func registerRepair(env *testsuite.TestWorkflowEnvironment, plan activities.Plan) {
+func registerRepair(env *testsuite.TestWorkflowEnvironment, plan contract.Plan) {
 	register := func(name string, fn any) { env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name}) }
-	register("CompareLists", func(context.Context, activities.CompareInput) (activities.Plan, error) { return plan, nil })
-	register("EnsureMissing", func(_ context.Context, in activities.EnsureMissingInput) (activities.EnsureMissingResult, error) {
-		return activities.EnsureMissingResult{Added: len(in.IDs)}, nil
+	register("CompareLists", func(context.Context, contract.CompareInput) (contract.Plan, error) { return plan, nil })
+	register("EnsureMissing", func(_ context.Context, in contract.EnsureMissingInput) (contract.EnsureMissingResult, error) {
+		return contract.EnsureMissingResult{Added: len(in.IDs)}, nil
 	})
-	register("RequestDeletions", func(_ context.Context, in activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {
-		return activities.RequestDeletionsResult{Requested: len(in.IDs)}, nil
+	register("RequestDeletions", func(_ context.Context, in contract.RequestDeletionsInput) (contract.RequestDeletionsResult, error) {
+		return contract.RequestDeletionsResult{Requested: len(in.IDs)}, nil
 	})
-	register("RecordRun", func(context.Context, activities.RecordInput) error { return nil })
+	register("RecordRun", func(context.Context, contract.RecordInput) error { return nil })
 }

@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 )
 
 // maxRounds bounds the rounds of one run: a drift that does not shrink is not worked off by repetition.
@@ -18,25 +18,25 @@ const maxRounds = 1000
 
 // ReconcileWorkspaces makes what is monitored equal to the authoritative list, in rounds of a bounded plan each. It runs
 // under ReconcileID alone, so that there is at most one.
-func ReconcileWorkspaces(ctx workflow.Context, in ReconcileInput) (ReconcileReport, error) {
-	r := &reconcileRun{in: in, report: ReconcileReport{Trigger: in.Trigger, Actor: in.Actor, StartedAt: workflow.Now(ctx)}}
+func ReconcileWorkspaces(ctx workflow.Context, in contract.ReconcileInput) (contract.ReconcileReport, error) {
+	r := &reconcileRun{in: in, report: contract.ReconcileReport{Trigger: in.Trigger, Actor: in.Actor, StartedAt: workflow.Now(ctx)}}
 	if in.Carried != nil {
 		r.report = *in.Carried
 	}
-	if err := workflow.SetQueryHandler(ctx, QueryReport, func() (ReconcileReport, error) { return r.report, nil }); err != nil {
-		return ReconcileReport{}, err
+	if err := workflow.SetQueryHandler(ctx, contract.QueryReport, func() (contract.ReconcileReport, error) { return r.report, nil }); err != nil {
+		return contract.ReconcileReport{}, err
 	}
 	err := r.run(ctx)
 	if workflow.IsContinueAsNewError(err) {
-		return ReconcileReport{}, err
+		return contract.ReconcileReport{}, err
 	}
 	r.record(ctx, err)
 	return r.report, err
 }
 
 type reconcileRun struct {
-	in     ReconcileInput
-	report ReconcileReport
+	in     contract.ReconcileInput
+	report contract.ReconcileReport
 }
 
 func (r *reconcileRun) run(ctx workflow.Context) error {
@@ -54,7 +54,7 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 
 // round compares, repairs what the bounded plan holds, and says whether another round is worth it.
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
-	plan, err := compareLists(ctx, activities.CompareInput{
+	plan, err := compareLists(ctx, contract.CompareInput{
 		RunStartedAt: r.started(), ApprovedPlan: r.in.ApprovedPlan, Confirm: r.in.Confirm, Mode: r.in.Mode, After: r.in.After,
 	})
 	if err != nil {
@@ -73,7 +73,7 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	progress := 0
 	began := workflow.Now(ctx)
 	if len(plan.Missing) > 0 {
-		res, err := ensureMissing(ctx, activities.EnsureMissingInput{
+		res, err := ensureMissing(ctx, contract.EnsureMissingInput{
 			IDs: plan.Missing, ListAt: plan.ListAt, RunID: workflow.GetInfo(ctx).FirstRunID,
 		})
 		if err != nil {
@@ -82,7 +82,7 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.Phases.EnsureMs += workflow.Now(ctx).Sub(began).Milliseconds()
 		r.report.Added += res.Added
 		r.report.Adopted += res.Adopted
-		r.report.Failing = append(r.report.Failing, res.Failing[:min(len(res.Failing), activities.MaxFailing-len(r.report.Failing))]...)
+		r.report.Failing = append(r.report.Failing, res.Failing[:min(len(res.Failing), contract.MaxFailing-len(r.report.Failing))]...)
 		r.report.FailedAdds += res.Failed
 		r.left(res.Left, res.Paused)
 		r.report.Stale += res.Stale
@@ -91,7 +91,7 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	}
 	began = workflow.Now(ctx)
 	if len(plan.Orphans) > 0 {
-		res, err := requestDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.Orphans, ListAt: plan.ListAt})
+		res, err := requestDeletions(ctx, contract.RequestDeletionsInput{IDs: plan.Orphans, ListAt: plan.ListAt})
 		if err != nil {
 			return false, err
 		}
@@ -100,16 +100,16 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 		r.report.FailedRemovals += res.Failed
 		r.left(res.Left, res.Paused)
 		if plan.Released && res.Requested > 0 {
-			r.report.GuardVerdict = activities.GuardApproved
+			r.report.GuardVerdict = contract.GuardApproved
 		}
 		progress += res.Requested
 	}
-	if r.in.After = plan.Next; plan.Next != (activities.Cursor{}) {
+	if r.in.After = plan.Next; plan.Next != (contract.Cursor{}) {
 		return r.report.Paused == "" && r.report.Rounds < maxRounds, nil
 	}
 	// The plan of a worker of an older version, which says no Next: only a list that was full has left something out.
-	full := len(plan.Missing) >= activities.MaxPlanned && plan.MissingCount+plan.AdoptCount > activities.MaxPlanned ||
-		plan.Guard == "" && len(plan.Orphans) >= activities.MaxPlanned && plan.OrphanCount > activities.MaxPlanned
+	full := len(plan.Missing) >= contract.MaxPlanned && plan.MissingCount+plan.AdoptCount > contract.MaxPlanned ||
+		plan.Guard == "" && len(plan.Orphans) >= contract.MaxPlanned && plan.OrphanCount > contract.MaxPlanned
 	return full && progress > 0 && r.report.Rounds < maxRounds, nil
 }
 
@@ -118,7 +118,7 @@ const changeLookAfterDeletions = "look-after-deletions"
 
 // lookAfterDeletions has lifecycles go on with pending deletions that nobody waits for, and end those whose workspaces are listed again.
 // What can't be resumed now is for the next run.
-func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan activities.Plan) error {
+func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan contract.Plan) error {
 	// A registry that is empty may be a new one.
 	resume := plan.PendingCount > 0 || plan.RegistryLost || plan.MonitoredCount == 0
 	if !resume && len(plan.ListedAgain) == 0 {
@@ -142,7 +142,7 @@ func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan activities.
 	if len(plan.ListedAgain) == 0 {
 		return nil
 	}
-	res, err := endDeletions(ctx, activities.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
+	res, err := endDeletions(ctx, contract.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
 	r.report.ListedAgain = res.Requested
 	r.left(res.Left+res.Failed, res.Paused)
 	return err
@@ -165,7 +165,7 @@ func (r *reconcileRun) started() time.Time {
 }
 
 // details is what the Web UI shows of a run under way, and of one that has ended.
-func details(rep ReconcileReport) string {
+func details(rep contract.ReconcileReport) string {
 	text := fmt.Sprintf("%d listed, %d monitored; at first %d missing, %d orphans, %d sighted for the first time", rep.AuthoritativeCount,
 		rep.MonitoredCount, rep.Missing, rep.Orphaned, rep.FirstSightings)
 	if rep.Paused != "" {
@@ -178,7 +178,7 @@ func details(rep ReconcileReport) string {
 }
 
 // take notes what the plan says. What a run found is what its first round did; later ones find only what is left.
-func (r *reconcileRun) take(plan activities.Plan) {
+func (r *reconcileRun) take(plan contract.Plan) {
 	rep := &r.report
 	rep.Rounds++
 	rep.AuthoritativeCount, rep.MonitoredCount = plan.AuthoritativeCount, plan.MonitoredCount
@@ -193,18 +193,18 @@ func (r *reconcileRun) take(plan activities.Plan) {
 		rep.DriftCount = plan.MissingCount + plan.OrphanCount + plan.FirstSightings
 		rep.PlanHash = plan.Hash
 	}
-	if rep.Guard == "" && plan.Guard != "" && plan.Mode == ModeFull {
+	if rep.Guard == "" && plan.Guard != "" && plan.Mode == contract.ModeFull {
 		rep.Guard, rep.PlanHash = plan.Guard, ""
 		if plan.Approvable {
 			rep.PlanHash = cmp.Or(plan.Approve, plan.RemovalHash) // a worker of an older version says no Approve
 		}
 	}
 	switch {
-	case plan.Mode != ModeFull:
-	case plan.Held:
-		rep.GuardVerdict = activities.GuardHeld
+	case plan.Mode != contract.ModeFull:
+	case plan.KeptBack:
+		rep.GuardVerdict = contract.GuardKeepsBack
 	case plan.LacksNothing && rep.Rounds == 1:
-		rep.GuardVerdict = activities.GuardCleared
+		rep.GuardVerdict = contract.GuardCleared
 	}
 }
 
@@ -214,7 +214,7 @@ func (r *reconcileRun) record(ctx workflow.Context, cause error) {
 	defer cancel()
 	r.report.CompletedAt = workflow.Now(ctx)
 	r.report.DurationMs = r.report.CompletedAt.Sub(r.report.StartedAt).Milliseconds()
-	in := activities.RecordInput{RunID: workflow.GetInfo(ctx).FirstRunID, Report: r.report, Error: safeMessage(cause), Refused: refused(cause)}
+	in := contract.RecordInput{RunID: workflow.GetInfo(ctx).FirstRunID, Report: r.report, Error: safeMessage(cause), Refused: refused(cause)}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, recordOptions), reconcile.RecordRun, in).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Error("reconcile report not recorded", "error", err)
 	}
@@ -223,7 +223,7 @@ func (r *reconcileRun) record(ctx workflow.Context, cause error) {
 // refused says whether the run could not do what was approved.
 func refused(err error) bool {
 	var app *temporal.ApplicationError
-	return errors.As(err, &app) && app.Type() == ErrTypePlanChanged
+	return errors.As(err, &app) && app.Type() == contract.ErrTypePlanChanged
 }
 
 // safeMessage is the innermost message of an activity's failure: activities put nothing into it that may not be shown.
@@ -243,26 +243,26 @@ func safeMessage(err error) string {
 }
 
 // ResumeDeletions has the lifecycles of all pending deletions go on, and events repeated that a new database of Temporal does not know. Each worker asks for it at its start, under one id.
-func ResumeDeletions(ctx workflow.Context) (activities.ResumeResult, error) {
+func ResumeDeletions(ctx workflow.Context) (contract.ResumeResult, error) {
 	return resumeDeletions(workflow.WithActivityOptions(ctx, resumeAtStartOptions))
 }
 
 // PlanReconcile says what a reconcile run would do now. It repairs nothing and keeps no first sightings.
-func PlanReconcile(ctx workflow.Context) (Plan, error) {
-	return compareLists(ctx, activities.CompareInput{RunStartedAt: workflow.Now(ctx), Confirm: true, ReadOnly: true})
+func PlanReconcile(ctx workflow.Context) (contract.Plan, error) {
+	return compareLists(ctx, contract.CompareInput{RunStartedAt: workflow.Now(ctx), Confirm: true, ReadOnly: true})
 }
 
 // ScheduledReconcile is what the Schedule starts: it runs ReconcileWorkspaces under its one id. When a run is under way
 // already, there is nothing to do.
 func ScheduledReconcile(ctx workflow.Context) error {
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID:            ReconcileID,
-		TaskQueue:             TaskQueue,
+		WorkflowID:            contract.ReconcileID,
+		TaskQueue:             contract.TaskQueue,
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		// A run that has begun is finished even if somebody terminates this workflow.
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
 	})
-	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, ReconcileInput{Trigger: TriggerSchedule, Confirm: true}).Get(ctx, nil)
+	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, contract.ReconcileInput{Trigger: contract.TriggerSchedule, Confirm: true}).Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		workflow.GetLogger(ctx).Info("a reconcile run is under way already")
 		return nil
@@ -287,7 +287,7 @@ var compareOptions = workflow.ActivityOptions{
 
 // Repair gives way to events wherever both wait for a worker.
 var repairOptions = workflow.ActivityOptions{
-	Priority:            temporal.Priority{PriorityKey: PriorityRepair},
+	Priority:            temporal.Priority{PriorityKey: contract.PriorityRepair},
 	StartToCloseTimeout: 15 * time.Minute,
 	HeartbeatTimeout:    30 * time.Second, // more than a batch takes at a Node server (20 s): another worker waits as long for a dead one
 	RetryPolicy:         reconcileRetry,
@@ -296,7 +296,7 @@ var repairOptions = workflow.ActivityOptions{
 
 // At a start the other sides may be away for a while; each run looks again, too.
 var resumeAtStartOptions = workflow.ActivityOptions{
-	Priority:               temporal.Priority{PriorityKey: PriorityRepair},
+	Priority:               temporal.Priority{PriorityKey: contract.PriorityRepair},
 	StartToCloseTimeout:    15 * time.Minute,
 	ScheduleToCloseTimeout: time.Hour,
 	HeartbeatTimeout:       30 * time.Second,
@@ -311,24 +311,24 @@ var recordOptions = workflow.ActivityOptions{
 	Summary:                "record the run",
 }
 
-func compareLists(ctx workflow.Context, in activities.CompareInput) (activities.Plan, error) {
-	return execute[activities.Plan](workflow.WithActivityOptions(ctx, compareOptions), reconcile.CompareLists, in)
+func compareLists(ctx workflow.Context, in contract.CompareInput) (contract.Plan, error) {
+	return execute[contract.Plan](workflow.WithActivityOptions(ctx, compareOptions), reconcile.CompareLists, in)
 }
 
-func ensureMissing(ctx workflow.Context, in activities.EnsureMissingInput) (activities.EnsureMissingResult, error) {
-	return execute[activities.EnsureMissingResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.EnsureMissing, in)
+func ensureMissing(ctx workflow.Context, in contract.EnsureMissingInput) (contract.EnsureMissingResult, error) {
+	return execute[contract.EnsureMissingResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.EnsureMissing, in)
 }
 
-func endDeletions(ctx workflow.Context, in activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {
-	return execute[activities.RequestDeletionsResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.EndDeletions, in)
+func endDeletions(ctx workflow.Context, in contract.RequestDeletionsInput) (contract.RequestDeletionsResult, error) {
+	return execute[contract.RequestDeletionsResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.EndDeletions, in)
 }
 
-func resumeDeletions(ctx workflow.Context) (activities.ResumeResult, error) {
-	var out activities.ResumeResult
+func resumeDeletions(ctx workflow.Context) (contract.ResumeResult, error) {
+	var out contract.ResumeResult
 	err := workflow.ExecuteActivity(ctx, reconcile.ResumeDeletions).Get(ctx, &out)
 	return out, err
 }
 
-func requestDeletions(ctx workflow.Context, in activities.RequestDeletionsInput) (activities.RequestDeletionsResult, error) {
-	return execute[activities.RequestDeletionsResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.RequestDeletions, in)
+func requestDeletions(ctx workflow.Context, in contract.RequestDeletionsInput) (contract.RequestDeletionsResult, error) {
+	return execute[contract.RequestDeletionsResult](workflow.WithActivityOptions(ctx, repairOptions), reconcile.RequestDeletions, in)
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T) {
@@ -58,7 +58,7 @@ func TestTheEmergencyCommandsWorkInAnEmptyEnvironment(t *testing.T) {
 	require.Equal(t, exitDone, c.run(t, "delete", "ws-empty-env", "--grace", "1h", "--address", in.address).exit)
 	out := c.run(t, "cancel-delete", "ws-empty-env", "--reason", "a mistake", "--address", in.address)
 	require.Equal(t, exitDone, out.exit, out.stderr)
-	require.Contains(t, out.stdout, string(workflows.StatusDeletionCancelled))
+	require.Contains(t, out.stdout, string(contract.StatusDeletionCancelled))
 	store, err := in.registry.Get(t.Context(), "ws-empty-env")
 	require.NoError(t, err)
 	require.NotEmpty(t, store.Hold.Actor)

@@ -12,10 +12,10 @@ import (
 	"strconv"
 	"time"
 
+	"storekeeper/contract"
 	"storekeeper/internal/config"
 	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 const (
@@ -44,7 +44,7 @@ type store struct {
 	Pinned       bool                   `json:"pinned"`
 	MissingSince *time.Time             `json:"missingSince"`
 	// Lifecycle is set for a single store alone; nil when nothing is under way or the edge could not ask.
-	Lifecycle *workflows.LifecycleStatus `json:"lifecycle"`
+	Lifecycle *contract.LifecycleStatus `json:"lifecycle"`
 	// Conditions and Events are of a single store alone.
 	Conditions []struct {
 		Type        string     `json:"type"`

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // outcomeWait is how long a command waits for the outcome of its event before it settles for "accepted".
@@ -20,7 +20,7 @@ type eventResult struct {
 	InstanceID string `json:"instanceId"`
 	// DeliveryID is "" for a cancellation, which is no event.
 	DeliveryID string `json:"deliveryId,omitempty"`
-	workflows.Result
+	contract.Result
 }
 
 func (a *app) provisionCommand() *cobra.Command {
@@ -38,7 +38,7 @@ Reconciliation removes the store again if the Auth Worker does not list the work
 			if wait < 0 {
 				return usageError("--wait must not be negative")
 			}
-			return a.send(cmd.Context(), workflows.Event{Type: workflows.WorkspaceCreated, InstanceID: args[0], UserID: user}, wait)
+			return a.send(cmd.Context(), contract.Event{Type: contract.WorkspaceCreated, InstanceID: args[0], UserID: user}, wait)
 		},
 	}
 	cmd.Flags().StringVar(&user, "user", "", "the id of the workspace's owner")
@@ -59,7 +59,7 @@ workspace that it still lists keeps its store, and the deletion ends as deletion
 		Example: "  starter delete ws-1\n  starter delete ws-1 --grace 1h\n  starter delete ws-1 --grace 0s --wait   # at once, if the Auth Worker agrees",
 		Args:    storeID,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ev := workflows.Event{Type: workflows.WorkspaceDeleted, InstanceID: args[0]}
+			ev := contract.Event{Type: contract.WorkspaceDeleted, InstanceID: args[0]}
 			if cmd.Flags().Changed("grace") {
 				if grace < 0 {
 					return usageError("--grace must not be negative")
@@ -96,8 +96,8 @@ Without this CLI, and even while no worker runs:
 }
 
 // cancellationCommand is a command with the flags that a hold consists of.
-func (a *app) cancellationCommand(use, short string, run func(context.Context, string, workflows.Cancellation) error) *cobra.Command {
-	var c workflows.Cancellation
+func (a *app) cancellationCommand(use, short string, run func(context.Context, string, contract.Cancellation) error) *cobra.Command {
+	var c contract.Cancellation
 	var holdFor time.Duration
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: storeID,
@@ -115,7 +115,7 @@ func (a *app) cancellationCommand(use, short string, run func(context.Context, s
 	}
 	cmd.Flags().StringVar(&c.Reason, "reason", "", "why, for whoever finds the hold (required)")
 	cmd.Flags().StringVar(&c.Actor, "actor", "", actorUsage)
-	cmd.Flags().DurationVar(&holdFor, "for", workflows.DefaultHold, "how long the hold lasts")
+	cmd.Flags().DurationVar(&holdFor, "for", contract.DefaultHold, "how long the hold lasts")
 	_ = cmd.MarkFlagRequired("reason") // the flag is there
 	return cmd
 }
@@ -128,17 +128,17 @@ func (a *app) releaseCommand() *cobra.Command {
 		Example: "  starter release ws-1",
 		Args:    storeID,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.send(cmd.Context(), workflows.Event{Type: workflows.StoreRelease, InstanceID: args[0]}, outcomeWait)
+			return a.send(cmd.Context(), contract.Event{Type: contract.StoreRelease, InstanceID: args[0]}, outcomeWait)
 		},
 	}
 }
 
-func (a *app) hold(ctx context.Context, id string, c workflows.Cancellation) error {
-	return a.send(ctx, workflows.Event{Type: workflows.StoreHold, InstanceID: id, Hold: &c}, outcomeWait)
+func (a *app) hold(ctx context.Context, id string, c contract.Cancellation) error {
+	return a.send(ctx, contract.Event{Type: contract.StoreHold, InstanceID: id, Hold: &c}, outcomeWait)
 }
 
 // send applies an event and tells its outcome.
-func (a *app) send(ctx context.Context, ev workflows.Event, wait time.Duration) error {
+func (a *app) send(ctx context.Context, ev contract.Event, wait time.Duration) error {
 	c, err := a.dial(ctx)
 	if err != nil {
 		return err
@@ -151,8 +151,8 @@ func (a *app) send(ctx context.Context, ev workflows.Event, wait time.Duration) 
 	return a.conclude(ctx, c, ev.Type, res)
 }
 
-func (a *app) apply(ctx context.Context, c *connection, ev workflows.Event, wait time.Duration) (eventResult, error) {
-	ev.DeliveryID, ev.Timestamp, ev.Source = orchestrator.NewDeliveryID(), time.Now().UTC(), workflows.SourceOperator
+func (a *app) apply(ctx context.Context, c *connection, ev contract.Event, wait time.Duration) (eventResult, error) {
+	ev.DeliveryID, ev.Timestamp, ev.Source = orchestrator.NewDeliveryID(), time.Now().UTC(), contract.SourceOperator
 	ctx, cancel := context.WithTimeout(ctx, wait+a.timeout)
 	defer cancel()
 	result, err := c.Apply(ctx, ev, wait)
@@ -163,7 +163,7 @@ func (a *app) apply(ctx context.Context, c *connection, ev workflows.Event, wait
 }
 
 // deleteAndWait deletes and stays until the deletion has come to its end.
-func (a *app) deleteAndWait(ctx context.Context, ev workflows.Event, bounded bool) error {
+func (a *app) deleteAndWait(ctx context.Context, ev contract.Event, bounded bool) error {
 	c, err := a.dial(ctx)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func (a *app) deleteAndWait(ctx context.Context, ev workflows.Event, bounded boo
 		return err
 	}
 	switch res.Status {
-	case workflows.StatusDeletionScheduled, workflows.StatusDeletionAlreadyScheduled, workflows.StatusAccepted:
+	case contract.StatusDeletionScheduled, contract.StatusDeletionAlreadyScheduled, contract.StatusAccepted:
 	default:
 		return a.conclude(ctx, c, ev.Type, res)
 	}
@@ -198,7 +198,7 @@ func (a *app) waitContext(ctx context.Context, bounded bool) (context.Context, c
 	return context.WithCancel(ctx)
 }
 
-func (a *app) cancelDelete(ctx context.Context, id string, cancellation workflows.Cancellation) error {
+func (a *app) cancelDelete(ctx context.Context, id string, cancellation contract.Cancellation) error {
 	c, err := a.dial(ctx)
 	if err != nil {
 		return err
@@ -217,14 +217,14 @@ func (a *app) cancelDelete(ctx context.Context, id string, cancellation workflow
 	}
 	res := eventResult{InstanceID: id, Result: result}
 	a.showResult(res)
-	if result.Status == workflows.StatusMonitoringStopped || result.Status == workflows.StatusAlreadyStopped {
+	if result.Status == contract.StatusMonitoringStopped || result.Status == contract.StatusAlreadyStopped {
 		return &failure{exitNotFound, "too_late", "too late: the store of " + id + " was stopped before", "starter provision " + id + " brings it back"}
 	}
 	return nil
 }
 
 // conclude shows the outcome of an event, and returns a failure when it is not what was asked for.
-func (a *app) conclude(ctx context.Context, c *connection, asked workflows.EventType, res eventResult) error {
+func (a *app) conclude(ctx context.Context, c *connection, asked contract.EventType, res eventResult) error {
 	f := c.refusal(ctx, asked, res)
 	if f == nil {
 		a.showResult(res)
@@ -238,32 +238,32 @@ func (a *app) conclude(ctx context.Context, c *connection, asked workflows.Event
 }
 
 // refusal is nil for an outcome that was asked for.
-func (c *connection) refusal(ctx context.Context, asked workflows.EventType, res eventResult) *failure {
+func (c *connection) refusal(ctx context.Context, asked contract.EventType, res eventResult) *failure {
 	id := res.InstanceID
 	switch {
-	case res.Status == workflows.StatusAccepted:
+	case res.Status == contract.StatusAccepted:
 		todo := look(id)
 		if errors.Is(c.WorkersPolling(ctx), orchestrator.ErrNoWorker) {
 			todo = "no worker works for Temporal at " + c.address + ": start cmd/worker"
 		}
 		return notYet("the event is stored and will be worked off", todo)
-	case res.Status == workflows.StatusDeletionAlreadyScheduled && res.Detail != "": // another grace period was asked for
+	case res.Status == contract.StatusDeletionAlreadyScheduled && res.Detail != "": // another grace period was asked for
 		return &failure{
 			exitRefused, "deletion_already_scheduled",
 			fmt.Sprintf("a deletion of %s is pending already, due %s: %s", id, moment(*res.DeleteAt), res.Detail),
 			"starter cancel-delete " + id + ", starter release " + id + ", then delete again",
 		}
-	case res.Status == workflows.StatusStaleIgnored:
+	case res.Status == contract.StatusStaleIgnored:
 		return &failure{
 			exitRefused, "stale_ignored", fmt.Sprintf("nothing was changed for %s: %s", id, res.Detail),
 			"if that can't be, check this machine's clock (" + time.Now().UTC().Format(time.RFC3339) + ")",
 		}
-	case res.Status == workflows.StatusDeletionCancelled && asked == workflows.WorkspaceDeleted:
+	case res.Status == contract.StatusDeletionCancelled && asked == contract.WorkspaceDeleted:
 		return &failure{
 			exitRefused, "deletion_cancelled", fmt.Sprintf("the store of %s stays: %s", id, res.Detail),
 			"starter status " + id + " shows holds and pins; a workspace that the Auth Worker lists must be deleted there",
 		}
-	case res.Status == workflows.StatusAlreadyStopped && asked != workflows.WorkspaceDeleted:
+	case res.Status == contract.StatusAlreadyStopped && asked != contract.WorkspaceDeleted:
 		return &failure{exitNotFound, "not_found", fmt.Sprintf("%s: %s", id, res.Detail), "starter list shows what is monitored"}
 	}
 	return nil

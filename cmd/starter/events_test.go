@@ -6,8 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/temporalserver"
-	"storekeeper/workflows"
 )
 
 func TestTheLifeOfAStore(t *testing.T) {
@@ -97,8 +97,8 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 	require.Contains(t, out.stderr, "starter: the store of refuse-1 stays: the store is held by ann: audit; release it first")
 
 	// Knowledge from the future, by this machine's clock.
-	_, err := in.orch.Apply(t.Context(), workflows.Event{
-		DeliveryID: "future", Type: workflows.WorkspaceCreated, InstanceID: "refuse-2", Source: workflows.SourceWebhook,
+	_, err := in.orch.Apply(t.Context(), contract.Event{
+		DeliveryID: "future", Type: contract.WorkspaceCreated, InstanceID: "refuse-2", Source: contract.SourceWebhook,
 		Timestamp: time.Now().Add(time.Hour),
 	}, 10*time.Second)
 	require.NoError(t, err)

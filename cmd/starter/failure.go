@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -123,19 +124,13 @@ func (c *connection) failure(err error) error {
 	return c.unreachable(err)
 }
 
-// Types of errors as activities give them.
-const (
-	typeUnavailable  = "Unavailable"
-	typeUnauthorized = "Unauthorized"
-)
-
 // workFailure tells the failure of a workflow by what its activity could not do.
 func workFailure(app *temporal.ApplicationError) *failure {
 	f := &failure{exitFailed, "failed", "the workflow failed: " + app.Message(), "the Temporal Web UI shows it"}
 	switch app.Type() {
-	case typeUnavailable: // the Auth Worker or the store manager
+	case contract.ErrTypeUnavailable: // the Auth Worker or the store manager
 		f.exit, f.code = exitUnreachable, "unreachable"
-	case typeUnauthorized:
+	case contract.ErrTypeUnauthorized:
 		f.exit, f.code = exitRefused, "unauthorized"
 	}
 	return f

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 func TestPauseAndResumeAskTheEdge(t *testing.T) {
@@ -83,11 +83,11 @@ func TestPlainProgressIsToldWhenThePhaseChangesAndNowAndThen(t *testing.T) {
 	t.Parallel()
 	var plain plainProgress
 	start := time.Now()
-	fetch := workflows.ReconcileProgress{Phase: "fetch", Done: 1000}
+	fetch := contract.Progress{Phase: "fetch", Done: 1000}
 	require.True(t, plain.due(fetch, start))
 	require.False(t, plain.due(fetch, start.Add(time.Second)))
 	require.True(t, plain.due(fetch, start.Add(progressLine)))
-	require.True(t, plain.due(workflows.ReconcileProgress{Phase: "ensure", Total: 10}, start.Add(progressLine+time.Second)))
+	require.True(t, plain.due(contract.Progress{Phase: "ensure", Total: 10}, start.Add(progressLine+time.Second)))
 	require.Empty(t, bar(nil))
-	require.Contains(t, bar(&workflows.ReconcileProgress{Phase: "ensure", Done: 5, Total: 10}), "5")
+	require.Contains(t, bar(&contract.Progress{Phase: "ensure", Done: 5, Total: 10}), "5")
 }

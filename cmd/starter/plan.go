@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 func (a *app) driftCommand() *cobra.Command {
@@ -60,7 +60,7 @@ func (a *app) showPlan(ctx context.Context, bounded bool) error {
 func (p shownPlan) offer() string {
 	why := obstacle(p.Mode, p.Paused, p.OrphanCount)
 	switch {
-	case p.Guard != "" && !p.Approvable && !p.Held: // held: the removals wait for a second list, what is only added does not
+	case p.Guard != "" && !p.Approvable && !p.KeptBack: // kept back: the removals wait for a second list, what is only added does not
 		return "no approval releases the removals: " + lookAtBoth
 	case why != "":
 		return "this can't be carried out: " + why
@@ -72,48 +72,27 @@ func (p shownPlan) offer() string {
 const lookAtBoth = "look at the Auth Worker's list, and whether the store manager lists all its stores"
 
 // obstacle is why no plan can be carried out now, and what to do about it; "" if nothing stands in the way.
-func obstacle(mode workflows.ReconcileMode, paused string, orphans int) string {
+func obstacle(mode contract.Mode, paused string, orphans int) string {
 	switch {
 	case paused != "": // such a run observes, whatever its mode
 		return "reconciliation is paused; first: starter resume"
-	case mode == workflows.ModeObserve, mode == workflows.ModeCreateOnly && orphans > 0:
-		return "the worker's RECONCILE_MODE is " + string(mode) + ", and must be " + string(workflows.ModeFull)
+	case mode == contract.ModeObserve, mode == contract.ModeCreateOnly && orphans > 0:
+		return "the worker's RECONCILE_MODE is " + string(mode) + ", and must be " + string(contract.ModeFull)
 	}
 	return ""
 }
 
 // shownPlan is a plan as the CLI shows it, without the bounded lists of ids, which say less than the items.
 type shownPlan struct {
-	workflows.Plan
+	contract.Plan
 	// Items are never null, and those that change most come first.
-	Items []shownItem `json:"items"`
+	Items []contract.PlanItem `json:"items"`
 }
 
-// shownItem is a line of a plan.
-type shownItem struct {
-	StoreID string `json:"storeId"`
-	Action  string `json:"action"`
-	Reason  string `json:"reason"`
-}
-
-// Actions of a plan.
-const (
-	actionDelete = "delete"
-	actionCreate = "create"
-	actionAdopt  = "adopt"
-	actionKeep   = "keep"
-	actionSkip   = "skip"
-)
-
-// actions are in the order in which they are shown.
-var actions = []string{actionDelete, actionCreate, actionAdopt, actionKeep, actionSkip}
-
-func showable(p workflows.Plan) shownPlan {
-	shown := shownPlan{Plan: p, Items: make([]shownItem, len(p.Items))}
-	for i, item := range p.Items {
-		shown.Items[i] = shownItem{item.StoreID, string(item.Action), string(item.Reason)}
-	}
-	slices.SortStableFunc(shown.Items, func(a, b shownItem) int {
+func showable(p contract.Plan) shownPlan {
+	shown := shownPlan{Plan: p, Items: append([]contract.PlanItem{}, p.Items...)}
+	actions := contract.Actions()
+	slices.SortStableFunc(shown.Items, func(a, b contract.PlanItem) int {
 		return slices.Index(actions, a.Action) - slices.Index(actions, b.Action)
 	})
 	shown.Missing, shown.Orphans, shown.Plan.Items = nil, nil, nil
@@ -132,20 +111,20 @@ func (p shownPlan) unlisted() int {
 }
 
 // count is how many stores the plan has the action for; its items may be fewer.
-func (p shownPlan) count(action string) int {
+func (p shownPlan) count(action contract.Action) int {
 	s := p.Skipped
 	switch action {
-	case actionDelete:
+	case contract.ActionDelete:
 		return p.OrphanCount
-	case actionCreate:
+	case contract.ActionCreate:
 		// Paused stores are of both sides.
 		pausedUnlisted := p.unlisted() - (p.OrphanCount + p.FirstSightings + s.Held + s.Pinned + s.Pending + s.TooYoung)
 		return p.MissingCount - max(0, s.Paused-pausedUnlisted)
-	case actionAdopt:
+	case contract.ActionAdopt:
 		return p.AdoptCount
-	case actionKeep:
+	case contract.ActionKeep:
 		return p.ListedAgainCount
-	case actionSkip:
+	case contract.ActionSkip:
 		return p.FirstSightings + s.Held + s.Pinned + s.Pending + s.TooYoung + s.Paused + p.QuarantinedCount
 	}
 	return 0
@@ -205,16 +184,16 @@ func (a *app) printPlan(p shownPlan) {
 	}
 	const row = "%-36s  %-6s  %s\n"
 	a.printf("\n"+row, "ID", "ACTION", "REASON")
-	shown := map[string]int{}
+	shown := map[contract.Action]int{}
 	for _, item := range p.Items {
 		id := item.StoreID
-		if item.Reason == string(workflows.ReasonInvalidID) {
+		if item.Reason == contract.ReasonInvalidID {
 			id = fmt.Sprintf("%.60q", id)
 		}
 		a.printf(row, id, item.Action, item.Reason)
 		shown[item.Action]++
 	}
-	for _, action := range actions {
+	for _, action := range contract.Actions() {
 		if left := p.count(action) - shown[action]; left > 0 {
 			a.printf("and %d more to %s\n", left, action)
 		}

@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
-	"storekeeper/activities"
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // printed is what print writes for people.
@@ -21,7 +20,7 @@ func printed(write func(*app)) string {
 	return out.String()
 }
 
-func printedPlan(p workflows.Plan) string {
+func printedPlan(p contract.Plan) string {
 	return printed(func(a *app) { a.printPlan(showable(p)) })
 }
 
@@ -29,17 +28,17 @@ func TestAPlanIsOfferedOnlyIfItCanBeCarriedOut(t *testing.T) {
 	t.Parallel()
 	const offered = "to carry out exactly this: starter reconcile --apply 0123456789abcdef"
 	for name, tt := range map[string]struct {
-		plan workflows.Plan
+		plan contract.Plan
 		says string
 	}{
-		"in full":                               {workflows.Plan{Mode: workflows.ModeFull}, offered},
-		"a guard that awaits it":                {workflows.Plan{Mode: workflows.ModeFull, Guard: "too many", Approvable: true}, offered},
-		"a guard that no approval moves":        {workflows.Plan{Mode: workflows.ModeFull, Guard: "empty"}, lookAtBoth},
-		"while paused":                          {workflows.Plan{Mode: workflows.ModeObserve, Paused: "bob: audit"}, "first: starter resume"},
-		"a worker that only looks":              {workflows.Plan{Mode: workflows.ModeObserve}, "RECONCILE_MODE is observe"},
-		"a worker that only adds":               {workflows.Plan{Mode: workflows.ModeCreateOnly, OrphanCount: 1}, "RECONCILE_MODE is create-only"},
-		"and what it can add":                   {workflows.Plan{Mode: workflows.ModeCreateOnly, MissingCount: 1}, offered},
-		"sightings that are not approvable yet": {workflows.Plan{Mode: workflows.ModeFull, Guard: "too many", Held: true, MissingCount: 1}, offered},
+		"in full":                               {contract.Plan{Mode: contract.ModeFull}, offered},
+		"a guard that awaits it":                {contract.Plan{Mode: contract.ModeFull, Guard: "too many", Approvable: true}, offered},
+		"a guard that no approval moves":        {contract.Plan{Mode: contract.ModeFull, Guard: "empty"}, lookAtBoth},
+		"while paused":                          {contract.Plan{Mode: contract.ModeObserve, Paused: "bob: audit"}, "first: starter resume"},
+		"a worker that only looks":              {contract.Plan{Mode: contract.ModeObserve}, "RECONCILE_MODE is observe"},
+		"a worker that only adds":               {contract.Plan{Mode: contract.ModeCreateOnly, OrphanCount: 1}, "RECONCILE_MODE is create-only"},
+		"and what it can add":                   {contract.Plan{Mode: contract.ModeCreateOnly, MissingCount: 1}, offered},
+		"sightings that are not approvable yet": {contract.Plan{Mode: contract.ModeFull, Guard: "too many", KeptBack: true, MissingCount: 1}, offered},
 	} {
 		tt.plan.Hash = "0123456789abcdef"
 		offer := showable(tt.plan).offer()
@@ -50,15 +49,15 @@ func TestAPlanIsOfferedOnlyIfItCanBeCarriedOut(t *testing.T) {
 
 func TestAPlanShowsDeletesFirstAndWhatItLeavesOut(t *testing.T) {
 	t.Parallel()
-	plan := workflows.Plan{
+	plan := contract.Plan{
 		AuthoritativeCount: 1000, MonitoredCount: 900, MissingCount: 104, OrphanCount: 1, AdoptCount: 2, FirstSightings: 1,
-		Skipped: workflows.Skipped{Held: 1, Paused: 2}, // of the paused one is listed, one is not
-		Items: []activities.PlanItem{
-			{StoreID: "ws-1", Action: activities.ActionSkip, Reason: activities.ReasonHeld},
-			{StoreID: "ws-2", Action: activities.ActionCreate, Reason: activities.ReasonMissing},
-			{StoreID: "ws-3", Action: activities.ActionAdopt, Reason: activities.ReasonUnknown},
-			{StoreID: "ws-4", Action: activities.ActionCreate, Reason: activities.ReasonMissing},
-			{StoreID: "ws-5", Action: activities.ActionDelete, Reason: activities.ReasonOrphan},
+		Skipped: contract.Skipped{Held: 1, Paused: 2}, // of the paused one is listed, one is not
+		Items: []contract.PlanItem{
+			{StoreID: "ws-1", Action: contract.ActionSkip, Reason: contract.ReasonHeld},
+			{StoreID: "ws-2", Action: contract.ActionCreate, Reason: contract.ReasonMissing},
+			{StoreID: "ws-3", Action: contract.ActionAdopt, Reason: contract.ReasonUnknown},
+			{StoreID: "ws-4", Action: contract.ActionCreate, Reason: contract.ReasonMissing},
+			{StoreID: "ws-5", Action: contract.ActionDelete, Reason: contract.ReasonOrphan},
 		},
 	}
 	_, lines, _ := strings.Cut(printedPlan(plan), "REASON\n")
@@ -66,7 +65,7 @@ func TestAPlanShowsDeletesFirstAndWhatItLeavesOut(t *testing.T) {
 	require.Contains(t, lines, "and 101 more to create\nand 1 more to adopt\nand 3 more to skip\n")
 	require.NotContains(t, lines, "more to delete")
 
-	plan.MissingCount, plan.AdoptCount, plan.FirstSightings, plan.Skipped = 2, 1, 0, workflows.Skipped{Held: 1}
+	plan.MissingCount, plan.AdoptCount, plan.FirstSightings, plan.Skipped = 2, 1, 0, contract.Skipped{Held: 1}
 	plan.MonitoredCount = 1000 // 998 of them are listed
 	require.NotContains(t, printedPlan(plan), "more to")
 }
@@ -82,18 +81,18 @@ func firstWords(text string) []string {
 func TestDriftIsAllOnWhichTheSidesDiffer(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		plan workflows.Plan
+		plan contract.Plan
 		want int
 	}{
-		"both are equal":             {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 5}, 0},
-		"one is missing":             {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1}, 1},
-		"a missing one is paused":    {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1, Skipped: workflows.Skipped{Paused: 1}}, 1},
-		"an unlisted one is paused":  {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: workflows.Skipped{Paused: 1}}, 1},
-		"an unlisted one is held":    {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: workflows.Skipped{Held: 1}}, 1},
-		"one is to be adopted":       {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 5, AdoptCount: 1}, 1},
-		"a listed id is invalid":     {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 5, QuarantinedCount: 1}, 1},
-		"the list is empty":          {workflows.Plan{MonitoredCount: 20, Guard: "the authoritative list is empty"}, 20},
-		"orphans and first sighting": {workflows.Plan{AuthoritativeCount: 5, MonitoredCount: 8, OrphanCount: 2, FirstSightings: 1}, 3},
+		"both are equal":             {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5}, 0},
+		"one is missing":             {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1}, 1},
+		"a missing one is paused":    {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1, Skipped: contract.Skipped{Paused: 1}}, 1},
+		"an unlisted one is paused":  {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Paused: 1}}, 1},
+		"an unlisted one is held":    {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Held: 1}}, 1},
+		"one is to be adopted":       {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5, AdoptCount: 1}, 1},
+		"a listed id is invalid":     {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5, QuarantinedCount: 1}, 1},
+		"the list is empty":          {contract.Plan{MonitoredCount: 20, Guard: "the authoritative list is empty"}, 20},
+		"orphans and first sighting": {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 8, OrphanCount: 2, FirstSightings: 1}, 3},
 	} {
 		require.Equal(t, tt.want, showable(tt.plan).drift(), name)
 		require.Equal(t, tt.want == 0, strings.Contains(printedPlan(tt.plan), "no difference"), name)
@@ -102,7 +101,7 @@ func TestDriftIsAllOnWhichTheSidesDiffer(t *testing.T) {
 
 func TestAPlanWithoutLinesHasNoneInJSON(t *testing.T) {
 	t.Parallel()
-	raw, err := json.Marshal(showable(workflows.Plan{Missing: []string{"ws-1"}, AuthoritativeCount: 3}))
+	raw, err := json.Marshal(showable(contract.Plan{Missing: []string{"ws-1"}, AuthoritativeCount: 3}))
 	require.NoError(t, err)
 	require.Contains(t, string(raw), `"items":[]`)
 	require.Contains(t, string(raw), `"authoritativeCount":3`)
@@ -112,22 +111,22 @@ func TestAPlanWithoutLinesHasNoneInJSON(t *testing.T) {
 func TestWhatARunComesTo(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		report workflows.ReconcileReport
+		report contract.ReconcileReport
 		exit   exitCode
 		says   string
 	}{
-		"all is done":            {workflows.ReconcileReport{Added: 3}, exitDone, ""},
-		"a guard to be released": {workflows.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef"}, exitGuard, "--apply 0123456789abcdef"},
+		"all is done":            {contract.ReconcileReport{Added: 3}, exitDone, ""},
+		"a guard to be released": {contract.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef"}, exitGuard, "--apply 0123456789abcdef"},
 		"a guard that nothing releases": {
-			workflows.ReconcileReport{Guard: "the authoritative list is empty"}, exitGuard, "; " + lookAtBoth,
+			contract.ReconcileReport{Guard: "the authoritative list is empty"}, exitGuard, "; " + lookAtBoth,
 		},
 		"a guard and a pause": {
-			workflows.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef", Paused: "bob: audit", Mode: workflows.ModeObserve},
+			contract.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef", Paused: "bob: audit", Mode: contract.ModeObserve},
 			exitGuard, "but reconciliation is paused; first: starter resume",
 		},
-		"some could not be added":   {workflows.ReconcileReport{Added: 3, FailedAdds: 2}, exitDrift, "2 stores failed"},
-		"some could not be removed": {workflows.ReconcileReport{FailedRemovals: 1}, exitDrift, "1 stores failed"},
-		"some are left":             {workflows.ReconcileReport{Left: 4}, exitDrift, "4 are left"},
+		"some could not be added":   {contract.ReconcileReport{Added: 3, FailedAdds: 2}, exitDrift, "2 stores failed"},
+		"some could not be removed": {contract.ReconcileReport{FailedRemovals: 1}, exitDrift, "1 stores failed"},
+		"some are left":             {contract.ReconcileReport{Left: 4}, exitDrift, "4 are left"},
 	} {
 		err := conclusion(tt.report)
 		if tt.exit == exitDone {
@@ -145,16 +144,16 @@ func TestWhatARunComesTo(t *testing.T) {
 func TestAReportSaysThatThereIsNothingToRepairOnlyIfSo(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		report workflows.ReconcileReport
+		report contract.ReconcileReport
 		says   string
 	}{
-		"all is equal":          {workflows.ReconcileReport{}, "nothing to repair"},
-		"an empty list":         {workflows.ReconcileReport{MonitoredCount: 20, Guard: "empty"}, "20 monitored"},
-		"one was adopted":       {workflows.ReconcileReport{Adopted: 1}, "1  adopted"},
-		"one could not adopted": {workflows.ReconcileReport{FailedAdds: 1}, "1  failed to be added"},
-		"the guard tripped":     {workflows.ReconcileReport{DriftCount: 9, Orphaned: 9, Removed: 2, Guard: "too many"}, "7  held back by the guard"},
+		"all is equal":          {contract.ReconcileReport{}, "nothing to repair"},
+		"an empty list":         {contract.ReconcileReport{MonitoredCount: 20, Guard: "empty"}, "20 monitored"},
+		"one was adopted":       {contract.ReconcileReport{Adopted: 1}, "1  adopted"},
+		"one could not adopted": {contract.ReconcileReport{FailedAdds: 1}, "1  failed to be added"},
+		"the guard tripped":     {contract.ReconcileReport{DriftCount: 9, Orphaned: 9, Removed: 2, Guard: "too many"}, "7  held back by the guard"},
 		"more failed than are named": {
-			workflows.ReconcileReport{FailedAdds: 3, Failing: []activities.FailingStore{{StoreID: "ws-1", Error: "no\x1b[2J"}}},
+			contract.ReconcileReport{FailedAdds: 3, Failing: []contract.FailingStore{{StoreID: "ws-1", Error: "no\x1b[2J"}}},
 			"ws-1: no [2J\n        and 2 more\n",
 		},
 	} {
@@ -168,7 +167,7 @@ func TestAReportSaysThatThereIsNothingToRepairOnlyIfSo(t *testing.T) {
 func TestAFailedWorkflowIsToldByWhatCouldNotBeDone(t *testing.T) {
 	t.Parallel()
 	for errType, want := range map[string]exitCode{
-		activities.ErrTypeUnavailable: exitUnreachable, activities.ErrTypeUnauthorized: exitRefused, activities.ErrTypeNotFound: exitFailed,
+		contract.ErrTypeUnavailable: exitUnreachable, contract.ErrTypeUnauthorized: exitRefused, contract.ErrTypeNotFound: exitFailed,
 	} {
 		var app *temporal.ApplicationError
 		require.ErrorAs(t, fmt.Errorf("run: %w", temporal.NewApplicationError("no answer", errType)), &app)

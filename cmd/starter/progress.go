@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 )
 
 // askProgress returns nil when nothing is known now.
-type askProgress func(context.Context) *workflows.ReconcileProgress
+type askProgress func(context.Context) *contract.Progress
 
 // progress tells on stderr that what is waited for goes on: on a terminal in one line that is drawn anew, elsewhere in plain
 // lines. A nil ask shows the time alone. Stop ends it.
@@ -42,7 +42,7 @@ func (a *app) progress(ctx context.Context, what string, ask askProgress) (stop 
 	ticking.Go(func() {
 		ticker := time.NewTicker(progressPoll)
 		defer ticker.Stop()
-		var p *workflows.ReconcileProgress
+		var p *contract.Progress
 		for {
 			if ask != nil {
 				if now := ask(ctx); now != nil {
@@ -78,7 +78,7 @@ type plainProgress struct {
 }
 
 // due says whether p is to be told: a new phase at once, the same one now and then.
-func (t *plainProgress) due(p workflows.ReconcileProgress, now time.Time) bool {
+func (t *plainProgress) due(p contract.Progress, now time.Time) bool {
 	if p.Phase == t.phase && now.Sub(t.at) < progressLine {
 		return false
 	}
@@ -86,7 +86,7 @@ func (t *plainProgress) due(p workflows.ReconcileProgress, now time.Time) bool {
 	return true
 }
 
-func doneOf(p workflows.ReconcileProgress) string {
+func doneOf(p contract.Progress) string {
 	if p.Total <= 0 {
 		return fmt.Sprint(p.Done)
 	}
@@ -94,7 +94,7 @@ func doneOf(p workflows.ReconcileProgress) string {
 }
 
 // bar is "" for nil. Without a total there is nothing to draw but the count.
-func bar(p *workflows.ReconcileProgress) string {
+func bar(p *contract.Progress) string {
 	switch {
 	case p == nil:
 		return ""

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/temporal"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // planHash is what activities name a plan with.
@@ -22,7 +22,7 @@ type reconcileResult struct {
 	Status string `json:"status"`
 	RunID  string `json:"runId"`
 	// Result is nil unless the run was waited for.
-	Result *workflows.ReconcileReport `json:"result,omitempty"`
+	Result *contract.ReconcileReport `json:"result,omitempty"`
 }
 
 func (a *app) reconcileCommand() *cobra.Command {
@@ -60,7 +60,7 @@ Without this CLI:
 			if err := a.nameActor(&actor); err != nil {
 				return err
 			}
-			in := workflows.ReconcileInput{Trigger: workflows.TriggerManual, Actor: actor, Confirm: true, ApprovedPlan: approved}
+			in := contract.ReconcileInput{Trigger: contract.TriggerManual, Actor: actor, Confirm: true, ApprovedPlan: approved}
 			return a.reconcile(cmd.Context(), in, wait || apply, cmd.Flags().Changed("timeout"))
 		},
 	}
@@ -73,7 +73,7 @@ Without this CLI:
 	return cmd
 }
 
-func (a *app) reconcile(ctx context.Context, in workflows.ReconcileInput, wait, bounded bool) error {
+func (a *app) reconcile(ctx context.Context, in contract.ReconcileInput, wait, bounded bool) error {
 	c, err := a.dial(ctx)
 	if err != nil {
 		return err
@@ -117,13 +117,13 @@ func (a *app) reconcile(ctx context.Context, in workflows.ReconcileInput, wait, 
 func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.ReconcileRun, bounded bool) error {
 	waitCtx, cancel := a.waitContext(ctx, bounded)
 	defer cancel()
-	stop := a.progress(waitCtx, "reconcile run "+run.ID(), func(ctx context.Context) *workflows.ReconcileProgress {
+	stop := a.progress(waitCtx, "reconcile run "+run.ID(), func(ctx context.Context) *contract.Progress {
 		p, _ := c.ReconcileProgress(ctx, run) // the wait itself tells of an outage
 		return p
 	})
 	report, err := run.Wait(waitCtx)
 	stop()
-	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.Type() == workflows.ErrTypePlanChanged {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.Type() == contract.ErrTypePlanChanged {
 		// The message says whether the world has changed, or what stands in the way.
 		return &failure{exitRefused, "plan_changed", app.Message(), "look at it again: starter reconcile --plan"}
 	}
@@ -139,7 +139,7 @@ func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.Re
 }
 
 // conclusion is nil for a run that has done all that it should.
-func conclusion(r workflows.ReconcileReport) error {
+func conclusion(r contract.ReconcileReport) error {
 	if r.Guard != "" {
 		todo := lookAtBoth
 		if r.PlanHash != "" {
@@ -159,10 +159,10 @@ func conclusion(r workflows.ReconcileReport) error {
 	return nil
 }
 
-func (a *app) printReport(r workflows.ReconcileReport) {
+func (a *app) printReport(r contract.ReconcileReport) {
 	a.printf("reconciled in %s, %d listed, %d monitored\n",
 		time.Duration(r.DurationMs)*time.Millisecond, r.AuthoritativeCount, r.MonitoredCount)
-	if r.Mode != "" && r.Mode != workflows.ModeFull {
+	if r.Mode != "" && r.Mode != contract.ModeFull {
 		a.printf("        mode %s\n", r.Mode)
 	}
 	if r.Paused != "" {
@@ -208,7 +208,7 @@ func (a *app) printReport(r workflows.ReconcileReport) {
 }
 
 // heldBack counts the orphans that a tripped guard has kept. It counts none when the list is empty: that is no sighting.
-func heldBack(r workflows.ReconcileReport) int {
+func heldBack(r contract.ReconcileReport) int {
 	if r.Guard == "" {
 		return 0
 	}
@@ -230,7 +230,7 @@ func (a *app) printCounts(rows []countRow) {
 	}
 }
 
-func skippedRows(s workflows.Skipped) []countRow {
+func skippedRows(s contract.Skipped) []countRow {
 	return []countRow{
 		{s.Pending, "not listed, deletion pending"},
 		{s.Held, "not listed, but held"},

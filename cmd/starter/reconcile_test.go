@@ -15,8 +15,8 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 // There is one reconcile id and one list, so this is one story.
@@ -77,11 +77,11 @@ func TestReconcile(t *testing.T) {
 	}
 	_, err = in.reconciled.EnsureBatch(t.Context(), requests)
 	require.NoError(t, err)
-	drift := func(exit exitCode) workflows.Plan {
+	drift := func(exit exitCode) contract.Plan {
 		t.Helper()
 		out := c.run(t, "drift", "--json")
 		require.Equal(t, exit, out.exit, out.stderr)
-		var plan workflows.Plan
+		var plan contract.Plan
 		require.NoError(t, json.Unmarshal([]byte(out.stdout), &plan))
 		return plan
 	}
@@ -156,7 +156,7 @@ func (i *installation) requireCancelledPlan(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		list, err := i.sdk.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{
-			Query: "WorkflowType = '" + workflows.TypePlanReconcile + "' AND ExecutionStatus = 'Canceled'",
+			Query: "WorkflowType = '" + contract.TypePlanReconcile + "' AND ExecutionStatus = 'Canceled'",
 		})
 		require.NoError(t, err)
 		for _, e := range list.GetExecutions() {

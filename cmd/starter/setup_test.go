@@ -21,13 +21,13 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/internal/worker"
-	"storekeeper/workflows"
 )
 
 const (
@@ -169,7 +169,7 @@ func (i *installation) start() error {
 	}
 	i.authWorker = &fakeAuthWorker{listed: map[string]bool{}}
 	i.reconcileList = &fakeAuthWorker{listed: map[string]bool{}}
-	w := sdkworker.New(i.sdk, workflows.TaskQueue, sdkworker.Options{})
+	w := sdkworker.New(i.sdk, contract.TaskQueue, sdkworker.Options{})
 	worker.Register(w, worker.ActivitySet{
 		Stores:    &activities.Stores{Manager: i.registry, GracePeriod: time.Hour, Metrics: metrics},
 		Authority: &activities.Authority{AuthWorker: i.authWorker},

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 func (a *app) listCommand() *cobra.Command {
@@ -207,7 +207,7 @@ func (a *app) status(ctx context.Context, id string) error {
 }
 
 // lifecycle is nil without an error when nothing is under way.
-func (a *app) lifecycle(ctx context.Context, id string) (*workflows.LifecycleStatus, error) {
+func (a *app) lifecycle(ctx context.Context, id string) (*contract.LifecycleStatus, error) {
 	c, err := a.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -230,7 +230,7 @@ type known struct {
 	store   store
 	edgeErr error
 
-	lifecycle   *workflows.LifecycleStatus
+	lifecycle   *contract.LifecycleStatus
 	temporalErr error
 }
 
@@ -317,7 +317,7 @@ func (a *app) printEvents(s store) {
 	}
 }
 
-func underWay(l *workflows.LifecycleStatus) string {
+func underWay(l *contract.LifecycleStatus) string {
 	switch {
 	case l == nil:
 		return "nothing"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the namespace and the search attributes that workflows/contract.go names. Does nothing where they exist.
+# Creates the namespace and the search attributes that contract/names.go names. Does nothing where they exist.
 # The server comes from TEMPORAL_ADDRESS, which the CLI reads itself.
 set -eu
 

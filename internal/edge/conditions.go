@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 // conditionType names one thing to know of a store.
@@ -50,7 +50,7 @@ type surroundings struct {
 	now      time.Time
 	overview storemanager.Overview
 	// lifecycle is nil when it is not known, or does not run.
-	lifecycle *workflows.LifecycleStatus
+	lifecycle *contract.LifecycleStatus
 	// authWorker is why the Auth Worker gave no list that counts; "" if it did, or nobody has asked.
 	authWorker string
 }

@@ -6,8 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 func TestConditionsSayHowAStoreIs(t *testing.T) {
@@ -46,7 +46,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		store     storemanager.Store
 		all       *storemanager.Pause
-		lifecycle *workflows.LifecycleStatus
+		lifecycle *contract.LifecycleStatus
 		auth      string
 		// want are those of interest; every other is as with a healthy store.
 		want []condition
@@ -97,7 +97,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 		},
 		"a deletion in its grace period": {
 			store:     monitored(deletion(at(10))),
-			lifecycle: &workflows.LifecycleStatus{Deletion: &workflows.PendingDeletion{Source: workflows.SourceWebhook}},
+			lifecycle: &contract.LifecycleStatus{Deletion: &contract.PendingDeletion{Source: contract.SourceWebhook}},
 			want: []condition{protected, {
 				Type: conditionDeletionPending, Status: true, Reason: "GracePeriod", Since: at(-20), NextAttempt: at(10),
 				Message: "the store is to be stopped when the grace period ends and a re-check agrees; asked for by webhook",
@@ -105,7 +105,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 		},
 		"a deletion that is due has not stalled yet, and no next attempt": {
 			store:     monitored(deletion(at(-1))),
-			lifecycle: &workflows.LifecycleStatus{Deletion: &workflows.PendingDeletion{Source: workflows.SourceWebhook}},
+			lifecycle: &contract.LifecycleStatus{Deletion: &contract.PendingDeletion{Source: contract.SourceWebhook}},
 			want: []condition{protected, {
 				Type: conditionDeletionPending, Status: true, Reason: "Recheck", Since: at(-20),
 				Message: "the grace period has ended, the re-check with the Auth Worker is under way; asked for by webhook",
@@ -113,7 +113,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 		},
 		"a deletion that is overdue because the Auth Worker can't be asked": {
 			store: monitored(deletion(at(-2))), auth: "the Auth Worker can't be reached",
-			lifecycle: &workflows.LifecycleStatus{Deletion: &workflows.PendingDeletion{Source: workflows.SourceReconcile}},
+			lifecycle: &contract.LifecycleStatus{Deletion: &contract.PendingDeletion{Source: contract.SourceReconcile}},
 			want: []condition{
 				protected,
 				{

@@ -13,27 +13,27 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-	"storekeeper/workflows"
 )
 
 func TestARepeatOfADeliveryIsAnsweredAsTheFirstAndDoesNothing(t *testing.T) {
 	t.Parallel()
 	deleteAt := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for name, test := range map[string]struct {
-		result workflows.Result
+		result contract.Result
 		status int
 	}{
-		"an outcome":               {workflows.Result{Status: workflows.StatusMonitoringStarted, Connection: "connecting"}, 200},
-		"one with more to say":     {workflows.Result{Status: workflows.StatusDeletionScheduled, DeleteAt: &deleteAt, Detail: "<&>"}, 200},
-		"an outcome not yet known": {workflows.Result{Status: workflows.StatusAccepted}, 202},
+		"an outcome":               {contract.Result{Status: contract.StatusMonitoringStarted, Connection: "connecting"}, 200},
+		"one with more to say":     {contract.Result{Status: contract.StatusDeletionScheduled, DeleteAt: &deleteAt, Detail: "<&>"}, 200},
+		"an outcome not yet known": {contract.Result{Status: contract.StatusAccepted}, 202},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, func(f *fixture) {
-				f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) { return test.result, nil }
+				f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) { return test.result, nil }
 			})
 			first := f.send(t, event("workspace.created"), "webhook-id", "evt_1")
 			require.Equal(t, test.status, first.status)
@@ -75,8 +75,8 @@ func TestWhatWasNotTakenIsNotRemembered(t *testing.T) {
 	require.Equal(t, 503, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
 	f.temporal.set(func(o *fakeOrchestrator) {
 		o.down = false
-		o.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
-			return workflows.Result{}, fmt.Errorf("%w: inner text", orchestrator.ErrInvalid)
+		o.apply = func(context.Context, contract.Event) (contract.Result, error) {
+			return contract.Result{}, fmt.Errorf("%w: inner text", orchestrator.ErrInvalid)
 		}
 	})
 	require.Equal(t, 400, f.send(t, event("workspace.created"), "webhook-id", "evt_1").status)
@@ -88,10 +88,10 @@ func TestDeliveriesOfOneIDAtOnceAreHandledOnce(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}, 20), make(chan struct{})
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) {
 			entered <- struct{}{}
 			<-release
-			return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+			return contract.Result{Status: contract.StatusMonitoringStarted}, nil
 		}
 	})
 	var wg sync.WaitGroup
@@ -135,9 +135,9 @@ func TestTheFirstEdgeToRememberDecides(t *testing.T) {
 	var f *fixture
 	kept := storemanager.Delivery{ID: "evt_1", BodyHash: strings.Repeat("0", 64), Status: 200, Answer: []byte(`{}`)}
 	f = setup(t, func(o *fixture) {
-		o.temporal.apply = func(ctx context.Context, _ workflows.Event) (workflows.Result, error) {
+		o.temporal.apply = func(ctx context.Context, _ contract.Event) (contract.Result, error) {
 			_, err := f.registry.Remember(ctx, kept)
-			return workflows.Result{Status: workflows.StatusMonitoringStarted}, err
+			return contract.Result{Status: contract.StatusMonitoringStarted}, err
 		}
 	})
 	requireProblem(t, f.send(t, event("workspace.created"), "webhook-id", "evt_1"), 409, "delivery_conflict",

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/httpserver"
@@ -24,18 +25,17 @@ import (
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/webhookauth"
-	"storekeeper/workflows"
 )
 
 // Orchestrator is what the edge asks of Temporal: an *orchestrator.Client, or a test's double of one.
 type Orchestrator interface {
-	Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error)
-	LifecycleStatus(ctx context.Context, instanceID string) (*workflows.LifecycleStatus, error)
+	Apply(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error)
+	LifecycleStatus(ctx context.Context, instanceID string) (*contract.LifecycleStatus, error)
 	Reachable(ctx context.Context) error
 	WorkersPolling(ctx context.Context) error
 	Backlog(ctx context.Context) (time.Duration, error)
-	StartReconcile(ctx context.Context, in workflows.ReconcileInput) (orchestrator.ReconcileRun, error)
-	RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error
+	StartReconcile(ctx context.Context, in contract.ReconcileInput) (orchestrator.ReconcileRun, error)
+	RequestReconcile(ctx context.Context, in contract.ReconcileInput) error
 	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
 	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
 	CountDeletionsPending(ctx context.Context) (int, error)

@@ -21,12 +21,12 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-	"storekeeper/workflows"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,7 +58,7 @@ func setup(t *testing.T, changes ...func(*fixture)) *fixture {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	f := &fixture{
-		temporal: &fakeOrchestrator{requested: make(chan workflows.ReconcileInput, 10)},
+		temporal: &fakeOrchestrator{requested: make(chan contract.ReconcileInput, 10)},
 		registry: registry,
 		auth:     &fakeAuthWorker{},
 		log:      &logBuffer{},
@@ -176,7 +176,7 @@ func (f *fixture) ensure(t *testing.T, ids ...string) {
 	}
 }
 
-func (f *fixture) record(t *testing.T, id, failure string, report workflows.ReconcileReport) {
+func (f *fixture) record(t *testing.T, id, failure string, report contract.ReconcileReport) {
 	t.Helper()
 	raw, err := json.Marshal(report)
 	require.NoError(t, err)
@@ -217,20 +217,20 @@ var errDown = errors.New("dial tcp 10.9.8.7:7233: connection refused")
 type fakeOrchestrator struct {
 	mu sync.Mutex
 	// apply nil answers monitoring_started.
-	apply     func(context.Context, workflows.Event) (workflows.Result, error)
-	events    []workflows.Event
+	apply     func(context.Context, contract.Event) (contract.Result, error)
+	events    []contract.Event
 	waits     []time.Duration // of events
 	down      bool
 	noWorkers bool
 	backlog   time.Duration
 	paused    bool
 	every     time.Duration
-	lifecycle *workflows.LifecycleStatus
+	lifecycle *contract.LifecycleStatus
 	list      *orchestrator.ListAttempt
 	attended  int                // deletions that lifecycles wait for
 	run       client.WorkflowRun // nil: a run is under way already
 	underWay  orchestrator.UnderWay
-	requested chan workflows.ReconcileInput
+	requested chan contract.ReconcileInput
 	requests  atomic.Int32 // RequestReconcile was called
 }
 
@@ -249,9 +249,9 @@ func (f *fakeOrchestrator) unreachable() error {
 	return nil
 }
 
-func (f *fakeOrchestrator) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+func (f *fakeOrchestrator) Apply(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
 	if err := f.unreachable(); err != nil {
-		return workflows.Result{}, err
+		return contract.Result{}, err
 	}
 	f.mu.Lock()
 	f.events, f.waits = append(f.events, ev), append(f.waits, wait)
@@ -260,16 +260,16 @@ func (f *fakeOrchestrator) Apply(ctx context.Context, ev workflows.Event, wait t
 	if apply != nil {
 		return apply(ctx, ev)
 	}
-	return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+	return contract.Result{Status: contract.StatusMonitoringStarted}, nil
 }
 
-func (f *fakeOrchestrator) applied() []workflows.Event {
+func (f *fakeOrchestrator) applied() []contract.Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]workflows.Event(nil), f.events...)
+	return append([]contract.Event(nil), f.events...)
 }
 
-func (f *fakeOrchestrator) LifecycleStatus(context.Context, string) (*workflows.LifecycleStatus, error) {
+func (f *fakeOrchestrator) LifecycleStatus(context.Context, string) (*contract.LifecycleStatus, error) {
 	return f.lifecycle, f.unreachable()
 }
 
@@ -288,7 +288,7 @@ func (f *fakeOrchestrator) Backlog(context.Context) (time.Duration, error) {
 	return f.backlog, nil
 }
 
-func (f *fakeOrchestrator) StartReconcile(ctx context.Context, in workflows.ReconcileInput) (orchestrator.ReconcileRun, error) {
+func (f *fakeOrchestrator) StartReconcile(ctx context.Context, in contract.ReconcileInput) (orchestrator.ReconcileRun, error) {
 	if err := f.unreachable(); err != nil {
 		return orchestrator.ReconcileRun{}, err
 	}
@@ -298,7 +298,7 @@ func (f *fakeOrchestrator) StartReconcile(ctx context.Context, in workflows.Reco
 	return orchestrator.New(oneRun{run: f.run}, "").StartReconcile(ctx, in)
 }
 
-func (f *fakeOrchestrator) RequestReconcile(_ context.Context, in workflows.ReconcileInput) error {
+func (f *fakeOrchestrator) RequestReconcile(_ context.Context, in contract.ReconcileInput) error {
 	f.requests.Add(1)
 	if err := f.unreachable(); err != nil {
 		return err
@@ -348,7 +348,7 @@ func (o oneRun) ExecuteWorkflow(context.Context, client.StartWorkflowOptions, an
 type fakeRun struct {
 	client.WorkflowRun
 	done   chan struct{}
-	report workflows.ReconcileReport
+	report contract.ReconcileReport
 	err    error
 }
 
@@ -359,7 +359,7 @@ func (r *fakeRun) Get(ctx context.Context, out any) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.done:
-		*out.(*workflows.ReconcileReport) = r.report
+		*out.(*contract.ReconcileReport) = r.report
 		return r.err
 	}
 }

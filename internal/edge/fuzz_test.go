@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 // FuzzEvent: whatever body comes, it is refused with a sentence of ours, or it is an event that says what encoding/json reads too.
@@ -30,7 +30,7 @@ func FuzzEvent(f *testing.F) {
 		if refused != nil {
 			require.Equal(t, kindInvalid, refused.kind)
 			require.True(t, utf8.ValidString(refused.message))
-			require.Equal(t, workflows.Event{}, ev)
+			require.Equal(t, contract.Event{}, ev)
 			return
 		}
 		read := map[string]any{}
@@ -39,7 +39,7 @@ func FuzzEvent(f *testing.F) {
 		require.Equal(t, read["event"], string(ev.Type))
 		require.Equal(t, read["userId"], ev.UserID)
 		require.True(t, storemanager.ValidID(ev.InstanceID))
-		require.Contains(t, []workflows.EventType{workflows.WorkspaceCreated, workflows.WorkspaceDeleted}, ev.Type)
+		require.Contains(t, []contract.EventType{contract.WorkspaceCreated, contract.WorkspaceDeleted}, ev.Type)
 		require.NotEmpty(t, ev.UserID)
 		require.LessOrEqual(t, len(ev.UserID), maxUserID)
 		require.False(t, ev.Timestamp.Before(earliest) || ev.Timestamp.After(now.Add(maxClockLead)), ev.Timestamp)

@@ -11,11 +11,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-	"storekeeper/workflows"
 )
 
 type healthAnswer struct {
@@ -245,7 +245,7 @@ func storeWarnings(o storemanager.Overview, attended *int) []string {
 }
 
 // failureWarnings say what the run could not repair, or has left alone.
-func failureWarnings(last workflows.ReconcileReport, trusted bool) []string {
+func failureWarnings(last contract.ReconcileReport, trusted bool) []string {
 	var found []string
 	if last.SetAsideCount > 0 {
 		warning := fmt.Sprintf("reconciliation: %d listed ids differ from a monitored store's in case alone, and are left alone", last.SetAsideCount)

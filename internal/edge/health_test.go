@@ -13,13 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/ownhost"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 func TestHealthSaysWhyThePromiseCantBeKept(t *testing.T) {
@@ -83,8 +82,8 @@ func TestHealthSaysWhyThePromiseCantBeKept(t *testing.T) {
 		},
 		"the last success is two intervals ago": {
 			func(t *testing.T, f *fixture) {
-				f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-2*time.Hour - time.Minute)})
-				f.record(t, "r2", "failed", workflows.ReconcileReport{CompletedAt: time.Now()})
+				f.record(t, "r1", "", contract.ReconcileReport{CompletedAt: time.Now().Add(-2*time.Hour - time.Minute)})
+				f.record(t, "r2", "failed", contract.ReconcileReport{CompletedAt: time.Now()})
 			},
 			[]any{"reconciliation: no successful run for two intervals"},
 			true,
@@ -131,11 +130,11 @@ func TestHealthShowsRealValues(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.temporal.paused = true })
 	f.ensure(t, storeA, "another-store")
-	f.record(t, "r1", "", workflows.ReconcileReport{
-		Trigger: workflows.TriggerSchedule, CompletedAt: time.Now().Add(-time.Minute), DriftCount: 7, Added: 3,
+	f.record(t, "r1", "", contract.ReconcileReport{
+		Trigger: contract.TriggerSchedule, CompletedAt: time.Now().Add(-time.Minute), DriftCount: 7, Added: 3,
 		Quarantined: []string{"quarantined id"}, Guard: "7 removals are too many",
 	})
-	f.record(t, "r2", "no answer for "+storeA, workflows.ReconcileReport{CompletedAt: time.Now()})
+	f.record(t, "r2", "no answer for "+storeA, contract.ReconcileReport{CompletedAt: time.Now()})
 
 	resp := f.do(t, http.MethodGet, "/health", "")
 	require.Equal(t, 200, resp.status, resp.body)
@@ -195,9 +194,9 @@ func TestHealthWithReconciliationDisabledSaysWhy(t *testing.T) {
 func TestHealthWarnsOfWhatTheLastRunCouldNotRepair(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	report := workflows.ReconcileReport{CompletedAt: time.Now(), FailedAdds: 30, FailedRemovals: 2}
+	report := contract.ReconcileReport{CompletedAt: time.Now(), FailedAdds: 30, FailedRemovals: 2}
 	for i := range 20 {
-		report.Failing = append(report.Failing, activities.FailingStore{StoreID: fmt.Sprintf("failing-%02d", i), Error: "refused"})
+		report.Failing = append(report.Failing, contract.FailingStore{StoreID: fmt.Sprintf("failing-%02d", i), Error: "refused"})
 	}
 	f.record(t, "r1", "", report)
 	resp := f.do(t, http.MethodGet, "/health", "")
@@ -209,7 +208,7 @@ func TestHealthWarnsOfWhatTheLastRunCouldNotRepair(t *testing.T) {
 	require.Equal(t, "reconciliation: 30 stores could not be added, among them failing-00, failing-01, failing-02, failing-03, failing-04",
 		f.get(t, "/health").json(t)["warnings"].([]any)[0])
 
-	f.record(t, "r2", "", workflows.ReconcileReport{CompletedAt: time.Now()})
+	f.record(t, "r2", "", contract.ReconcileReport{CompletedAt: time.Now()})
 	require.Empty(t, f.get(t, "/health").json(t)["warnings"], "the next run has repaired it")
 }
 
@@ -238,7 +237,7 @@ func TestHealthWithAWrongTokenIsHealthWithoutOne(t *testing.T) {
 func TestReconciliationIsHealthyWithinTwoIntervals(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.config.ReconcileInterval = config.Milliseconds(time.Minute) })
-	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-90 * time.Second)})
+	f.record(t, "r1", "", contract.ReconcileReport{CompletedAt: time.Now().Add(-90 * time.Second)})
 	require.Equal(t, 200, f.do(t, http.MethodGet, "/health", "").status)
 }
 
@@ -401,7 +400,7 @@ func TestHealthWarnsOfPendingDeletionsThatNobodyWaitsFor(t *testing.T) {
 func TestHealthWarnsOfIDsThatDifferInCaseAlone(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now(), SetAsideCount: 7, SetAside: []string{"STORE-A"}})
+	f.record(t, "r1", "", contract.ReconcileReport{CompletedAt: time.Now(), SetAsideCount: 7, SetAside: []string{"STORE-A"}})
 	const warning = "reconciliation: 7 listed ids differ from a monitored store's in case alone, and are left alone"
 	require.Equal(t, []any{warning}, f.do(t, http.MethodGet, "/health", "").json(t)["warnings"], "no ids without a token")
 	require.Equal(t, []any{warning + ", among them STORE-A"}, f.get(t, "/health").json(t)["warnings"])

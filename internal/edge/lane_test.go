@@ -14,8 +14,8 @@ import (
 	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // busy is a Temporal that works off nothing before release is closed.
@@ -24,9 +24,9 @@ func busy(t *testing.T, changes ...func(*fixture)) (f *fixture, release func()) 
 	released := make(chan struct{})
 	release = sync.OnceFunc(func() { close(released) })
 	f = setup(t, append(changes, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) {
 			<-released
-			return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+			return contract.Result{Status: contract.StatusMonitoringStarted}, nil
 		}
 	})...)
 	t.Cleanup(release)
@@ -130,9 +130,9 @@ func TestWhileTemporalTakesNothingOneEventAtATimeFindsOut(t *testing.T) {
 	down := errors.Join(orchestrator.ErrUnavailable, errDown)
 	entered, release := make(chan struct{}, 1), make(chan error)
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) {
 			entered <- struct{}{}
-			return workflows.Result{Status: workflows.StatusMonitoringStarted}, <-release
+			return contract.Result{Status: contract.StatusMonitoringStarted}, <-release
 		}
 	})
 	first := f.sendMany(t, 1)

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"time"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // listCheck is what is known of the Auth Worker's lists. Only they say anything about it: it may answer all else with whatever it likes.
@@ -60,7 +60,7 @@ func (s *Server) checkLists(st state, now time.Time) listCheck {
 			newest = news
 		}
 	}
-	if result := newestReport(st.reconciliation, func(r *workflows.ReconcileReport) bool { return !r.ListAt.IsZero() }); result != nil {
+	if result := newestReport(st.reconciliation, func(r *contract.ReconcileReport) bool { return !r.ListAt.IsZero() }); result != nil {
 		if c.ListAt == nil || c.ListAt.Before(result.ListAt) {
 			c.ListAt = utc(result.ListAt)
 		}

@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 const refused = "the auth worker answered with status 403: no user of " + storeA
@@ -70,23 +70,23 @@ func TestAnEdgeApartFromTheWorkersGoesByTheNewestRun(t *testing.T) {
 	})
 	ok := func() any { return f.lists(t, "Authorization", "Bearer "+token)["ok"] }
 
-	f.record(t, "r1", refused, workflows.ReconcileReport{CompletedAt: at(-50)})
+	f.record(t, "r1", refused, contract.ReconcileReport{CompletedAt: at(-50)})
 	require.Equal(t, false, ok())
 	next, err := time.Parse(time.RFC3339, f.lists(t)["nextAttemptAt"].(string))
 	require.NoError(t, err)
 	require.WithinRange(t, next, now, now.Add(11*time.Minute))
 	require.Zero(t, next.Unix()%600, "the schedule's next time")
 
-	f.record(t, "r2", "database is locked", workflows.ReconcileReport{CompletedAt: at(-40)})
+	f.record(t, "r2", "database is locked", contract.ReconcileReport{CompletedAt: at(-40)})
 	require.Equal(t, false, ok(), "a run that failed before it asked says nothing")
-	f.record(t, "r3", "", workflows.ReconcileReport{CompletedAt: at(-30), ListAt: at(-31)})
+	f.record(t, "r3", "", contract.ReconcileReport{CompletedAt: at(-30), ListAt: at(-31)})
 	require.Equal(t, true, ok())
-	f.record(t, "r4", "the store manager can't be reached", workflows.ReconcileReport{CompletedAt: at(-20), ListAt: at(-22)})
+	f.record(t, "r4", "the store manager can't be reached", contract.ReconcileReport{CompletedAt: at(-20), ListAt: at(-22)})
 	require.Equal(t, true, ok(), "the list was not what failed")
-	f.record(t, "r5", "the workspace list is damaged: it is cut off", workflows.ReconcileReport{CompletedAt: at(-10)})
+	f.record(t, "r5", "the workspace list is damaged: it is cut off", contract.ReconcileReport{CompletedAt: at(-10)})
 	require.Equal(t, false, ok())
 	require.Equal(t, at(-31).UTC().Format(time.RFC3339), f.lists(t)["listAt"])
-	f.record(t, "r6", "", workflows.ReconcileReport{CompletedAt: at(-1), ListAt: at(-3600)})
+	f.record(t, "r6", "", contract.ReconcileReport{CompletedAt: at(-1), ListAt: at(-3600)})
 	require.Equal(t, true, ok(), "an old list out of a cache, but a newer run")
 }
 

@@ -15,10 +15,9 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/openapi"
-	"storekeeper/workflows"
 )
 
 var describe = sync.OnceValues(func() (*openapi.Description, error) {
@@ -165,7 +164,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		types = append(types, string(c.Type))
 	}
 	require.Equal(t, types, enumeration(schemas["Condition"].Value.Properties["type"]))
-	require.Equal(t, []string{string(workflows.WorkspaceCreated), string(workflows.WorkspaceDeleted)},
+	require.Equal(t, []string{string(contract.WorkspaceCreated), string(contract.WorkspaceDeleted)},
 		enumeration(schemas["WorkspaceEvent"].Value.Properties["event"]))
 	for _, id := range []string{"abc", "0-_", "ab", "-ab", strings.Repeat("a", 64), strings.Repeat("a", 65)} {
 		require.Equal(t, storemanager.ValidID(id), schemas["StoreID"].Value.VisitJSON(id) == nil, id)
@@ -210,13 +209,13 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		"Hold":              storemanager.Hold{},
 		"StoreEvent":        storemanager.StoreEvent{},
 		"Condition":         condition{},
-		"Lifecycle":         workflows.LifecycleStatus{},
-		"PendingDeletion":   workflows.PendingDeletion{},
-		"LifecycleEvent":    workflows.Event{},
-		"LifecycleResult":   workflows.Result{},
+		"Lifecycle":         contract.LifecycleStatus{},
+		"PendingDeletion":   contract.PendingDeletion{},
+		"LifecycleEvent":    contract.Event{},
+		"LifecycleResult":   contract.Result{},
 		"ReconcileAnswer":   reconcileAnswer{},
 		"ReconcileRun":      storemanager.ReconcileRun{},
-		"ReconcileReport":   activities.ReconcileReport{},
+		"ReconcileReport":   contract.ReconcileReport{},
 	} {
 		fields, required := fieldsOf(reflect.TypeOf(of))
 		if schema == "Store" { // what GET /stores/{id} alone has is required there

@@ -8,8 +8,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/contract"
 	"storekeeper/internal/telemetry"
-	"storekeeper/workflows"
 )
 
 // errStillRefusing: events have been refused lately, or since the run was requested.
@@ -112,7 +112,7 @@ func (s *Server) requestReconcile(ctx, reach context.Context) (bool, error) {
 		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, schedule.Note))
 		return false, nil
 	}
-	return true, s.orchestrator.RequestReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerEdge})
+	return true, s.orchestrator.RequestReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerEdge})
 }
 
 // refusalMemory is how long a refused event speaks against readiness when no other has been taken since: an edge that is not

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 func TestEventsAreRefusedWhileOthersWaitTooLong(t *testing.T) {
@@ -58,10 +58,10 @@ func TestNotMoreEventsThanTheEdgeCanCarryAreUnderWay(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) {
 			entered <- struct{}{}
 			<-release
-			return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+			return contract.Result{Status: contract.StatusMonitoringStarted}, nil
 		}
 	})
 	f.events = make(gate, 2)
@@ -87,10 +87,10 @@ func TestTheRepeatsOfOneDeliveryThatWaitForEachOtherCount(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) {
 			close(entered)
 			<-release
-			return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+			return contract.Result{Status: contract.StatusMonitoringStarted}, nil
 		}
 	})
 	f.events = make(gate, 2)
@@ -165,7 +165,7 @@ func TestAnOverloadIsRepairedOnceWhenItIsOver(t *testing.T) {
 
 func TestARefusalDuringARepairIsRepairedOnce(t *testing.T) {
 	t.Parallel()
-	f := setup(t, func(f *fixture) { f.temporal.requested = make(chan workflows.ReconcileInput) })
+	f := setup(t, func(f *fixture) { f.temporal.requested = make(chan contract.ReconcileInput) })
 	f.outagePoll = time.Millisecond
 	f.events = make(gate, 1)
 	_, stop := f.run(t)

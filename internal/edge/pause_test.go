@@ -9,9 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 // ask brings the token.
@@ -109,8 +108,8 @@ func TestHealthWarnsOfPauses(t *testing.T) {
 		_, err := f.registry.Pause(t.Context(), p)
 		require.NoError(t, err)
 	}
-	f.record(t, "r1", "", workflows.ReconcileReport{
-		CompletedAt: time.Now(), Paused: "ann: the list is rebuilt", Failing: []activities.FailingStore{{StoreID: storeA}},
+	f.record(t, "r1", "", contract.ReconcileReport{
+		CompletedAt: time.Now(), Paused: "ann: the list is rebuilt", Failing: []contract.FailingStore{{StoreID: storeA}},
 	})
 	when := until.Format(time.RFC3339)
 
@@ -141,8 +140,8 @@ func TestTheKeptRunsAreShown(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	require.JSONEq(t, `{"runs":[]}`, f.get(t, "/admin/reconcile/runs").body)
-	f.record(t, "r1", "", workflows.ReconcileReport{CompletedAt: time.Now().Add(-time.Minute), Added: 3})
-	f.record(t, "r2", "the list is damaged", workflows.ReconcileReport{CompletedAt: time.Now()})
+	f.record(t, "r1", "", contract.ReconcileReport{CompletedAt: time.Now().Add(-time.Minute), Added: 3})
+	f.record(t, "r2", "the list is damaged", contract.ReconcileReport{CompletedAt: time.Now()})
 	runs := f.get(t, "/admin/reconcile/runs").json(t)["runs"].([]any)
 	require.Len(t, runs, 2)
 	require.Equal(t, "r2", runs[0].(map[string]any)["runId"])

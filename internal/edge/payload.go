@@ -12,8 +12,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 const (
@@ -59,42 +59,42 @@ var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // parseEvent reads the body of a webhook. The checks and their order are those of the contract, up to the time stamp's
 // presence; then come those of our own.
-func parseEvent(body []byte, now time.Time) (workflows.Event, *refusal) {
+func parseEvent(body []byte, now time.Time) (contract.Event, *refusal) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff")) // RFC 8259 lets a reader ignore it
 	if refused := checkJSON(body); refused != nil {
-		return workflows.Event{}, refused
+		return contract.Event{}, refused
 	}
 	// A map, for the names of a struct's fields would match in any case.
 	var fields map[string]json.RawMessage
 	switch {
 	case !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")), json.Unmarshal(body, &fields) != nil:
-		return workflows.Event{}, invalid("Payload must be an object")
+		return contract.Event{}, invalid("Payload must be an object")
 	}
-	ev := workflows.Event{
-		Type: workflows.EventType(text(fields["event"])), InstanceID: text(fields["instanceId"]), UserID: text(fields["userId"]),
+	ev := contract.Event{
+		Type: contract.EventType(text(fields["event"])), InstanceID: text(fields["instanceId"]), UserID: text(fields["userId"]),
 	}
 	timestamp := text(fields["timestamp"])
 	at, err := parseDateTime(timestamp)
 	switch {
-	case ev.Type != workflows.WorkspaceCreated && ev.Type != workflows.WorkspaceDeleted:
-		return workflows.Event{}, invalid("Unsupported event type")
+	case ev.Type != contract.WorkspaceCreated && ev.Type != contract.WorkspaceDeleted:
+		return contract.Event{}, invalid("Unsupported event type")
 	case ev.InstanceID == "":
-		return workflows.Event{}, invalid("instanceId is required")
+		return contract.Event{}, invalid("instanceId is required")
 	case ev.UserID == "":
-		return workflows.Event{}, invalid("userId is required")
+		return contract.Event{}, invalid("userId is required")
 	case timestamp == "":
-		return workflows.Event{}, invalid("timestamp is required")
+		return contract.Event{}, invalid("timestamp is required")
 
 	case !storemanager.ValidID(ev.InstanceID):
-		return workflows.Event{}, invalid("instanceId is not a valid store id: " + storeIDRule)
+		return contract.Event{}, invalid("instanceId is not a valid store id: " + storeIDRule)
 	case len(ev.UserID) > maxUserID:
-		return workflows.Event{}, invalid("userId is over 256 bytes")
+		return contract.Event{}, invalid("userId is over 256 bytes")
 	case err != nil:
-		return workflows.Event{}, invalid("timestamp must be an RFC 3339 date-time")
+		return contract.Event{}, invalid("timestamp must be an RFC 3339 date-time")
 	case at.Before(earliest):
-		return workflows.Event{}, invalid("timestamp is before the year 2000")
+		return contract.Event{}, invalid("timestamp is before the year 2000")
 	case at.After(now.Add(maxClockLead)):
-		return workflows.Event{}, invalid("timestamp is more than 24 hours in the future")
+		return contract.Event{}, invalid("timestamp is more than 24 hours in the future")
 	}
 	ev.Timestamp = at.UTC()
 	return ev, nil

@@ -9,10 +9,10 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.uber.org/zap"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-	"storekeeper/workflows"
 )
 
 // startTimeout bounds what POST /admin/reconcile does before it waits.
@@ -20,12 +20,12 @@ const startTimeout = 5 * time.Second
 
 // reconcileAnswer has what its Status is about, and no more.
 type reconcileAnswer struct {
-	Status     string                     `json:"status"` // "completed", "failed" or "running"
-	RunID      string                     `json:"runId"`
-	DurationMs *int64                     `json:"durationMs,omitempty"`
-	Result     *workflows.ReconcileReport `json:"result,omitempty"`
-	DriftCount *int                       `json:"driftCount,omitempty"`
-	Error      string                     `json:"error,omitempty"`
+	Status     string                    `json:"status"` // "completed", "failed" or "running"
+	RunID      string                    `json:"runId"`
+	DurationMs *int64                    `json:"durationMs,omitempty"`
+	Result     *contract.ReconcileReport `json:"result,omitempty"`
+	DriftCount *int                      `json:"driftCount,omitempty"`
+	Error      string                    `json:"error,omitempty"`
 	// IncidentDashboardURL is null when none is set.
 	IncidentDashboardURL *string   `json:"incidentDashboardUrl"`
 	TriggeredAt          time.Time `json:"triggeredAt"`
@@ -96,7 +96,7 @@ func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time
 			return none, false
 		}
 	}
-	run, err := s.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true})
+	run, err := s.orchestrator.StartReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerManual, Confirm: true})
 	switch {
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
 		writeProblem(w, kindConflict, "A reconcile run is under way")
@@ -108,7 +108,7 @@ func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time
 }
 
 // awaitReport gives up when reconcileWait is over, the caller has gone, or the shutdown begins.
-func (s *Server) awaitReport(r *http.Request, run orchestrator.ReconcileRun) (workflows.ReconcileReport, error) {
+func (s *Server) awaitReport(r *http.Request, run orchestrator.ReconcileRun) (contract.ReconcileReport, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.reconcileWait)
 	defer cancel()
 	go func() {

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
-func finished(report workflows.ReconcileReport, err error) *fakeRun {
+func finished(report contract.ReconcileReport, err error) *fakeRun {
 	run := &fakeRun{done: make(chan struct{}), report: report, err: err}
 	close(run.done)
 	return run
@@ -27,7 +27,7 @@ func (f *fixture) reconcile(t *testing.T) response {
 func TestManualReconcileAnswersWithTheReport(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) {
-		f.temporal.run = finished(workflows.ReconcileReport{DurationMs: 12, DriftCount: 3, Added: 2}, nil)
+		f.temporal.run = finished(contract.ReconcileReport{DurationMs: 12, DriftCount: 3, Added: 2}, nil)
 		f.config.IncidentDashboard = "https://dashboard.example.com"
 	})
 	resp := f.reconcile(t)
@@ -46,7 +46,7 @@ func TestManualReconcileAnswersWithTheReport(t *testing.T) {
 func TestManualReconcileThatFailsSaysWhy(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) {
-		f.temporal.run = finished(workflows.ReconcileReport{}, fmt.Errorf("%w: %w", &temporal.WorkflowExecutionError{},
+		f.temporal.run = finished(contract.ReconcileReport{}, fmt.Errorf("%w: %w", &temporal.WorkflowExecutionError{},
 			temporal.NewApplicationError("the workspace list is damaged", "Unavailable")))
 	})
 	resp := f.reconcile(t)
@@ -71,7 +71,7 @@ func TestManualReconcileDoesNotWaitForEver(t *testing.T) {
 
 func TestManualReconcileMayTakeLongerThanARequestMayBeRead(t *testing.T) {
 	t.Parallel()
-	run := &fakeRun{done: make(chan struct{}), report: workflows.ReconcileReport{DriftCount: 1}}
+	run := &fakeRun{done: make(chan struct{}), report: contract.ReconcileReport{DriftCount: 1}}
 	f := setup(t, func(f *fixture) { f.temporal.run = run })
 	f.readTimeout = 100 * time.Millisecond
 	f.run(t)
@@ -90,7 +90,7 @@ func TestManualReconcileIsRefused(t *testing.T) {
 	t.Parallel()
 	manual := func(ago time.Duration) func(*testing.T, *fixture) {
 		return func(t *testing.T, f *fixture) {
-			f.record(t, "r", "", workflows.ReconcileReport{Trigger: workflows.TriggerManual, CompletedAt: time.Now().Add(-ago)})
+			f.record(t, "r", "", contract.ReconcileReport{Trigger: contract.TriggerManual, CompletedAt: time.Now().Add(-ago)})
 		}
 	}
 	tests := map[string]struct {
@@ -108,17 +108,17 @@ func TestManualReconcileIsRefused(t *testing.T) {
 		"without a limit, never": {func(t *testing.T, f *fixture) { f.config.ManualReconcileLimit = 0; manual(0)(t, f) }, 200},
 		"without the registry":   {func(t *testing.T, f *fixture) { require.NoError(t, f.registry.Close()) }, 503},
 		"not after a failed one": {func(t *testing.T, f *fixture) {
-			f.record(t, "r", "failed", workflows.ReconcileReport{Trigger: workflows.TriggerManual, CompletedAt: time.Now()})
+			f.record(t, "r", "failed", contract.ReconcileReport{Trigger: contract.TriggerManual, CompletedAt: time.Now()})
 		}, 200},
 		"not after one by itself": {func(t *testing.T, f *fixture) {
-			f.record(t, "r", "", workflows.ReconcileReport{Trigger: workflows.TriggerSchedule, CompletedAt: time.Now()})
+			f.record(t, "r", "", contract.ReconcileReport{Trigger: contract.TriggerSchedule, CompletedAt: time.Now()})
 		}, 200},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, func(f *fixture) {
-				f.temporal.run = finished(workflows.ReconcileReport{}, nil)
+				f.temporal.run = finished(contract.ReconcileReport{}, nil)
 				test.change(t, f)
 			})
 			resp := f.reconcile(t)

@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 func edgeRequest(t *testing.T, f *fixture) {
 	t.Helper()
 	select {
 	case in := <-f.temporal.requested:
-		require.Equal(t, workflows.ReconcileInput{Trigger: workflows.TriggerEdge}, in)
+		require.Equal(t, contract.ReconcileInput{Trigger: contract.TriggerEdge}, in)
 	case <-time.After(30 * time.Second):
 		require.Fail(t, "no reconcile was requested")
 	}
@@ -88,10 +88,10 @@ func TestRunFinishesRequestsUnderWay(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) {
 			close(entered)
 			<-release
-			return workflows.Result{Status: workflows.StatusMonitoringStarted}, nil
+			return contract.Result{Status: contract.StatusMonitoringStarted}, nil
 		}
 	})
 	_, stop := f.run(t)
@@ -128,7 +128,7 @@ func TestDrainingIsNotReady(t *testing.T) {
 
 func TestAnEdgeThatTakesEventsIsReadyWhileItsRepairWaitsForALongRun(t *testing.T) {
 	t.Parallel()
-	f := setup(t, func(f *fixture) { f.temporal.requested = make(chan workflows.ReconcileInput) })
+	f := setup(t, func(f *fixture) { f.temporal.requested = make(chan contract.ReconcileInput) })
 	f.outagePoll = time.Millisecond
 	_, stop := f.run(t)
 	edgeRequest(t, f)

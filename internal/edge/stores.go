@@ -11,10 +11,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/contract"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-	"storekeeper/workflows"
 )
 
 // storeTimeout bounds what one request may ask the store manager for.
@@ -142,9 +142,9 @@ type storeAnswer struct {
 	State   storemanager.State `json:"state"`
 	EventAt time.Time          `json:"eventAt"`
 	// Lifecycle is null when nothing is under way, and when LifecycleError says that it could not be asked.
-	Lifecycle      *workflows.LifecycleStatus `json:"lifecycle"`
-	LifecycleError string                     `json:"lifecycleError,omitempty"`
-	Conditions     []condition                `json:"conditions"`
+	Lifecycle      *contract.LifecycleStatus `json:"lifecycle"`
+	LifecycleError string                    `json:"lifecycleError,omitempty"`
+	Conditions     []condition               `json:"conditions"`
 	// Events are the newest of what was asked about the store, newest first.
 	Events []storemanager.StoreEvent `json:"events"`
 }

@@ -7,13 +7,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 func TestWhatShowsIDsOrActsWantsTheToken(t *testing.T) {
 	t.Parallel()
-	f := setup(t, func(f *fixture) { f.temporal.run = finished(workflows.ReconcileReport{}, nil) })
+	f := setup(t, func(f *fixture) { f.temporal.run = finished(contract.ReconcileReport{}, nil) })
 	f.ensure(t, storeA)
 	for _, target := range [][2]string{
 		{http.MethodGet, "/stores"},
@@ -118,7 +118,7 @@ func TestOneStoreIsShownWithWhatIsUnderWay(t *testing.T) {
 	require.Nil(t, got["lifecycle"], "nothing is under way")
 	require.NotContains(t, got, "lifecycleError")
 
-	f.temporal.lifecycle = &workflows.LifecycleStatus{InstanceID: storeA, State: workflows.StateDeletionPending}
+	f.temporal.lifecycle = &contract.LifecycleStatus{InstanceID: storeA, State: contract.StateDeletionPending}
 	got = f.get(t, "/stores/"+storeA).json(t)
 	require.Equal(t, "deletion_pending", got["lifecycle"].(map[string]any)["state"])
 

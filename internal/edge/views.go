@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 // orchestratorView is the contract's "orchestrator". The ids, and what is known of each, are left out for those who bring no
@@ -84,16 +84,16 @@ type reconciliationView struct {
 	// Paused: the schedule is, which starts no runs then, or an operator has paused all stores, and runs only look.
 	Paused *bool `json:"paused"`
 	// PauseNote is that of the schedule.
-	PauseNote          string                     `json:"pauseNote,omitempty"`
-	Pauses             *pausesView                `json:"pauses"`
-	IsRunning          *bool                      `json:"isRunning"`
-	LastRunStartedAt   *time.Time                 `json:"lastRunStartedAt"`
-	LastRunCompletedAt *time.Time                 `json:"lastRunCompletedAt"`
-	LastSuccessAt      *time.Time                 `json:"lastSuccessAt"`
-	LastDurationMs     *int64                     `json:"lastDurationMs"`
-	Totals             *reconcileTotals           `json:"totals"`
-	LastResult         *workflows.ReconcileReport `json:"lastResult"`
-	LastError          *reconcileFailure          `json:"lastError"`
+	PauseNote          string                    `json:"pauseNote,omitempty"`
+	Pauses             *pausesView               `json:"pauses"`
+	IsRunning          *bool                     `json:"isRunning"`
+	LastRunStartedAt   *time.Time                `json:"lastRunStartedAt"`
+	LastRunCompletedAt *time.Time                `json:"lastRunCompletedAt"`
+	LastSuccessAt      *time.Time                `json:"lastSuccessAt"`
+	LastDurationMs     *int64                    `json:"lastDurationMs"`
+	Totals             *reconcileTotals          `json:"totals"`
+	LastResult         *contract.ReconcileReport `json:"lastResult"`
+	LastError          *reconcileFailure         `json:"lastError"`
 }
 
 type reconcileTotals struct {
@@ -151,12 +151,12 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 }
 
 // lastResult is the report of the newest run that succeeded; nil when none is known.
-func lastResult(rec *storemanager.Reconciliation) *workflows.ReconcileReport {
-	return newestReport(rec, func(*workflows.ReconcileReport) bool { return true })
+func lastResult(rec *storemanager.Reconciliation) *contract.ReconcileReport {
+	return newestReport(rec, func(*contract.ReconcileReport) bool { return true })
 }
 
 // newestReport is that of the newest successful run that is wanted; nil when none is known.
-func newestReport(rec *storemanager.Reconciliation, wanted func(*workflows.ReconcileReport) bool) *workflows.ReconcileReport {
+func newestReport(rec *storemanager.Reconciliation, wanted func(*contract.ReconcileReport) bool) *contract.ReconcileReport {
 	if rec == nil {
 		return nil
 	}
@@ -169,8 +169,8 @@ func newestReport(rec *storemanager.Reconciliation, wanted func(*workflows.Recon
 }
 
 // reportOf is nil when the run has none.
-func reportOf(run storemanager.ReconcileRun) *workflows.ReconcileReport {
-	var report workflows.ReconcileReport
+func reportOf(run storemanager.ReconcileRun) *contract.ReconcileReport {
+	var report contract.ReconcileReport
 	if json.Unmarshal(run.Report, &report) != nil {
 		return nil
 	}
@@ -198,7 +198,7 @@ func (s *Server) viewManualReconcile(st state, now time.Time) manualReconcileVie
 }
 
 func lastManualSuccess(rec *storemanager.Reconciliation) *time.Time {
-	manual := newestReport(rec, func(r *workflows.ReconcileReport) bool { return r.Trigger == workflows.TriggerManual })
+	manual := newestReport(rec, func(r *contract.ReconcileReport) bool { return r.Trigger == contract.TriggerManual })
 	if manual == nil {
 		return nil
 	}

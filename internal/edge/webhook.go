@@ -12,12 +12,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/contract"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/webhookauth"
-	"storekeeper/workflows"
 )
 
 const (
@@ -45,14 +45,14 @@ type delivery struct {
 	// id is the sender's; "" when it gave none.
 	id    string
 	body  []byte
-	event workflows.Event
+	event contract.Event
 }
 
 type webhookAnswer struct {
-	Status     workflows.Status `json:"status"`
-	ReceivedAt time.Time        `json:"receivedAt"`
-	DeleteAt   *time.Time       `json:"deleteAt,omitempty"`
-	Detail     string           `json:"detail,omitempty"`
+	Status     contract.Status `json:"status"`
+	ReceivedAt time.Time       `json:"receivedAt"`
+	DeleteAt   *time.Time      `json:"deleteAt,omitempty"`
+	Detail     string          `json:"detail,omitempty"`
 	// Connection is that of workflows.Result.
 	Connection string `json:"connection,omitempty"`
 }
@@ -177,16 +177,16 @@ func isJSON(header http.Header) bool {
 	return strings.EqualFold(strings.TrimSpace(media), "application/json") && (encoding == "" || strings.EqualFold(encoding, "identity"))
 }
 
-func (d *delivery) read(now time.Time) (workflows.Event, *refusal) {
+func (d *delivery) read(now time.Time) (contract.Event, *refusal) {
 	ev, refused := parseEvent(d.body, now)
 	if refused != nil {
-		return workflows.Event{}, refused
+		return contract.Event{}, refused
 	}
 	// A request without an id of its own is a delivery of its own: what makes its repeats harmless is the state they find.
 	if ev.DeliveryID = d.id; d.id == "" {
 		ev.DeliveryID = orchestrator.NewDeliveryID()
 	}
-	ev.Source = workflows.SourceWebhook
+	ev.Source = contract.SourceWebhook
 	return ev, nil
 }
 
@@ -250,7 +250,7 @@ func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (
 		panic(err) // strings and times can't fail
 	}
 	a := answer{status: http.StatusOK, body: body, outcome: string(result.Status)}
-	if result.Status == workflows.StatusAccepted {
+	if result.Status == contract.StatusAccepted {
 		a.status = http.StatusAccepted
 		s.keepAccepted(ctx, d)
 	}
@@ -295,7 +295,7 @@ func (s *Server) tell(d delivery, a answer, refused *refusal, took time.Duration
 	op := telemetry.Operation{
 		StoreID: ev.InstanceID, Name: operationWebhook, Phase: "provision", Outcome: telemetry.OutcomeSucceeded, Duration: took,
 	}
-	if ev.Type == workflows.WorkspaceDeleted {
+	if ev.Type == contract.WorkspaceDeleted {
 		op.Phase = "deletion"
 	}
 	s.sentry.Breadcrumb(op)

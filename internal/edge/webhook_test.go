@@ -17,9 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
-	"storekeeper/workflows"
 )
 
 const webhooks = "/webhooks/workspaces"
@@ -59,33 +59,33 @@ func TestWebhookAnswersWithTheOutcome(t *testing.T) {
 	deleteAt := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	tests := map[string]struct {
 		eventType string
-		result    workflows.Result
+		result    contract.Result
 		status    int
 		more      map[string]any
 	}{
-		"a creation starts the monitoring":   {"workspace.created", workflows.Result{Status: workflows.StatusMonitoringStarted}, 200, nil},
-		"a creation finds it monitored":      {"workspace.created", workflows.Result{Status: workflows.StatusAlreadyMonitored}, 200, nil},
-		"a deletion stops at once":           {"workspace.deleted", workflows.Result{Status: workflows.StatusMonitoringStopped}, 200, nil},
-		"a deletion finds nothing monitored": {"workspace.deleted", workflows.Result{Status: workflows.StatusAlreadyStopped}, 200, nil},
+		"a creation starts the monitoring":   {"workspace.created", contract.Result{Status: contract.StatusMonitoringStarted}, 200, nil},
+		"a creation finds it monitored":      {"workspace.created", contract.Result{Status: contract.StatusAlreadyMonitored}, 200, nil},
+		"a deletion stops at once":           {"workspace.deleted", contract.Result{Status: contract.StatusMonitoringStopped}, 200, nil},
+		"a deletion finds nothing monitored": {"workspace.deleted", contract.Result{Status: contract.StatusAlreadyStopped}, 200, nil},
 		"a deletion is scheduled": {
 			"workspace.deleted",
-			workflows.Result{Status: workflows.StatusDeletionScheduled, DeleteAt: &deleteAt},
+			contract.Result{Status: contract.StatusDeletionScheduled, DeleteAt: &deleteAt},
 			200,
 			map[string]any{"deleteAt": "2026-01-02T03:04:05Z"},
 		},
 		"a stale event changes nothing": {
 			"workspace.created",
-			workflows.Result{Status: workflows.StatusStaleIgnored, Detail: "a newer event is known"},
+			contract.Result{Status: contract.StatusStaleIgnored, Detail: "a newer event is known"},
 			200,
 			map[string]any{"detail": "a newer event is known"},
 		},
-		"an outcome that is not known in time is 202": {"workspace.created", workflows.Result{Status: workflows.StatusAccepted}, 202, nil},
+		"an outcome that is not known in time is 202": {"workspace.created", contract.Result{Status: contract.StatusAccepted}, 202, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setup(t, func(f *fixture) {
-				f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) { return test.result, nil }
+				f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) { return test.result, nil }
 			})
 			resp := f.send(t, event(test.eventType))
 			require.Equal(t, test.status, resp.status, resp.body)
@@ -102,8 +102,8 @@ func TestWebhookAnswersWithTheOutcome(t *testing.T) {
 			require.Len(t, events, 1)
 			require.NotEmpty(t, events[0].DeliveryID)
 			events[0].DeliveryID = ""
-			require.Equal(t, workflows.Event{
-				Type: workflows.EventType(test.eventType), InstanceID: storeA, UserID: userID, Source: workflows.SourceWebhook,
+			require.Equal(t, contract.Event{
+				Type: contract.EventType(test.eventType), InstanceID: storeA, UserID: userID, Source: contract.SourceWebhook,
 				Timestamp: time.Date(2025, 11, 23, 18, 29, 10, 28e6, time.UTC),
 			}, events[0])
 			require.Contains(t, f.log.String(), fmt.Sprintf(`"outcome":%q`, test.result.Status))
@@ -115,7 +115,7 @@ func TestWebhookAnswersWithTheOutcome(t *testing.T) {
 				return
 			}
 			require.Len(t, kept, 1)
-			var again workflows.Event
+			var again contract.Event
 			require.NoError(t, json.Unmarshal(kept[0].Event, &again))
 			again.DeliveryID = ""
 			require.Equal(t, events[0], again)
@@ -386,8 +386,8 @@ func TestEachRequestIsADeliveryOfItsOwn(t *testing.T) {
 func TestAnEventThatTheWorkflowRefusesIs400(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) {
-			return workflows.Result{}, fmt.Errorf("%w: inner text", orchestrator.ErrInvalid)
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) {
+			return contract.Result{}, fmt.Errorf("%w: inner text", orchestrator.ErrInvalid)
 		}
 	})
 	resp := f.send(t, event("workspace.created"))
@@ -413,11 +413,11 @@ func TestAnEventOutlivesASenderThatHangsUp(t *testing.T) {
 	t.Parallel()
 	entered, hungUp, taken := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(ctx context.Context, _ workflows.Event) (workflows.Result, error) {
+		f.temporal.apply = func(ctx context.Context, _ contract.Event) (contract.Result, error) {
 			close(entered)
 			<-hungUp
 			taken <- ctx.Err()
-			return workflows.Result{Status: workflows.StatusAccepted}, nil
+			return contract.Result{Status: contract.StatusAccepted}, nil
 		}
 	})
 	_, stop := f.run(t)
@@ -443,7 +443,7 @@ func TestAnEventOutlivesASenderThatHangsUp(t *testing.T) {
 func TestAPanicIs500AndSaysNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) {
-		f.temporal.apply = func(context.Context, workflows.Event) (workflows.Result, error) { panic("inner text") }
+		f.temporal.apply = func(context.Context, contract.Event) (contract.Result, error) { panic("inner text") }
 	})
 	resp := f.send(t, event("workspace.created"), "X-Request-Id", "abc-123")
 	require.Equal(t, 500, resp.status)

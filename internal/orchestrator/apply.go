@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 const (
@@ -42,7 +42,7 @@ var errNotAccepted = errors.New("no worker has accepted the update")
 // by then. The event is durable then, too: a worker has accepted its update, or, while no worker is there, it has gone out once more as a
 // signal. While workers are there and Temporal is merely slow, the acceptance is waited for beyond wait. ErrInvalid if the event
 // can't be applied, ErrUnavailable if neither way took it.
-func (c *Client) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+func (c *Client) Apply(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
 	if wait > 0 && c.workersAway.begin() {
 		result, err := c.update(ctx, ev, wait)
 		c.workersAway.end(err)
@@ -51,24 +51,24 @@ func (c *Client) Apply(ctx context.Context, ev workflows.Event, wait time.Durati
 		}
 	}
 	if err := c.Signal(ctx, ev); err != nil {
-		return workflows.Result{}, err
+		return contract.Result{}, err
 	}
-	return workflows.Result{Status: workflows.StatusAccepted}, nil
+	return contract.Result{Status: contract.StatusAccepted}, nil
 }
 
 // update returns StatusAccepted when a worker has accepted the update and wait is over. Its error is ErrInvalid, errNotAccepted, or what
 // Temporal said last before wait was over.
-func (c *Client) update(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+func (c *Client) update(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
 	outcome, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	const firstPause, longestPause = 20 * time.Millisecond, 500 * time.Millisecond
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		var result workflows.Result
+		var result contract.Result
 		handle, err := c.sendUpdate(ctx, outcome, ev)
 		if err == nil {
 			err = handle.Get(outcome, &result)
 			if err != nil && outcome.Err() != nil {
-				return workflows.Result{Status: workflows.StatusAccepted}, nil
+				return contract.Result{Status: contract.StatusAccepted}, nil
 			}
 		}
 		if err = eventError(err); err == nil || errors.Is(err, ErrInvalid) {
@@ -78,7 +78,7 @@ func (c *Client) update(ctx context.Context, ev workflows.Event, wait time.Durat
 		// gently; if it lasts, the signal is what fails.
 		select {
 		case <-outcome.Done():
-			return workflows.Result{}, err
+			return contract.Result{}, err
 		case <-time.After(pause):
 		}
 	}
@@ -86,7 +86,7 @@ func (c *Client) update(ctx context.Context, ev workflows.Event, wait time.Durat
 
 // sendUpdate returns once a worker has accepted the update, which may bring its outcome in the same answer. It gives up with
 // errNotAccepted when outcome is over and no worker is there, or acceptTimeout later.
-func (c *Client) sendUpdate(ctx, outcome context.Context, ev workflows.Event) (client.WorkflowUpdateHandle, error) {
+func (c *Client) sendUpdate(ctx, outcome context.Context, ev contract.Event) (client.WorkflowUpdateHandle, error) {
 	sent := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -102,10 +102,10 @@ func (c *Client) sendUpdate(ctx, outcome context.Context, ev workflows.Event) (c
 	defer stop()
 	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(lifecycleOptions(ev.InstanceID),
-			workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID}),
+			contract.TypeWorkspaceLifecycle, contract.LifecycleInput{InstanceID: ev.InstanceID}),
 		UpdateOptions: client.UpdateWorkflowOptions{
 			UpdateID:     ev.DeliveryID,
-			UpdateName:   workflows.ApplyEvent,
+			UpdateName:   contract.ApplyEvent,
 			Args:         []any{ev},
 			WaitForStage: client.WorkflowUpdateStageAccepted,
 		},
@@ -121,7 +121,7 @@ func (c *Client) sendUpdate(ctx, outcome context.Context, ev workflows.Event) (c
 func (c *Client) polledSince(ctx context.Context, since time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, durableTimeout)
 	defer cancel()
-	resp, err := c.temporal.DescribeTaskQueue(ctx, workflows.TaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+	resp, err := c.temporal.DescribeTaskQueue(ctx, contract.TaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
 	if err != nil {
 		return ctx.Err() != nil
 	}
@@ -135,7 +135,7 @@ func (c *Client) polledSince(ctx context.Context, since time.Time) bool {
 
 func eventError(err error) error {
 	var app *temporal.ApplicationError
-	if errors.As(err, &app) && app.Type() == workflows.ErrTypeInvalid {
+	if errors.As(err, &app) && app.Type() == contract.ErrTypeInvalid {
 		return fmt.Errorf("%w: %s", ErrInvalid, app.Message())
 	}
 	return err

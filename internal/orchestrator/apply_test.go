@@ -15,8 +15,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // slowTemporal accepts an update accepted later and knows its outcome done later; negative: never. Workers have polled at polled.
@@ -60,7 +60,7 @@ func (h slowHandle) Get(ctx context.Context, out any) error {
 	if err := pass(ctx, h.done); err != nil {
 		return err
 	}
-	*out.(*workflows.Result) = workflows.Result{Status: workflows.StatusMonitoringStarted}
+	*out.(*contract.Result) = contract.Result{Status: contract.StatusMonitoringStarted}
 	return nil
 }
 
@@ -105,19 +105,19 @@ func TestAnEventIsSentTwiceOnlyWhenNoWorkerIsThere(t *testing.T) {
 	for name, tt := range map[string]struct {
 		accepted, done   time.Duration
 		polled           func(began time.Time) time.Time
-		status           workflows.Status
+		status           contract.Status
 		took             time.Duration
 		updates, signals int
 	}{
-		"the outcome comes":                          {time.Second, time.Second, there, workflows.StatusMonitoringStarted, 2 * time.Second, 1, 0},
-		"the outcome comes with the acceptance":      {0, 0, there, workflows.StatusMonitoringStarted, 0, 1, 0},
-		"the outcome is late":                        {time.Second, never, there, workflows.StatusAccepted, wait, 1, 0},
-		"Temporal is slow":                           {8 * time.Second, 0, there, workflows.StatusMonitoringStarted, 8 * time.Second, 1, 0},
-		"Temporal is slow and the outcome is late":   {8 * time.Second, never, there, workflows.StatusAccepted, 8 * time.Second, 1, 0},
-		"a worker is there and accepts nothing":      {never, never, there, workflows.StatusAccepted, 15 * time.Second, 1, 1},
-		"nobody has ever polled":                     {never, never, nil, workflows.StatusAccepted, wait, 1, 1},
-		"the worker has gone":                        {never, never, gone, workflows.StatusAccepted, wait, 1, 1},
-		"the worker has gone while Temporal is slow": {8 * time.Second, 0, gone, workflows.StatusAccepted, wait, 1, 1},
+		"the outcome comes":                          {time.Second, time.Second, there, contract.StatusMonitoringStarted, 2 * time.Second, 1, 0},
+		"the outcome comes with the acceptance":      {0, 0, there, contract.StatusMonitoringStarted, 0, 1, 0},
+		"the outcome is late":                        {time.Second, never, there, contract.StatusAccepted, wait, 1, 0},
+		"Temporal is slow":                           {8 * time.Second, 0, there, contract.StatusMonitoringStarted, 8 * time.Second, 1, 0},
+		"Temporal is slow and the outcome is late":   {8 * time.Second, never, there, contract.StatusAccepted, 8 * time.Second, 1, 0},
+		"a worker is there and accepts nothing":      {never, never, there, contract.StatusAccepted, 15 * time.Second, 1, 1},
+		"nobody has ever polled":                     {never, never, nil, contract.StatusAccepted, wait, 1, 1},
+		"the worker has gone":                        {never, never, gone, contract.StatusAccepted, wait, 1, 1},
+		"the worker has gone while Temporal is slow": {8 * time.Second, 0, gone, contract.StatusAccepted, wait, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,7 +127,7 @@ func TestAnEventIsSentTwiceOnlyWhenNoWorkerIsThere(t *testing.T) {
 				if tt.polled != nil {
 					temporal.polled = func() time.Time { return tt.polled(began) }
 				}
-				result, err := orchestrator.New(temporal, "ours").Apply(t.Context(), workflows.Event{InstanceID: "abc"}, wait)
+				result, err := orchestrator.New(temporal, "ours").Apply(t.Context(), contract.Event{InstanceID: "abc"}, wait)
 				require.NoError(t, err)
 				require.Equal(t, tt.status, result.Status)
 				require.Equal(t, tt.took, time.Since(began))
@@ -142,9 +142,9 @@ func TestWhileNoWorkerIsThereOneEventAtATimeWaitsForOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		temporal := &slowTemporal{accepted: -1}
 		c := orchestrator.New(temporal, "ours")
-		apply := func() (workflows.Status, time.Duration) {
+		apply := func() (contract.Status, time.Duration) {
 			began := time.Now()
-			result, err := c.Apply(t.Context(), workflows.Event{InstanceID: "abc"}, 5*time.Second)
+			result, err := c.Apply(t.Context(), contract.Event{InstanceID: "abc"}, 5*time.Second)
 			require.NoError(t, err)
 			return result.Status, time.Since(began)
 		}
@@ -155,7 +155,7 @@ func TestWhileNoWorkerIsThereOneEventAtATimeWaitsForOne(t *testing.T) {
 		synctest.Wait()
 		for range 100 {
 			status, took := apply()
-			require.Equal(t, workflows.StatusAccepted, status)
+			require.Equal(t, contract.StatusAccepted, status)
 			require.Zero(t, took)
 		}
 		require.Equal(t, 2, temporal.updates)
@@ -165,7 +165,7 @@ func TestWhileNoWorkerIsThereOneEventAtATimeWaitsForOne(t *testing.T) {
 		temporal.accepted = 0
 		for range 3 {
 			status, _ := apply()
-			require.Equal(t, workflows.StatusMonitoringStarted, status)
+			require.Equal(t, contract.StatusMonitoringStarted, status)
 		}
 	})
 }
@@ -175,7 +175,7 @@ func TestAnEventThatTemporalDoesNotTakeIsUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		temporal := &slowTemporal{err: errors.New("connection refused")}
 		began := time.Now()
-		_, err := orchestrator.New(temporal, "ours").Apply(t.Context(), workflows.Event{InstanceID: "abc"}, 5*time.Second)
+		_, err := orchestrator.New(temporal, "ours").Apply(t.Context(), contract.Event{InstanceID: "abc"}, 5*time.Second)
 		require.ErrorIs(t, err, orchestrator.ErrUnavailable)
 		require.Less(t, time.Since(began), 6*time.Second)
 		require.Greater(t, temporal.updates, 5, "gently, in case it comes back")

@@ -16,7 +16,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // Errors to branch on with errors.Is.
@@ -50,15 +50,15 @@ func New(temporalClient client.Client, namespace string) *Client {
 func NewDeliveryID() string { return uuid.NewString() }
 
 // Signal makes the event durable without waiting for its outcome. ErrUnavailable if Temporal did not take it.
-func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {
+func (c *Client) Signal(ctx context.Context, ev contract.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, durableTimeout)
 	defer cancel()
 	options := lifecycleOptions(ev.InstanceID)
-	if ev.Source == workflows.SourceReconcile || ev.Source == workflows.SourceSystem {
+	if ev.Source == contract.SourceReconcile || ev.Source == contract.SourceSystem {
 		options.Priority = repair
 	}
-	_, err := c.temporal.SignalWithStartWorkflow(ctx, workflows.LifecycleID(ev.InstanceID), workflows.ApplyEvent, ev,
-		options, workflows.TypeWorkspaceLifecycle, workflows.LifecycleInput{InstanceID: ev.InstanceID})
+	_, err := c.temporal.SignalWithStartWorkflow(ctx, contract.LifecycleID(ev.InstanceID), contract.ApplyEvent, ev,
+		options, contract.TypeWorkspaceLifecycle, contract.LifecycleInput{InstanceID: ev.InstanceID})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -68,32 +68,32 @@ func (c *Client) Signal(ctx context.Context, ev workflows.Event) error {
 // RequestDeletion makes the deletion of an orphan durable: at is when it was known to be gone. The lifecycle gives way to
 // those of events.
 func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time.Time) error {
-	return c.Signal(ctx, workflows.Event{
-		DeliveryID: workflows.ReconcileDelivery + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceDeleted,
-		InstanceID: instanceID, Timestamp: at, Source: workflows.SourceReconcile,
+	return c.Signal(ctx, contract.Event{
+		DeliveryID: contract.ReconcileDelivery + at.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceDeleted,
+		InstanceID: instanceID, Timestamp: at, Source: contract.SourceReconcile,
 	})
 }
 
 // ReportListed makes it durable that a workspace whose deletion is pending is listed again, in a list that was asked for at that
 // moment: to the lifecycle that is a creation of then.
 func (c *Client) ReportListed(ctx context.Context, instanceID string, at time.Time) error {
-	return c.Signal(ctx, workflows.Event{
-		DeliveryID: workflows.ReconcileDelivery + "listed/" + at.UTC().Format(time.RFC3339Nano), Type: workflows.WorkspaceCreated,
-		InstanceID: instanceID, Timestamp: at, Source: workflows.SourceReconcile,
+	return c.Signal(ctx, contract.Event{
+		DeliveryID: contract.ReconcileDelivery + "listed/" + at.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceCreated,
+		InstanceID: instanceID, Timestamp: at, Source: contract.SourceReconcile,
 	})
 }
 
 // ResumeDeletion makes it durable that the lifecycle of a workspace, a new one if none runs, goes on with its pending deletion.
 func (c *Client) ResumeDeletion(ctx context.Context, instanceID string) error {
-	return c.Signal(ctx, workflows.Event{
-		DeliveryID: "resume/" + NewDeliveryID(), Type: workflows.DeletionResume,
-		InstanceID: instanceID, Timestamp: time.Now().UTC(), Source: workflows.SourceSystem,
+	return c.Signal(ctx, contract.Event{
+		DeliveryID: "resume/" + NewDeliveryID(), Type: contract.DeletionResume,
+		InstanceID: instanceID, Timestamp: time.Now().UTC(), Source: contract.SourceSystem,
 	})
 }
 
 // Repeat makes an event durable once more, which was taken by a Temporal whose database is no more. event is its JSON.
 func (c *Client) Repeat(ctx context.Context, event []byte) error {
-	var ev workflows.Event
+	var ev contract.Event
 	if err := json.Unmarshal(event, &ev); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -111,8 +111,8 @@ func (c *Client) Engine(ctx context.Context) (string, error) {
 }
 
 // pendingQuery finds the lifecycles that wait for the end of a grace period.
-const pendingQuery = "WorkflowType = '" + workflows.TypeWorkspaceLifecycle + "' AND ExecutionStatus = 'Running' AND " +
-	workflows.AttributeWorkspaceState + " = '" + workflows.StateDeletionPending + "'"
+const pendingQuery = "WorkflowType = '" + contract.TypeWorkspaceLifecycle + "' AND ExecutionStatus = 'Running' AND " +
+	contract.AttributeWorkspaceState + " = '" + contract.StateDeletionPending + "'"
 
 // DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period, as far as Temporal shows them:
 // one that has just begun may be missing. ErrUnavailable if Temporal can't be asked.
@@ -127,7 +127,7 @@ func (c *Client) DeletionsPending(ctx context.Context) (map[string]bool, error) 
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		for _, execution := range page.GetExecutions() {
-			pending[workflows.LifecycleInstance(execution.GetExecution().GetWorkflowId())] = true
+			pending[contract.LifecycleInstance(execution.GetExecution().GetWorkflowId())] = true
 		}
 		if token = page.GetNextPageToken(); len(token) == 0 {
 			return pending, nil
@@ -147,13 +147,13 @@ func (c *Client) CountDeletionsPending(ctx context.Context) (int, error) {
 // ResumeDeletions has all pending deletions looked at that nobody may wait for, unless that is under way. It does not wait.
 func (c *Client) ResumeDeletions(ctx context.Context) error {
 	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       workflows.ResumeDeletionsID,
-		TaskQueue:                                workflows.TaskQueue,
+		ID:                                       contract.ResumeDeletionsID,
+		TaskQueue:                                contract.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowExecutionErrorWhenAlreadyStarted: false,
 		Priority:                                 repair,
-	}, workflows.TypeResumeDeletions)
+	}, contract.TypeResumeDeletions)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -162,8 +162,8 @@ func (c *Client) ResumeDeletions(ctx context.Context) error {
 
 func lifecycleOptions(instanceID string) client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{
-		ID:                       workflows.LifecycleID(instanceID),
-		TaskQueue:                workflows.TaskQueue,
+		ID:                       contract.LifecycleID(instanceID),
+		TaskQueue:                contract.TaskQueue,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		// A running lifecycle is what the event is for, no error.
@@ -172,10 +172,10 @@ func lifecycleOptions(instanceID string) client.StartWorkflowOptions {
 }
 
 // LifecycleStatus asks the running lifecycle of a workspace. Nil without an error when none runs: nothing is under way.
-func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*workflows.LifecycleStatus, error) {
+func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*contract.LifecycleStatus, error) {
 	resp, err := c.temporal.QueryWorkflowWithOptions(ctx, &client.QueryWorkflowWithOptionsRequest{
-		WorkflowID:           workflows.LifecycleID(instanceID),
-		QueryType:            workflows.QueryStatus,
+		WorkflowID:           contract.LifecycleID(instanceID),
+		QueryType:            contract.QueryStatus,
 		QueryRejectCondition: enumspb.QUERY_REJECT_CONDITION_NOT_OPEN,
 	})
 	var notFound *serviceerror.NotFound
@@ -187,7 +187,7 @@ func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*workf
 	case resp.QueryRejected != nil:
 		return nil, nil //nolint:nilnil // documented: no lifecycle runs
 	}
-	var status workflows.LifecycleStatus
+	var status contract.LifecycleStatus
 	if err := resp.QueryResult.Get(&status); err != nil {
 		return nil, err
 	}
@@ -197,24 +197,24 @@ func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*workf
 // CancelDeletion cancels the pending deletion of a workspace, leaves a hold, and waits for the outcome, which is
 // StatusDeletionCancelled unless the store was stopped first. The signal is durable even while no worker runs; then ctx ends
 // the wait. ErrNoPendingDeletion when no lifecycle runs.
-func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancellation workflows.Cancellation) (workflows.Result, error) {
-	err := c.temporal.SignalWorkflow(ctx, workflows.LifecycleID(instanceID), "", workflows.CancelDeletion, cancellation)
+func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancellation contract.Cancellation) (contract.Result, error) {
+	err := c.temporal.SignalWorkflow(ctx, contract.LifecycleID(instanceID), "", contract.CancelDeletion, cancellation)
 	var notFound *serviceerror.NotFound
 	switch {
 	case errors.As(err, &notFound):
-		return workflows.Result{}, ErrNoPendingDeletion
+		return contract.Result{}, ErrNoPendingDeletion
 	case err != nil:
-		return workflows.Result{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return contract.Result{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return c.LifecycleEnd(ctx, instanceID)
 }
 
 // LifecycleEnd waits until the lifecycle of a workspace has nothing left to do, and returns its last outcome. When none
 // runs, that is the outcome of the one before.
-func (c *Client) LifecycleEnd(ctx context.Context, instanceID string) (workflows.Result, error) {
-	var result workflows.LifecycleResult
-	if err := c.temporal.GetWorkflow(ctx, workflows.LifecycleID(instanceID), "").Get(ctx, &result); err != nil {
-		return workflows.Result{}, err
+func (c *Client) LifecycleEnd(ctx context.Context, instanceID string) (contract.Result, error) {
+	var result contract.LifecycleResult
+	if err := c.temporal.GetWorkflow(ctx, contract.LifecycleID(instanceID), "").Get(ctx, &result); err != nil {
+		return contract.Result{}, err
 	}
 	return result.Last, nil
 }
@@ -233,7 +233,7 @@ func (c *Client) Backlog(ctx context.Context) (time.Duration, error) {
 	var oldest time.Duration
 	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
 		resp, err := c.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
-			Namespace: c.namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: workflows.TaskQueue}, TaskQueueType: kind, ReportStats: true,
+			Namespace: c.namespace, TaskQueue: &taskqueuepb.TaskQueue{Name: contract.TaskQueue}, TaskQueueType: kind, ReportStats: true,
 		})
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -242,7 +242,7 @@ func (c *Client) Backlog(ctx context.Context) (time.Duration, error) {
 			oldest = max(oldest, resp.GetStats().GetApproximateBacklogAge().AsDuration())
 		}
 		for priority, stats := range resp.GetStatsByPriorityKey() {
-			if priority < workflows.PriorityRepair {
+			if priority < contract.PriorityRepair {
 				oldest = max(oldest, stats.GetApproximateBacklogAge().AsDuration())
 			}
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // fakeTemporal keeps what it is asked for, and does nothing.
@@ -31,9 +31,9 @@ func (f *fakeTemporal) SignalWithStartWorkflow(_ context.Context, _, _ string, e
 func TestOnlyDeletionsThatReconciliationRequestsGiveWay(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	event := func(source workflows.Source) workflows.Event {
-		return workflows.Event{
-			DeliveryID: "delivery", Type: workflows.WorkspaceDeleted, InstanceID: "some-store", Timestamp: now, Source: source,
+	event := func(source contract.Source) contract.Event {
+		return contract.Event{
+			DeliveryID: "delivery", Type: contract.WorkspaceDeleted, InstanceID: "some-store", Timestamp: now, Source: source,
 		}
 	}
 	for name, tt := range map[string]struct {
@@ -41,13 +41,13 @@ func TestOnlyDeletionsThatReconciliationRequestsGiveWay(t *testing.T) {
 		priority int // 0 is Temporal's default
 	}{
 		"the deletion of an orphan": {
-			func(c *orchestrator.Client) error { return c.RequestDeletion(t.Context(), "some-store", now) }, workflows.PriorityRepair,
+			func(c *orchestrator.Client) error { return c.RequestDeletion(t.Context(), "some-store", now) }, contract.PriorityRepair,
 		},
 		"a webhook's event": {
-			func(c *orchestrator.Client) error { return c.Signal(t.Context(), event(workflows.SourceWebhook)) }, 0,
+			func(c *orchestrator.Client) error { return c.Signal(t.Context(), event(contract.SourceWebhook)) }, 0,
 		},
 		"an operator's event": {
-			func(c *orchestrator.Client) error { return c.Signal(t.Context(), event(workflows.SourceOperator)) }, 0,
+			func(c *orchestrator.Client) error { return c.Signal(t.Context(), event(contract.SourceOperator)) }, 0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,8 +55,8 @@ func TestOnlyDeletionsThatReconciliationRequestsGiveWay(t *testing.T) {
 			temporal := &fakeTemporal{}
 			require.NoError(t, tt.send(orchestrator.New(temporal, client.DefaultNamespace)))
 			require.Equal(t, tt.priority, temporal.options.Priority.PriorityKey)
-			require.Equal(t, workflows.LifecycleID("some-store"), temporal.options.ID)
-			require.Equal(t, workflows.WorkspaceDeleted, temporal.event.(workflows.Event).Type)
+			require.Equal(t, contract.LifecycleID("some-store"), temporal.options.ID)
+			require.Equal(t, contract.WorkspaceDeleted, temporal.event.(contract.Event).Type)
 		})
 	}
 }

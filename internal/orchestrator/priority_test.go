@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // ExecuteWorkflow takes the options, and starts nothing.
@@ -60,7 +60,7 @@ func (s *fakeService) DescribeTaskQueue(_ context.Context, in *workflowservice.D
 	if s.err != nil {
 		return nil, s.err
 	}
-	if in.GetNamespace() != "ours" || in.GetTaskQueue().GetName() != workflows.TaskQueue || !in.GetReportStats() {
+	if in.GetNamespace() != "ours" || in.GetTaskQueue().GetName() != contract.TaskQueue || !in.GetReportStats() {
 		return nil, errors.New("another question was expected")
 	}
 	return s.queues[in.GetTaskQueueType()], nil
@@ -70,15 +70,15 @@ func TestAllReconciliationGivesWayToEvents(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(c *orchestrator.Client) error{
 		"a run that is started": func(c *orchestrator.Client) error {
-			_, err := c.StartReconcile(t.Context(), workflows.ReconcileInput{})
+			_, err := c.StartReconcile(t.Context(), contract.ReconcileInput{})
 			return err
 		},
 		"a run that is joined": func(c *orchestrator.Client) error {
-			_, err := c.JoinReconcile(t.Context(), workflows.ReconcileInput{})
+			_, err := c.JoinReconcile(t.Context(), contract.ReconcileInput{})
 			return err
 		},
 		"a run that is requested": func(c *orchestrator.Client) error {
-			return c.RequestReconcile(t.Context(), workflows.ReconcileInput{})
+			return c.RequestReconcile(t.Context(), contract.ReconcileInput{})
 		},
 		"a plan": func(c *orchestrator.Client) error {
 			_, err := c.PlanReconcile(t.Context())
@@ -89,14 +89,14 @@ func TestAllReconciliationGivesWayToEvents(t *testing.T) {
 			t.Parallel()
 			temporal := &fakeTemporal{}
 			require.NoError(t, start(orchestrator.New(temporal, "ours")))
-			require.Equal(t, workflows.PriorityRepair, temporal.options.Priority.PriorityKey)
+			require.Equal(t, contract.PriorityRepair, temporal.options.Priority.PriorityKey)
 		})
 	}
 	t.Run("a run of the schedule's", func(t *testing.T) {
 		t.Parallel()
 		temporal := &fakeTemporal{}
 		require.NoError(t, orchestrator.New(temporal, "ours").EnsureSchedule(t.Context(), time.Minute, true))
-		require.Equal(t, workflows.PriorityRepair, temporal.action.Priority.PriorityKey)
+		require.Equal(t, contract.PriorityRepair, temporal.action.Priority.PriorityKey)
 	})
 }
 

@@ -16,12 +16,12 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // repair is the priority of all reconciliation. Activities and child workflows have that of their workflow, where they have none of
 // their own: so a run that waits for a worker is no event that waits, and Backlog leaves it out.
-var repair = temporal.Priority{PriorityKey: workflows.PriorityRepair}
+var repair = temporal.Priority{PriorityKey: contract.PriorityRepair}
 
 // ReconcileRun is a reconcile run that has been started or joined.
 type ReconcileRun struct{ run client.WorkflowRun }
@@ -30,31 +30,31 @@ type ReconcileRun struct{ run client.WorkflowRun }
 func (r ReconcileRun) ID() string { return r.run.GetRunID() }
 
 // Wait returns the report of the run, or its failure.
-func (r ReconcileRun) Wait(ctx context.Context) (workflows.ReconcileReport, error) {
-	var report workflows.ReconcileReport
+func (r ReconcileRun) Wait(ctx context.Context) (contract.ReconcileReport, error) {
+	var report contract.ReconcileReport
 	err := r.run.Get(ctx, &report)
 	return report, err
 }
 
 // StartReconcile starts a run; ErrReconcileRunning if there is one.
-func (c *Client) StartReconcile(ctx context.Context, in workflows.ReconcileInput) (ReconcileRun, error) {
+func (c *Client) StartReconcile(ctx context.Context, in contract.ReconcileInput) (ReconcileRun, error) {
 	return c.reconcile(ctx, in, enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL)
 }
 
 // JoinReconcile starts a run, or joins the one under way.
-func (c *Client) JoinReconcile(ctx context.Context, in workflows.ReconcileInput) (ReconcileRun, error) {
+func (c *Client) JoinReconcile(ctx context.Context, in contract.ReconcileInput) (ReconcileRun, error) {
 	return c.reconcile(ctx, in, enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING)
 }
 
 // RequestReconcile starts a run whose lists are fetched after this call: when one is under way, it waits for its end first.
-func (c *Client) RequestReconcile(ctx context.Context, in workflows.ReconcileInput) error {
+func (c *Client) RequestReconcile(ctx context.Context, in contract.ReconcileInput) error {
 	for {
 		_, err := c.StartReconcile(ctx, in)
 		if !errors.Is(err, ErrReconcileRunning) {
 			return err
 		}
 		// How that run ends does not matter, only that it does.
-		_ = c.temporal.GetWorkflow(ctx, workflows.ReconcileID, "").Get(ctx, nil)
+		_ = c.temporal.GetWorkflow(ctx, contract.ReconcileID, "").Get(ctx, nil)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
@@ -72,8 +72,8 @@ const (
 
 // PlanReconcile waits for what a run would do now. It changes nothing, and runs beside a run under way. When ctx ends before,
 // so does the comparison.
-func (c *Client) PlanReconcile(ctx context.Context) (_ workflows.Plan, err error) {
-	id := workflows.PlanReconcileID + uuid.NewString()
+func (c *Client) PlanReconcile(ctx context.Context) (_ contract.Plan, err error) {
+	id := contract.PlanReconcileID + uuid.NewString()
 	defer func() {
 		if _, ended := errors.AsType[*temporal.WorkflowExecutionError](err); err == nil || ended {
 			return
@@ -83,25 +83,25 @@ func (c *Client) PlanReconcile(ctx context.Context) (_ workflows.Plan, err error
 		_ = c.temporal.CancelWorkflow(cancelCtx, id, "") // else planTimeout ends it; it may never have begun
 	}()
 	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: workflows.TaskQueue, WorkflowExecutionTimeout: planTimeout, Priority: repair,
-	}, workflows.TypePlanReconcile)
+		ID: id, TaskQueue: contract.TaskQueue, WorkflowExecutionTimeout: planTimeout, Priority: repair,
+	}, contract.TypePlanReconcile)
 	if err != nil {
-		return workflows.Plan{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return contract.Plan{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	var plan workflows.Plan
+	var plan contract.Plan
 	err = run.Get(ctx, &plan)
 	return plan, err
 }
 
 // ReconcileProgress is what the activity under way in a run tells; nil without an error when none does. ErrUnavailable if
 // Temporal can't be asked.
-func (c *Client) ReconcileProgress(ctx context.Context, run ReconcileRun) (*workflows.ReconcileProgress, error) {
+func (c *Client) ReconcileProgress(ctx context.Context, run ReconcileRun) (*contract.Progress, error) {
 	desc, err := c.temporal.DescribeWorkflowExecution(ctx, run.run.GetID(), "")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	for _, a := range desc.GetPendingActivities() {
-		var p workflows.ReconcileProgress
+		var p contract.Progress
 		details := a.GetHeartbeatDetails()
 		if details != nil && converter.GetDefaultDataConverter().FromPayloads(details, &p) == nil {
 			return &p, nil
@@ -110,15 +110,15 @@ func (c *Client) ReconcileProgress(ctx context.Context, run ReconcileRun) (*work
 	return nil, nil //nolint:nilnil // documented: nothing is told
 }
 
-func (c *Client) reconcile(ctx context.Context, in workflows.ReconcileInput, conflict enumspb.WorkflowIdConflictPolicy) (ReconcileRun, error) {
+func (c *Client) reconcile(ctx context.Context, in contract.ReconcileInput, conflict enumspb.WorkflowIdConflictPolicy) (ReconcileRun, error) {
 	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       workflows.ReconcileID,
-		TaskQueue:                                workflows.TaskQueue,
+		ID:                                       contract.ReconcileID,
+		TaskQueue:                                contract.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy:                 conflict,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		Priority:                                 repair,
-	}, workflows.TypeReconcileWorkspaces, in)
+	}, contract.TypeReconcileWorkspaces, in)
 	switch {
 	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
 		return ReconcileRun{}, ErrReconcileRunning
@@ -139,7 +139,7 @@ type UnderWay struct {
 
 // ReconcileRunning returns the run under way. ErrUnavailable if Temporal can't be asked.
 func (c *Client) ReconcileRunning(ctx context.Context) (UnderWay, error) {
-	desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, "")
+	desc, err := c.temporal.DescribeWorkflowExecution(ctx, contract.ReconcileID, "")
 	var notFound *serviceerror.NotFound
 	switch {
 	case errors.As(err, &notFound):
@@ -162,7 +162,7 @@ func (c *Client) ReconcileRunning(ctx context.Context) (UnderWay, error) {
 		}
 	}
 	if first := info.GetFirstRunId(); first != "" && first != info.GetExecution().GetRunId() { // a long run goes on under a new run id
-		if desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflows.ReconcileID, first); err == nil {
+		if desc, err := c.temporal.DescribeWorkflowExecution(ctx, contract.ReconcileID, first); err == nil {
 			run.StartedAt = desc.GetWorkflowExecutionInfo().GetStartTime().AsTime()
 		}
 	}
@@ -183,7 +183,7 @@ type ListAttempt struct {
 // listAttempt is what an activity under way tells of the list; nil when that is nothing.
 func listAttempt(a *workflowpb.PendingActivityInfo) *ListAttempt {
 	switch a.GetActivityType().GetName() {
-	case workflows.ActivityCompareLists:
+	case contract.ActivityCompareLists:
 		if a.GetLastFailure() == nil {
 			return nil
 		}
@@ -192,7 +192,7 @@ func listAttempt(a *workflowpb.PendingActivityInfo) *ListAttempt {
 			attempt.NextAt = next.AsTime()
 		}
 		return attempt
-	case workflows.ActivityResumeDeletions, workflows.ActivityEndDeletions, workflows.ActivityEnsureMissing, workflows.ActivityRequestDeletions:
+	case contract.ActivityResumeDeletions, contract.ActivityEndDeletions, contract.ActivityEnsureMissing, contract.ActivityRequestDeletions:
 		return &ListAttempt{EndedAt: a.GetScheduledTime().AsTime()}
 	}
 	return nil
@@ -206,7 +206,7 @@ const noteDisabled = "WORKSPACE_RECONCILE_ENABLED is false"
 func (c *Client) EnsureSchedule(ctx context.Context, interval time.Duration, enabled bool) error {
 	want := schedule(interval, enabled)
 	_, err := c.temporal.ScheduleClient().Create(ctx, client.ScheduleOptions{
-		ID:            workflows.ReconcileScheduleID,
+		ID:            contract.ReconcileScheduleID,
 		Spec:          *want.Spec,
 		Action:        want.Action,
 		Overlap:       want.Policy.Overlap,
@@ -217,7 +217,7 @@ func (c *Client) EnsureSchedule(ctx context.Context, interval time.Duration, ena
 	if !errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
 		return err
 	}
-	handle := c.temporal.ScheduleClient().GetHandle(ctx, workflows.ReconcileScheduleID)
+	handle := c.temporal.ScheduleClient().GetHandle(ctx, contract.ReconcileScheduleID)
 	return handle.Update(ctx, client.ScheduleUpdateOptions{
 		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
 			state := in.Description.Schedule.State
@@ -238,9 +238,9 @@ func schedule(interval time.Duration, enabled bool) client.Schedule {
 			Jitter: min(interval/10, 30*time.Second),
 		},
 		Action: &client.ScheduleWorkflowAction{
-			ID:        workflows.ScheduledReconcileID,
-			Workflow:  workflows.TypeScheduledReconcile,
-			TaskQueue: workflows.TaskQueue,
+			ID:        contract.ScheduledReconcileID,
+			Workflow:  contract.TypeScheduledReconcile,
+			TaskQueue: contract.TaskQueue,
 			Priority:  repair,
 		},
 		Policy: &client.SchedulePolicies{
@@ -267,7 +267,7 @@ type Schedule struct {
 
 // ReconcileSchedule returns the state of the schedule. ErrUnavailable if Temporal can't be asked.
 func (c *Client) ReconcileSchedule(ctx context.Context) (Schedule, error) {
-	desc, err := c.temporal.ScheduleClient().GetHandle(ctx, workflows.ReconcileScheduleID).Describe(ctx)
+	desc, err := c.temporal.ScheduleClient().GetHandle(ctx, contract.ReconcileScheduleID).Describe(ctx)
 	var notFound *serviceerror.NotFound
 	switch {
 	case errors.As(err, &notFound):
@@ -285,8 +285,8 @@ func (c *Client) ReconcileSchedule(ctx context.Context) (Schedule, error) {
 // SearchAttributes are those that the workflows set, for whoever sets up a namespace.
 func SearchAttributes() map[string]enumspb.IndexedValueType {
 	return map[string]enumspb.IndexedValueType{
-		workflows.AttributeWorkspaceState: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
-		workflows.AttributeDeleteAt:       enumspb.INDEXED_VALUE_TYPE_DATETIME,
+		contract.AttributeWorkspaceState: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		contract.AttributeDeleteAt:       enumspb.INDEXED_VALUE_TYPE_DATETIME,
 	}
 }
 

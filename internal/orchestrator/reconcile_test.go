@@ -14,8 +14,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/workflows"
 )
 
 // described is a Temporal that shows one workflow, always the same.
@@ -37,13 +37,13 @@ func TestARunUnderWayTellsOfItsList(t *testing.T) {
 		failure  string
 		want     *orchestrator.ListAttempt
 	}{
-		"it is being fetched":                                   {workflows.ActivityCompareLists, "", nil},
-		"an attempt has failed":                                 {workflows.ActivityCompareLists, "it is damaged", &orchestrator.ListAttempt{EndedAt: at, Failure: "it is damaged", NextAt: at.Add(time.Second)}},
-		"what it lacks is being resumed":                        {workflows.ActivityResumeDeletions, "", got},
-		"what it has again is being ended":                      {workflows.ActivityEndDeletions, "", got},
-		"what is missing is being added":                        {workflows.ActivityEnsureMissing, "", got},
-		"what it lacks is being handed over":                    {workflows.ActivityRequestDeletions, "", got},
-		"the run is being recorded, and the record says it all": {workflows.ActivityRecordRun, "", nil},
+		"it is being fetched":                                   {contract.ActivityCompareLists, "", nil},
+		"an attempt has failed":                                 {contract.ActivityCompareLists, "it is damaged", &orchestrator.ListAttempt{EndedAt: at, Failure: "it is damaged", NextAt: at.Add(time.Second)}},
+		"what it lacks is being resumed":                        {contract.ActivityResumeDeletions, "", got},
+		"what it has again is being ended":                      {contract.ActivityEndDeletions, "", got},
+		"what is missing is being added":                        {contract.ActivityEnsureMissing, "", got},
+		"what it lacks is being handed over":                    {contract.ActivityRequestDeletions, "", got},
+		"the run is being recorded, and the record says it all": {contract.ActivityRecordRun, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

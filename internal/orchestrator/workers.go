@@ -12,7 +12,7 @@ import (
 	workerpb "go.temporal.io/api/worker/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // ErrNoWorker: Temporal is there, but nobody works off what it takes. The text says when somebody last did, if that is known.
@@ -31,7 +31,7 @@ const (
 func (c *Client) WorkersPolling(ctx context.Context) error {
 	heartbeats := sync.OnceValue(func() map[string]*workerpb.WorkerHeartbeat { return c.heartbeats(ctx) })
 	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
-		resp, err := c.temporal.DescribeTaskQueue(ctx, workflows.TaskQueue, kind)
+		resp, err := c.temporal.DescribeTaskQueue(ctx, contract.TaskQueue, kind)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -71,7 +71,7 @@ func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*wor
 // heartbeats are the newest of each worker, by its identity; empty when Temporal knows of none, or can't say.
 func (c *Client) heartbeats(ctx context.Context) map[string]*workerpb.WorkerHeartbeat {
 	newest := map[string]*workerpb.WorkerHeartbeat{}
-	list := &workflowservice.ListWorkersRequest{Namespace: c.namespace, Query: fmt.Sprintf("TaskQueue = '%s'", workflows.TaskQueue)}
+	list := &workflowservice.ListWorkersRequest{Namespace: c.namespace, Query: fmt.Sprintf("TaskQueue = '%s'", contract.TaskQueue)}
 	for {
 		page, err := c.temporal.WorkflowService().ListWorkers(ctx, list)
 		if err != nil {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/temporalserver"
-	"storekeeper/workflows"
 )
 
 // embedded is Temporal in this process. Its server knows of its database's trouble before a request has waited for it in vain.
@@ -25,9 +25,9 @@ func (e embedded) Reachable(ctx context.Context) error {
 }
 
 // Apply implements edge.Orchestrator.
-func (e embedded) Apply(ctx context.Context, ev workflows.Event, wait time.Duration) (workflows.Result, error) {
+func (e embedded) Apply(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
 	if err := e.trouble(); err != nil {
-		return workflows.Result{}, err
+		return contract.Result{}, err
 	}
 	return e.Client.Apply(ctx, ev, wait)
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
@@ -54,7 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	worker.SetStickyWorkflowCacheSize(stickyWorkflows)
 	fatal := make(chan error, 1)
-	w := worker.New(o.Temporal, workflows.TaskQueue, options(o, fatal))
+	w := worker.New(o.Temporal, contract.TaskQueue, options(o, fatal))
 	Register(w, Activities(o, orch))
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
@@ -141,7 +142,7 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 			Guard: activities.Guard{
 				MaxDeletePercent: int(o.Config.MaxDeletePercent), MaxDeletes: int(o.Config.MaxDeletes),
 			},
-			Sentry: o.Sentry, Mode: activities.Mode(o.Config.ReconcileMode), MaxRate: int(o.Config.ReconcileMaxRate),
+			Sentry: o.Sentry, Mode: contract.Mode(o.Config.ReconcileMode), MaxRate: int(o.Config.ReconcileMaxRate),
 		},
 	}
 }
@@ -151,21 +152,21 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 func Register(r worker.Registry, set ActivitySet) {
 	RegisterWorkflows(r)
 	for name, fn := range map[string]any{
-		workflows.ActivityEnsureStore:      set.Stores.EnsureStore,
-		workflows.ActivityBeginDeletion:    set.Stores.BeginDeletion,
-		workflows.ActivityCancelDeletion:   set.Stores.CancelDeletion,
-		workflows.ActivityStopStore:        set.Stores.StopStore,
-		workflows.ActivityHoldStore:        set.Stores.HoldStore,
-		workflows.ActivityReleaseStore:     set.Stores.ReleaseStore,
-		workflows.ActivityTakeOverDeletion: set.Stores.TakeOverDeletion,
-		workflows.ActivityRestoreDeletion:  set.Stores.RestoreDeletion,
-		workflows.ActivityConfirmAbsent:    set.Authority.ConfirmAbsent,
-		workflows.ActivityCompareLists:     set.Reconcile.CompareLists,
-		workflows.ActivityEnsureMissing:    set.Reconcile.EnsureMissing,
-		workflows.ActivityRequestDeletions: set.Reconcile.RequestDeletions,
-		workflows.ActivityRecordRun:        set.Reconcile.RecordRun,
-		workflows.ActivityEndDeletions:     set.Reconcile.EndDeletions,
-		workflows.ActivityResumeDeletions:  set.Reconcile.ResumeDeletions,
+		contract.ActivityEnsureStore:      set.Stores.EnsureStore,
+		contract.ActivityBeginDeletion:    set.Stores.BeginDeletion,
+		contract.ActivityCancelDeletion:   set.Stores.CancelDeletion,
+		contract.ActivityStopStore:        set.Stores.StopStore,
+		contract.ActivityHoldStore:        set.Stores.HoldStore,
+		contract.ActivityReleaseStore:     set.Stores.ReleaseStore,
+		contract.ActivityTakeOverDeletion: set.Stores.TakeOverDeletion,
+		contract.ActivityRestoreDeletion:  set.Stores.RestoreDeletion,
+		contract.ActivityConfirmAbsent:    set.Authority.ConfirmAbsent,
+		contract.ActivityCompareLists:     set.Reconcile.CompareLists,
+		contract.ActivityEnsureMissing:    set.Reconcile.EnsureMissing,
+		contract.ActivityRequestDeletions: set.Reconcile.RequestDeletions,
+		contract.ActivityRecordRun:        set.Reconcile.RecordRun,
+		contract.ActivityEndDeletions:     set.Reconcile.EndDeletions,
+		contract.ActivityResumeDeletions:  set.Reconcile.ResumeDeletions,
 	} {
 		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
@@ -173,9 +174,9 @@ func Register(r worker.Registry, set ActivitySet) {
 
 // RegisterWorkflows registers the workflows alone, for a replayer.
 func RegisterWorkflows(r worker.WorkflowRegistry) {
-	r.RegisterWorkflowWithOptions(workflows.WorkspaceLifecycle, workflow.RegisterOptions{Name: workflows.TypeWorkspaceLifecycle})
-	r.RegisterWorkflowWithOptions(workflows.ReconcileWorkspaces, workflow.RegisterOptions{Name: workflows.TypeReconcileWorkspaces})
-	r.RegisterWorkflowWithOptions(workflows.PlanReconcile, workflow.RegisterOptions{Name: workflows.TypePlanReconcile})
-	r.RegisterWorkflowWithOptions(workflows.ScheduledReconcile, workflow.RegisterOptions{Name: workflows.TypeScheduledReconcile})
-	r.RegisterWorkflowWithOptions(workflows.ResumeDeletions, workflow.RegisterOptions{Name: workflows.TypeResumeDeletions})
+	r.RegisterWorkflowWithOptions(workflows.WorkspaceLifecycle, workflow.RegisterOptions{Name: contract.TypeWorkspaceLifecycle})
+	r.RegisterWorkflowWithOptions(workflows.ReconcileWorkspaces, workflow.RegisterOptions{Name: contract.TypeReconcileWorkspaces})
+	r.RegisterWorkflowWithOptions(workflows.PlanReconcile, workflow.RegisterOptions{Name: contract.TypePlanReconcile})
+	r.RegisterWorkflowWithOptions(workflows.ScheduledReconcile, workflow.RegisterOptions{Name: contract.TypeScheduledReconcile})
+	r.RegisterWorkflowWithOptions(workflows.ResumeDeletions, workflow.RegisterOptions{Name: contract.TypeResumeDeletions})
 }

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // gracePeriod leaves time for some reconcile runs within it.
@@ -149,7 +149,7 @@ func (s *scene) lifecycles() (int64, error) {
 	}
 	defer c.Close()
 	found, err := c.CountWorkflow(s.t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
-		Query: fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", workflows.TypeWorkspaceLifecycle),
+		Query: fmt.Sprintf("WorkflowType = '%s' AND ExecutionStatus = 'Running'", contract.TypeWorkspaceLifecycle),
 	})
 	return found.GetCount(), err
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // second is a moment of the stories below.
@@ -26,11 +26,11 @@ func ordinary() history {
 			lists: []list{{asked: second(5), at: second(5)}, {asked: second(18.05), at: second(18.06)}},
 		},
 		events: []event{
-			{id: ws, kind: workflows.WorkspaceCreated, at: second(0), sent: second(0), answers: []answer{
-				{sent: second(0), at: second(0.2), status: workflows.StatusMonitoringStarted},
+			{id: ws, kind: contract.WorkspaceCreated, at: second(0), sent: second(0), answers: []answer{
+				{sent: second(0), at: second(0.2), status: contract.StatusMonitoringStarted},
 			}},
-			{id: ws, kind: workflows.WorkspaceDeleted, at: second(10), sent: second(10), answers: []answer{
-				{sent: second(10), at: second(10.2), status: workflows.StatusDeletionScheduled, deleteAt: second(18)},
+			{id: ws, kind: contract.WorkspaceDeleted, at: second(10), sent: second(10), answers: []answer{
+				{sent: second(10), at: second(10.2), status: contract.StatusDeletionScheduled, deleteAt: second(18)},
 			}},
 		},
 		journal: journal{
@@ -74,8 +74,8 @@ func TestTheModelFindsEachFault(t *testing.T) {
 		"stopped before the time that the sender was promised": {func(h *history) { h.events[1].answers[0].deleteAt = second(19) }, early},
 		"stopped by an earlier deletion, though a creation came in between": {func(h *history) {
 			h.truth.spans[ws] = []span{{second(0), second(10)}, {second(11), second(15)}}
-			h.events = append(h.events, event{id: ws, kind: workflows.WorkspaceCreated, at: second(11), sent: second(11), answers: []answer{
-				{sent: second(11), at: second(11.1), status: workflows.StatusDeletionCancelled},
+			h.events = append(h.events, event{id: ws, kind: contract.WorkspaceCreated, at: second(11), sent: second(11), answers: []answer{
+				{sent: second(11), at: second(11.1), status: contract.StatusDeletionCancelled},
 			}})
 			h.journal.decisions[ws] = append(h.journal.decisions[ws], decision{at: second(11.05), kind: "ensure"})
 			h.rows()[1].deletionAt = second(15)
@@ -84,7 +84,7 @@ func TestTheModelFindsEachFault(t *testing.T) {
 			h.truth.spans[ws] = []span{{second(0), second(10)}, {second(10.5), second(15)}}
 			for n := range sureRuns {
 				h.journal.runs = append(h.journal.runs, run{
-					listAt: second(11 + float64(n)), completedAt: second(11.1 + float64(n)), trigger: workflows.TriggerSchedule,
+					listAt: second(11 + float64(n)), completedAt: second(11.1 + float64(n)), trigger: contract.TriggerSchedule,
 				})
 			}
 		}, early},
@@ -114,7 +114,7 @@ func TestTheModelFindsEachFault(t *testing.T) {
 		}, lost},
 		"a deletion that an older creation cancelled": {func(h *history) {
 			h.events[0].answers = append(h.events[0].answers,
-				answer{sent: second(11), at: second(11.1), status: workflows.StatusDeletionCancelled})
+				answer{sent: second(11), at: second(11.1), status: contract.StatusDeletionCancelled})
 		}, lost},
 		"a store that was provisioned again for the same creation": {func(h *history) {
 			h.journal.rows[ws] = append(h.rows(), row{at: second(20), monitored: true, eventAt: second(19)})

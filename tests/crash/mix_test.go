@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // mix is what happens at random: senders that change their workspaces, and somebody who kills.
@@ -148,14 +148,14 @@ func take(rng *rand.Rand, ids *[]string) string {
 }
 
 func (s *sender) create(ctx context.Context, id string, f fate) {
-	e := newEvent(s.auth, workflows.WorkspaceCreated, id, s.auth.add(id, 1+s.rng.IntN(2)), s.withDelivery)
+	e := newEvent(s.auth, contract.WorkspaceCreated, id, s.auth.add(id, 1+s.rng.IntN(2)), s.withDelivery)
 	s.creations[id] = e
 	s.post.tell(ctx, e, f, nil)
 }
 
 func (s *sender) delete(ctx context.Context, id string, f fate) <-chan struct{} {
 	delivered := make(chan struct{})
-	s.post.tell(ctx, newEvent(s.auth, workflows.WorkspaceDeleted, id, s.auth.remove(id), s.withDelivery), f, delivered)
+	s.post.tell(ctx, newEvent(s.auth, contract.WorkspaceDeleted, id, s.auth.remove(id), s.withDelivery), f, delivered)
 	return delivered
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // history is all that happened, out of three sources that know nothing of each other: the truth, what senders were answered, and
@@ -161,11 +161,11 @@ func (h history) earliestStop(id string, at, pendingSince time.Time) (time.Time,
 	removed := spans[n-1].to
 	earliest, why := removed.Add(h.grace), "the workspace was removed at "+clock(removed)
 	for _, e := range h.events {
-		if e.id != id || e.kind != workflows.WorkspaceDeleted || !e.at.Equal(removed.Truncate(stamp)) {
+		if e.id != id || e.kind != contract.WorkspaceDeleted || !e.at.Equal(removed.Truncate(stamp)) {
 			continue
 		}
 		for _, a := range e.answers {
-			if a.deleteAt.After(earliest) && a.at.Before(at) && a.status == workflows.StatusDeletionScheduled {
+			if a.deleteAt.After(earliest) && a.at.Before(at) && a.status == contract.StatusDeletionScheduled {
 				earliest, why = a.deleteAt, "the sender was promised "+clock(a.deleteAt)
 			}
 		}
@@ -176,11 +176,11 @@ func (h history) earliestStop(id string, at, pendingSince time.Time) (time.Time,
 // seen says whether it must have been noticed that the workspace was listed then, before it was removed again.
 func (h history) seen(id string, s span, pendingSince time.Time) bool {
 	for _, e := range h.events {
-		if e.id != id || e.kind != workflows.WorkspaceCreated || e.at.Before(s.from.Truncate(stamp)) || !e.at.Before(s.to.Truncate(stamp)) {
+		if e.id != id || e.kind != contract.WorkspaceCreated || e.at.Before(s.from.Truncate(stamp)) || !e.at.Before(s.to.Truncate(stamp)) {
 			continue
 		}
 		for _, a := range e.answers {
-			if a.at.Before(s.to) && a.status != workflows.StatusAccepted && a.status != workflows.StatusStaleIgnored {
+			if a.at.Before(s.to) && a.status != contract.StatusAccepted && a.status != contract.StatusStaleIgnored {
 				return true
 			}
 		}
@@ -190,7 +190,7 @@ func (h history) seen(id string, s span, pendingSince time.Time) bool {
 		from = pendingSince
 	}
 	for _, r := range h.journal.runs {
-		if r.trigger == workflows.TriggerSchedule && !r.listAt.Before(from) && r.completedAt.Before(s.to) {
+		if r.trigger == contract.TriggerSchedule && !r.listAt.Before(from) && r.completedAt.Before(s.to) {
 			runs++
 		}
 	}
@@ -224,8 +224,8 @@ func (h history) judgeEvents(v *verdict) {
 }
 
 // answers says whether the decision may have been on an event of that kind.
-func (d decision) answers(kind workflows.EventType) bool {
-	if kind == workflows.WorkspaceDeleted {
+func (d decision) answers(kind contract.EventType) bool {
+	if kind == contract.WorkspaceDeleted {
 		return d.kind == "deletion"
 	}
 	return d.kind == "ensure" && !strings.Contains(d.detail, "from reconciliation")
@@ -238,10 +238,10 @@ func (h history) judgeAnswers(v *verdict) {
 	for _, e := range h.events {
 		fresh := 0
 		for _, a := range e.answers {
-			if a.status == workflows.StatusMonitoringStarted && !a.replayed {
+			if a.status == contract.StatusMonitoringStarted && !a.replayed {
 				fresh++
 			}
-			if e.kind == workflows.WorkspaceCreated && a.status == workflows.StatusDeletionCancelled && !a.replayed && h.deletedBetween(e, a.sent) {
+			if e.kind == contract.WorkspaceCreated && a.status == contract.StatusDeletionCancelled && !a.replayed && h.deletedBetween(e, a.sent) {
 				v.lost = append(v.lost, fault{e.id, fmt.Sprintf("the creation of %s, told again at %s, cancelled a newer deletion", clock(e.at), clock(a.sent))})
 			}
 		}
@@ -268,7 +268,7 @@ func (h history) judgeAnswers(v *verdict) {
 // deletedBetween says whether a deletion after the event had been answered by then.
 func (h history) deletedBetween(e event, by time.Time) bool {
 	return slices.ContainsFunc(h.events, func(d event) bool {
-		return d.id == e.id && d.kind == workflows.WorkspaceDeleted && d.at.After(e.at) &&
-			slices.ContainsFunc(d.answers, func(a answer) bool { return a.at.Before(by) && a.status != workflows.StatusAccepted })
+		return d.id == e.id && d.kind == contract.WorkspaceDeleted && d.at.After(e.at) &&
+			slices.ContainsFunc(d.answers, func(a answer) bool { return a.at.Before(by) && a.status != contract.StatusAccepted })
 	})
 }

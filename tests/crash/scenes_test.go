@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
 // What random kills can't hit: between two steps that lie too close to each other.
@@ -21,7 +21,7 @@ func TestADeletionIsNotDroppedByTheRepeatOfACreationThatWasCutOff(t *testing.T) 
 	worker.kill()
 	require.NoError(t, worker.start(mineBetween))
 	id := uuid.NewString()
-	creation := newEvent(s.auth, workflows.WorkspaceCreated, id, s.auth.add(id, 1), true)
+	creation := newEvent(s.auth, contract.WorkspaceCreated, id, s.auth.add(id, 1), true)
 	s.post.tell(t.Context(), creation, fate{}, nil)
 	s.eventually("the worker dies with the store ensured", worker.dead)
 	edge.kill()
@@ -33,7 +33,7 @@ func TestADeletionIsNotDroppedByTheRepeatOfACreationThatWasCutOff(t *testing.T) 
 	s.start(roleWorker)
 	s.start(roleEdge)
 	s.awaitReady()
-	deletion := newEvent(s.auth, workflows.WorkspaceDeleted, id, s.auth.remove(id), true)
+	deletion := newEvent(s.auth, contract.WorkspaceDeleted, id, s.auth.remove(id), true)
 	s.post.tell(t.Context(), deletion, fate{}, nil)
 	s.post.under.Wait()
 	require.True(t, deletion.answered())
@@ -82,7 +82,7 @@ func TestADeletionIsNotDroppedByAnAnswerFromBeforeIt(t *testing.T) {
 		}
 	})
 	<-asked
-	deletion := newEvent(s.auth, workflows.WorkspaceDeleted, id, s.auth.remove(id), false)
+	deletion := newEvent(s.auth, contract.WorkspaceDeleted, id, s.auth.remove(id), false)
 	s.post.tell(t.Context(), deletion, fate{}, nil)
 	s.post.under.Wait()
 	close(answer)
@@ -120,10 +120,10 @@ func TestAStoreIsNotStoppedByARequestThatIsLongOver(t *testing.T) {
 func (s *scene) createAndDelete() string {
 	s.t.Helper()
 	id := uuid.NewString()
-	s.post.tell(s.t.Context(), newEvent(s.auth, workflows.WorkspaceCreated, id, s.auth.add(id, 1), false), fate{}, nil)
+	s.post.tell(s.t.Context(), newEvent(s.auth, contract.WorkspaceCreated, id, s.auth.add(id, 1), false), fate{}, nil)
 	s.post.under.Wait()
 	s.eventually("monitored", func() bool { all, err := s.monitored(); _, is := all[id]; return err == nil && is })
-	deletion := newEvent(s.auth, workflows.WorkspaceDeleted, id, s.auth.remove(id), false)
+	deletion := newEvent(s.auth, contract.WorkspaceDeleted, id, s.auth.remove(id), false)
 	s.post.tell(s.t.Context(), deletion, fate{}, nil)
 	s.post.under.Wait()
 	require.True(s.t, deletion.answered())

@@ -13,16 +13,16 @@ import (
 
 	"github.com/google/uuid"
 
+	"storekeeper/contract"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/webhookauth"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
 // event is one that the Auth Worker has told of, or would have.
 type event struct {
 	id   string // of the workspace
-	kind workflows.EventType
+	kind contract.EventType
 	at   time.Time // its timestamp, which has milliseconds
 	// delivery is the webhook-id; "" for a sender that has none.
 	delivery string
@@ -34,7 +34,7 @@ type event struct {
 // answer is a 2xx to one attempt.
 type answer struct {
 	sent, at time.Time // of the attempt, and of the answer
-	status   workflows.Status
+	status   contract.Status
 	deleteAt time.Time // as promised; zero for none
 	replayed bool
 }
@@ -124,8 +124,8 @@ func (p *post) attempt(ctx context.Context, e *event) bool {
 		return false
 	}
 	var told struct {
-		Status   workflows.Status `json:"status"`
-		DeleteAt time.Time        `json:"deleteAt"`
+		Status   contract.Status `json:"status"`
+		DeleteAt time.Time       `json:"deleteAt"`
 	}
 	_ = json.Unmarshal([]byte(r.Body), &told)
 	p.mu.Lock()
@@ -162,7 +162,7 @@ func (p *post) history() []event {
 }
 
 // newEvent is an event of the workspace that happened at that moment.
-func newEvent(a *authWorker, kind workflows.EventType, id string, at time.Time, withDelivery bool) *event {
+func newEvent(a *authWorker, kind contract.EventType, id string, at time.Time, withDelivery bool) *event {
 	e := &event{id: id, kind: kind, at: at.Truncate(time.Millisecond), user: a.owner(id)}
 	if withDelivery {
 		e.delivery = "evt_" + uuid.NewString()

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
@@ -33,7 +34,6 @@ import (
 	"storekeeper/internal/temporalserver"
 	"storekeeper/internal/worker"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
 // invalidID is in every list, and never a store.
@@ -306,7 +306,7 @@ func (l *lane) try(state []workspace, faults [2]listFault) {
 	l.Eventually("the lifecycles of a state have ended", func() bool {
 		waiting, err := l.Orchestrator.DeletionsPending(l.T.Context()) // fails until Temporal has the attributes of a new namespace
 		for id := range waiting {
-			_ = l.Temporal.TerminateWorkflow(l.T.Context(), workflows.LifecycleID(id), "", "the state is over") // or it has ended
+			_ = l.Temporal.TerminateWorkflow(l.T.Context(), contract.LifecycleID(id), "", "the state is over") // or it has ended
 		}
 		return err == nil && len(waiting) == 0
 	})
@@ -318,7 +318,7 @@ func (l *lane) try(state []workspace, faults [2]listFault) {
 }
 
 // run runs until a run has had a complete list. A list of no use must have changed nothing.
-func (l *lane) run(fault listFault, about string) workflows.ReconcileReport {
+func (l *lane) run(fault listFault, about string) contract.ReconcileReport {
 	l.T.Helper()
 	before := monitored(l.T, l.stores)
 	var unchanged atomic.Bool

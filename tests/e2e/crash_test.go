@@ -20,7 +20,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
@@ -204,7 +204,7 @@ func TestAnotherWorkerGoesOnWithARepairInWhoseMiddleTheFirstIsKilled(t *testing.
 	require.NoError(t, err)
 	s.Eventually("the repair is in the middle, as far as Temporal knows", func() bool {
 		progress, err := s.Orchestrator.ReconcileProgress(t.Context(), run)
-		return err == nil && progress != nil && progress.Phase == activities.PhaseEnsure && progress.Done > missing/2
+		return err == nil && progress != nil && progress.Phase == contract.PhaseEnsure && progress.Done > missing/2
 	})
 	kill()
 	before := monitored(t, s.Stores)

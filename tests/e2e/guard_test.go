@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/sdk/v1"
 
+	"storekeeper/contract"
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
 func TestATrippedGuardShowsEverywhereAndIsReleasedByItsPlanAlone(t *testing.T) {
@@ -50,7 +50,7 @@ func TestATrippedGuardShowsEverywhereAndIsReleasedByItsPlanAlone(t *testing.T) {
 	require.Contains(t, in.Logs.String(), `"reconcile guard tripped"`)
 	require.Contains(t, in.Logs.String(), report.PlanHash)
 	in.Eventually("Sentry", func() bool { return strings.Contains(sent.String(), holds) })
-	value, err := in.Temporal.QueryWorkflow(t.Context(), workflows.ReconcileID, "", "__temporal_workflow_metadata")
+	value, err := in.Temporal.QueryWorkflow(t.Context(), contract.ReconcileID, "", "__temporal_workflow_metadata")
 	require.NoError(t, err)
 	var shown sdk.WorkflowMetadata
 	require.NoError(t, value.Get(&shown))

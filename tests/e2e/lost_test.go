@@ -20,11 +20,11 @@ import (
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"storekeeper/contract"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
 // lose removes a database with all that SQLite has beside it.
@@ -91,8 +91,8 @@ func TestADatabaseOfAnotherVersionOfTemporalIsReplacedAndNothingIsLost(t *testin
 	}
 	require.Equal(t, http.StatusOK, admin(first, http.MethodPut, "/admin/pause", `{"reason":"an upgrade","actor":"ann"}`).Code)
 	// One that was answered 202, and had no outcome when the process ended.
-	event, err := json.Marshal(workflows.Event{
-		DeliveryID: "evt_1", Type: workflows.WorkspaceCreated, InstanceID: "accepted-1", Timestamp: time.Now(), Source: workflows.SourceWebhook,
+	event, err := json.Marshal(contract.Event{
+		DeliveryID: "evt_1", Type: contract.WorkspaceCreated, InstanceID: "accepted-1", Timestamp: time.Now(), Source: contract.SourceWebhook,
 	})
 	require.NoError(t, err)
 	require.NoError(t, first.Stores.KeepAccepted(t.Context(), storemanager.AcceptedEvent{
@@ -234,7 +234,7 @@ func TestARunHasPendingDeletionsGoOnThatNobodyWaitsFor(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, storemanager.DeletionScheduled, begun.Outcome)
-	report, err := reconcile(in, workflows.ModeObserve)
+	report, err := reconcile(in, contract.ModeObserve)
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Resumed)
 	in.Eventually("its lifecycle waits", func() bool {
@@ -315,7 +315,7 @@ func TestADeletionGoesOnSoonAfterTheOnlyWorkerIsKilledInItsReCheck(t *testing.T)
 	s.Auth.SetFault(demo.FaultSlow)
 	user.Delete(id)
 	s.Eventually("the re-check is under way", func() bool {
-		desc, err := s.client.DescribeWorkflowExecution(t.Context(), workflows.LifecycleID(id), "")
+		desc, err := s.client.DescribeWorkflowExecution(t.Context(), contract.LifecycleID(id), "")
 		return err == nil && slices.ContainsFunc(desc.GetPendingActivities(), func(a *workflow.PendingActivityInfo) bool {
 			return a.GetActivityType().GetName() == "ConfirmAbsent" && a.GetState() == enums.PENDING_ACTIVITY_STATE_STARTED
 		})

@@ -5,10 +5,10 @@ import (
 	"os"
 	"testing"
 
-	"storekeeper/workflows"
+	"storekeeper/contract"
 )
 
-var reconcileInput = workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true}
+var reconcileInput = contract.ReconcileInput{Trigger: contract.TriggerManual, Confirm: true}
 
 // TestMain makes the test binary also the programs that the crash tests kill: with one of these variables set it is
 // cmd/standalone or cmd/worker.

@@ -10,9 +10,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
 func TestACreatedWorkspaceIsMonitored(t *testing.T) {
@@ -58,7 +58,7 @@ func TestADeletedWorkspaceIsPendingAndThenStopped(t *testing.T) {
 	user.Delete(id)
 	in.Eventually("pending", func() bool {
 		r := in.Edge(http.MethodGet, "/stores/"+id)
-		return r.JSON("lifecycle.state") == workflows.StateDeletionPending && r.JSON("deletion.deleteAt") != nil
+		return r.JSON("lifecycle.state") == contract.StateDeletionPending && r.JSON("deletion.deleteAt") != nil
 	})
 	require.True(t, in.Monitored(id), "it stays monitored during the grace period")
 	deleteAt, err := time.Parse(time.RFC3339, in.Edge(http.MethodGet, "/stores/"+id).JSON("deletion.deleteAt").(string))
@@ -88,9 +88,9 @@ func TestACancelledDeletionIsKeptAndNotScheduledAgain(t *testing.T) {
 	user.Delete(id)
 	in.Eventually("pending", func() bool { return in.Edge(http.MethodGet, "/stores/"+id).JSON("deletion") != nil })
 
-	result, err := in.Orchestrator.CancelDeletion(t.Context(), id, workflows.Cancellation{Reason: "customer called", Actor: "ann"})
+	result, err := in.Orchestrator.CancelDeletion(t.Context(), id, contract.Cancellation{Reason: "customer called", Actor: "ann"})
 	require.NoError(t, err)
-	require.Equal(t, workflows.StatusDeletionCancelled, result.Status)
+	require.Equal(t, contract.StatusDeletionCancelled, result.Status)
 	for range 3 {
 		r := in.Reconcile()
 		require.EqualValues(t, 0, r.JSON("result.removed"), r.Body)
@@ -210,7 +210,7 @@ func TestNoSecretIsAnywhere(t *testing.T) {
 		"health":  in.Do(http.MethodGet, in.EdgeURL+"/health", "").Body,
 		"stores":  in.Edge(http.MethodGet, "/stores").Body,
 	}
-	for _, id := range []string{workflows.LifecycleID(user.Default), workflows.ReconcileID} {
+	for _, id := range []string{contract.LifecycleID(user.Default), contract.ReconcileID} {
 		texts["history of "+id] = history(t, in, id)
 	}
 	for where, text := range texts {

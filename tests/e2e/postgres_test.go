@@ -9,10 +9,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/postgrestest"
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
 func TestOnPostgreSQLADeletionAndTheScheduleGoOnAfterTheProcessIsKilled(t *testing.T) {
@@ -46,7 +46,7 @@ func (c *child) scheduledRuns() (n int) {
 	for _, run := range runs {
 		r, _ := run.(map[string]any)
 		report, _ := r["report"].(map[string]any)
-		if report["trigger"] == workflows.TriggerSchedule && r["error"] == nil {
+		if report["trigger"] == contract.TriggerSchedule && r["error"] == nil {
 			n++
 		}
 	}

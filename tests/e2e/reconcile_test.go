@@ -15,12 +15,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
 // admin adds an id to what the Auth Worker lists for the user, or takes it away, as an administrator does: no webhook tells of it.
@@ -57,7 +57,7 @@ func monitored(t *testing.T, stores storemanager.Manager) map[string]storemanage
 func ids[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }
 
 // reconcile runs one run that starts after the call, and returns its report.
-func reconcile(in *harness.Installation, mode workflows.ReconcileMode) (workflows.ReconcileReport, error) {
+func reconcile(in *harness.Installation, mode contract.Mode) (contract.ReconcileReport, error) {
 	in.T.Helper()
 	input := reconcileInput
 	input.Mode = mode
@@ -67,7 +67,7 @@ func reconcile(in *harness.Installation, mode workflows.ReconcileMode) (workflow
 			return run.Wait(in.T.Context())
 		}
 		// The one under way may be over now; how it ended does not matter.
-		_ = in.Temporal.GetWorkflow(in.T.Context(), workflows.ReconcileID, "").Get(in.T.Context(), nil)
+		_ = in.Temporal.GetWorkflow(in.T.Context(), contract.ReconcileID, "").Get(in.T.Context(), nil)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestAFaultyListLeavesADriftAsItWas(t *testing.T) {
 	in := harness.Start(t, "DELETION_GRACE_PERIOD=0s", "RECONCILE_MAX_DELETE_PERCENT=100")
 	missing, orphan := in.SignUpSilently(), uuid.NewString()
 	monitor(t, in.Stores, orphan, true)
-	_, err := reconcile(in, workflows.ModeCreateOnly) // the next complete list would confirm the orphan
+	_, err := reconcile(in, contract.ModeCreateOnly) // the next complete list would confirm the orphan
 	require.NoError(t, err)
 	monitor(t, in.Stores, missing, false)
 	before := monitored(t, in.Stores)
@@ -138,13 +138,13 @@ func TestARunDoesNoMoreThanItsModeAllows(t *testing.T) {
 	for range 2 { // the second confirms what the first has sighted
 		report, err := reconcile(in, "")
 		require.NoError(t, err)
-		require.Equal(t, workflows.ModeObserve, report.Mode, "the setting's")
+		require.Equal(t, contract.ModeObserve, report.Mode, "the setting's")
 		require.Equal(t, 2, report.DriftCount)
 		require.Zero(t, report.Added+report.Removed)
 	}
 	require.Equal(t, []string{orphan}, ids(monitored(t, in.Stores)))
 
-	report, err := reconcile(in, workflows.ModeCreateOnly)
+	report, err := reconcile(in, contract.ModeCreateOnly)
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Added)
 	require.Equal(t, 1, report.Orphaned, "it says what it would have removed")
@@ -152,7 +152,7 @@ func TestARunDoesNoMoreThanItsModeAllows(t *testing.T) {
 	require.Contains(t, monitored(t, in.Stores), missing)
 	require.Contains(t, monitored(t, in.Stores), orphan)
 
-	report, err = reconcile(in, workflows.ModeFull)
+	report, err = reconcile(in, contract.ModeFull)
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Removed)
 	in.Eventually("the orphan goes", func() bool { return slices.Equal([]string{missing}, ids(monitored(t, in.Stores))) })
@@ -168,9 +168,9 @@ func TestAPausedReconciliationRepairsNothingAndResumesByItself(t *testing.T) {
 	in.Eventually("a run has found it and left it", func() bool {
 		known, err := in.Stores.Reconciliation(t.Context())
 		require.NoError(t, err)
-		var report workflows.ReconcileReport
+		var report contract.ReconcileReport
 		require.NoError(t, json.Unmarshal(known.Recent[0].Report, &report))
-		return report.Missing == 1 && report.Paused == "ann: maintenance" && report.Mode == workflows.ModeObserve && report.Added == 0
+		return report.Missing == 1 && report.Paused == "ann: maintenance" && report.Mode == contract.ModeObserve && report.Added == 0
 	})
 	in.Eventually("the schedule repairs again", func() bool { return in.Monitored(missing) })
 	store, err := in.Stores.Get(t.Context(), missing)
@@ -321,5 +321,5 @@ func TestANewWorkspaceDoesNotWaitForARepairOfTenThousand(t *testing.T) {
 	require.Less(t, count(), missing, "the repair was over: nothing had to be overtaken")
 	t.Logf("the slowest webhook was answered after %s", longest)
 	require.Less(t, longest, harness.Patience/4)
-	require.NoError(t, s.client.CancelWorkflow(context.WithoutCancel(t.Context()), workflows.ReconcileID, run.ID()))
+	require.NoError(t, s.client.CancelWorkflow(context.WithoutCancel(t.Context()), contract.ReconcileID, run.ID()))
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/contract"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/telemetry"
-	"storekeeper/workflows"
 )
 
 // Patience is how long a test waits for a condition before it fails. It is no measure of speed: this is for slow machines.
@@ -108,7 +108,7 @@ func (in *Installation) Settle() {
 		return err == nil && known.Runs > 0
 	})
 	// Recorded is not yet closed.
-	_ = in.Temporal.GetWorkflow(in.T.Context(), workflows.ReconcileID, "").Get(in.T.Context(), nil)
+	_ = in.Temporal.GetWorkflow(in.T.Context(), contract.ReconcileID, "").Get(in.T.Context(), nil)
 }
 
 // Eventually waits for the condition.

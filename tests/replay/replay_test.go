@@ -16,11 +16,11 @@ import (
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"storekeeper/contract"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/telemetry"
 	storekeeper "storekeeper/internal/worker"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 
 	"go.uber.org/zap"
 )
@@ -32,92 +32,92 @@ var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 	"lifecycle-created": func(in *harness.Installation) string {
 		id := uuid.NewString()
 		require.Equal(in.T, "monitoring_started", in.Webhook("workspace.created", id, time.Now()).JSON("status"))
-		return workflows.LifecycleID(id)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-created-by-signal": func(in *harness.Installation) string {
 		id := uuid.NewString()
-		require.NoError(in.T, in.Orchestrator.Signal(in.T.Context(), event(workflows.WorkspaceCreated, id)))
+		require.NoError(in.T, in.Orchestrator.Signal(in.T.Context(), event(contract.WorkspaceCreated, id)))
 		in.Eventually("monitored", func() bool { return in.Monitored(id) })
-		return workflows.LifecycleID(id)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-deleted-after-grace": func(in *harness.Installation) string {
 		id := created(in)
-		apply(in, event(workflows.WorkspaceDeleted, id), workflows.StatusDeletionScheduled)
-		apply(in, event(workflows.WorkspaceDeleted, id), workflows.StatusDeletionAlreadyScheduled)
+		apply(in, event(contract.WorkspaceDeleted, id), contract.StatusDeletionScheduled)
+		apply(in, event(contract.WorkspaceDeleted, id), contract.StatusDeletionAlreadyScheduled)
 		in.Eventually("stopped", func() bool { return !in.Monitored(id) })
-		return workflows.LifecycleID(id)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-deleted-at-once": func(in *harness.Installation) string {
 		id := created(in)
-		ev := event(workflows.WorkspaceDeleted, id)
+		ev := event(contract.WorkspaceDeleted, id)
 		ev.GracePeriod = new(time.Duration)
-		apply(in, ev, workflows.StatusMonitoringStopped)
-		return workflows.LifecycleID(id)
+		apply(in, ev, contract.StatusMonitoringStopped)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-cancelled-by-signal": func(in *harness.Installation) string {
 		id := created(in)
-		apply(in, long(event(workflows.WorkspaceDeleted, id)), workflows.StatusDeletionScheduled)
-		result, err := in.Orchestrator.CancelDeletion(in.T.Context(), id, workflows.Cancellation{Reason: "golden", Actor: "test"})
+		apply(in, long(event(contract.WorkspaceDeleted, id)), contract.StatusDeletionScheduled)
+		result, err := in.Orchestrator.CancelDeletion(in.T.Context(), id, contract.Cancellation{Reason: "golden", Actor: "test"})
 		require.NoError(in.T, err)
-		require.Equal(in.T, workflows.StatusDeletionCancelled, result.Status)
-		return workflows.LifecycleID(id)
+		require.Equal(in.T, contract.StatusDeletionCancelled, result.Status)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-cancelled-by-creation": func(in *harness.Installation) string {
 		id := created(in)
-		apply(in, long(event(workflows.WorkspaceDeleted, id)), workflows.StatusDeletionScheduled)
-		apply(in, event(workflows.WorkspaceCreated, id), workflows.StatusDeletionCancelled)
-		return workflows.LifecycleID(id)
+		apply(in, long(event(contract.WorkspaceDeleted, id)), contract.StatusDeletionScheduled)
+		apply(in, event(contract.WorkspaceCreated, id), contract.StatusDeletionCancelled)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-kept-because-listed": func(in *harness.Installation) string {
 		user := in.SignUp()
 		in.Eventually("monitored", func() bool { return in.Monitored(user.Default) })
-		ev := event(workflows.WorkspaceDeleted, user.Default)
+		ev := event(contract.WorkspaceDeleted, user.Default)
 		ev.GracePeriod = new(time.Duration)
-		apply(in, ev, workflows.StatusDeletionCancelled)
-		return workflows.LifecycleID(user.Default)
+		apply(in, ev, contract.StatusDeletionCancelled)
+		return contract.LifecycleID(user.Default)
 	},
 	"lifecycle-pending": func(in *harness.Installation) string {
 		id := created(in)
-		apply(in, long(event(workflows.WorkspaceDeleted, id)), workflows.StatusDeletionScheduled)
-		return workflows.LifecycleID(id)
+		apply(in, long(event(contract.WorkspaceDeleted, id)), contract.StatusDeletionScheduled)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-held-and-released": func(in *harness.Installation) string {
 		id := created(in)
-		apply(in, long(event(workflows.WorkspaceDeleted, id)), workflows.StatusDeletionScheduled)
-		hold := event(workflows.StoreHold, id)
-		hold.Hold = &workflows.Cancellation{Reason: "golden", Actor: "test"}
-		apply(in, hold, workflows.StatusDeletionCancelled)
-		return workflows.LifecycleID(id)
+		apply(in, long(event(contract.WorkspaceDeleted, id)), contract.StatusDeletionScheduled)
+		hold := event(contract.StoreHold, id)
+		hold.Hold = &contract.Cancellation{Reason: "golden", Actor: "test"}
+		apply(in, hold, contract.StatusDeletionCancelled)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-listed-again": func(in *harness.Installation) string {
 		id := created(in)
-		apply(in, long(event(workflows.WorkspaceDeleted, id)), workflows.StatusDeletionScheduled)
+		apply(in, long(event(contract.WorkspaceDeleted, id)), contract.StatusDeletionScheduled)
 		require.NoError(in.T, in.Orchestrator.ReportListed(in.T.Context(), id, time.Now()))
 		result, err := in.Orchestrator.LifecycleEnd(in.T.Context(), id)
 		require.NoError(in.T, err)
 		require.Contains(in.T, result.Detail, "listed again")
-		return workflows.LifecycleID(id)
+		return contract.LifecycleID(id)
 	},
 	"lifecycle-resumed": func(in *harness.Installation) string {
 		id := unattended(in)
-		apply(in, event(workflows.DeletionResume, id), workflows.StatusDeletionResumed)
-		apply(in, event(workflows.DeletionResume, id), workflows.StatusDeletionAlreadyScheduled)
-		return workflows.LifecycleID(id)
+		apply(in, event(contract.DeletionResume, id), contract.StatusDeletionResumed)
+		apply(in, event(contract.DeletionResume, id), contract.StatusDeletionAlreadyScheduled)
+		return contract.LifecycleID(id)
 	},
 	"reconcile-resumes-and-keeps": func(in *harness.Installation) string {
 		unattended(in)
 		user := in.SignUp()
 		in.Eventually("monitored", func() bool { return in.Monitored(user.Default) })
-		apply(in, long(event(workflows.WorkspaceDeleted, user.Default)), workflows.StatusDeletionScheduled)
+		apply(in, long(event(contract.WorkspaceDeleted, user.Default)), contract.StatusDeletionScheduled)
 		require.Equal(in.T, 1, reconcile(in, "").Resumed)
 		require.Equal(in.T, 1, reconcile(in, "").ListedAgain)
-		return workflows.ReconcileID
+		return contract.ReconcileID
 	},
 	"resume-deletions": func(in *harness.Installation) string {
 		unattended(in)
 		require.NoError(in.T, in.Orchestrator.ResumeDeletions(in.T.Context()))
-		require.NoError(in.T, in.Temporal.GetWorkflow(in.T.Context(), workflows.ResumeDeletionsID, "").Get(in.T.Context(), nil))
-		return workflows.ResumeDeletionsID
+		require.NoError(in.T, in.Temporal.GetWorkflow(in.T.Context(), contract.ResumeDeletionsID, "").Get(in.T.Context(), nil))
+		return contract.ResumeDeletionsID
 	},
 	"reconcile-repairs": func(in *harness.Installation) string {
 		in.Auth.SetWebhooksLost(true)
@@ -126,30 +126,30 @@ var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 		created(in) // an orphan, for the Auth Worker never heard of it
 		in.Reconcile()
 		require.Equal(in.T, http.StatusOK, in.Reconcile().Code)
-		return workflows.ReconcileID
+		return contract.ReconcileID
 	},
 	"reconcile-trips-and-adds": func(in *harness.Installation) string {
 		trip(in)
-		return workflows.ReconcileID
+		return contract.ReconcileID
 	},
 	"reconcile-approved": func(in *harness.Installation) string {
 		report := reconcile(in, trip(in).PlanHash)
 		require.Equal(in.T, 12, report.Removed)
-		return workflows.ReconcileID
+		return contract.ReconcileID
 	},
 	"reconcile-refused": func(in *harness.Installation) string {
 		_, err := tryReconcile(in, "another plan")
 		require.ErrorContains(in.T, err, "another plan was approved")
-		return workflows.ReconcileID
+		return contract.ReconcileID
 	},
 	"reconcile-fails": func(in *harness.Installation) string {
 		in.Auth.SetFault(demo.FaultGarbage)
 		defer in.Auth.SetFault(demo.FaultNone)
 		require.Equal(in.T, http.StatusInternalServerError, in.Reconcile().Code)
-		return workflows.ReconcileID
+		return contract.ReconcileID
 	},
 	"scheduled-reconcile": func(in *harness.Installation) string {
-		run, err := in.Temporal.ExecuteWorkflow(in.T.Context(), startScheduled(), workflows.TypeScheduledReconcile)
+		run, err := in.Temporal.ExecuteWorkflow(in.T.Context(), startScheduled(), contract.TypeScheduledReconcile)
 		require.NoError(in.T, err)
 		require.NoError(in.T, run.Get(in.T.Context(), nil))
 		return run.GetID()

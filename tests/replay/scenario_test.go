@@ -7,26 +7,26 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/harness"
-	"storekeeper/workflows"
 )
 
-func event(kind workflows.EventType, id string) workflows.Event {
-	return workflows.Event{
-		DeliveryID: orchestrator.NewDeliveryID(), Type: kind, InstanceID: id, Timestamp: time.Now(), Source: workflows.SourceWebhook,
+func event(kind contract.EventType, id string) contract.Event {
+	return contract.Event{
+		DeliveryID: orchestrator.NewDeliveryID(), Type: kind, InstanceID: id, Timestamp: time.Now(), Source: contract.SourceWebhook,
 	}
 }
 
 // long gives a deletion a grace period that does not end within a test.
-func long(ev workflows.Event) workflows.Event {
+func long(ev contract.Event) contract.Event {
 	grace := time.Hour
 	ev.GracePeriod = &grace
 	return ev
 }
 
-func apply(in *harness.Installation, ev workflows.Event, want workflows.Status) {
+func apply(in *harness.Installation, ev contract.Event, want contract.Status) {
 	in.T.Helper()
 	result, err := in.Orchestrator.Apply(in.T.Context(), ev, harness.Patience)
 	require.NoError(in.T, err)
@@ -36,7 +36,7 @@ func apply(in *harness.Installation, ev workflows.Event, want workflows.Status) 
 func created(in *harness.Installation) string {
 	in.T.Helper()
 	id := uuid.NewString()
-	apply(in, event(workflows.WorkspaceCreated, id), workflows.StatusMonitoringStarted)
+	apply(in, event(contract.WorkspaceCreated, id), contract.StatusMonitoringStarted)
 	return id
 }
 
@@ -53,11 +53,11 @@ func unattended(in *harness.Installation) string {
 }
 
 func startScheduled() client.StartWorkflowOptions {
-	return client.StartWorkflowOptions{ID: workflows.ScheduledReconcileID, TaskQueue: workflows.TaskQueue}
+	return client.StartWorkflowOptions{ID: contract.ScheduledReconcileID, TaskQueue: contract.TaskQueue}
 }
 
 // trip makes reconciliation find twelve stores that the list lacks, twice, and one that is missing; it returns the second report.
-func trip(in *harness.Installation) workflows.ReconcileReport {
+func trip(in *harness.Installation) contract.ReconcileReport {
 	in.T.Helper()
 	for range 2 { // or the list would be that of another installation
 		known := in.SignUp().Default
@@ -79,7 +79,7 @@ func trip(in *harness.Installation) workflows.ReconcileReport {
 	return report
 }
 
-func reconcile(in *harness.Installation, approved string) workflows.ReconcileReport {
+func reconcile(in *harness.Installation, approved string) contract.ReconcileReport {
 	in.T.Helper()
 	report, err := tryReconcile(in, approved)
 	require.NoError(in.T, err)
@@ -87,13 +87,13 @@ func reconcile(in *harness.Installation, approved string) workflows.ReconcileRep
 }
 
 // tryReconcile waits for the run that an edge asks for at its start, for it would be joined.
-func tryReconcile(in *harness.Installation, approved string) (workflows.ReconcileReport, error) {
+func tryReconcile(in *harness.Installation, approved string) (contract.ReconcileReport, error) {
 	in.T.Helper()
 	var run orchestrator.ReconcileRun
 	in.Eventually("a run of our own starts", func() bool {
 		var err error
-		run, err = in.Orchestrator.StartReconcile(in.T.Context(), workflows.ReconcileInput{
-			Trigger: workflows.TriggerManual, Confirm: true, ApprovedPlan: approved,
+		run, err = in.Orchestrator.StartReconcile(in.T.Context(), contract.ReconcileInput{
+			Trigger: contract.TriggerManual, Confirm: true, ApprovedPlan: approved,
 		})
 		return err == nil
 	})

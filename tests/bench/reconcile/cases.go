@@ -13,10 +13,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/bench/internal/measure"
-	"storekeeper/workflows"
 )
 
 const (
@@ -100,12 +100,12 @@ func (b *bench) measureEvents(ctx context.Context, n int) error {
 	}
 	defer w.Close()
 	b.say("%s: creating workspaces while %d stores are added", name, n)
-	run, err := b.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true})
+	run, err := b.orchestrator.StartReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerManual, Confirm: true})
 	if err != nil {
 		return err
 	}
 	type ending struct {
-		report workflows.ReconcileReport
+		report contract.ReconcileReport
 		err    error
 	}
 	ended := make(chan ending, 1)
@@ -141,11 +141,11 @@ func (b *bench) measureEvents(ctx context.Context, n int) error {
 // createWorkspace sends the event of a new workspace, and returns how many seconds it took until its store was monitored.
 func (b *bench) createWorkspace(ctx context.Context) (float64, error) {
 	start := time.Now()
-	result, err := b.orchestrator.Apply(ctx, workflows.Event{
-		DeliveryID: orchestrator.NewDeliveryID(), Type: workflows.WorkspaceCreated, InstanceID: uuid.NewString(), Timestamp: start,
-		Source: workflows.SourceWebhook,
+	result, err := b.orchestrator.Apply(ctx, contract.Event{
+		DeliveryID: orchestrator.NewDeliveryID(), Type: contract.WorkspaceCreated, InstanceID: uuid.NewString(), Timestamp: start,
+		Source: contract.SourceWebhook,
 	}, eventWait)
-	if err == nil && result.Status != workflows.StatusMonitoringStarted {
+	if err == nil && result.Status != contract.StatusMonitoringStarted {
 		err = fmt.Errorf("the event of a new workspace was answered %q", result.Status)
 	}
 	return time.Since(start).Seconds(), err
@@ -209,7 +209,7 @@ func (b *bench) add(name string, r measured) {
 
 // measured is one reconcile run.
 type measured struct {
-	report  workflows.ReconcileReport
+	report  contract.ReconcileReport
 	seconds float64 // from asking for it until its report is here
 	events  int64   // of its history
 	growth  float64 // the most resident memory of the worker during the run, less what it had before, in MiB
@@ -224,7 +224,7 @@ func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
 		return measured{}, err
 	}
 	start := time.Now()
-	run, err := b.orchestrator.StartReconcile(ctx, workflows.ReconcileInput{Trigger: workflows.TriggerManual, Confirm: true})
+	run, err := b.orchestrator.StartReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerManual, Confirm: true})
 	if err != nil {
 		return measured{}, err
 	}
@@ -238,7 +238,7 @@ func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
 		return measured{}, err
 	}
 	m.growth = peak - before
-	desc, err := b.client.DescribeWorkflowExecution(ctx, workflows.ReconcileID, run.ID())
+	desc, err := b.client.DescribeWorkflowExecution(ctx, contract.ReconcileID, run.ID())
 	if err != nil {
 		return measured{}, err
 	}

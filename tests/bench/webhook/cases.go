@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"storekeeper/contract"
 	"storekeeper/tests/bench/internal/measure"
-	"storekeeper/workflows"
 )
 
 const (
@@ -190,7 +190,7 @@ func (b *bench) create(ctx context.Context, s *sample, n, parallel int) error {
 		return err
 	}
 	for _, a := range answers {
-		if a.status != string(workflows.StatusMonitoringStarted) {
+		if a.status != string(contract.StatusMonitoringStarted) {
 			t.late++
 		}
 	}
@@ -344,7 +344,7 @@ func (b *bench) measureRepeats(ctx context.Context, known *sample, best float64)
 	var deliveries []delivery
 	var answers []answer
 	for i, a := range known.answers {
-		if a.status == string(workflows.StatusMonitoringStarted) {
+		if a.status == string(contract.StatusMonitoringStarted) {
 			deliveries, answers = append(deliveries, known.deliveries[i]), append(answers, a)
 		}
 	}

@@ -19,8 +19,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"storekeeper/contract"
 	"storekeeper/tests/bench/internal/measure"
-	"storekeeper/workflows"
 )
 
 const (
@@ -229,7 +229,7 @@ func (c *crowd) count(d delivery, a answer, took time.Duration, inTime bool) {
 func sentTwice(ctx context.Context, temporal client.Client, stores []string) (twice int, err error) {
 	for _, id := range stores {
 		updated, signalled := false, false
-		events := temporal.GetWorkflowHistory(ctx, workflows.LifecycleID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		events := temporal.GetWorkflowHistory(ctx, contract.LifecycleID(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for events.HasNext() {
 			event, err := events.Next()
 			if notFound := (*serviceerror.NotFound)(nil); errors.As(err, &notFound) {
