@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 )
@@ -19,18 +20,9 @@ const (
 	checkAge = time.Second
 )
 
-// check is what became of asking one dependency.
-type check struct {
-	OK bool `json:"ok"`
-	// Error is for everybody to read, so it is one of a few sentences of our own; "" when OK.
-	Error     string    `json:"error,omitempty"`
-	LatencyMs float64   `json:"latencyMs"`
-	CheckedAt time.Time `json:"checkedAt"`
-}
-
 // checks are the questions behind /health and /readyz.
 type checks struct {
-	temporal, workers, storeManager shared[check]
+	temporal, workers, storeManager shared[api.Check]
 	state                           shared[state]
 }
 
@@ -44,11 +36,11 @@ func newChecks(s *Server) *checks {
 }
 
 // dependency makes the question out of the one that ask puts to the dependency, and of what say says of its failure.
-func (s *Server) dependency(name string, ask func(context.Context) error, say func(error) string) func(context.Context) check {
-	return func(ctx context.Context) check {
+func (s *Server) dependency(name string, ask func(context.Context) error, say func(error) string) func(context.Context) api.Check {
+	return func(ctx context.Context) api.Check {
 		start := time.Now()
 		err := ask(ctx)
-		c := check{OK: err == nil, LatencyMs: float64(time.Since(start).Microseconds()) / 1000, CheckedAt: start.UTC()}
+		c := api.Check{OK: err == nil, LatencyMs: float64(time.Since(start).Microseconds()) / 1000, CheckedAt: start.UTC()}
 		if err != nil {
 			c.Error = say(err)
 			s.frequent.Warn("health check failed", zap.String("check", name), zap.Error(err))

@@ -6,41 +6,9 @@ import (
 	"time"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
-
-// conditionType names one thing to know of a store.
-type conditionType string
-
-const (
-	// conditionProvisioned: the store is monitored, as it should be.
-	conditionProvisioned conditionType = "Provisioned"
-	// conditionConnected: there is a subscription at the sync backend.
-	conditionConnected conditionType = "Connected"
-	// conditionDrifted: the Auth Worker's list lacks the store.
-	conditionDrifted         conditionType = "Drifted"
-	conditionDeletionPending conditionType = "DeletionPending"
-	conditionHeld            conditionType = "Held"
-	// conditionPaused: reconciliation leaves the store alone, because of its own pause or of that of all.
-	conditionPaused conditionType = "Paused"
-	// conditionStalled: something does not get on, and an operator should look.
-	conditionStalled conditionType = "Stalled"
-)
-
-// condition says whether something is so, why, and what comes next.
-type condition struct {
-	Type   conditionType `json:"type"`
-	Status bool          `json:"status"`
-	// Unknown: whether it is so is not known, and Status says nothing.
-	Unknown bool `json:"unknown,omitempty"`
-	// Reason is one word for programs, Message a sentence for people; "" when Reason says it all.
-	Reason  string `json:"reason"`
-	Message string `json:"message,omitempty"`
-	// Since is null where it is not known.
-	Since *time.Time `json:"since"`
-	// NextAttempt is when the system itself next does something about it; null when it waits for nothing.
-	NextAttempt *time.Time `json:"nextAttempt"`
-}
 
 // overdueAfter is how long after its DeleteAt a deletion is taken to have stalled: the re-check takes some seconds.
 const overdueAfter = time.Minute
@@ -56,14 +24,14 @@ type surroundings struct {
 }
 
 // conditions are one of each type, in a fixed order.
-func conditions(st storemanager.Store, s surroundings) []condition {
-	return []condition{
+func conditions(st storemanager.Store, s surroundings) []api.Condition {
+	return []api.Condition{
 		provisioned(st), connected(st), drifted(st), deletionPending(st, s), held(st.Hold), paused(st.Pause, s.overview.Paused), stalled(st, s),
 	}
 }
 
-func provisioned(st storemanager.Store) condition {
-	c := condition{Type: conditionProvisioned}
+func provisioned(st storemanager.Store) api.Condition {
+	c := api.Condition{Type: api.ConditionProvisioned}
 	switch {
 	case st.State != storemanager.StateMonitored:
 		c.Reason, c.Since = "Stopped", st.LastStoppedAt
@@ -90,9 +58,9 @@ var connectionReasons = map[storemanager.ConnectionState]string{
 }
 
 // connected is true of a stuck store too, as long as it has a subscription.
-func connected(st storemanager.Store) condition {
-	c := condition{
-		Type: conditionConnected, Status: st.Connection == storemanager.ConnectionConnected,
+func connected(st storemanager.Store) api.Condition {
+	c := api.Condition{
+		Type: api.ConditionConnected, Status: st.Connection == storemanager.ConnectionConnected,
 		Reason: cmp.Or(connectionReasons[st.Connection], "Unknown"),
 	}
 	m := st.Monitor
@@ -107,25 +75,25 @@ func connected(st storemanager.Store) condition {
 }
 
 // drifted goes by the marks of reconciliation, which makes none for a store that it leaves alone.
-func drifted(st storemanager.Store) condition {
+func drifted(st storemanager.Store) api.Condition {
 	leftAlone := st.Hold != nil || st.Pinned || st.Pause != nil || st.Deletion != nil
 	switch {
 	case st.MissingSince == nil && leftAlone:
-		return condition{
-			Type: conditionDrifted, Unknown: true, Reason: "Protected",
+		return api.Condition{
+			Type: api.ConditionDrifted, Unknown: true, Reason: "Protected",
 			Message: "reconciliation takes no note of what lists lack while the store is held, pinned or paused, or its deletion is pending",
 		}
 	case st.MissingSince == nil:
-		return condition{Type: conditionDrifted, Reason: "NotMissed"}
+		return api.Condition{Type: api.ConditionDrifted, Reason: "NotMissed"}
 	}
-	return condition{
-		Type: conditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace", Since: st.MissingSince,
+	return api.Condition{
+		Type: api.ConditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace", Since: st.MissingSince,
 	}
 }
 
 // deletionPending goes by the registry, which alone decides; the lifecycle only knows who asked.
-func deletionPending(st storemanager.Store, s surroundings) condition {
-	c := condition{Type: conditionDeletionPending, Reason: "None"}
+func deletionPending(st storemanager.Store, s surroundings) api.Condition {
+	c := api.Condition{Type: api.ConditionDeletionPending, Reason: "None"}
 	d := st.Deletion
 	if d == nil {
 		return c
@@ -158,18 +126,18 @@ func recheck(s surroundings) string {
 	return "the re-check with the Auth Worker is under way"
 }
 
-func held(h *storemanager.Hold) condition {
+func held(h *storemanager.Hold) api.Condition {
 	if h == nil {
-		return condition{Type: conditionHeld, Reason: "NoHold"}
+		return api.Condition{Type: api.ConditionHeld, Reason: "NoHold"}
 	}
-	return condition{
-		Type: conditionHeld, Status: true, Reason: "Hold", Message: because(h.Actor, h.Reason, h.ExpiresAt, "released"), Since: &h.Since,
+	return api.Condition{
+		Type: api.ConditionHeld, Status: true, Reason: "Hold", Message: because(h.Actor, h.Reason, h.ExpiresAt, "released"), Since: &h.Since,
 	}
 }
 
 // paused tells of both pauses; reconciliation comes back to the store when both are over.
-func paused(own, all *storemanager.Pause) condition {
-	c := condition{Type: conditionPaused, Reason: "NoPause"}
+func paused(own, all *storemanager.Pause) api.Condition {
+	c := api.Condition{Type: api.ConditionPaused, Reason: "NoPause"}
 	if own != nil {
 		c = pausedBy(own, "StorePaused")
 	}
@@ -193,9 +161,9 @@ func paused(own, all *storemanager.Pause) condition {
 	return c
 }
 
-func pausedBy(p *storemanager.Pause, reason string) condition {
-	return condition{
-		Type: conditionPaused, Status: true, Reason: reason, Message: because(p.Actor, p.Reason, p.ExpiresAt, "resumed"),
+func pausedBy(p *storemanager.Pause, reason string) api.Condition {
+	return api.Condition{
+		Type: api.ConditionPaused, Status: true, Reason: reason, Message: because(p.Actor, p.Reason, p.ExpiresAt, "resumed"),
 		Since: &p.Since, NextAttempt: p.ExpiresAt,
 	}
 }
@@ -214,8 +182,8 @@ func untilWhen(expiresAt *time.Time, otherwise string) string {
 }
 
 // stalled names the first of what does not get on.
-func stalled(st storemanager.Store, s surroundings) condition {
-	c := condition{Type: conditionStalled, Reason: "GettingOn"}
+func stalled(st storemanager.Store, s surroundings) api.Condition {
+	c := api.Condition{Type: api.ConditionStalled, Reason: "GettingOn"}
 	switch {
 	case st.Failing != nil:
 		c.Status = true

@@ -19,6 +19,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/ownhost"
@@ -188,7 +189,7 @@ func (s *Server) routes() http.Handler {
 	r.Get("/", index)
 	r.Post("/webhooks/workspaces", s.webhook)
 	r.Get("/health", s.health)
-	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{Status: "ok"}) })
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, api.Status{Status: "ok"}) })
 	r.Get("/readyz", s.ready)
 	r.Method(http.MethodGet, "/metrics", s.metrics.Handler())
 	r.Get("/openapi.json", serveOpenAPI)
@@ -263,8 +264,8 @@ var endpoints = map[string]string{
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{
-		"service": "storekeeper", "version": telemetry.Version, "endpoints": endpoints,
-		"token": "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
+	writeJSON(w, http.StatusOK, api.Index{
+		Service: "storekeeper", Version: telemetry.Version, Endpoints: endpoints,
+		Token: "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
 	})
 }

@@ -44,7 +44,7 @@ type fixture struct {
 	temporal *fakeOrchestrator
 	registry *storemanager.TestStores
 	shared   *storemanager.TestStores // instead of one of its own
-	auth     *fakeAuthWorker        // nil: workers are other processes
+	auth     *fakeAuthWorker          // nil: workers are other processes
 	config   *config.Config
 	log      *logBuffer
 	url      string

@@ -13,42 +13,11 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
-
-type healthAnswer struct {
-	Status string `json:"status"`
-	// Reasons are why it is unhealthy.
-	Reasons []string `json:"reasons"`
-	// Warnings are what an operator should look at, though the system keeps its promise.
-	Warnings        []string            `json:"warnings"`
-	Timestamp       time.Time           `json:"timestamp"`
-	UptimeSeconds   int64               `json:"uptimeSeconds"`
-	Version         string              `json:"version"`
-	Checks          healthChecks        `json:"checks"`
-	Orchestrator    *orchestratorView   `json:"orchestrator"`
-	Reconciliation  reconciliationView  `json:"reconciliation"`
-	ManualReconcile manualReconcileView `json:"manualReconcile"`
-}
-
-type healthChecks struct {
-	Temporal       check        `json:"temporal"`
-	Workers        check        `json:"workers"`
-	StoreManager   check        `json:"storeManager"`
-	AuthWorker     listCheck    `json:"authWorker"`
-	Backlog        derivedCheck `json:"backlog"`
-	Registry       derivedCheck `json:"registry"`
-	Connections    derivedCheck `json:"connections"`
-	Reconciliation derivedCheck `json:"reconciliation"`
-}
-
-// derivedCheck is a verdict on what Temporal and the store manager said; it asks nobody itself.
-type derivedCheck struct {
-	OK    bool   `json:"ok"`
-	Error string `json:"error,omitempty"`
-}
 
 // health answers 503 when the system can't keep its promise, and says why. Ids, and texts that may name some, are only for
 // those who bring the token.
@@ -58,7 +27,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	if trusted {
 		httpserver.Trust(ctx)
 	}
-	var c healthChecks
+	var c api.Checks
 	var wg sync.WaitGroup
 	wg.Go(func() { s.checkWay(ctx, &c) })
 	var page *storemanager.Page
@@ -71,15 +40,18 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	wg.Wait()
 
 	now := time.Now()
-	c.AuthWorker = s.checkLists(st, now)
+	lists := s.checkLists(st, now)
 	if !trusted {
-		c.AuthWorker.Detail = ""
+		lists.Detail = ""
 	}
+	c.AuthWorker = lists.ListCheck
 	c.Registry = checkRegistry(st)
 	c.Connections = checkConnections(st)
 	c.Reconciliation = s.checkReconciliation(st, now)
-	answer := healthAnswer{
-		Status: "healthy", Reasons: c.reasons(), Warnings: append(s.doorWarnings(), slices.Concat(s.databases().warnings(now, trusted), c.AuthWorker.warnings(), s.slowRunWarning(st, now), warnings(st, trusted))...),
+	answer := api.Health{
+		Status: "healthy", Reasons: reasons(c, lists.tolerable),
+		Warnings: append(s.doorWarnings(), slices.Concat(s.databases().warnings(now, trusted), lists.warnings(), s.slowRunWarning(st, now),
+			warnings(st, trusted))...),
 		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
 		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
@@ -91,7 +63,12 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, answer)
 }
 
-func (c healthChecks) reasons() []string {
+// reasons are what has failed. Lists that are tolerable are none.
+func reasons(c api.Checks, tolerableLists bool) []string {
+	lists := c.AuthWorker.Error
+	if tolerableLists {
+		lists = ""
+	}
 	reasons := []string{}
 	for _, part := range []struct {
 		name, problem string
@@ -100,7 +77,7 @@ func (c healthChecks) reasons() []string {
 		{"workers", c.Workers.Error},
 		{"backlog", c.Backlog.Error},
 		{"storeManager", c.StoreManager.Error},
-		{"authWorker", c.AuthWorker.reason()},
+		{"authWorker", lists},
 		{"registry", c.Registry.Error},
 		{"connections", c.Connections.Error},
 		{"reconciliation", c.Reconciliation.Error},
@@ -114,9 +91,9 @@ func (c healthChecks) reasons() []string {
 
 // checkConnections wants at least one store to have a subscription if there are any to subscribe and one has failed: that none
 // has speaks of the sync backend and not of a store. Fewer are a warning.
-func checkConnections(st state) derivedCheck {
+func checkConnections(st state) api.DerivedCheck {
 	if st.overview == nil {
-		return derivedCheck{Error: "unknown, the store manager can't be asked"}
+		return api.DerivedCheck{Error: "unknown, the store manager can't be asked"}
 	}
 	c := st.overview.Connections
 	subscribed := int64(c[storemanager.ConnectionConnected])
@@ -125,9 +102,9 @@ func checkConnections(st state) derivedCheck {
 	}
 	failed := c[storemanager.ConnectionDisconnected] + c[storemanager.ConnectionError] + c[storemanager.ConnectionStuck]
 	if failed > 0 && subscribed == 0 {
-		return derivedCheck{Error: "no store is connected to its sync backend"}
+		return api.DerivedCheck{Error: "no store is connected to its sync backend"}
 	}
-	return derivedCheck{OK: true}
+	return api.DerivedCheck{OK: true}
 }
 
 // runSilence is how long a run may show no progress: more than the minute after which Temporal takes a silent step to be lost, and
@@ -136,27 +113,27 @@ const runSilence = 2 * time.Minute
 
 // checkReconciliation wants a success within two intervals. A run that began within them and goes on is given the time it takes, however
 // short the interval. A schedule that an operator has paused for longer fails it too.
-func (s *Server) checkReconciliation(st state, now time.Time) derivedCheck {
+func (s *Server) checkReconciliation(st state, now time.Time) api.DerivedCheck {
 	if !s.config.ReconcileEnabled {
-		return derivedCheck{OK: true}
+		return api.DerivedCheck{OK: true}
 	}
 	if st.reconciliation == nil {
-		return derivedCheck{Error: "unknown, the store manager can't be asked"}
+		return api.DerivedCheck{Error: "unknown, the store manager can't be asked"}
 	}
 	limit, since, why := 2*s.interval(st), s.successDueSince(st), ""
 	switch run := st.run; {
 	case now.Sub(since) <= limit:
-		return derivedCheck{OK: true}
+		return api.DerivedCheck{OK: true}
 	case run == nil || run.StartedAt.IsZero() || run.StartedAt.Sub(since) > limit:
 	case now.Sub(run.LastSign) <= runSilence:
-		return derivedCheck{OK: true}
+		return api.DerivedCheck{OK: true}
 	default:
 		why = ", the one under way shows no progress since " + run.LastSign.UTC().Format(time.RFC3339)
 	}
 	if st.schedule != nil && st.schedule.Paused {
 		why += ", the schedule is paused"
 	}
-	return derivedCheck{Error: "no successful run for two intervals" + why}
+	return api.DerivedCheck{Error: "no successful run for two intervals" + why}
 }
 
 // interval is the longer one while the schedule, which a worker keeps, has not yet that of the edge's settings.
@@ -315,7 +292,7 @@ func (s *Server) firstStores(ctx context.Context) *storemanager.Page {
 }
 
 // checkWay checks what a webhook needs on its way.
-func (s *Server) checkWay(ctx context.Context, c *healthChecks) {
+func (s *Server) checkWay(ctx context.Context, c *api.Checks) {
 	var wg sync.WaitGroup
 	wg.Go(func() { c.Temporal = s.checks.temporal.get(ctx, checkAge) })
 	wg.Go(func() { c.Workers = s.checks.workers.get(ctx, checkAge) })
@@ -330,17 +307,17 @@ func (s *Server) checkWay(ctx context.Context, c *healthChecks) {
 
 // ready answers 200 when a webhook would be taken and worked off.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	var c healthChecks
+	var c api.Checks
 	s.checkWay(r.Context(), &c)
-	reasons := c.reasons()
+	reasons := reasons(c, false)
 	select {
 	case <-s.draining:
 		reasons = append(reasons, "shutting down")
 	default:
 	}
 	if len(reasons) > 0 {
-		writeJSON(w, http.StatusServiceUnavailable, statusBody{"not ready", reasons})
+		writeJSON(w, http.StatusServiceUnavailable, api.Status{Status: "not ready", Reasons: reasons})
 		return
 	}
-	writeJSON(w, http.StatusOK, statusBody{Status: "ready"})
+	writeJSON(w, http.StatusOK, api.Status{Status: "ready"})
 }

@@ -107,11 +107,6 @@ func (s *Server) requireToken(next http.Handler) http.Handler {
 	})
 }
 
-type statusBody struct {
-	Status  string   `json:"status"`
-	Reasons []string `json:"reasons,omitempty"`
-}
-
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

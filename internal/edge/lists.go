@@ -6,35 +6,16 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/orchestrator"
 )
 
-// listCheck is what is known of the Auth Worker's lists. Only they say anything about it: it may answer all else with whatever it likes.
-// Nobody is asked for one here: with a million workspaces it has 224 MB.
+// listCheck is a verdict on the Auth Worker's lists.
 type listCheck struct {
-	// OK: the newest attempt to get a list gave one that counts, or none has ended yet.
-	OK bool `json:"ok"`
-	// Error is for everybody to read, so it is one of a few sentences of our own; "" when OK. Detail is what the attempt itself said.
-	Error  string `json:"error,omitempty"`
-	Detail string `json:"detail,omitempty"`
-	// ListAt is from when the newest complete list counts, CheckedAt when the newest attempt ended; null when there was none.
-	ListAt    *time.Time `json:"listAt"`
-	CheckedAt *time.Time `json:"checkedAt"`
-	// NextAttemptAt is when the next is due, or half a minute later; one under way does not count. Null when none is known to come.
-	NextAttemptAt *time.Time `json:"nextAttemptAt"`
-	// QuietUntil is until when the Auth Worker asked to be left alone; null if it did not.
-	QuietUntil *time.Time `json:"quietUntil"`
-
+	api.ListCheck
 	// tolerable: one attempt has failed for what may pass, and a list came within two intervals. That is worth a warning, and no
 	// reason to take the edge for broken.
 	tolerable bool
-}
-
-func (c listCheck) reason() string {
-	if c.tolerable {
-		return ""
-	}
-	return c.Error
 }
 
 func (c listCheck) warnings() []string {
@@ -53,7 +34,7 @@ type listNews struct {
 
 // checkLists goes by the newest of what this process's own client, the run under way and the recorded runs tell.
 func (s *Server) checkLists(st state, now time.Time) listCheck {
-	c := listCheck{OK: true}
+	c := listCheck{ListCheck: api.ListCheck{OK: true}}
 	var newest listNews
 	for _, news := range []listNews{newsOfRuns(st), newsOfAttempt(st.run), s.newsOfClient(&c)} {
 		if news.endedAt.After(newest.endedAt) {

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
@@ -43,15 +44,15 @@ func (s *Server) acknowledgeLoss(w http.ResponseWriter, r *http.Request) {
 }
 
 // checkRegistry fails while a loss is not acknowledged: holds and pending deletions may be gone, and no store is stopped.
-func checkRegistry(st state) derivedCheck {
+func checkRegistry(st state) api.DerivedCheck {
 	switch lost := st.overview.Loss(); {
 	case st.overview == nil:
-		return derivedCheck{Error: "unknown, the store manager can't be asked"}
+		return api.DerivedCheck{Error: "unknown, the store manager can't be asked"}
 	case lost != nil:
-		return derivedCheck{Error: "it was lost, found at " + lost.Since.Format(time.RFC3339) + ": " + lost.Reason +
+		return api.DerivedCheck{Error: "it was lost, found at " + lost.Since.Format(time.RFC3339) + ": " + lost.Reason +
 			"; no store is stopped before an operator acknowledges it (starter acknowledge)"}
 	}
-	return derivedCheck{OK: true}
+	return api.DerivedCheck{OK: true}
 }
 
 // repairLosses requests a reconcile run when the store manager says that its registry was lost, which may have restarted alone: its

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/openapi"
 )
@@ -187,42 +188,39 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 	described, err := describe()
 	require.NoError(t, err)
 	for schema, of := range map[string]any{
-		"Problem":           problemDetails{},
-		"WebhookAnswer":     webhookAnswer{},
-		"Status":            statusBody{},
-		"Health":            healthAnswer{},
-		"Check":             check{},
-		"DerivedCheck":      derivedCheck{},
-		"Orchestrator":      orchestratorView{},
-		"OrchestratedStore": orchestratedStore{},
-		"Reconciliation":    reconciliationView{},
-		"ReconcileTotals":   reconcileTotals{},
-		"ReconcileFailure":  reconcileFailure{},
-		"Pauses":            pausesView{},
+		"Problem":           api.Problem{},
+		"WebhookAnswer":     api.WebhookAnswer{},
+		"Status":            api.Status{},
+		"Health":            api.Health{},
+		"Check":             api.Check{},
+		"DerivedCheck":      api.DerivedCheck{},
+		"Orchestrator":      api.Orchestrator{},
+		"OrchestratedStore": api.OrchestratedStore{},
+		"Reconciliation":    api.Reconciliation{},
+		"ReconcileTotals":   api.ReconcileTotals{},
+		"ReconcileFailure":  api.ReconcileFailure{},
+		"Pauses":            api.Pauses{},
 		"Pause":             storemanager.Pause{},
-		"PauseRequest":      pauseRequest{},
-		"ManualReconcile":   manualReconcileView{},
-		"StoresPage":        storesAnswer{},
-		"Store":             storeAnswer{},
-		"StatusChange":      statusChange{},
+		"PauseRequest":      api.PauseRequest{},
+		"ManualReconcile":   api.ManualReconcile{},
+		"StoresPage":        api.StoresPage{},
+		"Store":             api.StoreDetails{},
+		"StatusChange":      api.StatusChange{},
 		"Deletion":          storemanager.Deletion{},
 		"Hold":              storemanager.Hold{},
 		"StoreEvent":        storemanager.StoreEvent{},
-		"Condition":         condition{},
+		"Condition":         api.Condition{},
 		"Lifecycle":         contract.LifecycleStatus{},
 		"PendingDeletion":   contract.PendingDeletion{},
 		"LifecycleEvent":    contract.Event{},
 		"LifecycleResult":   contract.Result{},
-		"ReconcileAnswer":   reconcileAnswer{},
+		"ReconcileAnswer":   api.ReconcileAnswer{},
 		"ReconcileRun":      storemanager.ReconcileRun{},
 		"ReconcileReport":   contract.ReconcileReport{},
 	} {
 		fields, required := fieldsOf(reflect.TypeOf(of))
 		if schema == "Store" { // what GET /stores/{id} alone has is required there
-			_, required = fieldsOf(reflect.TypeFor[storeView]())
-		}
-		if schema == "PauseRequest" { // null and absent are the same in a request
-			required = slices.DeleteFunc(required, func(name string) bool { return name == "expiresAt" })
+			_, required = fieldsOf(reflect.TypeFor[api.Store]())
 		}
 		if schema == "ReconcileRun" { // an approval, and whose it is, is not kept with the run, but in its report
 			fields = slices.DeleteFunc(fields, func(name string) bool { return name == "approvedListAt" || name == "actor" })

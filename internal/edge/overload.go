@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/telemetry"
 )
 
@@ -114,12 +115,12 @@ func (s *Server) doorWarnings() []string {
 	return found
 }
 
-func (s *Server) checkBacklog() derivedCheck {
+func (s *Server) checkBacklog() api.DerivedCheck {
 	age := time.Duration(s.backlog.age.Load())
 	if s.backlog.over.Load() {
-		return derivedCheck{Error: "events wait " + age.Round(time.Second).String() + " for a worker; webhooks are refused"}
+		return api.DerivedCheck{Error: "events wait " + age.Round(time.Second).String() + " for a worker; webhooks are refused"}
 	}
-	return derivedCheck{OK: true}
+	return api.DerivedCheck{OK: true}
 }
 
 // noteRefusal remembers that an event had to be refused. It reports the first of an outage alone: the rest are in the metrics.

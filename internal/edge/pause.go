@@ -12,17 +12,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
-
-// pauseRequest is the body of a pause. ExpiresAt null: until resumed.
-type pauseRequest struct {
-	Reason    string     `json:"reason"`
-	Actor     string     `json:"actor"`
-	ExpiresAt *time.Time `json:"expiresAt"`
-}
 
 // pause pauses reconciliation of the store that the path names, or of all, and answers with the pause.
 func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
@@ -60,10 +54,10 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 }
 
 // parsePause refuses unknown fields: a misspelt expiresAt would make a pause that never ends.
-func parsePause(body []byte) (pauseRequest, error) {
-	var req pauseRequest
+func parsePause(body []byte) (api.PauseRequest, error) {
+	var req api.PauseRequest
 	if err := decodeStrictly(body, &req); err != nil {
-		return pauseRequest{}, err
+		return api.PauseRequest{}, err
 	}
 	req.Reason, req.Actor = strings.TrimSpace(req.Reason), strings.TrimSpace(req.Actor)
 	return req, nil
@@ -108,24 +102,15 @@ func pauseScope(w http.ResponseWriter, r *http.Request) (string, bool) {
 	return "", false
 }
 
-// pausesView shows the pauses that operators have made. Those who bring no token see that there are some, and until when.
-type pausesView struct {
-	// All is that of all stores; null when there is none.
-	All *storemanager.Pause `json:"all"`
-	// StoreCount counts the pauses of single stores; Stores are the first of them.
-	StoreCount int                  `json:"storeCount"`
-	Stores     []storemanager.Pause `json:"stores,omitempty"`
-}
-
 // shownPauses is how many pauses of single stores are named.
 const shownPauses = 100
 
 // viewPauses is nil when they are not known.
-func viewPauses(pauses *[]storemanager.Pause, trusted bool) *pausesView {
+func viewPauses(pauses *[]storemanager.Pause, trusted bool) *api.Pauses {
 	if pauses == nil {
 		return nil
 	}
-	v := &pausesView{}
+	v := &api.Pauses{}
 	for _, p := range *pauses {
 		switch {
 		case p.StoreID != "":

@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/activities"
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
 
@@ -20,7 +22,7 @@ func (f *fixture) ask(t *testing.T, method, path, body string) response {
 }
 
 // condition is that of storeA.
-func (f *fixture) condition(t *testing.T, kind conditionType) map[string]any {
+func (f *fixture) condition(t *testing.T, kind api.ConditionType) map[string]any {
 	t.Helper()
 	for _, c := range f.get(t, "/stores/"+storeA).json(t)["conditions"].([]any) {
 		if c := c.(map[string]any); c["type"] == string(kind) {
@@ -41,7 +43,7 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			f.ensure(t, storeA)
-			require.Equal(t, false, f.condition(t, conditionPaused)["status"])
+			require.Equal(t, false, f.condition(t, api.ConditionPaused)["status"])
 
 			until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 			resp := f.ask(t, http.MethodPut, tt.path, fmt.Sprintf(`{"reason":" audit ","actor":"ann","expiresAt":%q}`, until.Format(time.RFC3339)))
@@ -53,7 +55,7 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			require.Equal(t, storemanager.Pause{
 				StoreID: tt.scope, Reason: "audit", Actor: "ann", Since: pauses[0].Since, ExpiresAt: &until,
 			}, pauses[0])
-			paused := f.condition(t, conditionPaused)
+			paused := f.condition(t, api.ConditionPaused)
 			require.Equal(t, true, paused["status"])
 			require.Equal(t, tt.reason, paused["reason"])
 			require.Equal(t, until.Format(time.RFC3339), paused["nextAttempt"])
@@ -61,7 +63,7 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			for range 2 { // the second time there is none
 				require.Equal(t, 204, f.ask(t, http.MethodDelete, tt.path, "").status)
 			}
-			require.Equal(t, false, f.condition(t, conditionPaused)["status"])
+			require.Equal(t, false, f.condition(t, api.ConditionPaused)["status"])
 		})
 	}
 }
@@ -109,7 +111,7 @@ func TestHealthWarnsOfPauses(t *testing.T) {
 		require.NoError(t, err)
 	}
 	f.record(t, "r1", "", contract.ReconcileReport{
-		CompletedAt: time.Now(), Paused: "ann: the list is rebuilt", Failing: []contract.FailingStore{{StoreID: storeA}},
+		CompletedAt: time.Now(), Paused: "ann: the list is rebuilt", Failing: []activities.FailingStore{{StoreID: storeA}},
 	})
 	when := until.Format(time.RFC3339)
 

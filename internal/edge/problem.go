@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"storekeeper/internal/edge/api"
 )
 
 // kind is a kind of problem. Its code is the outcome in metrics and logs too, and the end of the problem's type.
@@ -103,20 +105,6 @@ type refusal struct {
 
 func invalid(message string) *refusal { return &refusal{kind: kindInvalid, message: message} }
 
-// problemDetails is the body of every error answer: RFC 9457, with the "error" member that the senders of contracts/
-// multi-store-server.md know.
-type problemDetails struct {
-	// Type is a reference to a page at this same edge.
-	Type      string `json:"type"`
-	Title     string `json:"title"`
-	Status    int    `json:"status"`
-	Detail    string `json:"detail"`
-	Error     string `json:"error"` // as Detail
-	RequestID string `json:"requestId"`
-	// RetryAfterMs is the header Retry-After, in milliseconds.
-	RetryAfterMs int64 `json:"retryAfterMs,omitempty"`
-}
-
 func writeProblem(w http.ResponseWriter, k *kind, message string) {
 	writeRefusal(w, &refusal{kind: k, message: message})
 }
@@ -127,7 +115,7 @@ func writeRefusal(w http.ResponseWriter, r *refusal) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(r.status)
-	_ = json.NewEncoder(w).Encode(problemDetails{ // it fails only when the caller has gone
+	_ = json.NewEncoder(w).Encode(api.Problem{ // it fails only when the caller has gone
 		Type: problemPath + r.code, Title: r.title, Status: r.status, Detail: r.message, Error: r.message,
 		RequestID: w.Header().Get(requestIDHeader), RetryAfterMs: r.retryAfter.Milliseconds(),
 	})

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -17,19 +18,6 @@ import (
 
 // startTimeout bounds what POST /admin/reconcile does before it waits.
 const startTimeout = 5 * time.Second
-
-// reconcileAnswer has what its Status is about, and no more.
-type reconcileAnswer struct {
-	Status     string                    `json:"status"` // "completed", "failed" or "running"
-	RunID      string                    `json:"runId"`
-	DurationMs *int64                    `json:"durationMs,omitempty"`
-	Result     *contract.ReconcileReport `json:"result,omitempty"`
-	DriftCount *int                      `json:"driftCount,omitempty"`
-	Error      string                    `json:"error,omitempty"`
-	// IncidentDashboardURL is null when none is set.
-	IncidentDashboardURL *string   `json:"incidentDashboardUrl"`
-	TriggeredAt          time.Time `json:"triggeredAt"`
-}
 
 // adminReconcile starts a run and waits for its report.
 func (s *Server) adminReconcile(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +27,7 @@ func (s *Server) adminReconcile(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	report, err := s.awaitReport(r, run)
-	answer := reconcileAnswer{RunID: run.ID(), TriggeredAt: triggeredAt.UTC()}
+	answer := api.ReconcileAnswer{RunID: run.ID(), TriggeredAt: triggeredAt.UTC()}
 	if url := string(s.config.IncidentDashboard); url != "" {
 		answer.IncidentDashboardURL = &url
 	}
@@ -59,11 +47,6 @@ func (s *Server) adminReconcile(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, answer)
 }
 
-type runsAnswer struct {
-	// Runs are newest first. A report is what POST /admin/reconcile calls "result".
-	Runs []storemanager.ReconcileRun `json:"runs"`
-}
-
 // reconcileRuns answers with all the runs that are kept.
 func (s *Server) reconcileRuns(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -73,7 +56,7 @@ func (s *Server) reconcileRuns(w http.ResponseWriter, r *http.Request) {
 		s.failStores(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, runsAnswer{Runs: append([]storemanager.ReconcileRun{}, rec.Recent...)})
+	writeJSON(w, http.StatusOK, api.ReconcileRuns{Runs: append([]storemanager.ReconcileRun{}, rec.Recent...)})
 }
 
 // startReconcile has answered when it returns false.

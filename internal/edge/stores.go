@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -22,61 +22,9 @@ const storeTimeout = 10 * time.Second
 
 const defaultPage = 100
 
-type storesAnswer struct {
-	Stores []storeView `json:"stores"`
-	// NextCursor is "" on the last page.
-	NextCursor string `json:"nextCursor,omitempty"`
-	// Orchestrator names the stores of this page.
-	Orchestrator    *orchestratorView   `json:"orchestrator"`
-	Reconciliation  reconciliationView  `json:"reconciliation"`
-	ManualReconcile manualReconcileView `json:"manualReconcile"`
-}
-
-// storeView is a store as the contract shows it, and more of its monitor.
-type storeView struct {
-	ID     string                       `json:"id"`
-	Status storemanager.ConnectionState `json:"status"`
-	// SyncURL is where the store's events are to be had, without what may be secret.
-	SyncURL string `json:"syncUrl,omitempty"`
-	// StatusSince and StatusReason explain Status; the reason is the newest one.
-	StatusSince  *time.Time `json:"statusSince,omitempty"`
-	StatusReason string     `json:"statusReason,omitempty"`
-	// Head and Processed are the sequence numbers of the newest event received, and of the newest one processed.
-	Head               int64                  `json:"head"`
-	Processed          int64                  `json:"processed"`
-	ConnectedAt        *time.Time             `json:"connectedAt"`
-	LastConnectedAt    *time.Time             `json:"lastConnectedAt"`
-	LastDisconnectedAt *time.Time             `json:"lastDisconnectedAt"`
-	StatusHistory      []statusChange         `json:"statusHistory"`
-	LastActivity       *time.Time             `json:"lastActivity"`
-	ErrorCount         int64                  `json:"errorCount"`
-	LastError          string                 `json:"lastError,omitempty"`
-	ReconnectAttempts  int64                  `json:"reconnectAttempts"`
-	NextAttemptAt      *time.Time             `json:"nextAttemptAt,omitempty"`
-	ResetCount         int64                  `json:"resetCount"`
-	OfflineMs          int64                  `json:"offlineMs"`
-	NetworkStatus      networkStatus          `json:"networkStatus"`
-	Orchestrator       orchestratedStore      `json:"orchestrator"`
-	Deletion           *storemanager.Deletion `json:"deletion,omitempty"`
-	Hold               *storemanager.Hold     `json:"hold,omitempty"`
-	Pinned             bool                   `json:"pinned"`
-	MissingSince       *time.Time             `json:"missingSince,omitempty"`
-	ListedSince        *time.Time             `json:"listedSince,omitempty"`
-}
-
-type statusChange struct {
-	Status    storemanager.ConnectionState `json:"status"`
-	Timestamp time.Time                    `json:"timestamp"`
-	Reason    string                       `json:"reason,omitempty"`
-}
-
-type networkStatus struct {
-	IsConnected bool `json:"isConnected"`
-}
-
-func viewStore(st storemanager.Store) storeView {
-	v := storeView{
-		ID: st.ID, Status: st.Connection, StatusHistory: []statusChange{}, Orchestrator: viewOrchestrated(st),
+func viewStore(st storemanager.Store) api.Store {
+	v := api.Store{
+		ID: st.ID, Status: st.Connection, StatusHistory: []api.StatusChange{}, Orchestrator: viewOrchestrated(st),
 		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, MissingSince: st.MissingSince, ListedSince: st.ListedSince,
 	}
 	m := st.Monitor
@@ -90,7 +38,7 @@ func viewStore(st storemanager.Store) storeView {
 	v.ErrorCount, v.LastError, v.ReconnectAttempts, v.ResetCount = m.Errors, m.LastError, m.ReconnectAttempts, m.Resets
 	v.NetworkStatus.IsConnected = m.ConnectedAt != nil
 	for _, c := range m.History {
-		v.StatusHistory = append(v.StatusHistory, statusChange{c.Connection, c.At, c.Reason})
+		v.StatusHistory = append(v.StatusHistory, api.StatusChange{Status: c.Connection, Timestamp: c.At, Reason: c.Reason})
 	}
 	return v
 }
@@ -125,8 +73,8 @@ func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	st := s.checks.state.get(ctx, 0)
-	answer := storesAnswer{
-		Stores: make([]storeView, len(page.Stores)), NextCursor: page.NextCursor,
+	answer := api.StoresPage{
+		Stores: make([]api.Store, len(page.Stores)), NextCursor: page.NextCursor,
 		Orchestrator:   viewOrchestrator(st.overview, &page),
 		Reconciliation: s.viewReconciliation(st, true), ManualReconcile: s.viewManualReconcile(st, time.Now()),
 	}
@@ -134,19 +82,6 @@ func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
 		answer.Stores[i] = viewStore(store)
 	}
 	writeJSON(w, http.StatusOK, answer)
-}
-
-type storeAnswer struct {
-	storeView
-	// State is "monitored" or "stopped"; EventAt is the moment of the newest knowledge about the workspace.
-	State   storemanager.State `json:"state"`
-	EventAt time.Time          `json:"eventAt"`
-	// Lifecycle is null when nothing is under way, and when LifecycleError says that it could not be asked.
-	Lifecycle      *contract.LifecycleStatus `json:"lifecycle"`
-	LifecycleError string                    `json:"lifecycleError,omitempty"`
-	Conditions     []condition               `json:"conditions"`
-	// Events are the newest of what was asked about the store, newest first.
-	Events []storemanager.StoreEvent `json:"events"`
 }
 
 func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
@@ -171,8 +106,8 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 		s.failStores(w, err)
 		return
 	}
-	answer := storeAnswer{
-		storeView: viewStore(store), State: store.State, EventAt: store.EventAt,
+	answer := api.StoreDetails{
+		Store: viewStore(store), State: store.State, EventAt: store.EventAt,
 		Events: append([]storemanager.StoreEvent{}, store.Events...),
 	}
 	ask, cancel := context.WithTimeout(ctx, checkTimeout)

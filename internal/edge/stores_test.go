@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
 
@@ -150,12 +151,12 @@ func TestADeletionThatIsDueSaysWhatItWaitsFor(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		return f.condition(t, conditionDeletionPending)["reason"] == "Recheck"
+		return f.condition(t, api.ConditionDeletionPending)["reason"] == "Recheck"
 	}, 5*time.Second, 20*time.Millisecond)
-	due := f.condition(t, conditionDeletionPending)
+	due := f.condition(t, api.ConditionDeletionPending)
 	require.Nil(t, due["nextAttempt"])
 	require.Contains(t, due["message"], "the re-check waits: the Auth Worker can't be reached")
-	require.Equal(t, true, f.condition(t, conditionDrifted)["unknown"])
+	require.Equal(t, true, f.condition(t, api.ConditionDrifted)["unknown"])
 }
 
 func TestAStoreThatIsNotThereIsSaidSo(t *testing.T) {

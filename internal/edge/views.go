@@ -5,58 +5,27 @@ import (
 	"time"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
 
-// orchestratorView is the contract's "orchestrator". The ids, and what is known of each, are left out for those who bring no
-// token.
-type orchestratorView struct {
-	MonitoredCount      int        `json:"monitoredCount"`
-	DeletionPending     int        `json:"deletionPending"`
-	Held                int        `json:"held"`
-	Pinned              int        `json:"pinned"`
-	LastProvisionedAt   *time.Time `json:"lastProvisionedAt"`
-	LastDeprovisionedAt *time.Time `json:"lastDeprovisionedAt"`
-	TotalProvisioned    int64      `json:"totalProvisioned"`
-	TotalDeprovisioned  int64      `json:"totalDeprovisioned"`
-	// Connections counts the monitored stores by their status.
-	Connections map[storemanager.ConnectionState]int `json:"connections"`
-
-	*shownStoresView
-}
-
-// shownStoresView names stores, and where their events are to be had in general. Truncated says that there are more than it
-// names.
-type shownStoresView struct {
-	SyncURL           string              `json:"syncUrl,omitempty"`
-	MonitoredStoreIDs []string            `json:"monitoredStoreIds"`
-	Stores            []orchestratedStore `json:"stores"`
-	Truncated         bool                `json:"truncated"`
-}
-
-// orchestratedStore is the contract's "orchestrator" of one store. Status is "monitoring" or "stopped".
-type orchestratedStore struct {
-	StoreID          string     `json:"storeId"`
-	Status           string     `json:"status"`
-	FirstMonitoredAt *time.Time `json:"firstMonitoredAt"`
-	LastEnsuredAt    *time.Time `json:"lastEnsuredAt"`
-	LastStoppedAt    *time.Time `json:"lastStoppedAt"`
-}
-
-func viewOrchestrated(st storemanager.Store) orchestratedStore {
+func viewOrchestrated(st storemanager.Store) api.OrchestratedStore {
 	status := "stopped"
 	if st.State == storemanager.StateMonitored {
 		status = "monitoring"
 	}
-	return orchestratedStore{st.ID, status, st.FirstMonitoredAt, st.LastEnsuredAt, st.LastStoppedAt}
+	return api.OrchestratedStore{
+		StoreID: st.ID, Status: status,
+		FirstMonitoredAt: st.FirstMonitoredAt, LastEnsuredAt: st.LastEnsuredAt, LastStoppedAt: st.LastStoppedAt,
+	}
 }
 
 // viewOrchestrator is nil when the overview is not known; a nil page names no stores.
-func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *orchestratorView {
+func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *api.Orchestrator {
 	if o == nil {
 		return nil
 	}
-	v := &orchestratorView{
+	v := &api.Orchestrator{
 		MonitoredCount: o.Monitored, DeletionPending: o.DeletionPending, Held: o.Held, Pinned: o.Pinned,
 		LastProvisionedAt: o.LastProvisionedAt, LastDeprovisionedAt: o.LastStoppedAt,
 		TotalProvisioned: o.TotalProvisioned, TotalDeprovisioned: o.TotalStopped, Connections: o.Connections,
@@ -64,9 +33,9 @@ func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *orches
 	if page == nil {
 		return v
 	}
-	v.shownStoresView = &shownStoresView{
+	v.ShownStores = &api.ShownStores{
 		SyncURL:           o.SyncURL,
-		MonitoredStoreIDs: make([]string, len(page.Stores)), Stores: make([]orchestratedStore, len(page.Stores)),
+		MonitoredStoreIDs: make([]string, len(page.Stores)), Stores: make([]api.OrchestratedStore, len(page.Stores)),
 		Truncated: len(page.Stores) < o.Monitored,
 	}
 	for i, st := range page.Stores {
@@ -75,43 +44,11 @@ func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *orches
 	return v
 }
 
-// reconciliationView is the contract's "reconciliation". Null is what is not known or has not happened yet.
-type reconciliationView struct {
-	Enabled bool `json:"enabled"`
-	// Reason is why it is disabled.
-	Reason     string `json:"reason,omitempty"`
-	IntervalMs int64  `json:"intervalMs"`
-	// Paused: the schedule is, which starts no runs then, or an operator has paused all stores, and runs only look.
-	Paused *bool `json:"paused"`
-	// PauseNote is that of the schedule.
-	PauseNote          string                    `json:"pauseNote,omitempty"`
-	Pauses             *pausesView               `json:"pauses"`
-	IsRunning          *bool                     `json:"isRunning"`
-	LastRunStartedAt   *time.Time                `json:"lastRunStartedAt"`
-	LastRunCompletedAt *time.Time                `json:"lastRunCompletedAt"`
-	LastSuccessAt      *time.Time                `json:"lastSuccessAt"`
-	LastDurationMs     *int64                    `json:"lastDurationMs"`
-	Totals             *reconcileTotals          `json:"totals"`
-	LastResult         *contract.ReconcileReport `json:"lastResult"`
-	LastError          *reconcileFailure         `json:"lastError"`
-}
-
-type reconcileTotals struct {
-	Runs      int64 `json:"runs"`
-	Successes int64 `json:"successes"`
-	Failures  int64 `json:"failures"`
-}
-
-type reconcileFailure struct {
-	Timestamp time.Time `json:"timestamp"`
-	Message   string    `json:"message"`
-}
-
 const messageWithheld = "the run failed; with the token this says why"
 
 // viewReconciliation leaves out, unless trusted, ids and whatever text may hold some.
-func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
-	v := reconciliationView{
+func (s *Server) viewReconciliation(st state, trusted bool) api.Reconciliation {
+	v := api.Reconciliation{
 		Enabled:    s.config.ReconcileEnabled,
 		IntervalMs: time.Duration(s.config.ReconcileInterval).Milliseconds(),
 		Paused:     st.paused(), Pauses: viewPauses(st.pauses, trusted), IsRunning: st.running(),
@@ -129,7 +66,7 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 	if rec == nil {
 		return v
 	}
-	v.LastSuccessAt, v.Totals = rec.LastSuccessAt, &reconcileTotals{rec.Runs, rec.Successes, rec.Failures}
+	v.LastSuccessAt, v.Totals = rec.LastSuccessAt, &api.ReconcileTotals{Runs: rec.Runs, Successes: rec.Successes, Failures: rec.Failures}
 	if len(rec.Recent) > 0 {
 		last := rec.Recent[0]
 		took := last.CompletedAt.Sub(last.StartedAt).Milliseconds()
@@ -142,7 +79,7 @@ func (s *Server) viewReconciliation(st state, trusted bool) reconciliationView {
 		}
 	}
 	if failed := rec.LastError; failed != nil {
-		v.LastError = &reconcileFailure{failed.CompletedAt, failed.Error}
+		v.LastError = &api.ReconcileFailure{Timestamp: failed.CompletedAt, Message: failed.Error}
 		if !trusted {
 			v.LastError.Message = messageWithheld
 		}
@@ -177,18 +114,8 @@ func reportOf(run storemanager.ReconcileRun) *contract.ReconcileReport {
 	return &report
 }
 
-// manualReconcileView is the contract's "manualReconcile".
-type manualReconcileView struct {
-	Enabled       bool  `json:"enabled"`
-	MinIntervalMs int64 `json:"minIntervalMs"`
-	// LastSuccessAt is that of the newest manual run.
-	LastSuccessAt *time.Time `json:"lastSuccessAt"`
-	// RetryAfterMs is how long a request would still be refused.
-	RetryAfterMs int64 `json:"retryAfterMs"`
-}
-
-func (s *Server) viewManualReconcile(st state, now time.Time) manualReconcileView {
-	v := manualReconcileView{
+func (s *Server) viewManualReconcile(st state, now time.Time) api.ManualReconcile {
+	v := api.ManualReconcile{
 		Enabled:       s.config.ReconcileEnabled,
 		MinIntervalMs: time.Duration(s.config.ManualReconcileLimit).Milliseconds(),
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
@@ -46,15 +47,6 @@ type delivery struct {
 	id    string
 	body  []byte
 	event contract.Event
-}
-
-type webhookAnswer struct {
-	Status     contract.Status `json:"status"`
-	ReceivedAt time.Time       `json:"receivedAt"`
-	DeleteAt   *time.Time      `json:"deleteAt,omitempty"`
-	Detail     string          `json:"detail,omitempty"`
-	// Connection is that of workflows.Result.
-	Connection string `json:"connection,omitempty"`
 }
 
 // webhook answers 2xx only once the event is durable: 200 with its outcome, or 202 when that is not known in time.
@@ -242,7 +234,7 @@ func (s *Server) apply(ctx context.Context, d *delivery, receivedAt time.Time) (
 		return answer{}, unavailable
 	}
 	s.notTaken.clear()
-	body, err := json.Marshal(webhookAnswer{
+	body, err := json.Marshal(api.WebhookAnswer{
 		Status: result.Status, ReceivedAt: receivedAt.UTC().Truncate(time.Millisecond),
 		DeleteAt: result.DeleteAt, Detail: result.Detail, Connection: result.Connection,
 	})
