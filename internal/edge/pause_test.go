@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/activities"
+	"storekeeper/contract"
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
@@ -111,7 +111,7 @@ func TestHealthWarnsOfPauses(t *testing.T) {
 		require.NoError(t, err)
 	}
 	f.record(t, "r1", "", contract.ReconcileReport{
-		CompletedAt: time.Now(), Paused: "ann: the list is rebuilt", Failing: []activities.FailingStore{{StoreID: storeA}},
+		CompletedAt: time.Now(), Paused: "ann: the list is rebuilt", Failing: []contract.FailingStore{{StoreID: storeA}},
 	})
 	when := until.Format(time.RFC3339)
 

@@ -15,7 +15,7 @@ import (
 
 const fakeNodeSecret = "the-webhook-secret"
 
-// fakeNode is a fake of a Node multi-store server as contracts/multi-store-server.md has it, down to its fault of opening a
+// fakeNode is a fake of a Node multi-store server as docs/contracts/multi-store-server.md has it, down to its fault of opening a
 // second subscription for a store that is being added. Work that has begun goes on when the caller gives up.
 type fakeNode struct {
 	url string

@@ -42,7 +42,7 @@ type NodeOptions struct {
 	batchTime    time.Duration // 0 means nodeBatchTime
 }
 
-// Node is the Manager of an existing Node multi-store server (contracts/multi-store-server.md), from DriveNode to Close. The
+// Node is the Manager of an existing Node multi-store server (docs/contracts/multi-store-server.md), from DriveNode to Close. The
 // Registry decides, and remembers what the server does not: tombstones, holds, pins, pending deletions. The server is told
 // after the registry was changed, and a call succeeds once it has done its part.
 //

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// idPattern is the rule for store ids (contracts/auth-worker.md).
+// idPattern is the rule for store ids (docs/contracts/auth-worker.md).
 var idPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$`)
 
 // ValidID reports whether id can be the id of a store.

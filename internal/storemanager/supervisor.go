@@ -21,7 +21,7 @@ type MonitorOptions struct {
 	// SyncURL returns where the events of a store are to be had (ws, wss, http or https); "" means nowhere: the store is
 	// registered, and ConnectionNotConfigured. For the id "" it returns that of stores in general. Nil means "" for all.
 	SyncURL func(storeID string) string
-	// Token is sent to the sync backend as the serverBypass of the payload (contracts/livestore-sync.md).
+	// Token is sent to the sync backend as the serverBypass of the payload (docs/contracts/livestore-sync.md).
 	Token string
 	// Processor takes the events.
 	Processor EventProcessor
