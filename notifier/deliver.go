@@ -21,25 +21,26 @@ const (
 
 // Answer is what a delivery came to.
 type Answer struct {
-	// DeliveryID is the webhook-id of every attempt. It is made of the event alone.
+	// DeliveryID is the webhook-id of every attempt. It depends on the event alone.
 	DeliveryID string
 	// Attempts is how many requests were made.
 	Attempts int
-	// Status is the HTTP status of the last one's answer, 0 when there was none.
+	// Status is the HTTP status of the last attempt's answer; 0 when no answer came.
 	Status int
-	// Replayed: the receiver has answered this delivery before, says so (Idempotent-Replayed), and did nothing now.
+	// Replayed: the receiver has answered this delivery before and did nothing this time (it says Idempotent-Replayed).
 	Replayed bool
-	// Body is the beginning of that answer's body, up to 64 KiB.
+	// Body is the beginning of the last answer's body, up to 64 KiB.
 	Body []byte
 }
 
-// Deliver sends an event until it is taken, which any 2xx means, and returns the last answer. The error is nil when the event was taken,
-// ErrOff when nothing is set up, ErrTimestamp when the event can't be sent, and else why the last attempt failed. It logs every attempt that fails.
+// Deliver sends an event until it is taken, and returns the last answer. Any 2xx means that it was taken. The error is nil then,
+// ErrOff when no URL or no secret is set, ErrTimestamp when the event can't be sent, and otherwise says why the last attempt failed.
+// Every attempt that fails is logged.
 //
-// What fails is tried again, with the same id and body and a new signature: network errors, time-outs and every status but the
-// 4xx that another attempt would get as well. Of these 408, 425 and 429 are worth another attempt, and so is 401, because keys are
-// not rotated everywhere in the same moment. Pauses double from about 0.5 s, with jitter. A Retry-After of 429 and 503 comes on top. A pause
-// that the budget or ctx does not leave time for ends the delivery.
+// An attempt that failed is followed by another one, with the same id and body and a new signature. This holds for network errors,
+// time-outs, and every status that is not a 4xx. A 4xx ends the delivery, because the next attempt would get it too; except for 408,
+// 425 and 429, and for 401, because keys are not changed everywhere in the same moment. Pauses double from about 0.5 s up to 5 s, with
+// jitter. A Retry-After of 429 and 503 is added to the pause. The delivery ends when the budget, or ctx, has no time left for the pause.
 func (n *Notifier) Deliver(ctx context.Context, ev Event) (Answer, error) {
 	if n.url == "" {
 		return Answer{}, ErrOff
@@ -65,7 +66,8 @@ func (n *Notifier) Deliver(ctx context.Context, ev Event) (Answer, error) {
 	}
 }
 
-// attempt makes one request. It returns nil for a 2xx, else why it was none and how long the receiver wants to be left alone.
+// attempt makes one request. The error is nil for a 2xx; otherwise it says what came, and wait is how long the receiver asks to be
+// left alone.
 func (n *Notifier) attempt(ctx context.Context, body []byte, answer *Answer) (wait time.Duration, _ error) {
 	answer.Status, answer.Replayed, answer.Body = 0, false, nil
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
@@ -77,7 +79,7 @@ func (n *Notifier) attempt(ctx context.Context, body []byte, answer *Answer) (wa
 	req.Header = n.header(answer.DeliveryID, time.Now(), body)
 	resp, err := n.client.Do(req)
 	if err != nil {
-		if wrapped, ok := errors.AsType[*url.Error](err); ok { // it repeats the URL
+		if wrapped, ok := errors.AsType[*url.Error](err); ok { // its text repeats the URL
 			err = wrapped.Err
 		}
 		return 0, err
@@ -100,7 +102,7 @@ func final(status int) bool {
 	return status >= 400 && status <= 499
 }
 
-// retryAfter is 0 where nothing is said, or nothing that makes sense.
+// retryAfter returns how long the answer asks to wait; 0 when it does not ask, or not in a way that makes sense.
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return 0
@@ -115,7 +117,7 @@ func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// backoff is the pause after so many attempts: a random time between half and all of what doubles each time.
+// backoff returns the pause after so many attempts: a random time between half of a limit and the limit, which doubles each time.
 func backoff(attempts int) time.Duration {
 	most := maxPause
 	if doublings := attempts - 1; doublings < 4 {
@@ -124,7 +126,7 @@ func backoff(attempts int) time.Duration {
 	return most/2 + rand.N(most/2+1) //nolint:gosec // it spreads load and guards nothing
 }
 
-// pause waits, or says that ctx does not leave time for it.
+// pause waits for d. It returns false at once when ctx leaves no time for that, and when ctx ends meanwhile.
 func pause(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false

@@ -17,20 +17,21 @@ const (
 	Deleted Type = "workspace.deleted"
 )
 
-// Event is something that has happened to a workspace. All fields are required; whether they make sense the receiver says.
+// Event is something that has happened to a workspace. All fields are required. The receiver checks them; the notifier checks only
+// that the timestamp can be written.
 type Event struct {
 	Type Type
 	// InstanceID is the workspace's id.
 	InstanceID string
-	// UserID is that of its owner.
+	// UserID is the id of the workspace's owner.
 	UserID string
-	// Timestamp is when it happened, down to the millisecond; what is finer is cut off. It orders the events of a workspace. Its
-	// year, in UTC, is 0 to 9999: others have no form in RFC 3339.
+	// Timestamp is when it happened. It orders the events of a workspace. It is sent in milliseconds; what is finer is cut off. Its
+	// year, in UTC, must be 0 to 9999, since RFC 3339 can write no others.
 	Timestamp time.Time
 }
 
-// body is the JSON of an event: the same bytes, for the same event, as those of the TypeScript notifier. encoding/json
-// has other ideas of what to escape.
+// body returns the JSON of an event. The TypeScript notifier makes the same bytes of the same event, which encoding/json would not:
+// it escapes other characters.
 func (ev Event) body() []byte {
 	b := make([]byte, 0, 160+len(ev.InstanceID)+len(ev.UserID))
 	b = appendString(append(b, `{"event":`...), string(ev.Type))
@@ -40,10 +41,10 @@ func (ev Event) body() []byte {
 	return append(b, '}')
 }
 
-// appendString appends s in quotes and escaped as JavaScript's JSON.stringify does it. Bytes that are no UTF-8 become U+FFFD, each of them.
+// appendString appends s in quotes, escaped as JavaScript's JSON.stringify does. Each byte that is not UTF-8 becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
-	for _, r := range s { // r is utf8.RuneError where s is no UTF-8
+	for _, r := range s { // r is utf8.RuneError, U+FFFD, where s is not UTF-8
 		switch r {
 		case '"', '\\':
 			b = append(b, '\\', byte(r))
@@ -68,8 +69,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// deliveryID depends on the body alone. So all attempts at an event have one id, also those of another process or a day
-// later, and the receiver knows the second for a repeat of the first.
+// deliveryID returns an id that depends on the body alone. So all attempts at an event have the same id, even in another process or
+// a day later, and the receiver recognizes a repeat.
 func deliveryID(body []byte) string {
 	sum := sha256.Sum256(body)
 	return "evt_" + base64.RawURLEncoding.EncodeToString(sum[:24]) // 24 bytes are 32 characters

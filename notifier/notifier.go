@@ -1,11 +1,11 @@
-// Package notifier tells Storekeeper of created and deleted workspaces: it is the sending side of POST /webhooks/workspaces, for an
-// Auth Worker written in Go. integrations/cloudflare-worker is the same in TypeScript, and testdata/vectors.json holds both to the
-// same bytes.
+// Package notifier tells Storekeeper of created and deleted workspaces. It is the sending side of POST /webhooks/workspaces
+// (docs/contracts/auth-worker.md), for an Auth Worker written in Go. integrations/cloudflare-worker is the same in TypeScript;
+// testdata/vectors.json holds both to the same bytes.
 //
-// An event is one JSON object of four members. It is authenticated by signatures as Standard Webhooks 1.0.0 says
+// An event is one JSON object with four members. It is authenticated by signatures in the form of Standard Webhooks 1.0.0
 // (webhook-id, webhook-timestamp, webhook-signature), by the older shared secret (X-Webhook-Secret), or by both.
 //
-// An event that could not be delivered is lost here. Storekeeper finds what it missed when it next compares its stores with the
+// An event that can't be delivered is lost here. Storekeeper finds out what it missed when it next compares its stores with the
 // Auth Worker's list.
 package notifier
 
@@ -25,35 +25,35 @@ import (
 // DefaultClientName is what X-Client-Name says when Options.ClientName is empty.
 const DefaultClientName = "lifebuild-auth-worker"
 
-// ErrOff is why Deliver sends nothing: no URL or no secret is set.
+// ErrOff is Deliver's error when no URL or no secret is set. Nothing was sent.
 var ErrOff = errors.New("workspace events are off: no URL or no secret is set")
 
-// ErrTimestamp is why Deliver and Notify send nothing: Event.Timestamp is not within the years 0 to 9999.
+// ErrTimestamp is the error of Deliver and Notify when Event.Timestamp is not within the years 0 to 9999. Nothing was sent.
 var ErrTimestamp = errors.New("the event's timestamp is not within the years 0 to 9999")
 
 // Options configure a Notifier.
 type Options struct {
-	// URL is that of the webhook, such as https://storekeeper.example.com/webhooks/workspaces. Empty turns the notifier off.
+	// URL is where events are sent, such as https://storekeeper.example.com/webhooks/workspaces. Empty turns the notifier off.
 	URL string
-	// Secret is one key or secret, or several separated by commas; all of them are used for every request. Empty turns the notifier off.
+	// Secret is one key or secret, or several separated by commas. All of them are used for every request. Empty turns the notifier off.
 	//
 	//	whsec_<base64 of 24 to 64 bytes>  signs with HMAC-SHA256 (v1)
 	//	whsk_<base64>                     signs with an Ed25519 private key (v1a): its seed of 32 bytes, or seed and public key, 64 bytes
-	//	anything else                     is a shared secret, sent as it is in X-Webhook-Secret; the first of several
+	//	anything else                     is a shared secret, sent as it is in X-Webhook-Secret; of several the first one is sent
 	Secret string
 	// ClientName is sent in X-Client-Name. Empty means DefaultClientName.
 	ClientName string
-	// Attempts is how many requests an event is worth. 0 means 3.
+	// Attempts is how many requests are made for one event at most. 0 means 3.
 	Attempts int
 	// AttemptTimeout is how long one request may take. 0 means 10 s.
 	AttemptTimeout time.Duration
-	// Budget is how long all attempts and the pauses between them may take together. 0 means 25 s.
+	// Budget is how long all attempts at one event, and the pauses between them, may take together. 0 means 25 s.
 	Budget time.Duration
-	// MaxInFlight is how many events Go delivers at the same time; those beyond it are lost. 0 means 1,000.
+	// MaxInFlight is how many events Go delivers at the same time. Events beyond that are lost. 0 means 1,000.
 	MaxInFlight int
-	// HTTPClient sends the requests, but follows no redirect. Nil means one of the notifier's own.
+	// HTTPClient sends the requests. Its rule for redirects is not used: none is followed. Nil means a client of the notifier's own.
 	HTTPClient *http.Client
-	// Logger is told of every failure, never with a secret. Nil means slog.Default().
+	// Logger gets a line for every failure, never with a secret. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -67,18 +67,18 @@ type Notifier struct {
 	budget     time.Duration
 	log        *slog.Logger
 	client     http.Client
-	closeIdle  func() // nil for a client that belongs to somebody else
+	closeIdle  func() // nil when the HTTP client is the caller's
 
 	maxInFlight int
 	mu          sync.Mutex
 	closed      bool
-	started     int                        // names the deliveries in inFlight
-	inFlight    map[int]context.CancelFunc // those that Go has started and that have not ended
+	started     int                        // how many deliveries Go has started; numbers them in inFlight
+	inFlight    map[int]context.CancelFunc // the deliveries that Go has started and that have not ended
 	ended       sync.WaitGroup
 }
 
-// New returns a Notifier; it does not ask whether anything answers at the URL. Without a URL or a secret it logs one line, and
-// the Notifier sends nothing. It fails when an option makes no sense; the error quotes neither secrets nor the URL.
+// New returns a Notifier. It sends nothing yet, not even to find out whether anything answers at the URL. Without a URL or a secret it
+// logs one line, and the Notifier sends nothing. New fails when an option makes no sense; the error quotes neither secrets nor the URL.
 func New(o Options) (*Notifier, error) {
 	if o.Attempts < 0 || o.AttemptTimeout < 0 || o.Budget < 0 || o.MaxInFlight < 0 {
 		return nil, errors.New("notifier: attempts, time-outs and limits must not be negative")
@@ -104,11 +104,11 @@ func New(o Options) (*Notifier, error) {
 		n.client = *o.HTTPClient
 	} else {
 		own := http.DefaultTransport.(*http.Transport).Clone()
-		// All events share one HTTP/2 connection: a dead one would cost all of them, so it is asked whether it is still there.
+		// All events share one HTTP/2 connection, and a dead one would cost all of them. So it is asked whether it is still there.
 		own.HTTP2 = &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second}
 		n.client.Transport, n.closeIdle = own, own.CloseIdleConnections
 	}
-	// A redirect is no 2xx, and the secret is not for others.
+	// A redirect is not a 2xx, and the secret is not meant for others.
 	n.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if !printable(n.clientName) {
 		return nil, errors.New("notifier: client name: it is not of printable ASCII characters without spaces")
@@ -120,7 +120,7 @@ func New(o Options) (*Notifier, error) {
 	return n, nil
 }
 
-// checkURL takes an empty one.
+// checkURL says why a URL can't be used. The empty one is fine.
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
@@ -136,13 +136,13 @@ func checkURL(s string) error {
 	return nil
 }
 
-// printable says whether s can stand in a header as it is.
+// printable says whether s can be sent in a header as it is: printable ASCII without spaces, and not empty.
 func printable(s string) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-// Notify delivers an event and returns once it was taken or is lost, which is logged as well. Without a URL or a secret it
-// does nothing and returns nil.
+// Notify delivers an event as Deliver does, and also logs a line when the event is lost. Without a URL or a secret it does nothing
+// and returns nil.
 func (n *Notifier) Notify(ctx context.Context, ev Event) error {
 	log := n.logger(ev)
 	answer, err := n.Deliver(ctx, ev)
@@ -156,8 +156,8 @@ func (n *Notifier) Notify(ctx context.Context, ev Event) error {
 	return err
 }
 
-// Go is Notify in the background: it returns at once, and the end of ctx does not end the delivery. Close does. After Close, and
-// with Options.MaxInFlight under way, the event is lost.
+// Go is Notify in the background. It returns at once. The end of ctx does not end the delivery; Close can. After Close, and when
+// Options.MaxInFlight deliveries are under way, the event is lost, which is logged.
 func (n *Notifier) Go(ctx context.Context, ev Event) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	end, refused := n.begin(cancel)
@@ -168,11 +168,11 @@ func (n *Notifier) Go(ctx context.Context, ev Event) {
 	}
 	go func() {
 		defer end()
-		_ = n.Notify(ctx, ev) // has logged it
+		_ = n.Notify(ctx, ev) // it has logged its error
 	}()
 }
 
-// begin counts a delivery in, until end is called, or says why it is refused.
+// begin counts a delivery as under way until end is called, or says why it is refused.
 func (n *Notifier) begin(cancel context.CancelFunc) (end func(), refused string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -195,8 +195,8 @@ func (n *Notifier) begin(cancel context.CancelFunc) (end func(), refused string)
 	}, ""
 }
 
-// Close waits for what Go has started. When ctx ends first it drops the rest and returns ctx's error. Close may be called again;
-// Notify and Deliver work on.
+// Close waits for the deliveries that Go has started. When ctx ends first, Close breaks the remaining ones off and returns an error
+// that wraps ctx's. Close may be called again. Notify and Deliver can still be used afterwards.
 func (n *Notifier) Close(ctx context.Context) error {
 	n.mu.Lock()
 	n.closed = true

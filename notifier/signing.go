@@ -19,7 +19,7 @@ const (
 	privateKeyPrefix = "whsk_"
 	publicKeyPrefix  = "whpk_"
 
-	// What the specification asks of symmetric keys, in bytes.
+	// The sizes of symmetric keys that the specification allows, in bytes.
 	minSymmetricKey = 24
 	maxSymmetricKey = 64
 )
@@ -30,12 +30,12 @@ type keys struct {
 	signers []signer
 }
 
-// signer returns one signature, with its version, for webhook-signature.
+// signer returns one signature of the content, with its version, as a part of the header webhook-signature.
 type signer func(content []byte) string
 
 func (k keys) none() bool { return k.shared == "" && len(k.signers) == 0 }
 
-// parseKeys takes what Options.Secret describes. Its errors quote nothing of it.
+// parseKeys reads a setting of the form that Options.Secret describes. Its errors quote nothing of it.
 func parseKeys(setting string) (k keys, _ error) {
 	if strings.TrimSpace(setting) == "" {
 		return k, nil
@@ -57,7 +57,7 @@ func parseKeys(setting string) (k keys, _ error) {
 	return k, nil
 }
 
-// parseSigner returns nil for a shared secret.
+// parseSigner returns the signer of one entry; nil, without an error, for a shared secret.
 func parseSigner(entry string) (signer, error) {
 	kind := prefixOf(entry)
 	switch {
@@ -66,7 +66,7 @@ func parseSigner(entry string) (signer, error) {
 	case !printable(entry):
 		return nil, errors.New("has characters that are not printable ASCII, or white space")
 	case kind == "":
-		return nil, nil //nolint:nilnil // said above
+		return nil, nil //nolint:nilnil // a shared secret
 	case kind == publicKeyPrefix:
 		return nil, errors.New("is a public key, which can't sign: the sender has the private one, whsk_…")
 	case strings.Contains(entry, "@"):
@@ -119,7 +119,7 @@ func asymmetric(key ed25519.PrivateKey) signer {
 	}
 }
 
-// header is that of one attempt.
+// header returns the headers of one attempt, which is made at that moment.
 func (n *Notifier) header(id string, at time.Time, body []byte) http.Header {
 	h := http.Header{}
 	h.Set("Content-Type", "application/json")

@@ -18,7 +18,7 @@ import (
 
 // Conn is a connection to the sync backend for one store. A Pull and any number of Pushes may run on it at the same time.
 //
-// There may be ten thousand of them, so an idle one owns little: two buffers of 4 KiB for its socket, one goroutine that
+// A process may have ten thousand of them, so an idle one owns little: two buffers of 4 KiB for its socket, one goroutine that
 // reads, and one timer.
 type Conn struct {
 	ws      *websocket.Conn
@@ -27,9 +27,9 @@ type Conn struct {
 	ping    time.Duration
 	silence time.Duration
 
-	// ctx never ends: a frame that is cut off in the middle would ruin the connection.
+	// ctx never ends, because a frame that is cut off in the middle would ruin the connection.
 	ctx context.Context
-	// up ends with the connection, and its cause is why.
+	// up ends with the connection. Its cause is the reason.
 	up      context.Context
 	end     context.CancelCauseFunc
 	start   time.Time
@@ -40,7 +40,7 @@ type Conn struct {
 
 	mu       sync.Mutex
 	timer    *time.Timer
-	requests []*request // those without an answer
+	requests []*request // those whose end has not come
 	lastID   int
 }
 
@@ -48,36 +48,36 @@ type Conn struct {
 type request struct {
 	id   string
 	pull bool
-	came chan struct{} // holds one token when there is something in answers
-	room chan struct{} // likewise when an answer was taken
+	came chan struct{} // holds one token when answers is not empty
+	room chan struct{} // holds one token when an answer was taken
 
 	mu      sync.Mutex
 	answers []answer
 	size    int64 // in bytes, of answers
-	behind  bool  // an answer was thrown away, for want of room, and so is all that follows
+	behind  bool  // an answer was thrown away because there was no room; all that follows is thrown away too
 }
 
-// answer is a Chunk's pages, or the end of the request.
+// answer is what one frame brings: the pages of a Chunk, or the end of the request.
 type answer struct {
 	pages []Page
 	size  int64 // of the Chunk, in bytes
-	err   error // of the end; nil for success
+	err   error // why the request ended; nil for success
 	ended bool
 }
 
 const (
-	// maxWaiting bounds what waits for a busy handler, in bytes: live events alone, for the backend waits with a page until the
-	// one before it was acknowledged. It is some hundred pushes of an ordinary size.
+	// maxWaiting bounds, in bytes, what waits for a busy handler on one connection. Only live events wait, because the backend
+	// sends no page before the one before it was acknowledged. The bound is some hundred pushes of an ordinary size.
 	maxWaiting = 256 << 10
-	// maxWaitingOfAll is the same of all connections of the process: ten thousand handlers may be busy at the same time. One
-	// answer for each is let in beyond both bounds, so that every connection moves.
+	// maxWaitingOfAll is the same bound for all connections of the process, since ten thousand handlers may be busy at the
+	// same time. Each connection may have one answer beyond both bounds, so that every one of them moves.
 	maxWaitingOfAll = 64 << 20
 )
 
 // waiting is the sum of all sizes of requests.
 var waiting atomic.Int64
 
-// put leaves an answer; false when there is no room for it.
+// put adds an answer to those that wait. It returns false when there is no room for it.
 func (r *request) put(a answer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +92,7 @@ func (r *request) put(a answer) bool {
 	return true
 }
 
-// fallBehind loses an answer, and what follows it with it.
+// fallBehind ends the request with ErrBehind: from now on its answers are thrown away.
 func (r *request) fallBehind() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,7 +114,7 @@ func signal(token chan struct{}) {
 	}
 }
 
-// take returns the oldest answer; false when there is none.
+// take removes and returns the oldest answer. It returns false when there is none.
 func (r *request) take() (answer, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,7 +131,7 @@ func (r *request) take() (answer, bool) {
 	return a, true
 }
 
-// discard lets go of what nobody will take.
+// discard removes all answers, when nobody will take them any more.
 func (r *request) discard() {
 	for _, ok := r.take(); ok; _, ok = r.take() { //nolint:revive // the condition does it all
 	}
@@ -150,18 +150,18 @@ func newConn(ctx context.Context, ws *websocket.Conn, o Options, payload secret)
 	return c
 }
 
-// Close drops the connection without a closing handshake, which backends are slow to answer, and returns when it holds no
-// goroutine any more. A Pull or Push under way returns ErrClosed. It may be called often; it always returns nil.
+// Close drops the connection and returns when its goroutine has ended. There is no closing handshake, because backends are slow
+// to answer one. A Pull or Push under way returns ErrClosed. Close may be called again, and always returns nil.
 func (c *Conn) Close() error {
 	_ = c.drop(ErrClosed)
 	<-c.ended
 	return nil
 }
 
-// Ignored is the number of frames that were of an unknown kind, or for no request of ours.
+// Ignored returns how many frames were of an unknown kind, or answered no request of ours.
 func (c *Conn) Ignored() int64 { return c.ignored.Load() }
 
-// drop ends the connection for a reason and returns the reason, which is that of the first call.
+// drop ends the connection and returns the reason. When drop was called before, the first reason stays and is returned.
 func (c *Conn) drop(reason error) error {
 	c.mu.Lock()
 	first := c.up.Err() == nil
@@ -176,8 +176,8 @@ func (c *Conn) drop(reason error) error {
 	return context.Cause(c.up)
 }
 
-// keepAlive pings when the connection was quiet and drops it when it was silent. It runs from a timer, as a goroutine for
-// each connection would cost more than all the rest of it.
+// keepAlive sends a ping when the connection was quiet, and drops it when it was silent for too long. It runs from a timer,
+// because a goroutine for each connection would cost more than all the rest of the connection.
 func (c *Conn) keepAlive() {
 	next := c.ping
 	quiet := time.Since(c.start) - time.Duration(c.heard.Load())
@@ -196,7 +196,7 @@ func (c *Conn) keepAlive() {
 	}
 	c.mu.Unlock()
 
-	// A ping that cannot be written, for the backend does not read, stays alone, and ends with the connection.
+	// When the backend does not read, writing a ping takes until the connection ends. One such ping is enough.
 	if quiet >= c.ping && c.pinging.CompareAndSwap(false, true) {
 		if err := c.write(c.ctx, pingFrame); err != nil {
 			_ = c.drop(err)
@@ -207,7 +207,7 @@ func (c *Conn) keepAlive() {
 
 var pingFrame = []byte(`{"_tag":"` + tagPing + `"}`)
 
-// write sends a frame. The end of ctx drops the connection when it comes in the middle.
+// write sends a frame. When ctx ends in the middle of it, the connection is dropped.
 func (c *Conn) write(ctx context.Context, text []byte) error {
 	if err := c.ws.Write(ctx, websocket.MessageText, text); err != nil {
 		return c.lost(ctx, err)
@@ -215,7 +215,7 @@ func (c *Conn) write(ctx context.Context, text []byte) error {
 	return nil
 }
 
-// lost returns the reason why reading or writing failed.
+// lost turns an error of reading or writing into one that a caller may branch on and show.
 func (c *Conn) lost(ctx context.Context, err error) error {
 	var closed websocket.CloseError
 	switch {
@@ -246,7 +246,7 @@ func (c *Conn) read() {
 	}
 }
 
-// buffers hold frames while they are read, so that no connection needs a buffer of its own between frames.
+// buffers hold frames while they are read: between two frames a connection needs no buffer of its own.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // readFrame returns the next frame and its size in bytes.
@@ -266,7 +266,7 @@ func (c *Conn) readFrame() (frame, int64, error) {
 	return f, size, err
 }
 
-// hearing notes each part of a frame as a sign of life: a large frame may take long to arrive.
+// hearing notes each part of a frame as a sign of life, because a large frame may take long to arrive.
 type hearing struct {
 	c *Conn
 	r io.Reader
@@ -280,7 +280,7 @@ func (h *hearing) Read(p []byte) (int, error) {
 
 func (c *Conn) hear() { c.heard.Store(int64(time.Since(c.start))) }
 
-// dispatch leaves a frame with the request that it answers. An error ends the connection.
+// dispatch gives a frame to the request that it answers. Its error ends the connection.
 func (c *Conn) dispatch(f *frame, size int64) error {
 	switch f.Tag {
 	case tagPong:
@@ -314,8 +314,9 @@ func (c *Conn) dispatch(f *frame, size int64) error {
 	return nil
 }
 
-// give leaves an answer with a request. A handler that is slow holds the reader up, and so the backend, for as long as the
-// connection can do without a reader: meanwhile no ping is answered and no end is noticed. One that hangs does so once.
+// give gives an answer to a request. When there is no room, it waits: so a slow handler slows the reader down, and with it the
+// backend. It waits for a fifth of the silence time-out at most, because meanwhile no pong is read and the end of the connection
+// is not noticed. A handler that still hangs then has fallen behind, and is never waited for again.
 func (c *Conn) give(r *request, a answer) {
 	if r.put(a) {
 		return
@@ -337,7 +338,7 @@ func (c *Conn) give(r *request, a answer) {
 	}
 }
 
-// ask sends a request. The caller must forget it when it waits no longer.
+// ask sends a request. A caller that stops waiting for answers must call forget.
 func (c *Conn) ask(ctx context.Context, name string, payload any, pull bool) (*request, error) {
 	r := &request{pull: pull, came: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	c.mu.Lock()
@@ -359,7 +360,7 @@ func (c *Conn) ask(ctx context.Context, name string, payload any, pull bool) (*r
 	}{tagRequest, r.id, name, payload, []string{}})
 	if err != nil {
 		c.forget(r.id)
-		return nil, errors.New("a request cannot be encoded as JSON") // the cause may quote it
+		return nil, errors.New("a request cannot be encoded as JSON") // the cause may quote the request
 	}
 	if err := c.write(ctx, text); err != nil {
 		c.forget(r.id)
@@ -379,7 +380,7 @@ func (c *Conn) find(id string) *request {
 	return nil
 }
 
-// forget removes a request and returns it, nil when there is none of that id any more.
+// forget removes the request with that id and returns it; nil when there is none.
 func (c *Conn) forget(id string) *request {
 	c.mu.Lock()
 	defer c.mu.Unlock()

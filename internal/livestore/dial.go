@@ -18,18 +18,17 @@ import (
 )
 
 const (
-	// handshakeTimeout bounds the way from DNS to the backend's answer. A sleeping backend needs seconds to answer.
+	// handshakeTimeout bounds everything from the DNS question to the backend's answer. A sleeping backend needs seconds.
 	handshakeTimeout = 15 * time.Second
+	// maxRetryAfter bounds what a refusal may ask for: a wrong header must not keep a store away for days.
+	maxRetryAfter = 5 * time.Minute
 )
 
-// maxRetryAfter bounds what a refusal may ask for: a mistaken header must not keep a store away for days.
-const maxRetryAfter = 5 * time.Minute
-
-// ownClient is for all who bring no HTTP client.
+// ownClient is the client of all callers that bring none.
 var ownClient = newClient(http.ProxyFromEnvironment)
 
-// newClient tunnels through proxies, for the URL carries the payload. The connections that it makes become WebSockets, so it
-// keeps none idle.
+// newClient returns a client that tunnels through proxies, because the URL carries the payload. It keeps no idle connections,
+// since those that it makes become WebSockets.
 func newClient(proxy func(*http.Request) (*url.URL, error)) *http.Client {
 	return &http.Client{Transport: tunnel.New(&http.Transport{
 		DialContext:         (&net.Dialer{Timeout: handshakeTimeout}).DialContext,
@@ -38,14 +37,15 @@ func newClient(proxy func(*http.Request) (*url.URL, error)) *http.Client {
 	}, proxy)}
 }
 
-// Dial connects to the backend within 15 s. ctx bounds the handshake only. A failure is a *DialError, or a plain error when
-// the options make no sense. The caller must end the connection: by Close, or by a Pull, which ends it when it returns.
+// Dial connects to the backend within 15 s. The end of ctx ends the handshake, and has no effect afterwards. The error is a
+// *DialError, or a plain error when the options make no sense. The caller must end the connection with Close, or with a Pull,
+// which ends it when it returns.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
 	var payload secret
 	if o.Payload != nil {
 		text, err := json.Marshal(o.Payload)
 		if err != nil {
-			return nil, errors.New("the sync payload cannot be encoded as JSON") // the cause may quote it
+			return nil, errors.New("the sync payload cannot be encoded as JSON") // the cause may quote the payload
 		}
 		payload = text
 	}
@@ -67,7 +67,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 
 	handshake, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	ws, resp, err := websocket.Dial(handshake, address, &websocket.DialOptions{HTTPClient: &staying}) //nolint:bodyclose // nobody has to
+	ws, resp, err := websocket.Dial(handshake, address, &websocket.DialOptions{HTTPClient: &staying}) //nolint:bodyclose // the library says that nobody needs to
 	if err != nil {
 		return nil, payload.dialError(resp, err)
 	}
@@ -78,7 +78,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	return newConn(context.WithoutCancel(ctx), ws, o, payload), nil
 }
 
-// address returns the URL to dial. Its errors don't quote Options.URL, which may hold a password.
+// address returns the URL to dial. Its errors do not quote Options.URL, which may hold a password.
 func (o Options) address(payload secret) (string, error) {
 	if o.StoreID == "" {
 		return "", errors.New("dialing a sync backend needs a store id")
@@ -99,7 +99,7 @@ func (o Options) address(payload secret) (string, error) {
 	query.Set("storeId", o.StoreID)
 	query.Set("transport", "ws")
 	if len(payload) > 0 {
-		// The first of two encodings; the second is the query's.
+		// This is the first of two encodings. Query.Encode does the second.
 		query.Set("payload", strings.ReplaceAll(url.QueryEscape(string(payload)), "+", "%20"))
 	}
 	u.RawQuery, u.Fragment = query.Encode(), ""

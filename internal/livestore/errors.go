@@ -22,46 +22,46 @@ import (
 
 // Errors to branch on with errors.Is. The texts of all errors may be shown.
 var (
-	// ErrBackendIDMismatch: the cursor or the push belongs to another incarnation of the store: it was reset. Pull again from
-	// the zero Cursor, and say so.
+	// ErrBackendIDMismatch: the store was reset. The cursor, or the push, belongs to an earlier incarnation of it. Pull again
+	// from the zero Cursor, and tell somebody.
 	ErrBackendIDMismatch = errors.New("the store was reset at the sync backend: its backend id is another one")
-	// ErrSilence: the backend said nothing for Options.SilenceTimeout, or owed a page of events for as long.
+	// ErrSilence: the backend sent nothing for Options.SilenceTimeout, or owed a page of events for that long.
 	ErrSilence = errors.New("the sync backend fell silent")
-	// ErrProtocol: a frame was no JSON, or one for us made no sense.
+	// ErrProtocol: a frame was not JSON, or it answered a request of ours and made no sense.
 	ErrProtocol = errors.New("the sync backend sent a broken frame")
-	// ErrTooLarge: a frame was larger than Options.MaxFrame. It will be so again until the limit is raised.
+	// ErrTooLarge: a frame was larger than Options.MaxFrame. The same happens again until the limit is raised.
 	ErrTooLarge = errors.New("the sync backend sent a frame over the size limit")
-	// ErrDisconnected: the connection ended without our doing.
+	// ErrDisconnected: the connection ended, and not because of anything done here.
 	ErrDisconnected = errors.New("the connection to the sync backend was lost")
-	// ErrBehind: live events came faster than they were handled, and there was no more room for them. Those handed over follow
-	// each other without a gap, as ever.
+	// ErrBehind: live events came faster than they were handled, and there was no more room for them. The events that were
+	// handed over follow each other without a gap all the same. Pull again from the cursor.
 	ErrBehind = errors.New("the sync backend sent events faster than they were taken")
-	// ErrClosed: Close was called, or the pull that owned the connection is over.
+	// ErrClosed: Close was called, or the Pull on this connection is over.
 	ErrClosed = errors.New("the connection to the sync backend is closed")
 )
 
 // DialError is a handshake that failed.
 type DialError struct {
-	// Status is the HTTP status of the refusal, 0 when no HTTP answer came.
+	// Status is the HTTP status of the answer; 0 when none came.
 	Status int
-	// RetryAfter is how long the refusal asks to stay away, at most 5 min; 0 when it does not say.
+	// RetryAfter is how long the refusal asks to stay away, at most 5 min; 0 when it does not ask.
 	RetryAfter time.Duration
 
 	text  string
-	cause error // nil when it might hold a secret
+	cause error // nil for a refusal, and when it might hold a secret
 }
 
 // Error implements error.
 func (e *DialError) Error() string { return e.text }
 
-// Unwrap returns the cause, of the network or a context; nil for a refusal.
+// Unwrap returns the error of the network or of the context that is the cause; nil for a refusal.
 func (e *DialError) Unwrap() error { return e.cause }
 
 // ServerAheadError is the refusal of a push whose first event does not follow the store's head.
 type ServerAheadError struct {
-	// Minimum is the head: the Parent that the first event must have.
+	// Minimum is the Seq of the head: the Parent that the first event of a push must have.
 	Minimum int64
-	// Provided is the Parent that it had.
+	// Provided is the Parent that the first event had.
 	Provided int64
 }
 
@@ -70,10 +70,10 @@ func (e *ServerAheadError) Error() string {
 	return fmt.Sprintf("the sync backend is at event %d, the push follows event %d", e.Minimum, e.Provided)
 }
 
-// RemoteError is a failure that the backend reports about itself, or the end of a pull that should not end.
+// RemoteError is a failure that the backend reports, or the end of a pull that should not end.
 type RemoteError struct {
-	// Kind is the backend's word for it: UnknownError, Defect (all requests of the connection failed), Die, Interrupt,
-	// Success (a live pull ended as if it was not live), or a kind of its own.
+	// Kind is the backend's word for the failure: UnknownError, Defect (all requests of the connection failed), Die, Interrupt,
+	// Success (a live pull ended as if it were not live), or a word that is not known here.
 	Kind string
 	// Message is the backend's explanation, shortened; it may be empty.
 	Message string
@@ -87,7 +87,7 @@ func (e *RemoteError) Error() string {
 	return "the sync backend reported " + e.Kind + ": " + e.Message
 }
 
-// SequenceError is an event that does not follow those before it. The events up to Head were handed over.
+// SequenceError says that an event does not follow those before it. The events up to Head were handed over.
 type SequenceError struct {
 	// Head is the Seq of the last event in order.
 	Head int64
@@ -102,7 +102,7 @@ func (e *SequenceError) Error() string {
 
 const maxMessageLength = 200
 
-// printable makes foreign text fit for a log line.
+// printable makes foreign text fit for one log line: it replaces what can't be printed and cuts off what is too long.
 func printable(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -117,10 +117,10 @@ func printable(text string) string {
 	return text
 }
 
-// secret is the encoded payload. Empty means none.
+// secret is the payload as JSON. Empty means that there is none.
 type secret []byte
 
-// scrub makes foreign text fit to be shown: printable, and without the payload or a value of it, escaped or not.
+// scrub makes foreign text fit to be shown: printable, and without the payload or one of its values, escaped or not.
 func (s secret) scrub(text string) string {
 	return printable(redact(text, s.forms()))
 }
@@ -132,19 +132,19 @@ func redact(text string, forms []string) string {
 	return text
 }
 
-// forms are the texts that would give the payload away, the longest first: a value that begins with another one must not
-// leave its tail behind.
+// forms are the texts that would give the payload away. The longest come first, so that a value that begins with another value
+// does not leave its tail behind.
 func (s secret) forms() []string {
 	if len(s) == 0 {
 		return nil
 	}
 	var payload any
-	_ = json.Unmarshal(s, &payload) // we encoded it ourselves; without one there are no values
+	_ = json.Unmarshal(s, &payload) // it can't fail: Dial has encoded it
 	seen := map[string]bool{}
 	for _, value := range append(stringsIn(payload), string(s)) {
 		quoted, _ := json.Marshal(value) // a string can always be encoded
 		for _, form := range []string{value, url.PathEscape(value), html.EscapeString(value), strings.Trim(string(quoted), `"`)} {
-			for range 3 { // as it is, escaped once, escaped twice, which is how the URL has it
+			for range 3 { // as it is, escaped once, and escaped twice, as it is in the URL
 				seen[form], seen[lowerEscapes(form)] = true, true
 				form = url.QueryEscape(form)
 			}
@@ -155,10 +155,11 @@ func (s secret) forms() []string {
 
 var escapes = regexp.MustCompile(`%[0-9A-F]{2}`)
 
-// lowerEscapes writes %2F as %2f, which means the same.
+// lowerEscapes writes escapes such as %2F as %2f, which means the same.
 func lowerEscapes(text string) string { return escapes.ReplaceAllStringFunc(text, strings.ToLower) }
 
-// stringsIn returns the strings in a decoded JSON value. One of under 4 bytes is no secret, but in every other word.
+// stringsIn returns the strings in a decoded JSON value that have at least 4 bytes. A shorter one is no secret, and would be
+// found within ordinary words.
 func stringsIn(v any) (all []string) {
 	switch v := v.(type) {
 	case string:
@@ -177,12 +178,12 @@ func stringsIn(v any) (all []string) {
 	return all
 }
 
-// dialError strips the cause of the URL, which holds the payload. resp is nil when no HTTP answer came.
+// dialError makes a *DialError without the URL, which holds the payload. resp is nil when no HTTP answer came.
 func (s secret) dialError(resp *http.Response, cause error) error {
 	if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
 		return s.refusal(resp)
 	}
-	if quoting, ok := errors.AsType[*url.Error](cause); ok { // of net/http; it quotes the URL
+	if quoting, ok := errors.AsType[*url.Error](cause); ok { // net/http's error, which quotes the URL
 		cause = quoting.Err
 	}
 	text := s.scrub(cause.Error())
@@ -201,7 +202,7 @@ func (s secret) dialError(resp *http.Response, cause error) error {
 	return e
 }
 
-// refusal tells what the backend says to a handshake that it refuses.
+// refusal returns the error of a handshake that the backend refuses, with what it says about that.
 func (s secret) refusal(resp *http.Response) *DialError {
 	e := &DialError{Status: resp.StatusCode, RetryAfter: retryafter.Parse(resp.Header, time.Now(), maxRetryAfter)}
 	e.text = fmt.Sprintf("the sync backend refused the connection with status %d", e.Status)
@@ -212,14 +213,14 @@ func (s secret) refusal(resp *http.Response) *DialError {
 	if e.RetryAfter > 0 {
 		e.text += fmt.Sprintf(" and asks to wait %s", e.RetryAfter.Round(time.Second))
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what came of it
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // as much as has come
 	if said := s.scrubPart(string(body)); said != "" {
 		e.text += ": " + said
 	}
 	return e
 }
 
-// maxRefusal is what the WebSocket library keeps of the body of a refusal, in bytes.
+// maxRefusal is how much of a refusal's body the WebSocket library keeps, in bytes.
 const maxRefusal = 1024
 
 var (
@@ -227,8 +228,8 @@ var (
 	tags  = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
-// scrubPart scrubs the beginning of a text. Where it may have been cut off, in the middle of a secret perhaps, it is cut off
-// further: by all that could be the beginning of one. Of a page of HTML the title counts.
+// scrubPart scrubs the beginning of a text. A text of maxRefusal bytes may have been cut off in the middle of a secret, so it is
+// shortened by the length of the longest secret. Of a page of HTML only the title is kept.
 func (s secret) scrubPart(text string) string {
 	cut := len(text) == maxRefusal
 	forms := s.forms()

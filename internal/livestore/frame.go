@@ -17,7 +17,7 @@ const (
 	tagDefect  = "Defect"
 )
 
-// frame is a frame of the backend; what is in it is decoded once it is known to be for us.
+// frame is a frame of the backend. Its content is decoded only when it is known to answer a request of ours.
 type frame struct {
 	Tag       string          `json:"_tag"`
 	RequestID string          `json:"requestId"`
@@ -26,7 +26,7 @@ type frame struct {
 	Defect    json.RawMessage `json:"defect"` // of a Defect
 }
 
-// decodeFrame copies what it keeps of text.
+// decodeFrame decodes a frame. It keeps nothing of text, which may be used again.
 func decodeFrame(text []byte) (frame, error) {
 	var f frame
 	if err := json.Unmarshal(text, &f); err != nil {
@@ -36,7 +36,7 @@ func decodeFrame(text []byte) (frame, error) {
 	return f, nil
 }
 
-// option is Effect's encoding of a value that may be missing: {"_tag":"Some","value":…} or {"_tag":"None"}.
+// option is how Effect encodes a value that may be missing: {"_tag":"Some","value":…} or {"_tag":"None"}.
 type option struct {
 	Tag   string `json:"_tag"`
 	Value any    `json:"value,omitempty"`
@@ -58,7 +58,7 @@ type chunkValue struct {
 	BackendID string `json:"backendId"`
 }
 
-// pages returns what a Chunk brings, usually one page.
+// pages returns the pages of a Chunk, which is usually one.
 func (f *frame) pages() ([]Page, error) {
 	var values []chunkValue
 	if err := json.Unmarshal(f.Values, &values); err != nil {
@@ -84,14 +84,14 @@ func (f *frame) pages() ([]Page, error) {
 				return nil, fmt.Errorf("%w: an event without a name", ErrProtocol)
 			}
 			pages[i].Events[j] = *item.Event
-			// It informs and nothing depends on it: one that can't be read is as good as none.
+			// Nothing depends on this time. One that can't be read counts as none.
 			pages[i].Events[j].CreatedAt, _ = time.Parse(time.RFC3339, item.Metadata.Value.CreatedAt)
 		}
 	}
 	return pages, nil
 }
 
-// cause is why something failed, in Effect's encoding.
+// cause is how Effect encodes why something failed.
 type cause struct {
 	Tag    string          `json:"_tag"`
 	Error  json.RawMessage `json:"error"`  // of Fail
@@ -118,7 +118,7 @@ func (f *frame) outcome(s secret) (success bool, _ error) {
 	return false, fmt.Errorf("%w: an exit that is neither success nor failure", ErrProtocol)
 }
 
-// typed returns the error that a cause stands for. Of several failures it is the first.
+// typed returns the error that a cause stands for. When there are several failures, it is the first.
 func (c *cause) typed(s secret) error {
 	switch {
 	case c.Tag == "Fail":
@@ -131,9 +131,8 @@ func (c *cause) typed(s secret) error {
 	return &RemoteError{Kind: kind(c.Tag, "Failure"), Message: s.scrub(explain(c.Defect, 0))}
 }
 
-// reported is an error that the backend's handlers return. 0.4.0-dev.22 wraps the error that says what happened into an
-// InvalidPullError or an InvalidPushError and gives it a tag or, where it is encoded as a defect, only a name; 0.4.0 sends it
-// as it is.
+// reported is an error that the backend's handlers return. 0.4.0 sends the error that says what happened as it is. 0.4.0-dev.22
+// wraps it into an InvalidPullError or an InvalidPushError; it then has a tag or, when it is encoded as a defect, only a name.
 type reported struct {
 	Tag      string          `json:"_tag"`
 	Name     string          `json:"name"`
@@ -144,7 +143,7 @@ type reported struct {
 
 func failure(text json.RawMessage, s secret) error {
 	var r reported
-	_ = json.Unmarshal(text, &r) // one of another shape still has its explanation
+	_ = json.Unmarshal(text, &r) // an error of another shape may still explain itself
 	if r.Tag == "InvalidPullError" || r.Tag == "InvalidPushError" {
 		wrapper := r.Tag
 		text, r = r.Cause, reported{}
@@ -156,13 +155,13 @@ func failure(text json.RawMessage, s secret) error {
 		return ErrBackendIDMismatch
 	case "ServerAheadError":
 		return &ServerAheadError{Minimum: r.Minimum, Provided: r.Provided}
-	case "UnknownError", "LiveStore.UnknownError": // the latter of 0.4.0-dev.22
+	case "UnknownError", "LiveStore.UnknownError": // 0.4.0-dev.22 sends the second
 		return &RemoteError{Kind: "UnknownError", Message: s.scrub(explain(text, 0))}
 	}
 	return &RemoteError{Kind: kind(r.Tag, r.Name, "Failure"), Message: s.scrub(explain(text, 0))}
 }
 
-// kind returns the first name that is not empty, fit to be shown.
+// kind returns the first of the names that is not empty, made printable.
 func kind(names ...string) string {
 	for _, name := range names {
 		if name = printable(name); name != "" {
@@ -172,7 +171,8 @@ func kind(names ...string) string {
 	return ""
 }
 
-// explain finds the human-readable part of an encoded error: a text, or the message, the note or the cause in an object.
+// explain finds the part of an encoded error that people can read: the text itself, or the message, the note or the cause of an
+// object. It returns "" when there is none.
 func explain(text json.RawMessage, depth int) string {
 	var message string
 	if json.Unmarshal(text, &message) == nil {

@@ -13,21 +13,22 @@ type pullRequest struct {
 	Cursor  option          `json:"cursor"`
 }
 
-// Pull subscribes to the store's events after the cursor and calls handle with each page of them, one call at a time, from
-// its own goroutine. The first page comes at once, be it empty. handle's context ends with the connection.
+// Pull subscribes to the store's events after the cursor and calls handle with each page of them. The calls come one at a time,
+// in the goroutine that called Pull. The first page comes at once, even when it is empty. handle's context ends with the connection.
 //
-// The backend is acknowledged after handle returned nil, and sends no further page before, so a slow handler slows it down. It
-// does not hold back live events: those that come while handle is busy wait here, in some 256 KiB, and then for a fifth of
-// Options.SilenceTimeout at the backend. When handle has taken nothing by then, it hangs: the rest is thrown away, and Pull ends
-// with ErrBehind once handle has had all that waited; the caller dials again and pulls from its cursor. Meanwhile the
-// connection is read on, so that pings are answered and its end is noticed.
-//
-// Pull returns when ctx ends, when handle returns an error, or when the subscription does, and never nil; the connection is
-// dropped then. The error is ctx's, handle's, ErrBackendIDMismatch, ErrSilence, ErrProtocol, ErrTooLarge, ErrDisconnected,
+// Pull returns when ctx ends, when handle returns an error, or when the subscription ends. It drops the connection then. It never
+// returns nil: the error is ctx's, handle's, ErrBackendIDMismatch, ErrSilence, ErrProtocol, ErrTooLarge, ErrDisconnected,
 // ErrBehind, ErrClosed, a *RemoteError or a *SequenceError.
 //
-// Live events come even while earlier pages are still due, so they may run ahead of what handle has seen. They are left out
-// then, for the backend brings them again with the pages; a *SequenceError after Options.SilenceTimeout says so should it not.
+// A slow handler slows the backend down: a page is acknowledged when handle has returned nil, and the backend sends no further page
+// before. Live events come regardless. Those that come while handle is busy wait here, in some 256 KiB, and then at the backend for a
+// fifth of Options.SilenceTimeout. When handle has taken nothing by then, the events that follow are thrown away, and Pull ends with
+// ErrBehind once handle has had all that waited. The caller dials again and pulls from its cursor. But for that fifth, the
+// connection is read while handle is busy, so that pongs come in and its end is noticed.
+//
+// Live events also come while earlier pages are still due, so they may run ahead of what handle has seen. Pull leaves such events
+// out, because the backend brings them again with the pages. If it does not, Pull ends with a *SequenceError after
+// Options.SilenceTimeout.
 func (c *Conn) Pull(ctx context.Context, from Cursor, handle func(context.Context, Page) error) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.drop(ctx.Err()) })
 	defer stop()
@@ -42,7 +43,7 @@ func (c *Conn) Pull(ctx context.Context, from Cursor, handle func(context.Contex
 	}
 	defer func() {
 		_ = c.Close()
-		r.discard() // not before: the reader is gone now
+		r.discard() // only now, when nothing reads any more
 	}()
 	seq := sequence{backendID: from.BackendID, start: from.Seq, head: from.Seq, due: true}
 	due := time.NewTimer(c.silence)
@@ -80,17 +81,17 @@ func (c *Conn) Pull(ctx context.Context, from Cursor, handle func(context.Contex
 	}
 }
 
-// sequence follows the order of a pull's events.
+// sequence checks the order of a pull's events.
 type sequence struct {
 	backendID string // empty until the first page
 	start     int64  // where the pull began
 	head      int64  // the Seq of the last event handed over
-	due       bool   // the backend owes a page: the first one, or another one before the events are live
-	ahead     *Event // of the events that ran ahead of the pages, the last
+	due       bool   // the backend owes a page: the first one, or one more before the events are live
+	ahead     *Event // the last of the events that ran ahead of the pages; nil when there is none
 }
 
-// check takes from the page what was handed over before and moves on past the rest. A page that is ahead of others that are
-// due is not wanted.
+// check removes from the page the events that were handed over before, and moves on past the others. It returns false for a page
+// that has run ahead of pages that are still due: handle does not get it.
 func (s *sequence) check(p *Page) (wanted bool, _ error) {
 	if s.backendID != "" && p.BackendID != s.backendID {
 		return false, ErrBackendIDMismatch
@@ -101,7 +102,7 @@ func (s *sequence) check(p *Page) (wanted bool, _ error) {
 			return false, s.broken(e)
 		}
 	}
-	for len(p.Events) > 0 && p.Events[0].Seq <= s.head { // a repetition
+	for len(p.Events) > 0 && p.Events[0].Seq <= s.head { // handed over before
 		p.Events = p.Events[1:]
 	}
 	if len(p.Events) > 0 {
@@ -129,7 +130,7 @@ func (s *sequence) broken(e Event) error {
 	return &SequenceError{Head: s.head, Seq: e.Seq, Parent: e.Parent}
 }
 
-// overdue is the error when a page that is due does not come.
+// overdue returns the error for a page that is due and does not come.
 func (s *sequence) overdue() error {
 	if s.ahead != nil {
 		return s.broken(*s.ahead)

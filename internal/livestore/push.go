@@ -12,12 +12,13 @@ type pushRequest struct {
 	BackendID option          `json:"backendId"`
 }
 
-// Push appends events to the store, all or none of them; without any it does nothing. The Parent of the first one must be the store's head, or the answer
-// is a *ServerAheadError. An empty backendID lets the push go to whatever incarnation the store is in; another one than the
-// store's is ErrBackendIDMismatch. Backends take at most 100 events and about 900 kB at a time.
+// Push appends events to the store, all of them or none. Without events it does nothing. The Parent of the first one must be the Seq
+// of the store's head, otherwise the error is a *ServerAheadError. An empty backendID means whatever incarnation the store has now;
+// if it is not empty and not the store's, the error is ErrBackendIDMismatch. Backends take at most 100 events and about 900 kB
+// at a time.
 //
-// After any other error the push may have been done or not. When ctx ends while the request is being written, the connection
-// is dropped; when it ends later, it is not.
+// After any other error the events may have been appended or not. When ctx ends while the request is being written, the connection
+// is dropped. When ctx ends later, the connection stays.
 func (c *Conn) Push(ctx context.Context, backendID string, events []Event) error {
 	if len(events) == 0 {
 		return nil
