@@ -63,6 +63,7 @@ var (
 	pageName  = regexp.MustCompile(`(?:[\w.-]+/)*[\w-][\w.-]*\.md\b`)
 	testName  = regexp.MustCompile("`(Test[A-Z]\\w+)`")
 	pathName  = regexp.MustCompile("`((?:activities|cmd|contract|deploy|docs|integrations|internal|notifier|tests|tools|workflows)/[\\w./-]*)`")
+	packages  = regexp.MustCompile(`(?:^|[^.])\./((?:activities|cmd|contract|integrations|internal|notifier|tests|workflows)(?:/\w+)*)`)
 	testFunc  = regexp.MustCompile(`(?m)^func (Test[A-Z]\w+)\(`)
 	indexLine = regexp.MustCompile(`(?m)^\| (\d{4}) \| \[(.*)\]\((\S+)\) \| (.*) \|$`)
 )
@@ -126,7 +127,7 @@ func TestEveryTestAndFileThatAPageNamesExists(t *testing.T) {
 		for _, found := range testName.FindAllStringSubmatch(text, -1) {
 			require.True(t, tests[found[1]], "%s names the test %s, which is not there", name, found[1])
 		}
-		for _, found := range pathName.FindAllStringSubmatch(text, -1) {
+		for _, found := range append(pathName.FindAllStringSubmatch(text, -1), packages.FindAllStringSubmatch(text, -1)...) {
 			require.True(t, exists(found[1]), "%s names %s, which is not there", name, found[1])
 		}
 	}

@@ -6,14 +6,14 @@
 
 /** The variables and secrets of the Worker that are read. */
 export interface Env {
-  /** Where events go, such as https://storekeeper.example.com/webhooks/workspaces. Without it nothing is sent. */
+  /** Where events are sent, such as https://storekeeper.example.com/webhooks/workspaces. Without it nothing is sent. */
   readonly SERVER_WEBHOOK_URL?: string | undefined;
   /**
-   * One key or secret, or several separated by commas; all of them are used for every request. Without it nothing is sent.
+   * One key or secret, or several separated by commas. All of them are used for every request. Without it nothing is sent.
    *
    * - `whsec_<base64 of 24 to 64 bytes>` signs with HMAC-SHA256 (v1)
    * - `whsk_<base64>` signs with an Ed25519 private key (v1a): its seed of 32 bytes, or seed and public key, 64 bytes
-   * - anything else is a shared secret, sent as it is in X-Webhook-Secret; the first of several
+   * - anything else is a shared secret, sent as it is in X-Webhook-Secret; of several the first one is sent
    */
   readonly WEBHOOK_SECRET?: string | undefined;
 }
@@ -24,11 +24,11 @@ export interface WorkspaceEvent {
   readonly instanceId: string;
   /** The id of the workspace's owner. */
   readonly userId: string;
-  /** When it happened. It orders the events of a workspace. Its year, in UTC, is 0 to 9999: others have no form in RFC 3339. */
+  /** When it happened. It orders the events of a workspace. Its year, in UTC, must be 0 to 9999, since RFC 3339 can write no others. */
   readonly timestamp: Date;
 }
 
-/** What failures are told to, never with a secret. `console` is one. */
+/** What gets a line for every failure, never with a secret. `console` is one. */
 export interface Logger {
   debug(message: string, fields: object): void;
   warn(message: string, fields: object): void;
@@ -38,11 +38,11 @@ export interface Logger {
 export interface Options {
   /** Sent in X-Client-Name; `lifebuild-auth-worker` by default. */
   readonly clientName?: string;
-  /** How many requests an event is worth; 3 by default. */
+  /** How many requests are made for one event at most; 3 by default. */
   readonly attempts?: number;
   /** How long one request may take; 10,000 by default. */
   readonly attemptTimeoutMs?: number;
-  /** How long all attempts and the pauses between them may take; 25,000 by default, for `waitUntil` ends after 30 s. */
+  /** How long all attempts and the pauses between them may take; 25,000 by default, because `waitUntil` ends after 30 s. */
   readonly budgetMs?: number;
   /** `console` by default. */
   readonly logger?: Logger;
@@ -60,8 +60,8 @@ export interface Runtime {
 
 export interface Notifier {
   /**
-   * Delivers an event and says whether it was taken. It never throws and never rejects: what went wrong is logged, and Storekeeper finds
-   * what it missed when it next compares its stores with the Auth Worker's list. Hand it to `ctx.waitUntil`, so that nobody waits for it.
+   * Delivers an event and resolves to whether it was taken. It never throws and never rejects: what went wrong is logged. Storekeeper finds
+   * out what it missed when it next compares its stores with the Auth Worker's list. Hand it to `ctx.waitUntil`, so that nobody waits for it.
    */
   notify(event: WorkspaceEvent): Promise<boolean>;
 }
@@ -76,7 +76,7 @@ const runtime: Runtime = {
   random: () => Math.random(),
 };
 
-/** Returns a notifier. It never throws: with settings that are missing or make no sense, notify logs why it sends nothing. */
+/** Returns a notifier. It never throws: when settings are missing or make no sense, notify logs why it sends nothing. */
 export function createNotifier(env: Env | undefined, options: Options = {}, replaced: Partial<Runtime> = {}): Notifier {
   const log = patient(options.logger ?? console);
   const url = env?.SERVER_WEBHOOK_URL ?? "";
@@ -102,7 +102,7 @@ export function createNotifier(env: Env | undefined, options: Options = {}, repl
   };
 }
 
-/** Makes a logger that fails one that says nothing: a line is not worth an event. */
+/** Returns a logger that swallows what the given one throws: a line that fails must not cost an event. */
 function patient(log: Logger): Logger {
   const attempt = (level: keyof Logger) => (message: string, fields: object) => {
     try {
@@ -114,12 +114,12 @@ function patient(log: Logger): Logger {
   return { debug: attempt("debug"), warn: attempt("warn"), error: attempt("error") };
 }
 
-/** The fields of an event that every log line has. A caller without types may have sent none. */
+/** The fields of an event that every log line has. A caller without types may have sent no event. */
 function named(event: WorkspaceEvent | undefined): object {
   return { event: event?.type, instanceId: event?.instanceId };
 }
 
-/** What an error says, and what its cause says: of a network error, fetch itself says only that it failed. */
+/** What an error says, and what its cause says: for a network error, fetch itself says only that it failed. */
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
   const said = ({ name, message, code }: Error & { code?: unknown }) => `${name}: ${message || String(code)}`;
@@ -137,7 +137,7 @@ function checkURL(text: string): void {
   if (url.username !== "" || url.password !== "") throw new Error("SERVER_WEBHOOK_URL holds credentials");
 }
 
-/** The way of one event: attempts, and the pauses between them. */
+/** Delivers one event: attempts, and the pauses between them. */
 class Delivery {
   readonly #url: string;
   readonly #log: Logger;
@@ -187,7 +187,7 @@ class Delivery {
         method: "POST",
         headers,
         body,
-        redirect: "manual", // a redirect is no 2xx, and the secret is not for others
+        redirect: "manual", // a redirect is not a 2xx, and the secret is not meant for others
         signal: AbortSignal.timeout(timeout),
       });
       await response.body?.cancel().catch(() => undefined); // the status alone decides
@@ -207,16 +207,16 @@ interface Failure {
   /** 0 when there was no answer. */
   readonly status: number;
   readonly error: string;
-  /** How long the receiver wants to be left alone. */
+  /** How long the receiver asks to be left alone; 0 when it does not ask. */
   readonly retryAfterMs: number;
 }
 
-/** Whether another attempt would get the same answer. A 401 would not: keys are not rotated everywhere in the same moment. */
+/** Whether another attempt would get the same answer. After a 401 it may not: keys are not changed everywhere in the same moment. */
 function isFinal(status: number): boolean {
   return status >= 400 && status <= 499 && ![401, 408, 425, 429].includes(status);
 }
 
-/** 0 where nothing is said, or nothing that makes sense. */
+/** How long the answer asks to wait; 0 when it does not ask, or not in a way that makes sense. */
 function retryAfterMs(response: Response, now: number): number {
   if (response.status !== 429 && response.status !== 503) return 0;
   const said = response.headers.get("Retry-After") ?? "";
@@ -225,7 +225,7 @@ function retryAfterMs(response: Response, now: number): number {
   return Number.isNaN(at) ? 0 : Math.max(0, at - now);
 }
 
-/** The body of an event. Lone surrogates, which UTF-8 has no bytes for, become U+FFFD. It throws for a time that has no form in RFC 3339. */
+/** The body of an event. Lone surrogates, which UTF-8 has no bytes for, become U+FFFD. It throws for a time that RFC 3339 can't write. */
 export function encodeEvent(event: WorkspaceEvent): string {
   const year = event.timestamp.getUTCFullYear();
   if (year < 0 || year > 9999) throw new Error("the event's timestamp is not within the years 0 to 9999");
@@ -238,12 +238,12 @@ export function encodeEvent(event: WorkspaceEvent): string {
 }
 
 function wellFormed(text: string): string {
-  return text.replace(/\p{Surrogate}/gu, "\ufffd"); // with the flag u, a pair is no surrogate but what it stands for
+  return text.replace(/\p{Surrogate}/gu, "\ufffd"); // with the flag u, a pair counts as the character that it stands for
 }
 
 /**
- * The webhook-id of an event. It depends on the body alone: so all attempts have one id, also those of another invocation, and the
- * receiver knows the second for a repeat of the first.
+ * The webhook-id of an event. It depends on the body alone. So all attempts have the same id, even in another invocation, and the
+ * receiver recognizes a repeat.
  */
 export async function deliveryID(body: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(body)));
@@ -261,7 +261,7 @@ export interface Keys {
 /** Returns one signature, with its version, for webhook-signature. */
 export type Signer = (content: string) => Promise<string>;
 
-/** Takes what Env.WEBHOOK_SECRET describes. It rejects what makes no sense, and quotes nothing of it. */
+/** Reads a setting of the form that Env.WEBHOOK_SECRET describes. It rejects what makes no sense, and its errors quote nothing of it. */
 export async function parseKeys(setting: string): Promise<Keys> {
   let shared: string | undefined;
   const signers: Signer[] = [];
@@ -273,7 +273,7 @@ export async function parseKeys(setting: string): Promise<Keys> {
   return { shared, signers };
 }
 
-/** Returns undefined for a shared secret. */
+/** Returns the signer of one entry; undefined for a shared secret. */
 async function parseSigner(entry: string, name: string): Promise<Signer | undefined> {
   if (entry === "") throw new Error(`${name} is empty`);
   // Anything else would fit in no header, and fetch would quote it in its error.
@@ -297,7 +297,7 @@ async function symmetric(key: BufferSource): Promise<Signer> {
   return async (content) => `v1,${base64(await crypto.subtle.sign("HMAC", imported, utf8(content)))}`;
 }
 
-/** What stands before the seed in a PKCS #8 key of Ed25519 (RFC 8410), which crypto.subtle wants. */
+/** What comes before the seed in a PKCS #8 key of Ed25519 (RFC 8410), the form that crypto.subtle wants. */
 const pkcs8Prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 async function asymmetric(key: Uint8Array, name: string): Promise<Signer> {
@@ -342,7 +342,7 @@ function base64(bytes: ArrayBuffer | Uint8Array): string {
   return btoa(String.fromCharCode(...new Uint8Array(bytes)));
 }
 
-/** Returns undefined for what is no base64, padded or not. atob alone takes more. */
+/** Decodes base64, padded or not; undefined when it is none. atob alone would accept more. */
 function unbase64(text: string) {
   if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/.test(text)) return undefined;
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
