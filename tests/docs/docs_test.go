@@ -100,7 +100,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 
 func TestEveryPageThatSourcesNameExists(t *testing.T) {
 	t.Parallel()
-	for name, text := range files(t, ".go", ".ts", ".mjs", ".yml", "Makefile", "Dockerfile", ".ci/run") {
+	for name, text := range files(t, ".go", ".ts", ".mjs", ".sh", ".yml", "Makefile", "Dockerfile", ".ci/run", "tools/gobuild") {
 		if name == "tests/docs/docs_test.go" {
 			continue
 		}
