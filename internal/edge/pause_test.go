@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
-	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
