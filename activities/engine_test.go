@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/storemanager"
 )
 
@@ -28,7 +29,7 @@ func TestANewDatabaseOfTemporalIsToldOfEventsWithoutAnOutcomeOnce(t *testing.T) 
 	_, err := b.resume()
 	require.NoError(t, err)
 	for i := range storemanager.MaxBatch + 1 {
-		require.NoError(t, b.registry.KeepAccepted(t.Context(), storemanager.AcceptedEvent{
+		require.NoError(t, b.registry.KeepAccepted(t.Context(), deliveries.AcceptedEvent{
 			DeliveryID: fmt.Sprintf("evt_%05d", i), StoreID: "store-000001", EventAt: b.now, Event: json.RawMessage(fmt.Sprint(i)),
 		}))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 )
 
 // approve records a run whose removals were approved.
@@ -140,7 +141,7 @@ func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
 
 // forgetful is a store manager that should have so many stores.
 type forgetful struct {
-	*storemanager.TestStores
+	*storetest.Stores
 	monitored int
 }
 

@@ -18,6 +18,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 )
 
 // In every run of the tests so many random registries are compared with so many random lists each, one after the other.
@@ -130,10 +131,10 @@ func answer(t *rapid.T, entries []map[string]any) (body string, damaged bool) {
 }
 
 // fill makes a registry with the stores as it is when the list is asked for.
-func (c listCase) fill(t *testing.T, listAt time.Time) *storemanager.TestStores {
+func (c listCase) fill(t *testing.T, listAt time.Time) *storetest.Stores {
 	t.Helper()
 	now := listAt.Add(-time.Hour)
-	r, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Now: func() time.Time { return now }})
+	r, err := storetest.TryOpen(t.Context(), storetest.Settings{Now: func() time.Time { return now }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	of := func(protection int) (stores []string) {
@@ -295,7 +296,7 @@ func (c listCase) age() {
 	}
 }
 
-func dump(t *testing.T, r *storemanager.TestStores) []storemanager.Store {
+func dump(t *testing.T, r *storetest.Stores) []storemanager.Store {
 	t.Helper()
 	page, err := r.List(t.Context(), storemanager.ListRequest{Limit: storemanager.MaxBatch})
 	require.NoError(t, err)

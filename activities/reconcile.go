@@ -10,6 +10,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
@@ -29,8 +30,8 @@ type ReconcileKeeper interface {
 	MarkMissing(ctx context.Context, m storemanager.MissingMarks) error
 	EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error)
 	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
-	Unheard(ctx context.Context, q storemanager.UnheardRequest) ([]storemanager.AcceptedEvent, error)
-	EngineTold(ctx context.Context, q storemanager.EngineRequest) error
+	Unheard(ctx context.Context, q deliveries.UnheardRequest) ([]deliveries.AcceptedEvent, error)
+	EngineTold(ctx context.Context, q deliveries.EngineRequest) error
 }
 
 // Lifecycles are those of the workspaces. What tells one something returns once that is durable; what comes of it, and when, is the

@@ -22,6 +22,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
 )
 
@@ -110,7 +111,7 @@ type bundle struct {
 	env      *testsuite.TestActivityEnvironment
 	now      time.Time
 	lister   *authWorker
-	registry *storemanager.TestStores
+	registry *storetest.Stores
 	deletion *fakeLifecycles
 	act      *activities.Reconcile
 }
@@ -118,7 +119,7 @@ type bundle struct {
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	b := &bundle{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), lister: startAuthWorker(t), deletion: &fakeLifecycles{}}
-	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Now: func() time.Time { return b.now }})
+	registry, err := storetest.TryOpen(t.Context(), storetest.Settings{Now: func() time.Time { return b.now }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	metrics, err := telemetry.NewMetrics(zap.NewNop())

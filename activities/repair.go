@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"storekeeper/contract"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
@@ -179,7 +180,7 @@ func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated in
 	}
 	failed := 0
 	for after := ""; ; {
-		events, err := r.Manager.Unheard(ctx, storemanager.UnheardRequest{Engine: engine, After: after})
+		events, err := r.Manager.Unheard(ctx, deliveries.UnheardRequest{Engine: engine, After: after})
 		if errors.Is(err, storemanager.ErrNotFound) {
 			return 0, nil // a store manager of an older version keeps none
 		}
@@ -207,7 +208,7 @@ func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated in
 	if repeated > 0 {
 		activity.GetLogger(ctx).Warn("temporal's database is a new one, it was told of the events without an outcome", "events", repeated)
 	}
-	return repeated, r.Manager.EngineTold(ctx, storemanager.EngineRequest{Engine: engine})
+	return repeated, r.Manager.EngineTold(ctx, deliveries.EngineRequest{Engine: engine})
 }
 
 // overdueAfter is how long after its time a deletion counts as one that nobody waits for, whatever Temporal's lists show: they come from another

@@ -16,6 +16,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/worker"
 	"storekeeper/workflows"
@@ -58,7 +59,7 @@ func (f *fakeAuthWorker) set(change func(*fakeAuthWorker)) {
 
 // flakyKeeper is a real registry that can be out of reach.
 type flakyKeeper struct {
-	*storemanager.TestStores
+	*storetest.Stores
 	mu   sync.Mutex
 	down bool
 	// gullible: it takes each creation for one that it knew already.
@@ -118,7 +119,7 @@ func setup(t *testing.T) *bundle {
 	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	env.SetStartTime(start)
 	env.SetTestTimeout(20 * time.Second)
-	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Now: env.Now})
+	registry, err := storetest.TryOpen(t.Context(), storetest.Settings{Now: env.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
@@ -126,7 +127,7 @@ func setup(t *testing.T) *bundle {
 
 	b := &bundle{
 		TestWorkflowEnvironment: env, t: t, start: start,
-		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5, now: env.Now}, store: &flakyKeeper{TestStores: registry},
+		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5, now: env.Now}, store: &flakyKeeper{Stores: registry},
 	}
 	worker.RegisterWorkflows(env)
 	for _, a := range []any{

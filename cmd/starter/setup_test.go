@@ -17,6 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
+
+	"storekeeper/internal/storemanager/storetest"
+
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.uber.org/zap"
 
@@ -24,7 +27,6 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/internal/worker"
@@ -111,11 +113,11 @@ type installation struct {
 	address    string
 	sdk        client.Client
 	orch       *orchestrator.Client
-	registry   *storemanager.TestStores
+	registry   *storetest.Stores
 	authWorker *fakeAuthWorker
 	// Reconcile runs compare a list and a registry of their own, so that they do not meddle with other tests.
 	reconcileList *fakeAuthWorker
-	reconciled    *storemanager.TestStores
+	reconciled    *storetest.Stores
 	stop          []func()
 }
 
@@ -157,10 +159,10 @@ func (i *installation) start() error {
 	}
 	i.stop = append(i.stop, i.sdk.Close)
 	i.orch = orchestrator.New(i.sdk, client.DefaultNamespace)
-	if i.registry, err = storemanager.TryOpen(ctx, storemanager.Settings{}); err != nil {
+	if i.registry, err = storetest.TryOpen(ctx, storetest.Settings{}); err != nil {
 		return err
 	}
-	if i.reconciled, err = storemanager.TryOpen(ctx, storemanager.Settings{}); err != nil {
+	if i.reconciled, err = storetest.TryOpen(ctx, storetest.Settings{}); err != nil {
 		return err
 	}
 	metrics, err := telemetry.NewMetrics(zap.NewNop())

@@ -14,7 +14,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/process"
-	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/telemetry"
 )
 
@@ -47,6 +47,6 @@ func run(ctx context.Context, p *process.Process) error {
 func handler(stores process.Stores, p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
-	r.Mount("/", storemanager.Handler(stores, stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	r.Mount("/", storehttp.Handler(stores, stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
 	return r
 }

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
@@ -61,7 +62,7 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 	if refused != nil {
 		return answer{}, refused // it will be sent again
 	}
-	kept, err := s.remember(ctx, storemanager.Delivery{ID: d.id, BodyHash: hash, Status: a.status, Answer: a.body})
+	kept, err := s.remember(ctx, deliveries.Delivery{ID: d.id, BodyHash: hash, Status: a.status, Answer: a.body})
 	if err != nil {
 		s.frequent.Warn("delivery not remembered", d.requestID, zap.String(telemetry.KeyDeliveryID, d.id), zap.Error(err))
 		return a, nil
@@ -73,7 +74,7 @@ func (s *Server) once(ctx context.Context, d *delivery, handle func() (answer, *
 }
 
 // again gives the answer of the first delivery to a repeat.
-func (s *Server) again(ctx context.Context, d *delivery, first storemanager.Delivery, hash string) (answer, *refusal) {
+func (s *Server) again(ctx context.Context, d *delivery, first deliveries.Delivery, hash string) (answer, *refusal) {
 	if first.BodyHash != hash {
 		s.frequent.Warn("delivery id used for another body", d.requestID, zap.String(telemetry.KeyDeliveryID, first.ID))
 		s.conflicts.Do(func() { s.sentry.Capture(ctx, errDeliveryConflict, telemetry.Operation{Name: operationWebhook}) })
@@ -82,7 +83,7 @@ func (s *Server) again(ctx context.Context, d *delivery, first storemanager.Deli
 	return answer{status: first.Status, body: first.Answer, outcome: outcomeReplayed, replayed: true}, nil
 }
 
-func (s *Server) recall(ctx context.Context, id string) (*storemanager.Delivery, error) {
+func (s *Server) recall(ctx context.Context, id string) (*deliveries.Delivery, error) {
 	if s.memoryAway.within(memoryPause) {
 		return nil, errMemoryAway
 	}
@@ -95,9 +96,9 @@ func (s *Server) recall(ctx context.Context, id string) (*storemanager.Delivery,
 	return known, err
 }
 
-func (s *Server) remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error) {
+func (s *Server) remember(ctx context.Context, d deliveries.Delivery) (deliveries.Delivery, error) {
 	if s.memoryAway.within(memoryPause) {
-		return storemanager.Delivery{}, errMemoryAway
+		return deliveries.Delivery{}, errMemoryAway
 	}
 	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
 	defer cancel()
@@ -121,7 +122,7 @@ func (s *Server) keepAccepted(ctx context.Context, d *delivery) {
 	defer cancel()
 	err = errMemoryAway
 	if !s.memoryAway.within(memoryPause) {
-		err = s.stores.KeepAccepted(ctx, storemanager.AcceptedEvent{
+		err = s.stores.KeepAccepted(ctx, deliveries.AcceptedEvent{
 			DeliveryID: d.event.DeliveryID, StoreID: d.event.InstanceID, EventAt: d.event.Timestamp, Event: event,
 		})
 		switch {

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
 
@@ -133,7 +133,7 @@ func TestTheMemoryIsSharedByAllEdges(t *testing.T) {
 func TestTheFirstEdgeToRememberDecides(t *testing.T) {
 	t.Parallel()
 	var f *fixture
-	kept := storemanager.Delivery{ID: "evt_1", BodyHash: strings.Repeat("0", 64), Status: 200, Answer: []byte(`{}`)}
+	kept := deliveries.Delivery{ID: "evt_1", BodyHash: strings.Repeat("0", 64), Status: 200, Answer: []byte(`{}`)}
 	f = setup(t, func(o *fixture) {
 		o.temporal.apply = func(ctx context.Context, _ contract.Event) (contract.Result, error) {
 			_, err := f.registry.Remember(ctx, kept)
@@ -163,16 +163,16 @@ type memory struct {
 	remember func(context.Context) error
 }
 
-func (m memory) Delivery(ctx context.Context, id string) (*storemanager.Delivery, error) {
+func (m memory) Delivery(ctx context.Context, id string) (*deliveries.Delivery, error) {
 	if err := m.recall(ctx); err != nil {
 		return nil, err
 	}
 	return m.Stores.Delivery(ctx, id)
 }
 
-func (m memory) Remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error) {
+func (m memory) Remember(ctx context.Context, d deliveries.Delivery) (deliveries.Delivery, error) {
 	if err := m.remember(ctx); err != nil {
-		return storemanager.Delivery{}, err
+		return deliveries.Delivery{}, err
 	}
 	return m.Stores.Remember(ctx, d)
 }

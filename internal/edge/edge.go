@@ -19,6 +19,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
@@ -52,9 +53,9 @@ type Stores interface {
 	Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error)
 	Resume(ctx context.Context, storeID string) error
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
-	Delivery(ctx context.Context, id string) (*storemanager.Delivery, error)
-	Remember(ctx context.Context, d storemanager.Delivery) (storemanager.Delivery, error)
-	KeepAccepted(ctx context.Context, e storemanager.AcceptedEvent) error
+	Delivery(ctx context.Context, id string) (*deliveries.Delivery, error)
+	Remember(ctx context.Context, d deliveries.Delivery) (deliveries.Delivery, error)
+	KeepAccepted(ctx context.Context, e deliveries.AcceptedEvent) error
 	AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error
 	Ping(ctx context.Context) error
 }

@@ -26,6 +26,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
 )
 
@@ -42,9 +43,9 @@ const (
 type fixture struct {
 	*Server
 	temporal *fakeOrchestrator
-	registry *storemanager.TestStores
-	shared   *storemanager.TestStores // instead of one of its own
-	auth     *fakeAuthWorker          // nil: workers are other processes
+	registry *storetest.Stores
+	shared   *storetest.Stores // instead of one of its own
+	auth     *fakeAuthWorker   // nil: workers are other processes
 	config   *config.Config
 	log      *logBuffer
 	url      string
@@ -54,7 +55,7 @@ type fixture struct {
 // for the secrets, and whatever it answers must be as openapi.json says.
 func setup(t *testing.T, changes ...func(*fixture)) *fixture {
 	t.Helper()
-	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{})
+	registry, err := storetest.TryOpen(t.Context(), storetest.Settings{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	f := &fixture{

@@ -19,6 +19,7 @@ import (
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/ownhost"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 )
 
 func TestHealthSaysWhyThePromiseCantBeKept(t *testing.T) {
@@ -379,7 +380,7 @@ func TestATrippedGuardShowsUntilItIsReleasedWhateverLaterRunsReport(t *testing.T
 func TestHealthWarnsOfPendingDeletionsThatNobodyWaitsFor(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64 // of the registry's clock
-	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	registry, err := storetest.TryOpen(t.Context(), storetest.Settings{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 	f := setup(t, func(f *fixture) { f.shared = registry })

@@ -12,14 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 )
 
 // lose is a registry that had a store and was deleted.
-func lose(t *testing.T) *storemanager.TestStores {
+func lose(t *testing.T) *storetest.Stores {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stores.db")
-	open := func() *storemanager.TestStores {
-		r, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Path: path})
+	open := func() *storetest.Stores {
+		r, err := storetest.TryOpen(t.Context(), storetest.Settings{Path: path})
 		require.NoError(t, err)
 		return r
 	}

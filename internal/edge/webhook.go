@@ -13,10 +13,10 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/contract"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/webhookauth"
 )
@@ -120,7 +120,7 @@ func (s *Server) identifySender(w http.ResponseWriter, r *http.Request, d *deliv
 	ids := r.Header.Values(webhookauth.HeaderID)
 	switch {
 	case len(ids) == 0:
-	case len(ids) > 1 || !storemanager.ValidDeliveryID(ids[0]):
+	case len(ids) > 1 || !deliveries.ValidDeliveryID(ids[0]):
 		return invalid("webhook-id must be 1 to 128 printable ASCII characters without spaces")
 	default:
 		d.id = ids[0]

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/orchestrator"
-	"storekeeper/internal/storemanager"
 )
 
 const webhooks = "/webhooks/workspaces"
@@ -108,7 +108,7 @@ func TestWebhookAnswersWithTheOutcome(t *testing.T) {
 			}, events[0])
 			require.Contains(t, f.log.String(), fmt.Sprintf(`"outcome":%q`, test.result.Status))
 
-			kept, err := f.registry.Unheard(t.Context(), storemanager.UnheardRequest{Engine: "a new one"})
+			kept, err := f.registry.Unheard(t.Context(), deliveries.UnheardRequest{Engine: "a new one"})
 			require.NoError(t, err)
 			if test.status != 202 {
 				require.Empty(t, kept)

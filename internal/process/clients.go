@@ -6,7 +6,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"storekeeper/internal/authclient"
-	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/telemetry"
 )
 
@@ -15,14 +15,14 @@ import (
 type Clients struct {
 	Temporal  client.Client
 	Namespace string
-	Manager   *storemanager.Client
+	Manager   *storehttp.Client
 }
 
 // Clients makes the connections that the settings name. Close Temporal when done.
 func (p *Process) Clients() (Clients, error) {
 	var c Clients
 	var err error
-	if c.Manager, err = storemanager.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil); err != nil {
+	if c.Manager, err = storehttp.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil); err != nil {
 		return c, fmt.Errorf("STORE_MANAGER_URL: %w", err)
 	}
 	c.Temporal, c.Namespace, err = p.dialTemporal()

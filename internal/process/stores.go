@@ -10,14 +10,21 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/deliveries"
+	deliverysqlite "storekeeper/internal/deliveries/sqlite"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/monitor"
+	"storekeeper/internal/storemanager/nodeserver"
+	"storekeeper/internal/storemanager/processor"
+	"storekeeper/internal/storemanager/registry"
+	"storekeeper/internal/storemanager/registry/sqlite"
 	"storekeeper/internal/telemetry"
 )
 
 // Stores are a store manager in this process, and the memory of webhooks beside it in the same database.
 type Stores struct {
 	Monitored
-	storemanager.Memory
+	deliveries.Memory
 }
 
 // Monitored is a registry whose stores are monitored: by a *storemanager.Supervisor, or by a Node server that a *storemanager.Node drives.
@@ -34,15 +41,15 @@ type Monitored interface {
 // OpenStores opens the registry at path ("" keeps it in memory) and monitors its stores as the settings say, until ctx ends or
 // the returned function is called, which must be done.
 func (p *Process) OpenStores(ctx context.Context, path string) (Stores, func(), error) {
-	database, err := storemanager.OpenDatabase(ctx, path, p.Log)
+	database, err := sqlite.Open(ctx, path, p.Log)
 	if err != nil {
 		return Stores{}, nil, fmt.Errorf("registry: %w", err)
 	}
-	registry, err := storemanager.New(ctx, database, storemanager.Options{Logger: p.Log.With(zap.String("path", path))})
+	registry, err := registry.New(ctx, database, registry.Options{Logger: p.Log.With(zap.String("path", path))})
 	if err != nil {
 		return Stores{}, nil, fmt.Errorf("registry: %s: %w", path, err)
 	}
-	memory, err := storemanager.NewMemory(ctx, database, storemanager.MemoryOptions{})
+	memory, err := deliverysqlite.New(ctx, database, deliverysqlite.Options{})
 	if err != nil {
 		return Stores{}, nil, errors.Join(err, registry.Close())
 	}
@@ -62,25 +69,25 @@ func (p *Process) OpenStores(ctx context.Context, path string) (Stores, func(), 
 	}, nil
 }
 
-func (p *Process) monitor(ctx context.Context, registry *storemanager.Registry) (Monitored, error) {
+func (p *Process) monitor(ctx context.Context, registry *registry.Registry) (Monitored, error) {
 	c := p.Config
 	if c.StoreManagerKind == config.KindNode {
-		return storemanager.DriveNode(ctx, registry, storemanager.NodeOptions{
+		return nodeserver.Drive(ctx, registry, nodeserver.Options{
 			URL: string(c.NodeServerURL), WebhookSecret: string(c.NodeServerSecret), Logger: p.Log,
 		})
 	}
-	var processor storemanager.EventProcessor = storemanager.NewLogProcessor(p.Log)
+	var events processor.Processor = processor.NewLog(p.Log)
 	if c.EventSinkURL != "" {
 		var err error
-		processor, err = storemanager.NewSinkProcessor(storemanager.SinkOptions{
+		events, err = processor.NewSink(processor.SinkOptions{
 			URL: string(c.EventSinkURL), Secret: string(c.EventSinkSecret),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("EVENT_SINK_URL: %w", err)
 		}
 	}
-	return storemanager.Supervise(ctx, registry, storemanager.MonitorOptions{
-		SyncURL: c.StoreSyncURL, Token: string(c.BypassToken), Processor: processor, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
+	return monitor.Supervise(ctx, registry, monitor.Options{
+		SyncURL: c.StoreSyncURL, Token: string(c.BypassToken), Processor: events, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
 		Outage: func(err error) { p.Sentry.Capture(ctx, err, telemetry.Operation{Name: "sync_backend_outage"}) },
 	})
 }

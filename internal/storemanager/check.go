@@ -9,76 +9,76 @@ import (
 )
 
 const (
-	// maxText bounds, in bytes, each text that a caller chooses: owners, request and run ids, and, of holds and pauses, reason
+	// MaxText bounds, in bytes, each text that a caller chooses: owners, request and run ids, and, of holds and pauses, reason
 	// and actor. It is Temporal's own limit for ids.
-	maxText = 1000
-	// maxReport bounds, in bytes, what a reconcile run leaves: KeptReconcileRuns of them are shown at once.
-	maxReport = 64 << 10
+	MaxText = 1000
+	// MaxReport bounds, in bytes, what a reconcile run leaves: KeptReconcileRuns of them are shown at once.
+	MaxReport = 64 << 10
 )
 
-func (q EnsureRequest) check() error {
-	return firstOf(checkID(q.StoreID), checkTime("at", q.At), checkLength("requestId", q.RequestID))
+func (q EnsureRequest) Validate() error {
+	return firstOf(CheckID(q.StoreID), CheckTime("at", q.At), checkLength("requestId", q.RequestID))
 }
 
-func (q DeletionRequest) check() error {
-	return firstOf(checkID(q.StoreID), checkTime("at", q.At), checkTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner), checkDuration("gracePeriod", q.GracePeriod))
+func (q DeletionRequest) Validate() error {
+	return firstOf(CheckID(q.StoreID), CheckTime("at", q.At), CheckTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner), checkDuration("gracePeriod", q.GracePeriod))
 }
 
-func (q StopRequest) check() error {
-	return firstOf(checkID(q.StoreID), checkText("owner", q.Owner))
+func (q StopRequest) Validate() error {
+	return firstOf(CheckID(q.StoreID), checkText("owner", q.Owner))
 }
 
-func (q CancelRequest) check() error {
-	return firstOf(checkID(q.StoreID), checkLength("owner", q.Owner))
+func (q CancelRequest) Validate() error {
+	return firstOf(CheckID(q.StoreID), checkLength("owner", q.Owner))
 }
 
-func (q TakeOverRequest) check() error {
-	return firstOf(checkID(q.StoreID), checkText("owner", q.Owner))
+func (q TakeOverRequest) Validate() error {
+	return firstOf(CheckID(q.StoreID), checkText("owner", q.Owner))
 }
 
-func (q RestoreRequest) check() error {
-	return firstOf(checkID(q.StoreID), checkTime("eventAt", q.EventAt), checkTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner))
+func (q RestoreRequest) Validate() error {
+	return firstOf(CheckID(q.StoreID), CheckTime("eventAt", q.EventAt), CheckTime("deleteAt", q.DeleteAt), checkText("owner", q.Owner))
 }
 
-func (a Acknowledgement) check() error { return checkProtection(a.Reason, a.Actor, nil) }
+func (a Acknowledgement) Validate() error { return checkProtection(a.Reason, a.Actor, nil) }
 
-func (h Hold) check() error { return checkProtection(h.Reason, h.Actor, h.ExpiresAt) }
+func (h Hold) Validate() error { return checkProtection(h.Reason, h.Actor, h.ExpiresAt) }
 
-func (p Pause) check() error {
-	return firstOf(checkScope(p.StoreID), checkProtection(p.Reason, p.Actor, p.ExpiresAt))
+func (p Pause) Validate() error {
+	return firstOf(CheckScope(p.StoreID), checkProtection(p.Reason, p.Actor, p.ExpiresAt))
 }
 
-// checkScope takes the id of a store, or "" for all.
-func checkScope(storeID string) error {
+// CheckScope takes the id of a store, or "" for all.
+func CheckScope(storeID string) error {
 	if storeID == "" {
 		return nil
 	}
-	return checkID(storeID)
+	return CheckID(storeID)
 }
 
 // checkProtection checks what a hold and a pause have in common.
 func checkProtection(reason, actor string, expiresAt *time.Time) error {
 	err := firstOf(checkRequired("reason", reason), checkRequired("actor", actor))
 	if err == nil && expiresAt != nil {
-		err = checkTime("expiresAt", *expiresAt)
+		err = CheckTime("expiresAt", *expiresAt)
 	}
 	return err
 }
 
-func (run ReconcileRun) check() error {
-	err := firstOf(checkText("runId", run.RunID), checkTime("startedAt", run.StartedAt), checkTime("completedAt", run.CompletedAt))
+func (run ReconcileRun) Validate() error {
+	err := firstOf(checkText("runId", run.RunID), CheckTime("startedAt", run.StartedAt), CheckTime("completedAt", run.CompletedAt))
 	switch {
 	case err != nil:
 		return err
-	case len(run.Error)+len(run.Report) > maxReport:
-		return fmt.Errorf("%w: error and report together are over %d bytes", ErrInvalid, maxReport)
+	case len(run.Error)+len(run.Report) > MaxReport:
+		return fmt.Errorf("%w: error and report together are over %d bytes", ErrInvalid, MaxReport)
 	case len(run.Report) > 0 && !json.Valid(run.Report):
 		return fmt.Errorf("%w: report is no JSON", ErrInvalid)
 	}
 	return nil
 }
 
-func checkID(id string) error {
+func CheckID(id string) error {
 	if !ValidID(id) {
 		return fmt.Errorf("%w: %.80q can't be the id of a store", ErrInvalid, id)
 	}
@@ -104,14 +104,14 @@ func checkRequired(name, s string) error {
 }
 
 func checkLength(name, s string) error {
-	if len(s) > maxText {
-		return fmt.Errorf("%w: %s is over %d bytes", ErrInvalid, name, maxText)
+	if len(s) > MaxText {
+		return fmt.Errorf("%w: %s is over %d bytes", ErrInvalid, name, MaxText)
 	}
 	return nil
 }
 
-// checkTime refuses what JSON can't express: what is stored must come out again.
-func checkTime(name string, t time.Time) error {
+// CheckTime refuses what JSON can't express: what is stored must come out again.
+func CheckTime(name string, t time.Time) error {
 	if t.IsZero() {
 		return fmt.Errorf("%w: %s is required", ErrInvalid, name)
 	}
@@ -130,19 +130,19 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-func (m MissingMarks) check() error {
+func (m MissingMarks) Validate() error {
 	if n := len(m.Missing) + len(m.Listed); n > MaxBatch {
 		return fmt.Errorf("%w: %d stores in one request, at most %d are taken", ErrInvalid, n, MaxBatch)
 	}
 	for _, id := range slices.Concat(m.Missing, m.Listed) {
-		if err := checkID(id); err != nil {
+		if err := CheckID(id); err != nil {
 			return err
 		}
 	}
-	return checkTime("listAt", m.ListAt)
+	return CheckTime("listAt", m.ListAt)
 }
 
-func (q ListRequest) check() error {
+func (q ListRequest) Validate() error {
 	if q.Cursor != "" && !ValidID(q.Cursor) {
 		return fmt.Errorf("%w: %.80q is no cursor", ErrInvalid, q.Cursor)
 	}

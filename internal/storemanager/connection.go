@@ -40,7 +40,7 @@ type MonitorStatus struct {
 	Reason string `json:"reason,omitempty"`
 	// SyncURL is where the store's events are to be had, without what may be secret; "" where that is not known.
 	SyncURL string `json:"syncUrl,omitempty"`
-	// Head is the sequence number of the newest event received, Processed that of the newest one that the EventProcessor took;
+	// Head is the sequence number of the newest event received, Processed that of the newest one that the processor took;
 	// 0 before the first. Both begin anew when the store is reset at the backend.
 	Head      int64 `json:"head"`
 	Processed int64 `json:"processed"`

@@ -1,4 +1,4 @@
-// Package storemanager keeps the stores of workspaces: a durable registry of what is monitored (SQLite), the fencing
+// package storemanager keeps the stores of workspaces: a durable registry of what is monitored (SQLite), the fencing
 // rules that make every change safe to repeat and to deliver late, and the HTTP form of both.
 //
 // The registry is where everything lives that must outlast a workflow: stores, tombstones, pending deletions, holds, pauses,
@@ -16,8 +16,10 @@ import (
 	"time"
 )
 
-// idPattern is the rule for store ids (docs/contracts/auth-worker.md).
-var idPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$`)
+// IDPattern is the rule for store ids (docs/contracts/auth-worker.md).
+const IDPattern = `^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$`
+
+var idPattern = regexp.MustCompile(IDPattern)
 
 // ValidID reports whether id can be the id of a store.
 func ValidID(id string) bool { return idPattern.MatchString(id) }
@@ -244,6 +246,9 @@ type EnsureRequest struct {
 	RequestID string `json:"requestId,omitempty"`
 }
 
+// ReconcileRequest begins the EnsureRequest.RequestID of what reconciliation asks for, and no event.
+const ReconcileRequest = "reconcile/"
+
 // EnsureOutcome says what an ensure found.
 type EnsureOutcome string
 
@@ -341,9 +346,9 @@ type StopRequest struct {
 const (
 	// MaxAnswerAge is how old the Auth Worker's answer may be when a store is stopped on it: a minute, less what the clock of the one who
 	// asked may be ahead.
-	MaxAnswerAge = time.Minute - maxAnswerLead
-	// maxAnswerLead is how far ahead of the registry's clock the one who asked may be. An answer from further ahead could be of any age.
-	maxAnswerLead = 5 * time.Second
+	MaxAnswerAge = time.Minute - MaxAnswerLead
+	// MaxAnswerLead is how far ahead of the registry's clock the one who asked may be. An answer from further ahead could be of any age.
+	MaxAnswerLead = 5 * time.Second
 )
 
 // StopOutcome says what became of a StopRequest.
@@ -491,7 +496,7 @@ func (o *Overview) Loss() *GuardHold {
 
 // MonitorTotals are what the monitors did, all together, since the process began.
 type MonitorTotals struct {
-	// Events counts those that the EventProcessor took; the others are the sums of MonitorStatus.
+	// Events counts those that the processor took; the others are the sums of MonitorStatus.
 	Events     int64 `json:"events"`
 	Errors     int64 `json:"errors"`
 	Reconnects int64 `json:"reconnects"`

@@ -7,10 +7,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
-	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
+
+	_ "modernc.org/sqlite"
 )
+
+// the driver "sqlite"
 
 const registryFile = "stores.db"
 
@@ -90,7 +93,7 @@ type journal struct {
 func prepareRegistry(t *testing.T, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, registryFile)
-	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{Path: path})
+	registry, err := storetest.TryOpen(t.Context(), storetest.Settings{Path: path})
 	require.NoError(t, err)
 	require.NoError(t, registry.Close())
 	db, err := sql.Open("sqlite", path)

@@ -20,7 +20,7 @@ import (
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
-	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/tests/harness"
@@ -112,7 +112,7 @@ func runManager(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	return p.Serve(ctx, l, storemanager.Handler(stores, stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	return p.Serve(ctx, l, storehttp.Handler(stores, stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
 }
 
 func runTemporal() error {

@@ -30,6 +30,8 @@ import (
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
+	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/internal/worker"
@@ -160,7 +162,7 @@ type lane struct {
 	*harness.Installation
 	spoiler *spoiler
 	users   [2]*harness.User
-	stores  *storemanager.TestStores // of the state that is tried
+	stores  *storetest.Stores // of the state that is tried
 	api     atomic.Pointer[http.Handler]
 }
 
@@ -177,7 +179,7 @@ func startLane(t *testing.T, temporal *temporalserver.Server, namespace string) 
 	l := &lane{spoiler: &spoiler{}}
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*l.api.Load()).ServeHTTP(w, r) }))
 	t.Cleanup(api.Close)
-	manager, err := storemanager.NewClient(api.URL, standalone.DemoBypassToken, nil)
+	manager, err := storehttp.NewClient(api.URL, standalone.DemoBypassToken, nil)
 	require.NoError(t, err)
 	l.spoiler.auth, err = demo.StartAuthWorker(t.Context(), demo.AuthWorkerOptions{
 		WebhookSecret: standalone.DemoWebhookSecret, BypassToken: standalone.DemoBypassToken,
@@ -217,11 +219,11 @@ func (l *lane) set(state []workspace) []string {
 	l.T.Helper()
 	ctx := l.T.Context()
 	var err error
-	l.stores, err = storemanager.TryOpen(ctx, storemanager.Settings{})
+	l.stores, err = storetest.TryOpen(ctx, storetest.Settings{})
 	require.NoError(l.T, err)
 	l.users = [2]*harness.User{l.SignUp(), l.SignUp()}
 	admin(l.Installation, l.users[0], invalidID, true)
-	api := storemanager.Handler(l.stores, l.stores, standalone.DemoBypassToken, zap.NewNop())
+	api := storehttp.Handler(l.stores, l.stores, standalone.DemoBypassToken, zap.NewNop())
 	l.api.Store(&api)
 	now := time.Now()
 	var all, pins []string

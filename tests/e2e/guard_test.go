@@ -28,7 +28,7 @@ func TestATrippedGuardShowsEverywhereAndIsReleasedByItsPlanAlone(t *testing.T) {
 	}
 	listed := in.SignUpSilently()
 	for range 12 {
-		monitor(t, in.Stores, uuid.NewString(), true)
+		setMonitored(t, in.Stores, uuid.NewString(), true)
 	}
 	const metric, holds = "storekeeper_reconcile_guard_tripped ", "holds removals back"
 	metrics := func() string { return in.Do(http.MethodGet, in.EdgeURL+"/metrics", "").Body }
@@ -86,7 +86,7 @@ func TestAFirstSightingSurvivesTheRestartOfWorkerAndStoreManager(t *testing.T) {
 	o := standalone.Options{DataDir: t.TempDir()}
 	first := harness.StartWith(t, o)
 	listed, orphan := first.SignUpSilently(), uuid.NewString()
-	monitor(t, first.Stores, orphan, true)
+	setMonitored(t, first.Stores, orphan, true)
 	report, err := reconcile(first, "")
 	require.NoError(t, err)
 	require.Equal(t, 1, report.FirstSightings)

@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"storekeeper/contract"
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
@@ -95,7 +96,7 @@ func TestADatabaseOfAnotherVersionOfTemporalIsReplacedAndNothingIsLost(t *testin
 		DeliveryID: "evt_1", Type: contract.WorkspaceCreated, InstanceID: "accepted-1", Timestamp: time.Now(), Source: contract.SourceWebhook,
 	})
 	require.NoError(t, err)
-	require.NoError(t, first.Stores.KeepAccepted(t.Context(), storemanager.AcceptedEvent{
+	require.NoError(t, first.Stores.KeepAccepted(t.Context(), deliveries.AcceptedEvent{
 		DeliveryID: "evt_1", StoreID: "accepted-1", EventAt: time.Now(), Event: event,
 	}))
 	first.Stop()

@@ -71,8 +71,8 @@ func reconcile(in *harness.Installation, mode contract.Mode) (contract.Reconcile
 	}
 }
 
-// monitor makes a store monitored, or ends that, as if somebody had done so of whom the Auth Worker knows nothing.
-func monitor(t *testing.T, stores storemanager.Manager, id string, wanted bool) {
+// setMonitored makes a store monitored, or ends that, as if somebody had done so of whom the Auth Worker knows nothing.
+func setMonitored(t *testing.T, stores storemanager.Manager, id string, wanted bool) {
 	t.Helper()
 	now, owner := time.Now(), "test"
 	if wanted {
@@ -92,10 +92,10 @@ func TestAFaultyListLeavesADriftAsItWas(t *testing.T) {
 	t.Parallel()
 	in := harness.Start(t, "DELETION_GRACE_PERIOD=0s", "RECONCILE_MAX_DELETE_PERCENT=100")
 	missing, orphan := in.SignUpSilently(), uuid.NewString()
-	monitor(t, in.Stores, orphan, true)
+	setMonitored(t, in.Stores, orphan, true)
 	_, err := reconcile(in, contract.ModeCreateOnly) // the next complete list would confirm the orphan
 	require.NoError(t, err)
-	monitor(t, in.Stores, missing, false)
+	setMonitored(t, in.Stores, missing, false)
 	before := monitored(t, in.Stores)
 	require.NotNil(t, before[orphan].MissingSince)
 
@@ -134,7 +134,7 @@ func TestARunDoesNoMoreThanItsModeAllows(t *testing.T) {
 	t.Parallel()
 	in := harness.Start(t, "DELETION_GRACE_PERIOD=0s", "RECONCILE_MODE=observe")
 	missing, orphan := in.SignUpSilently(), uuid.NewString()
-	monitor(t, in.Stores, orphan, true)
+	setMonitored(t, in.Stores, orphan, true)
 	for range 2 { // the second confirms what the first has sighted
 		report, err := reconcile(in, "")
 		require.NoError(t, err)

@@ -24,7 +24,9 @@ import (
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
-	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/monitor"
+	"storekeeper/internal/storemanager/storehttp"
+	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/internal/worker"
@@ -40,7 +42,7 @@ type split struct {
 	address  string
 	database string
 	client   client.Client
-	manager  *storemanager.Client
+	manager  *storehttp.Client
 	auth     *authclient.Client
 	// Where the store manager and the Auth Worker answer, for workers in processes of their own.
 	managerURL, authURL string
@@ -56,16 +58,16 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	s.process = &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
 
-	registry, err := storemanager.TryOpen(t.Context(), storemanager.Settings{})
+	registry, err := storetest.TryOpen(t.Context(), storetest.Settings{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
-	stores, err := storemanager.Supervise(t.Context(), registry.Registry, storemanager.MonitorOptions{})
+	stores, err := monitor.Supervise(t.Context(), registry.Registry, monitor.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stores.Close()) })
-	api := httptest.NewServer(storemanager.Handler(stores, registry, standalone.DemoBypassToken, zap.NewNop()))
+	api := httptest.NewServer(storehttp.Handler(stores, registry, standalone.DemoBypassToken, zap.NewNop()))
 	t.Cleanup(api.Close)
 	s.managerURL = api.URL
-	s.manager, err = storemanager.NewClient(api.URL, standalone.DemoBypassToken, nil)
+	s.manager, err = storehttp.NewClient(api.URL, standalone.DemoBypassToken, nil)
 	require.NoError(t, err)
 
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -16,6 +16,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/tests/bench/internal/measure"
 )
 
@@ -248,7 +249,7 @@ func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
 
 // fillRegistry makes a registry with the first n stores of every list.
 func fillRegistry(ctx context.Context, path string, n int) (err error) {
-	registry, err := storemanager.TryOpen(ctx, storemanager.Settings{Path: path})
+	registry, err := storetest.TryOpen(ctx, storetest.Settings{Path: path})
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,9 @@ import (
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
-	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
+
 	roles "storekeeper/internal/worker"
 	"storekeeper/tests/bench/internal/measure"
 )
@@ -66,7 +67,7 @@ func work(ctx context.Context, args workerArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	registry, err := storemanager.TryOpen(ctx, storemanager.Settings{Path: args.registry})
+	registry, err := storetest.TryOpen(ctx, storetest.Settings{Path: args.registry})
 	if err != nil {
 		return err
 	}

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/tests/bench/internal/measure"
 )
 
 // manager is cmd/storemanager in a process of its own.
 type manager struct {
 	*measure.Child
-	client *storemanager.Client
+	client *storehttp.Client
 }
 
 func storeID(i int) string { return fmt.Sprintf("bench-%05d", i) }
@@ -31,7 +32,7 @@ func (b *bench) startManager(ctx context.Context, data, syncURL string, more ...
 	if err != nil {
 		return nil, err
 	}
-	client, err := storemanager.NewClient("http://"+address, token, nil)
+	client, err := storehttp.NewClient("http://"+address, token, nil)
 	if err != nil {
 		return nil, err
 	}

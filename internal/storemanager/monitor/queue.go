@@ -1,0 +1,202 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/backoff"
+	"storekeeper/internal/livestore"
+	"storekeeper/internal/storemanager/processor"
+)
+
+// What a queue holds at the most, beside the batch that is being processed and the page that comes last. While the processor
+// fails it takes no more than one page.
+const (
+	maxQueuedEvents = 500
+	maxQueuedBytes  = 256 << 10
+	// maxHeldBytes bounds what the queues of all stores hold, batches that are being processed included: thousands of stores may
+	// wait for the same sink. Beyond it a store gets its next page only when it has none, so that each still moves.
+	maxHeldBytes = 128 << 20
+	// eventBytes is what an event takes beside its arguments.
+	eventBytes = 256
+)
+
+// queue is between the subscription of a store, which must not stand still for each call of the processor, and the processor,
+// which takes what has come meanwhile as one batch. It is bounded: put waits. It has a goroutine only while it has events.
+type queue struct {
+	m    *monitor
+	room chan struct{} // holds one token when there may be room again
+
+	mu      sync.Mutex
+	batches []processor.Batch // at most maxQueuedEvents each, but for a page that is larger
+	events  int               // in batches
+	bytes   int               // the same
+	held    int               // bytes, with those of the batch that is being processed
+	busy    bool              // there is a worker
+	failing bool              // its batch has failed before
+	turn    int               // counts the batches processed
+	workers sync.WaitGroup
+}
+
+// put queues a page, when there is room for it; its only error is that of ctx, which may end before the monitor does.
+func (q *queue) put(ctx context.Context, page processor.Batch) error {
+	for !q.tryPut(page) {
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (q *queue) tryPut(page processor.Batch) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := size(page)
+	switch {
+	case len(q.batches) > 0 && (q.failing || q.events >= maxQueuedEvents || q.bytes >= maxQueuedBytes):
+		return false
+	case q.busy && q.m.s.held.Load()+int64(n) > maxHeldBytes:
+		return false // room comes with the end of the batch
+	}
+	q.events += len(page.Events)
+	q.bytes += n
+	q.hold(n)
+	last := len(q.batches) - 1
+	if last >= 0 && q.batches[last].BackendID == page.BackendID && len(q.batches[last].Events)+len(page.Events) <= maxQueuedEvents {
+		q.batches[last].Events = append(q.batches[last].Events, page.Events...)
+	} else {
+		q.batches = append(q.batches, page)
+	}
+	if !q.busy {
+		q.busy = true
+		q.workers.Go(func() { q.work(q.m.ctx) })
+	}
+	return true
+}
+
+func (q *queue) hold(n int) {
+	q.held += n
+	q.m.s.held.Add(int64(n))
+}
+
+func size(b processor.Batch) int {
+	n := eventBytes * len(b.Events)
+	for i := range b.Events {
+		n += len(b.Events[i].Args)
+	}
+	return n
+}
+
+// wait returns when there is no worker, and lets go of what is left. Nothing may be put any more.
+func (q *queue) wait() {
+	q.workers.Wait()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hold(-q.held)
+}
+
+// work processes until the queue is empty or ctx ends. What is left then comes again: the cursor is before it.
+func (q *queue) work(ctx context.Context) {
+	for {
+		b, ok := q.take()
+		if !ok || !q.process(ctx, b) {
+			return
+		}
+	}
+}
+
+func (q *queue) take() (processor.Batch, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.batches) == 0 {
+		q.batches = nil // an idle store keeps no memory for events
+		q.busy = false
+		q.wake() // put may have been refused because there was a worker
+		return processor.Batch{}, false
+	}
+	b := q.batches[0]
+	q.batches[0] = processor.Batch{}
+	q.batches = q.batches[1:]
+	q.events -= len(b.Events)
+	q.bytes -= size(b)
+	q.wake()
+	return b, true
+}
+
+func (q *queue) wake() {
+	select {
+	case q.room <- struct{}{}:
+	default:
+	}
+}
+
+// process offers the batch until the processor takes it; false when ctx ended first.
+func (q *queue) process(ctx context.Context, b processor.Batch) bool {
+	m := q.m
+	q.mu.Lock()
+	turn := q.turn
+	q.mu.Unlock()
+	stalled := time.AfterFunc(m.s.timing.stuck, func() { q.stalled(turn, b) })
+	defer stalled.Stop()
+	for attempt := 0; ; attempt++ {
+		err := m.s.processor.Process(ctx, b)
+		if err == nil {
+			q.processed(b)
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if attempt == 0 {
+			m.s.log.Warn("events not processed, trying again", zap.String("storeId", m.id), zap.Error(err))
+		}
+		m.s.totals.errors.Add(1)
+		m.status.failed("the event processor: " + err.Error())
+		q.setFailing(true)
+		wait := m.backoff(attempt)
+		if later, ok := errors.AsType[*processor.RetryAfterError](err); ok {
+			wait = max(wait, time.Until(later.At))
+		}
+		if !backoff.Sleep(ctx, wait) {
+			return false
+		}
+	}
+}
+
+func (q *queue) setFailing(failing bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failing = failing
+}
+
+// processed moves the cursor.
+func (q *queue) processed(b processor.Batch) {
+	last := b.Events[len(b.Events)-1].Seq
+	q.m.s.cursors.set(q.m.id, livestore.Cursor{BackendID: b.BackendID, Seq: last})
+	q.m.s.totals.events.Add(int64(len(b.Events)))
+	q.mu.Lock()
+	q.turn++
+	q.failing = false
+	q.hold(-size(b))
+	q.wake()
+	q.mu.Unlock()
+	q.m.status.moved(b.BackendID, last)
+}
+
+// stalled shows that the batch of that turn takes long, unless it has just been processed.
+func (q *queue) stalled(turn int, b processor.Batch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.turn != turn {
+		return
+	}
+	q.m.status.block(fmt.Sprintf("the event processor has not taken event %d for %s: %s",
+		b.Events[0].Seq, q.m.s.timing.stuck, q.m.status.lastError()))
+}

@@ -1,0 +1,232 @@
+package monitor
+
+import (
+	"context"
+	"net/url"
+
+	"storekeeper/internal/storemanager"
+)
+
+// Ensure implements Manager.
+func (s *Supervisor) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
+	res, err := s.registry.Ensure(ctx, q)
+	if err != nil {
+		return storemanager.EnsureResult{}, err
+	}
+	results := []storemanager.EnsureResult{res}
+	s.ensured(ctx, results)
+	return results[0], nil
+}
+
+// EnsureBatch implements Manager.
+func (s *Supervisor) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
+	results, err := s.registry.EnsureBatch(ctx, qs)
+	if err != nil {
+		return nil, err
+	}
+	s.ensured(ctx, results)
+	return results, nil
+}
+
+// ensured starts the monitors that are missing and completes the results. A store with a monitor that is not ending needs no
+// look at the registry: whoever stops it meanwhile will look.
+func (s *Supervisor) ensured(ctx context.Context, results []storemanager.EnsureResult) {
+	var missing []string
+	for _, res := range results {
+		if m := s.monitor(res.StoreID); res.Connection != "" && (m == nil || m.ctx.Err() != nil) {
+			missing = append(missing, res.StoreID)
+		}
+	}
+	s.follow(ctx, missing...)
+	for i := range results {
+		if results[i].Connection != "" {
+			results[i].Connection, _ = s.connection(results[i].StoreID)
+		}
+	}
+}
+
+// Stop implements Manager. It returns when the subscription is over, or ctx.
+func (s *Supervisor) Stop(ctx context.Context, q storemanager.StopRequest) (storemanager.StopResult, error) {
+	res, err := s.registry.Stop(ctx, q)
+	if err != nil {
+		return storemanager.StopResult{}, err
+	}
+	m := s.monitor(q.StoreID)
+	s.follow(ctx, q.StoreID)
+	if m != nil && m.ctx.Err() != nil {
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			return storemanager.StopResult{}, ctx.Err()
+		}
+	}
+	return res, nil
+}
+
+// SetPins is that of the Registry, and monitors the pinned stores.
+func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
+	if err := s.registry.SetPins(ctx, ids); err != nil {
+		return err
+	}
+	s.follow(ctx, ids...)
+	return nil
+}
+
+// CancelDeletion implements Manager.
+func (s *Supervisor) CancelDeletion(ctx context.Context, q storemanager.CancelRequest) (storemanager.Store, error) {
+	return s.shown(s.registry.CancelDeletion(ctx, q))
+}
+
+// TakeOverDeletion implements Manager.
+func (s *Supervisor) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequest) (storemanager.Store, error) {
+	return s.shown(s.registry.TakeOverDeletion(ctx, q))
+}
+
+// RestoreDeletion implements Manager.
+func (s *Supervisor) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequest) (storemanager.Store, error) {
+	st, err := s.registry.RestoreDeletion(ctx, q)
+	if err != nil {
+		return storemanager.Store{}, err
+	}
+	s.follow(ctx, q.StoreID)
+	return s.shown(st, nil)
+}
+
+// Hold implements Manager.
+func (s *Supervisor) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
+	return s.shown(s.registry.Hold(ctx, id, h))
+}
+
+// Release implements Manager.
+func (s *Supervisor) Release(ctx context.Context, id string) (storemanager.Store, error) {
+	return s.shown(s.registry.Release(ctx, id))
+}
+
+// Get implements Manager.
+func (s *Supervisor) Get(ctx context.Context, id string) (storemanager.Store, error) {
+	return s.shown(s.registry.Get(ctx, id))
+}
+
+// List implements Manager.
+func (s *Supervisor) List(ctx context.Context, q storemanager.ListRequest) (storemanager.Page, error) {
+	return s.registry.ListShown(ctx, q, s.show)
+}
+
+// The methods below concern no monitor: the registry alone answers them.
+
+// BeginDeletion implements Manager.
+func (s *Supervisor) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest) (storemanager.DeletionResult, error) {
+	return s.registry.BeginDeletion(ctx, q)
+}
+
+// ListIDs implements Manager.
+func (s *Supervisor) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error) {
+	return s.registry.ListIDs(ctx, cursor)
+}
+
+// Pause implements Manager.
+func (s *Supervisor) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
+	return s.registry.Pause(ctx, p)
+}
+
+// Resume implements Manager.
+func (s *Supervisor) Resume(ctx context.Context, storeID string) error {
+	return s.registry.Resume(ctx, storeID)
+}
+
+// Pauses implements Manager.
+func (s *Supervisor) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
+	return s.registry.Pauses(ctx)
+}
+
+// MarkMissing implements Manager.
+func (s *Supervisor) MarkMissing(ctx context.Context, m storemanager.MissingMarks) error {
+	return s.registry.MarkMissing(ctx, m)
+}
+
+// RecordReconcile implements Manager.
+func (s *Supervisor) RecordReconcile(ctx context.Context, run storemanager.ReconcileRun) error {
+	return s.registry.RecordReconcile(ctx, run)
+}
+
+// Reconciliation implements Manager.
+func (s *Supervisor) Reconciliation(ctx context.Context) (storemanager.Reconciliation, error) {
+	return s.registry.Reconciliation(ctx)
+}
+
+// AcknowledgeLoss implements Manager.
+func (s *Supervisor) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
+	return s.registry.AcknowledgeLoss(ctx, a)
+}
+
+// Ping returns nil if the registry can be read, and keeps what is changed.
+func (s *Supervisor) Ping(ctx context.Context) error { return s.registry.Ping(ctx) }
+
+// Overview implements Manager.
+func (s *Supervisor) Overview(ctx context.Context) (storemanager.Overview, error) {
+	o, err := s.registry.Overview(ctx)
+	if err != nil {
+		return storemanager.Overview{}, err
+	}
+	o.SyncURL = shownURL(s.syncURL(""))
+	o.Connections = map[storemanager.ConnectionState]int{}
+	without := o.Monitored
+	s.mu.Lock()
+	for state, n := range s.counts {
+		if state != storemanager.ConnectionStopped {
+			o.Connections[state] = n
+			without -= n
+		}
+	}
+	s.mu.Unlock()
+	switch { // those without a monitor
+	case without <= 0: // a monitor that ends is still counted, for a moment
+	case s.syncURL("") == "":
+		o.Connections[storemanager.ConnectionNotConfigured] = without
+	default: // about to start
+		o.Connections[storemanager.ConnectionConnecting] += without
+	}
+	o.Monitors = &storemanager.MonitorTotals{
+		Events: s.totals.events.Load(), Errors: s.totals.errors.Load(), Reconnects: s.totals.reconnects.Load(),
+		Resets: s.totals.resets.Load(), Subscribed: s.totals.subscribed.Load(), Dialing: s.dials.dialing.Load(),
+	}
+	return o, nil
+}
+
+func (s *Supervisor) shown(st storemanager.Store, err error) (storemanager.Store, error) {
+	if err == nil {
+		s.show(&st)
+	}
+	return st, err
+}
+
+// show completes what the registry knows of a store.
+func (s *Supervisor) show(st *storemanager.Store) {
+	if st.State == storemanager.StateMonitored {
+		st.Connection, st.Monitor = s.connection(st.ID)
+	}
+}
+
+// connection is that of a store that the registry has as monitored.
+func (s *Supervisor) connection(id string) (storemanager.ConnectionState, *storemanager.MonitorStatus) {
+	if m := s.monitor(id); m != nil {
+		if state, status := m.status.get(); state != "" {
+			status.SyncURL = shownURL(m.url)
+			return state, status
+		}
+		return storemanager.ConnectionConnecting, nil // once the one before it has ended
+	}
+	if s.syncURL(id) == "" {
+		return storemanager.ConnectionNotConfigured, nil
+	}
+	return storemanager.ConnectionConnecting, nil // its monitor is about to start, or the process is about to end
+}
+
+// shownURL is the address without user, query and fragment, which may hold secrets.
+func shownURL(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+}

@@ -1,0 +1,66 @@
+package registry
+
+import (
+	"context"
+	"time"
+)
+
+// Adoption is what is known of a store that another server monitored before the registry knew of it.
+type Adoption struct {
+	StoreID string
+	// FirstMonitoredAt is zero if it is not known: the store then counts as monitored from now on.
+	FirstMonitoredAt time.Time
+	// LastEnsuredAt is nil if nobody has ensured it since the server began.
+	LastEnsuredAt *time.Time
+}
+
+// Adopt takes in a store that another server monitors, unless the registry has it as monitored. If the registry had a tombstone of it, gone is
+// when the workspace was known to be gone; zero otherwise.
+func (r *Registry) Adopt(ctx context.Context, a Adoption) (gone time.Time, err error) {
+	return change(ctx, r, func(tx *changes) (gone time.Time, err error) {
+		err = tx.apply(ctx, a.StoreID, func(s *Record) error {
+			if !s.Monitored() {
+				gone = s.EventAt
+				s.adopt(a, tx.now)
+			}
+			return nil
+		})
+		return gone, err
+	})
+}
+
+// AdoptUnknown takes in those of the stores that the registry does not know. It leaves tombstones as they are.
+func (r *Registry) AdoptUnknown(ctx context.Context, as []Adoption) error {
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+		for _, a := range as {
+			if err := tx.apply(ctx, a.StoreID, func(s *Record) error {
+				if s.Unknown() {
+					s.adopt(a, tx.now)
+				}
+				return nil
+			}); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// adopt makes the record that of a store which is monitored already. Whatever is known of its workspace is newer.
+func (s *Record) adopt(a Adoption, now time.Time) {
+	*s = Record{ID: s.ID, EventAt: later(s.EventAt, time.UnixMicro(0).UTC()), FirstMonitoredAt: now}
+	if a.LastEnsuredAt != nil {
+		s.LastEnsuredAt = earlier(*a.LastEnsuredAt, now)
+	}
+	if !a.FirstMonitoredAt.IsZero() {
+		s.FirstMonitoredAt = earlier(a.FirstMonitoredAt, now)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

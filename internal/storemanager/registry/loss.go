@@ -1,0 +1,91 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/storemanager"
+)
+
+// tellLoss says in the log what was lost, and goes on to say it at each start.
+func (r *Registry) tellLoss(ctx context.Context) error {
+	loss, err := r.driver.Loss(ctx)
+	if err == nil && loss != nil {
+		r.log.Error("the registry was lost: no store is stopped before an operator has agreed (starter acknowledge)",
+			zap.String("found", loss.Reason), zap.Time("since", loss.Since))
+	}
+	return err
+}
+
+// refuseIfLost is ErrLossUnacknowledged while it is so: holds, pins and newer events may be among what was lost.
+func refuseIfLost(ctx context.Context, db interface {
+	Loss(ctx context.Context) (*storemanager.GuardHold, error)
+},
+) error {
+	loss, err := db.Loss(ctx)
+	if err == nil && loss != nil {
+		err = fmt.Errorf("%w: %s", storemanager.ErrLossUnacknowledged, loss.Reason)
+	}
+	return err
+}
+
+// AcknowledgeLoss implements Manager.
+func (r *Registry) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
+	if err := a.Validate(); err != nil {
+		return err
+	}
+	a = normalAcknowledgement(a)
+	ended, err := change(ctx, r, func(tx *changes) (int64, error) { return tx.Acknowledge(ctx, a, tx.now, nil) })
+	if err == nil && ended > 0 {
+		r.tellAcknowledged(a)
+	}
+	return err
+}
+
+func (r *Registry) tellAcknowledged(a storemanager.Acknowledgement) {
+	r.log.Warn("the loss of the registry is acknowledged, stores may be stopped again", zap.String("actor", a.Actor), zap.String("reason", a.Reason))
+}
+
+// RestoreDeletion implements Manager.
+func (r *Registry) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequest) (storemanager.Store, error) {
+	if err := q.Validate(); err != nil {
+		return storemanager.Store{}, err
+	}
+	q.DeleteAt = precise(q.DeleteAt)
+	found := false
+	out, err := change(ctx, r, func(tx *changes) (out storemanager.Store, err error) {
+		loss, err := tx.Loss(ctx)
+		if err != nil {
+			return storemanager.Store{}, err
+		}
+		q.EventAt = known(q.EventAt, tx.now)
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.StoreEvent, _ error) {
+			// A run waits for a deletion of a store that was never here: the folder was lost, with the mark that would have told it.
+			if found = loss == nil && s.Unknown(); (found || loss != nil) && s.restoreDeletion(q, tx.decision) {
+				e = storemanager.StoreEvent{Kind: eventDeletion, Outcome: outcomeRestored, Detail: "due " + q.DeleteAt.Format(time.RFC3339)}
+			}
+			if s.Unknown() {
+				return e, fmt.Errorf("%w: %q is unknown", storemanager.ErrNotFound, q.StoreID)
+			}
+			out = s.Store()
+			return e, nil
+		})
+		if err == nil && found {
+			err = tx.NoteLoss(ctx, lostFolder, tx.now)
+		}
+		if err == nil {
+			out.Pause, err = tx.Pause(ctx, q.StoreID, tx.now)
+		}
+		return out, err
+	})
+	if err == nil && found {
+		err = r.tellLoss(ctx)
+	}
+	return out, err
+}
+
+// lostFolder is what a run tells of a registry that has lost its mark, too.
+const lostFolder = "a run waits for the end of the grace period of a store that the registry does not know, so it is a new one"

@@ -1,0 +1,43 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"storekeeper/internal/storemanager"
+)
+
+// normalAcknowledgement is the acknowledgement as it is kept: its texts are cut like those of a hold.
+func normalAcknowledgement(a storemanager.Acknowledgement) storemanager.Acknowledgement {
+	a.Reason, a.Actor = cut(a.Reason), cut(a.Actor)
+	return a
+}
+
+// normalHold is the hold as it is kept. Long texts are cut and not refused: no store may be deleted because an operator told a long
+// story.
+func normalHold(h storemanager.Hold) storemanager.Hold {
+	h.Reason, h.Actor, h.ExpiresAt = cut(h.Reason), cut(h.Actor), preciseOptional(h.ExpiresAt)
+	return h
+}
+
+// normalPause is the pause as it is kept: its texts are cut like those of a hold.
+func normalPause(p storemanager.Pause) storemanager.Pause {
+	p.Reason, p.Actor, p.ExpiresAt = cut(p.Reason), cut(p.Actor), preciseOptional(p.ExpiresAt)
+	return p
+}
+
+func checkExpiry(expiresAt *time.Time, now time.Time) error {
+	if expiresAt != nil && !expiresAt.After(now) {
+		return fmt.Errorf("%w: expiresAt %s is in the past", storemanager.ErrInvalid, expiresAt.Format(time.RFC3339Nano))
+	}
+	return nil
+}
+
+func cut(s string) string {
+	if len(s) <= storemanager.MaxText {
+		return s
+	}
+	const mark = "…"
+	return strings.ToValidUTF8(s[:storemanager.MaxText-len(mark)], "") + mark
+}

@@ -1,0 +1,81 @@
+package registry
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"storekeeper/internal/storemanager"
+)
+
+const lastID = "~" // after all ids
+
+// Pause implements Manager. Reason and actor are required; Since is set here.
+func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
+	if err := p.Validate(); err != nil {
+		return storemanager.Pause{}, err
+	}
+	p = normalPause(p)
+	return change(ctx, r, func(tx *changes) (storemanager.Pause, error) {
+		if err := checkExpiry(p.ExpiresAt, tx.now); err != nil {
+			return storemanager.Pause{}, err
+		}
+		if err := tx.DropExpiredPauses(ctx, tx.now); err != nil {
+			return storemanager.Pause{}, err
+		}
+		before, err := tx.Pause(ctx, p.StoreID, tx.now)
+		if err != nil {
+			return storemanager.Pause{}, err
+		}
+		p.Since = tx.now
+		if before != nil && before.Reason == p.Reason && before.Actor == p.Actor && equal(before.ExpiresAt, p.ExpiresAt) {
+			p.Since = before.Since // a repeat
+		}
+		if err := tx.SavePause(ctx, p); err != nil {
+			return storemanager.Pause{}, err
+		}
+		return p, tx.tell(ctx, p.StoreID, storemanager.StoreEvent{
+			Kind: eventPause, Outcome: outcomeDone, Detail: protection(p.Reason, p.Actor, p.ExpiresAt),
+		})
+	})
+}
+
+// Resume implements Manager.
+func (r *Registry) Resume(ctx context.Context, storeID string) error {
+	if err := storemanager.CheckScope(storeID); err != nil {
+		return err
+	}
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+		if err := tx.DropExpiredPauses(ctx, tx.now); err != nil {
+			return struct{}{}, err
+		}
+		if ended, err := tx.DropPause(ctx, storeID); err != nil || !ended {
+			return struct{}{}, err
+		}
+		return struct{}{}, tx.tell(ctx, storeID, storemanager.StoreEvent{Kind: eventResume, Outcome: outcomeDone})
+	})
+	return err
+}
+
+// Pauses implements Manager.
+func (r *Registry) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
+	return r.driver.Pauses(ctx, "", lastID, r.Clock())
+}
+
+// ShowPauses adds their pauses to stores, which are sorted by id.
+func (r *Registry) ShowPauses(ctx context.Context, stores []storemanager.Store) error {
+	if len(stores) == 0 {
+		return nil
+	}
+	pauses, err := r.driver.Pauses(ctx, stores[0].ID, stores[len(stores)-1].ID, r.Clock())
+	if err != nil {
+		return err
+	}
+	for i, p := range pauses {
+		at, found := slices.BinarySearchFunc(stores, p.StoreID, func(s storemanager.Store, id string) int { return strings.Compare(s.ID, id) })
+		if found {
+			stores[at].Pause = &pauses[i]
+		}
+	}
+	return nil
+}

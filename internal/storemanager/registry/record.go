@@ -1,0 +1,327 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"storekeeper/internal/storemanager"
+)
+
+// Record is what the registry knows of one id. Its methods are the fencing rules, which decide
+// by the record, the request and the decision's moment alone. Times are as precise as they can be stored; zero means never.
+type Record struct {
+	ID               string
+	TombstoneAt      time.Time // zero: monitored, or unknown
+	EventAt          time.Time // zero: unknown
+	CreatedBy        string
+	FirstMonitoredAt time.Time
+	LastEnsuredAt    time.Time
+	LastStoppedAt    time.Time
+	MissingSince     time.Time
+	ListedSince      time.Time
+	ListedAt         time.Time // the newest list, since the pending deletion began, that has the workspace
+	Pinned           bool
+	Deletion         storemanager.Deletion // zero: none pending
+	CancelledEventAt time.Time
+	StoppedBy        string
+	Hold             storemanager.Hold // zero: none in force; see expire
+}
+
+// decision is the moment at which a rule decides. without is the one rule that is left out: a test sees to it that each is missed.
+type decision struct {
+	now     time.Time
+	without rule
+}
+
+func (d decision) obeys(r rule) bool { return d.without != r }
+
+// rule is a sentence that every change of a record keeps to.
+type rule string
+
+// The rules.
+const (
+	ruleDeletionOutlivesOlderCreation rule = "a pending deletion outlives a creation that is not newer"
+	ruleTombstoneOutlivesOlderEvent   rule = "a tombstone outlives a creation that is not newer"
+	ruleCreationOutlivesOlderDeletion rule = "a store outlives a deletion that is older than what is known of it"
+	ruleCancelledStaysCancelled       rule = "a deletion that was cancelled does not come back"
+	ruleHeld                          rule = "a held store is not deleted"
+	rulePinned                        rule = "a pinned store is not deleted"
+	ruleFirstDeleteAt                 rule = "a repeated deletion keeps its end of the grace period"
+	ruleGracePeriod                   rule = "nothing is stopped before the grace period has ended"
+	ruleOwner                         rule = "only the run that waits for the grace period stops the store"
+	ruleFreshAnswer                   rule = "nothing is stopped on an old answer"
+	ruleDeletedAgain                  rule = "a deletion after a list that had the workspace again has a whole grace period"
+	ruleCancelNoNewer                 rule = "what ends a deletion ends no newer one"
+	ruleNewerList                     rule = "nothing is stopped on an answer that is older than a list that has the workspace"
+	ruleListAfterDeletion             rule = "a list from before a deletion says nothing of it"
+	ruleRestoreReplacesNoNewer        rule = "a deletion that is put back replaces none that is as new"
+)
+
+func (s *Record) Unknown() bool   { return s.EventAt.IsZero() && s.TombstoneAt.IsZero() }
+func (s *Record) Monitored() bool { return !s.EventAt.IsZero() && s.TombstoneAt.IsZero() }
+func (s *Record) pending() bool   { return !s.Deletion.DeleteAt.IsZero() }
+func (s *Record) held() bool      { return !s.Hold.Since.IsZero() }
+
+// expire drops a hold that has expired by now: it counts as none everywhere.
+func (s *Record) expire(now time.Time) {
+	if s.Hold.ExpiresAt != nil && !now.Before(*s.Hold.ExpiresAt) {
+		s.Hold = storemanager.Hold{}
+	}
+}
+
+// ensure: a deletion wins over an ensure of the same moment, for a store too many can be stopped later, but not the reverse.
+func (s *Record) ensure(q storemanager.EnsureRequest, d decision) storemanager.EnsureResult {
+	res := storemanager.EnsureResult{StoreID: s.ID, Outcome: storemanager.EnsureExists, Connection: storemanager.ConnectionNotConfigured}
+	switch {
+	case !s.Monitored() && !q.At.After(s.EventAt) && d.obeys(ruleTombstoneOutlivesOlderEvent):
+		return storemanager.EnsureResult{StoreID: s.ID, Outcome: storemanager.EnsureStale}
+	case !s.Monitored(): // unknown, or stopped by an older deletion
+		s.revive(q.At, d.now)
+		s.CreatedBy = q.RequestID
+		res.Outcome = storemanager.EnsureCreated
+		return res
+	case s.pending() && !q.At.After(s.Deletion.EventAt) && d.obeys(ruleDeletionOutlivesOlderCreation):
+		res.Outcome = storemanager.EnsureStale
+		return res // also the repeat of the request that created it: the deletion is newer
+	default:
+		res.DeletionCancelled = s.pending()
+		s.cancelDeletion()
+		s.seen(q.At, d.now)
+	}
+	if q.RequestID != "" && q.RequestID == s.CreatedBy {
+		res.Outcome = storemanager.EnsureCreated // a repeat
+	}
+	return res
+}
+
+// pin is an ensure that nothing known can make stale: the operator's word is newer than any event.
+func (s *Record) pin(d decision) {
+	if !s.Monitored() {
+		s.revive(later(d.now, s.EventAt), d.now)
+	}
+	s.cancelDeletion()
+	s.seen(d.now, d.now)
+	s.Pinned = true
+}
+
+// revive makes the store monitored, with nothing left of an earlier life.
+func (s *Record) revive(at, now time.Time) {
+	*s = Record{ID: s.ID, EventAt: at, FirstMonitoredAt: now, LastEnsuredAt: now}
+}
+
+// seen notes that the workspace existed at that moment.
+func (s *Record) seen(at, now time.Time) {
+	s.EventAt = later(s.EventAt, at)
+	s.LastEnsuredAt = now
+	s.MissingSince = time.Time{}
+}
+
+func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) storemanager.DeletionResult {
+	switch {
+	case !s.Monitored():
+		s.EventAt = later(s.EventAt, q.At)
+		s.TombstoneAt = d.now
+		return storemanager.DeletionResult{Outcome: storemanager.DeletionAlreadyStopped}
+	case q.At.Before(s.EventAt) && d.obeys(ruleCreationOutlivesOlderDeletion),
+		!q.At.After(s.CancelledEventAt) && d.obeys(ruleCancelledStaysCancelled):
+		return storemanager.DeletionResult{Outcome: storemanager.DeletionStale}
+	case s.held() && d.obeys(ruleHeld):
+		return storemanager.DeletionResult{Outcome: storemanager.DeletionHeld, Hold: &s.Hold}
+	case s.Pinned && d.obeys(rulePinned):
+		return storemanager.DeletionResult{Outcome: storemanager.DeletionPinned}
+	}
+	byList := q.ByList && (!s.pending() || s.Deletion.ByList)
+	if s.beginsGrace(q, d) {
+		s.Deletion.Since, s.Deletion.DeleteAt = d.now, q.DeleteAt
+		s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
+	}
+	s.Deletion.Owner, s.Deletion.ByList = q.Owner, byList // whoever waited before is no more, for a workspace has one lifecycle
+	s.Deletion.EventAt = later(s.Deletion.EventAt, q.At)
+	if !s.ListedSince.After(s.Deletion.EventAt) {
+		s.ListedSince = time.Time{} // the list was asked for before what is known now
+	}
+	if !q.ByList {
+		s.MissingSince = time.Time{}
+	}
+	return storemanager.DeletionResult{Outcome: storemanager.DeletionScheduled, DeleteAt: s.Deletion.DeleteAt, EventAt: s.Deletion.EventAt}
+}
+
+// beginsGrace says whether the deletion is another one than that which is pending, and so has a whole grace period.
+func (s *Record) beginsGrace(q storemanager.DeletionRequest, d decision) bool {
+	// It existed in between, though the news of that may still be on its way to the lifecycle.
+	again := !s.ListedAt.IsZero() && q.At.After(s.ListedAt) && !q.ByList && d.obeys(ruleDeletedAgain)
+	another := s.Deletion.Owner != q.Owner && q.At.After(s.Deletion.EventAt)
+	return !s.pending() || again || another || !d.obeys(ruleFirstDeleteAt)
+}
+
+// cancel ends the deletion that is meant, and says whether it did.
+func (s *Record) cancel(q storemanager.CancelRequest, d decision) bool {
+	meant := (q.Owner == "" || q.Owner == s.Deletion.Owner) && (q.EventAt.IsZero() || !s.Deletion.EventAt.After(q.EventAt))
+	if !s.pending() || !meant && d.obeys(ruleCancelNoNewer) {
+		return false
+	}
+	s.cancelDeletion()
+	return true
+}
+
+// takeOver makes a run the owner of a pending deletion, all else of which stays. It says whether one is pending.
+func (s *Record) takeOver(owner string) bool {
+	if s.pending() {
+		s.Deletion.Owner = owner
+	}
+	return s.pending()
+}
+
+// restoreDeletion gives the store the pending deletion back that a registry has lost and the run that waits for it still knows, and
+// says whether it did. What is known beside it and is newer counts: a later event, an operator's cancel or hold, a pin. A tombstone that
+// is older is that of an earlier life, out of a backup. Of two deletions the newer one is kept.
+func (s *Record) restoreDeletion(q storemanager.RestoreRequest, d decision) bool {
+	switch {
+	case !s.Monitored() && !q.EventAt.After(s.EventAt) && d.obeys(ruleTombstoneOutlivesOlderEvent):
+		return false
+	case !s.Monitored(): // unknown, or stopped by an older deletion
+		s.revive(q.EventAt, d.now)
+	case s.held() && d.obeys(ruleHeld), s.Pinned && d.obeys(rulePinned),
+		s.EventAt.After(q.EventAt) && d.obeys(ruleCreationOutlivesOlderDeletion),
+		!q.EventAt.After(s.CancelledEventAt) && d.obeys(ruleCancelledStaysCancelled),
+		s.pending() && !q.EventAt.After(s.Deletion.EventAt) && d.obeys(ruleRestoreReplacesNoNewer):
+		return false
+	}
+	s.Deletion = storemanager.Deletion{EventAt: q.EventAt, Since: d.now, DeleteAt: q.DeleteAt, Owner: q.Owner, ByList: q.ByList}
+	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
+	if !q.ByList {
+		s.MissingSince = time.Time{}
+	}
+	return true
+}
+
+// cancelDeletion remembers what was cancelled, so that the event that asked for it can't come back late.
+func (s *Record) cancelDeletion() {
+	s.CancelledEventAt = later(s.CancelledEventAt, s.Deletion.EventAt)
+	s.Deletion = storemanager.Deletion{}
+	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
+}
+
+// unlisted notes that a complete list lacks the store, whose fetch began at that moment. A deletion that is pending needs no sighting;
+// it only loses the list that spoke against it. A list that is older than what is known of the store can't have missed it.
+func (s *Record) unlisted(at time.Time) {
+	s.ListedSince = time.Time{}
+	if !s.pending() && s.MissingSince.IsZero() && !at.Before(s.EventAt) {
+		s.MissingSince = at
+	}
+}
+
+// listed notes that a complete list has the store. Against a pending deletion speaks only a list that was asked for after all that
+// is known of it.
+func (s *Record) listed(at time.Time, d decision) {
+	s.MissingSince = time.Time{}
+	if !s.pending() || !s.Deletion.OutdatedBy(at) && d.obeys(ruleListAfterDeletion) {
+		return
+	}
+	if s.ListedSince.IsZero() {
+		s.ListedSince = at
+	}
+	s.ListedAt = later(s.ListedAt, at)
+}
+
+func (s *Record) stop(q storemanager.StopRequest, d decision) (storemanager.StopResult, error) {
+	switch {
+	case !s.Monitored() && s.StoppedBy == q.Owner: // a repeat
+		return storemanager.StopResult{Outcome: storemanager.StopStopped}, nil
+	case !s.Monitored():
+		return storemanager.StopResult{Outcome: storemanager.StopAlreadyStopped}, nil
+	case !s.pending(), s.Deletion.Owner != q.Owner && d.obeys(ruleOwner), s.held() && d.obeys(ruleHeld), s.Pinned && d.obeys(rulePinned),
+		s.EventAt.After(s.Deletion.EventAt) && d.obeys(ruleCreationOutlivesOlderDeletion):
+		return storemanager.StopResult{Outcome: storemanager.StopNotPending}, nil
+	case d.now.Before(s.Deletion.DeleteAt) && d.obeys(ruleGracePeriod):
+		return storemanager.StopResult{}, fmt.Errorf("%w: store %q can be stopped from %s on", storemanager.ErrTooEarly, s.ID,
+			s.Deletion.DeleteAt.Format(time.RFC3339Nano))
+	case q.AbsentAt.IsZero():
+		return storemanager.StopResult{}, errNoAnswer
+	case !fresh(q, d.now) && d.obeys(ruleFreshAnswer), s.ListedAt.After(q.AbsentAt) && d.obeys(ruleNewerList):
+		return storemanager.StopResult{Outcome: storemanager.StopAnswerTooOld}, nil
+	}
+	*s = Record{
+		ID: s.ID, EventAt: s.Deletion.EventAt, TombstoneAt: d.now, StoppedBy: q.Owner,
+		FirstMonitoredAt: s.FirstMonitoredAt, LastEnsuredAt: s.LastEnsuredAt, LastStoppedAt: d.now,
+	}
+	return storemanager.StopResult{Outcome: storemanager.StopStopped}, nil
+}
+
+// errNoAnswer is for workers of an older version, which would take any outcome but StopNotPending for a stop.
+var errNoAnswer = errors.New("nothing is stopped without the moment of the auth worker's answer: upgrade the workers")
+
+// fresh says whether the answer that the workspace is gone may still be acted on, however long it was on its way.
+func fresh(q storemanager.StopRequest, now time.Time) bool {
+	return now.Sub(q.AbsentAt) <= storemanager.MaxAnswerAge && q.AbsentAt.Sub(now) <= storemanager.MaxAnswerLead
+}
+
+// holdFrom puts the hold on. The same hold again is a repeat, and keeps its Since.
+func (s *Record) holdFrom(d decision, h storemanager.Hold) {
+	s.cancelDeletion()
+	h.Since = d.now
+	if s.held() && s.Hold.Reason == h.Reason && s.Hold.Actor == h.Actor && equal(s.Hold.ExpiresAt, h.ExpiresAt) {
+		h.Since = s.Hold.Since
+	}
+	s.Hold = h
+}
+
+// Store is the record as callers see it.
+func (s *Record) Store() storemanager.Store {
+	out := storemanager.Store{
+		ID: s.ID, State: storemanager.StateMonitored, Connection: storemanager.ConnectionNotConfigured, EventAt: s.EventAt, Pinned: s.Pinned,
+		FirstMonitoredAt: optional(s.FirstMonitoredAt), LastEnsuredAt: optional(s.LastEnsuredAt),
+		LastStoppedAt: optional(s.LastStoppedAt), MissingSince: optional(s.MissingSince), ListedSince: optional(s.ListedSince),
+	}
+	if !s.Monitored() {
+		out.State, out.Connection = storemanager.StateStopped, storemanager.ConnectionStopped
+	}
+	if s.pending() {
+		out.Deletion = &s.Deletion
+	}
+	if s.held() {
+		out.Hold = &s.Hold
+	}
+	return out
+}
+
+// known is the moment of some knowledge, as far as we believe it: an event from the future would make all that comes after it
+// stale until that time has come.
+func known(at, now time.Time) time.Time {
+	if latest := now.Add(storemanager.MaxClockLead); at.After(latest) {
+		at = latest
+	}
+	return precise(at)
+}
+
+// precise is t as it comes back from the database: UTC, in microseconds.
+func precise(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func preciseOptional(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return new(precise(*t))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func equal(a, b *time.Time) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Equal(*b)
+}

@@ -1,0 +1,88 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/storemanager"
+)
+
+// Options of a Registry. The zero value is good.
+type Options struct {
+	// Now is the clock of grace periods, holds and marks; nil means time.Now.
+	Now func() time.Time
+	// Logger nil: silent.
+	Logger *zap.Logger
+	// TombstoneRetention is how long a tombstone outlives the last knowledge of its deletion; 0 means 30 days. An event that
+	// is delivered later than that can bring a store back, until reconciliation finds it an orphan.
+	TombstoneRetention time.Duration
+}
+
+const DefaultTombstoneRetention = 30 * 24 * time.Hour
+
+// Registry is the Manager that knows the stores, and monitors none. It is safe for concurrent use.
+//
+// What a method answered without an error is kept as safely as its Driver keeps things; what ended in an error changed nothing, or, if only
+// the answer was lost, is found by the repeat.
+type Registry struct {
+	driver    Driver
+	now       func() time.Time
+	retention time.Duration
+	log       *zap.Logger
+}
+
+var _ storemanager.Manager = (*Registry)(nil)
+
+// New returns the Registry that the driver keeps, and prunes old tombstones. One that has lost something refuses to stop stores until that is
+// acknowledged (Overview.Guard). The driver is the registry's from then on; after an error it is closed.
+func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
+	r := &Registry{driver: driver, now: o.Now, retention: o.TombstoneRetention, log: o.Logger}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.retention == 0 {
+		r.retention = DefaultTombstoneRetention
+	}
+	if r.log == nil {
+		r.log = zap.NewNop()
+	}
+	if err := r.begin(ctx); err != nil {
+		_ = driver.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Registry) begin(ctx context.Context) error {
+	err := r.driver.Check(ctx, func(tx Tx, found string) error { return tx.NoteLoss(ctx, found, r.Clock()) })
+	if err != nil {
+		return err
+	}
+	if _, err := change(ctx, r, func(tx *changes) (struct{}, error) { return struct{}{}, tx.prune(ctx) }); err != nil {
+		return err
+	}
+	return r.tellLoss(ctx)
+}
+
+// Close closes the driver. A method that is under way may fail.
+func (r *Registry) Close() error { return r.driver.Close() }
+
+// Ping returns nil if the registry can be read, and keeps what is changed.
+func (r *Registry) Ping(ctx context.Context) error { return r.driver.Ping(ctx) }
+
+// Clock is now, as precise as it can be stored.
+func (r *Registry) Clock() time.Time { return precise(r.now()) }
+
+// MonitoredIDs are those of all monitored stores, sorted.
+func (r *Registry) MonitoredIDs(ctx context.Context) ([]string, error) {
+	return r.driver.MonitoredIDs(ctx)
+}
+
+// Record is what the registry knows of the id; the zero record but for its id if that is unknown.
+func (r *Registry) Record(ctx context.Context, id string) (Record, error) {
+	s, err := r.driver.Record(ctx, id)
+	s.expire(r.Clock())
+	return s, err
+}

@@ -1,0 +1,104 @@
+package registrytest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/registry"
+	"storekeeper/internal/storemanager/storetest"
+)
+
+func (on suite) TestEverythingIsThereAfterClose(t *testing.T) {
+	t.Parallel()
+	b := on.setup(t)
+	b.MustEnsure(t, 1)
+	b.MustBegin(t, 2, "run")
+	b.MustPin(t, "pinned")
+	_, err := b.Hold(t.Context(), "pinned", storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: new(storetest.At(50))})
+	require.NoError(t, err)
+	require.NoError(t, b.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: storetest.At(3), Missing: []string{storetest.ID}}))
+	require.NoError(t, b.RecordReconcile(t.Context(), storemanager.ReconcileRun{RunID: "run", StartedAt: storetest.At(1), CompletedAt: storetest.At(2)}))
+	page, err := b.List(t.Context(), storemanager.ListRequest{})
+	require.NoError(t, err)
+	overview := b.MustOverview(t)
+	require.NoError(t, b.Registry.Close())
+
+	again := on.open(t, storetest.Settings{Path: b.Path, Now: b.Clock.Now})
+	gotPage, err := again.List(t.Context(), storemanager.ListRequest{})
+	require.NoError(t, err)
+	require.Equal(t, page, gotPage)
+	gotOverview, err := again.Overview(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, overview, gotOverview)
+	reconciliation, err := again.Reconciliation(t.Context())
+	require.NoError(t, err)
+	require.Len(t, reconciliation.Recent, 1)
+}
+
+func (on suite) TestTombstonesArePrunedWhenTheyAreOldEnough(t *testing.T) {
+	t.Parallel()
+	b := on.setup(t)
+	b.MustEnsure(t, 0)
+	b.MustBegin(t, 1, "run") // a store with an old pending deletion is no tombstone
+	tombstone := func(id string) {
+		res, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: id, At: storetest.T0, DeleteAt: storetest.T0, Owner: "run"})
+		require.NoError(t, err)
+		require.Equal(t, storemanager.DeletionAlreadyStopped, res.Outcome)
+	}
+	tombstone("old")
+	tombstone("renewed")
+	b.Clock.Set(storetest.T0.Add(registry.DefaultTombstoneRetention))
+	tombstone("renewed")
+	b.Clock.Set(storetest.T0.Add(registry.DefaultTombstoneRetention + time.Microsecond))
+	tombstone("new")
+
+	_, err := b.Get(t.Context(), "old")
+	require.ErrorIs(t, err, storemanager.ErrNotFound)
+	require.Equal(t, 2, b.MustOverview(t).Tombstones)
+	require.Equal(t, 1, b.MustOverview(t).Monitored)
+
+	require.NoError(t, b.Registry.Close())
+	b.Clock.Set(storetest.T0.Add(registry.DefaultTombstoneRetention + 2*time.Microsecond))
+	b.Registry = on.open(t, storetest.Settings{Path: b.Path, Now: b.Clock.Now, TombstoneRetention: time.Microsecond})
+	o, err := b.Registry.Overview(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, o.Tombstones, "opening prunes, with the retention of then")
+}
+
+func (on suite) TestReadsDoNotWaitForAWriter(t *testing.T) {
+	t.Parallel()
+	b := on.setup(t)
+	b.MustEnsure(t, 1)
+	pause := storemanager.Pause{StoreID: storetest.ID, Reason: "r", Actor: "a", Since: storetest.T0}
+	require.NoError(t, b.Registry.Driver.Change(t.Context(), func(tx registry.Tx) error {
+		require.NoError(t, tx.SavePause(t.Context(), pause))
+		require.Nil(t, b.MustGet(t).Pause)
+		require.Equal(t, 1, b.MustOverview(t).Monitored)
+		return b.Registry.Ping(t.Context())
+	}))
+	require.Equal(t, &pause, b.MustGet(t).Pause)
+}
+
+func (on suite) TestCallsEndWithTheirContext(t *testing.T) {
+	t.Parallel()
+	on.each(t, func(t *testing.T, b *storetest.Bundle) {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := b.Registry.Driver.Change(t.Context(), func(registry.Tx) error { // the writer is busy
+			done := make(chan error, 1)
+			go func() {
+				_, err := b.Ensure(ctx, storemanager.EnsureRequest{StoreID: storetest.ID, At: storetest.T0})
+				done <- err
+			}()
+			cancel()
+			require.ErrorIs(t, <-done, context.Canceled)
+			return nil
+		})
+		require.NoError(t, err)
+		_, err = b.Get(t.Context(), storetest.ID)
+		require.ErrorIs(t, err, storemanager.ErrNotFound)
+	})
+}

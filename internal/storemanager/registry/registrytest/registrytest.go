@@ -1,0 +1,67 @@
+// package registrytest is the conformance suite of a registry's driver: what a Registry promises, with the driver below it.
+package registrytest
+
+import (
+	"context"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/storemanager/storehttp/storehttptest"
+	"storekeeper/internal/storemanager/storetest"
+)
+
+// TryOpener opens what is at Settings.Path, which is a name of the test's own, and makes it where it is missing.
+type TryOpener func(ctx context.Context, o storetest.Settings) (*storetest.Stores, error)
+
+// Run runs the suite: each test in process, and most over HTTP as well.
+func Run(t *testing.T, open TryOpener) {
+	t.Helper()
+	on := suite{open}
+	tests := reflect.ValueOf(on)
+	for i := range tests.NumMethod() {
+		if name, ok := strings.CutPrefix(tests.Type().Method(i).Name, "Test"); ok {
+			test, ok := tests.Method(i).Interface().(func(*testing.T))
+			require.True(t, ok, "%s is no test", name)
+			t.Run(name, test)
+		}
+	}
+}
+
+// suite has a method for each test.
+type suite struct{ tryOpen TryOpener }
+
+func (on suite) open(t *testing.T, o storetest.Settings) *storetest.Stores {
+	t.Helper()
+	s, err := on.tryOpen(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (on suite) setup(t *testing.T) *storetest.Bundle {
+	t.Helper()
+	b := &storetest.Bundle{Clock: storetest.NewClock(), Path: filepath.Join(t.TempDir(), "data", "registry.db")}
+	b.Registry = on.open(t, storetest.Settings{Path: b.Path, Now: b.Clock.Now})
+	b.Manager, b.Memory = b.Registry, b.Registry
+	return b
+}
+
+// each runs a test against both forms of the Manager.
+func (on suite) each(t *testing.T, test func(t *testing.T, b *storetest.Bundle)) {
+	t.Helper()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		test(t, on.setup(t))
+	})
+	t.Run("over HTTP", func(t *testing.T) {
+		t.Parallel()
+		b := on.setup(t)
+		client := storehttptest.ServeStores(t, b.Registry)
+		b.Manager, b.Memory = client, client
+		test(t, b)
+	})
+}

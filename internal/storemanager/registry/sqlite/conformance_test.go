@@ -1,0 +1,13 @@
+package sqlite_test
+
+import (
+	"testing"
+
+	"storekeeper/internal/storemanager/registry/registrytest"
+	"storekeeper/internal/storemanager/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	registrytest.Run(t, storetest.TryOpen)
+}

@@ -1,0 +1,229 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/storemanager/registry"
+
+	_ "modernc.org/sqlite"
+
+	"storekeeper/internal/dbfile"
+)
+
+// the driver "sqlite"
+
+// Database is the registry's Driver on SQLite, in a file or in memory. One process at a time can have a file open.
+//
+// What a method answered without an error is on disk and survives a power loss; what ended in an error changed nothing, or, if only the
+// answer was lost, is found by the repeat.
+type Database struct {
+	write *sql.DB // one connection: SQLite has one writer, and waiting for it in Go is fair and ends with the context
+	read  *sql.DB // never waits for a writer; the same as write in memory, where each connection would be its own database
+	statements
+	lock *os.File // nil in memory
+	log  *zap.Logger
+
+	path      string // of the file; "" in memory
+	file      os.FileInfo
+	isNew     bool // it was empty when it was opened
+	mark      mark
+	identity  string
+	committed highest               // changes that are on disk
+	broken    atomic.Pointer[error] // why nothing can be kept any more; nil: it can
+	// endUpkeep ends the upkeep of the files, and returns when it is done; nil before it has begun.
+	endUpkeep func()
+}
+
+var _ registry.Driver = (*Database)(nil)
+
+// statements are those that are used all the time: SQLite takes longer to compile them than to run them.
+type statements struct {
+	load, save           *sql.Stmt // of write; a record
+	newest, note, forget *sql.Stmt // of write; events of a store: the newest one, one to keep, those that are too many
+	touched              *sql.Stmt // of write; how many rows its connection has changed
+	advance              *sql.Stmt // of write; brings the totals up to date
+	get                  *sql.Stmt // of read; a record
+	pause                *sql.Stmt // of read; of one scope
+	events               *sql.Stmt // of read; of one store
+	rows, pendingRows    *sql.Stmt // of read; the monitored ones by id, and those of them whose deletion is pending
+	ids                  *sql.Stmt // of read; the same as rows, their ids alone
+}
+
+// Open opens the database at path, and sets up its schema or brings it up to date. The file and its directory are made where missing. ""
+// keeps everything in memory, until Close. A file that another process has open, that is damaged, that a newer version wrote or that is
+// none of ours is refused and left as it is. A nil log is silent.
+func Open(ctx context.Context, path string, log *zap.Logger) (*Database, error) {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	r := &Database{log: log}
+	r.mark.log = log
+	if err := r.open(ctx, path); err != nil {
+		_ = r.Close()
+		return nil, fmt.Errorf("%s: %w", cmp.Or(path, "in memory"), err)
+	}
+	log.Info("registry opened", zap.String("path", path), zap.Int("schemaVersion", len(migrations)))
+	return r, nil
+}
+
+func (r *Database) open(ctx context.Context, path string) error {
+	uri := "file::memory:"
+	if path != "" {
+		if err := r.claim(path); err != nil {
+			return err
+		}
+		uri = dbfile.URI(r.path)
+	}
+	// synchronous(full) waits for the disk at each commit: an event that was answered 2xx must survive a power loss too, not
+	// only a crash of the process. busy_timeout (ms) is for others who hold the file for a moment: sqlite3, a backup.
+	// journal_size_limit cuts the log off when it begins anew.
+	pragmas := fmt.Sprintf("?_dqs=0&_pragma=busy_timeout(10000)&_pragma=synchronous(full)&_pragma=journal_size_limit(%d)", logSize)
+	var err error
+	if r.write, err = sql.Open("sqlite", uri+pragmas+"&_txlock=immediate"); err != nil {
+		return err
+	}
+	r.write.SetMaxOpenConns(1)
+	if r.isNew, err = migrate(ctx, r.write); err != nil {
+		return err
+	}
+
+	r.read = r.write
+	if path != "" {
+		if err := dbfile.Tighten(r.path); err != nil {
+			r.log.Warn("others may read the registry", zap.Error(err))
+		}
+		if r.file, err = os.Stat(r.path); err != nil {
+			return err
+		}
+		if r.read, err = sql.Open("sqlite", uri+pragmas+"&_query_only=1"); err != nil {
+			return err
+		}
+		r.read.SetMaxOpenConns(4)
+		r.read.SetMaxIdleConns(4)
+	}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	return nil
+}
+
+// claim takes the lock of the file at path, and makes the file where it is missing.
+func (r *Database) claim(path string) error {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if target, err := filepath.EvalSymlinks(abs); err == nil { // SQLite keeps its log beside the target of a link, and the lock is to be one
+		abs = target
+	}
+	if err := os.MkdirAll(filepath.Dir(abs), dbfile.DirMode); err != nil {
+		return err
+	}
+	if r.lock, err = dbfile.Lock(abs); errors.Is(err, dbfile.ErrInUse) {
+		return errors.New("another process has it open: stop that one, or use another file")
+	} else if err != nil {
+		return err
+	}
+	r.path = abs
+	r.mark.path = markOf(abs)
+	return dbfile.Create(abs)
+}
+
+func (r *Database) prepare(ctx context.Context) error {
+	for _, p := range []struct {
+		statement **sql.Stmt
+		db        *sql.DB
+		query     string
+	}{
+		{&r.load, r.write, selectRecord},
+		{&r.save, r.write, saveRecord},
+		{&r.newest, r.write, selectNewestEvent},
+		{&r.note, r.write, saveEvent},
+		{&r.forget, r.write, deleteEvents},
+		{&r.get, r.read, selectRecord},
+		{&r.pause, r.read, selectPause},
+		{&r.events, r.read, selectEvents},
+		{&r.rows, r.read, listRecords},
+		{&r.pendingRows, r.read, listPending},
+		{&r.ids, r.read, listIDs},
+		{&r.touched, r.write, `SELECT total_changes()`},
+		{&r.advance, r.write, advanceTotals},
+	} {
+		var err error
+		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database
+			return err
+		}
+	}
+	return nil
+}
+
+// Close implements Driver. It leaves all that is kept in the file itself, and nothing in its log.
+func (r *Database) Close() error {
+	if r.endUpkeep != nil {
+		r.endUpkeep()
+	}
+	var errs []error
+	if r.read != nil && r.read != r.write {
+		errs = append(errs, r.read.Close())
+	}
+	if r.write != nil {
+		errs = append(errs, r.closeWriter())
+	}
+	errs = append(errs, r.mark.close())
+	if r.lock != nil { // last: it guards the files until SQLite is done with them
+		errs = append(errs, r.lock.Close())
+		r.lock = nil
+	}
+	return errors.Join(errs...)
+}
+
+// closeWriter moves the log into the file before. SQLite would do it too, but not while somebody else has the file open.
+func (r *Database) closeWriter() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // Close takes none
+	defer cancel()
+	conn, err := r.write.Conn(ctx)            // the only one, so that nobody writes after the checkpoint
+	if r.write.Stats().OpenConnections == 0 { // it was closed before, or never opened
+		return r.write.Close()
+	}
+	if err != nil {
+		return errors.Join(err, r.write.Close())
+	}
+	if r.endUpkeep != nil { // it is open, and ours
+		if err := dbfile.EmptyLog(ctx, conn); err != nil {
+			r.log.Warn("the log of the registry is not in its file yet; the next start reads it", zap.Error(err))
+		}
+	}
+	return errors.Join(r.write.Close(), conn.Close())
+}
+
+// Databases are the handles that Transact and what reads beside it prepare their statements with. The first one is for transactions alone.
+func (r *Database) Databases() (write, read *sql.DB) { return r.write, r.read }
+
+// Ping implements Driver.
+func (r *Database) Ping(ctx context.Context) error {
+	if err := r.usable(); err != nil {
+		return err
+	}
+	var one int
+	if err := r.read.QueryRowContext(ctx, `SELECT id FROM totals`).Scan(&one); err != nil {
+		return fmt.Errorf("read registry: %w", err)
+	}
+	return nil
+}
+
+// highest is a number that only grows.
+type highest struct{ atomic.Int64 }
+
+func (h *highest) raise(n int64) {
+	for old := h.Load(); n > old && !h.CompareAndSwap(old, n); old = h.Load() { //nolint:revive // the condition does it all
+	}
+}

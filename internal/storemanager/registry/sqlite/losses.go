@@ -1,0 +1,140 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/dbfile"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/registry"
+)
+
+// Check implements Driver.
+func (r *Database) Check(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
+	if err := r.compareMark(ctx, keep); err != nil {
+		return err
+	}
+	r.beginUpkeep(ctx)
+	return nil
+}
+
+// compareMark compares the registry with its mark, and has it kept what was lost.
+//
+// A mark that is missing proves nothing, for a copy of the database has none. One that is damaged is taken for a loss: no kill and no
+// power loss does that to both of its slots, so the same disk may have damaged the log, and when in doubt nothing is removed.
+func (r *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
+	here, err := r.position(ctx)
+	if err != nil || r.path == "" {
+		return err
+	}
+	there, err := r.mark.read()
+	var found string
+	switch {
+	case errors.Is(err, errNoMark):
+		if !r.isNew {
+			r.log.Info("the registry had no mark yet, or is a copy without it", zap.String("mark", r.mark.path))
+		}
+		return r.mark.create(here)
+	case errors.Is(err, errDamagedMark) && r.isNew:
+		found = "the registry is new, though another one was here"
+	case errors.Is(err, errDamagedMark):
+		found = fmt.Sprintf("the mark of the registry is damaged, so nobody can tell whether its %d changes are all", here.changes)
+	case err != nil:
+		return fmt.Errorf("mark of the registry: %w", err)
+	case there.changes == 0: // whatever is here, nothing was there
+		return r.mark.create(here)
+	case r.isNew:
+		found = fmt.Sprintf("the registry is new, though one with %d changes was here", there.changes)
+	case here.identity != there.identity:
+		found = fmt.Sprintf("the registry is another one than was here: it has seen %d changes, that one had seen %d", here.changes, there.changes)
+	case here.changes < there.changes:
+		found = fmt.Sprintf("the registry is %d changes behind its mark: it went back in time, or its log was damaged", there.changes-here.changes)
+	default:
+		return r.mark.resume(here)
+	}
+	if !r.isNew { // quick_check leaves out what a log that ends too early does to indexes
+		if err := verify(ctx, r.write, `PRAGMA integrity_check(1)`); err != nil {
+			return err
+		}
+	}
+	if err := r.change(ctx, func(tx *transaction) error {
+		if err := keep(tx, found); err != nil {
+			return err
+		}
+		return tx.becomeAnother(ctx)
+	}); err != nil {
+		return err
+	}
+	if here, err = r.position(ctx); err != nil {
+		return err
+	}
+	return r.mark.create(here) // until then, the loss is found again
+}
+
+// position is how far the registry has come.
+func (r *Database) position(ctx context.Context) (p position, err error) {
+	if err := r.write.QueryRowContext(ctx, `SELECT identity, changes FROM totals`).Scan(&p.identity, &p.changes); err != nil {
+		return position{}, fmt.Errorf("read registry: %w", err)
+	}
+	r.identity = p.identity
+	r.committed.Store(p.changes)
+	return p, nil
+}
+
+// becomeAnother makes the registry another one: should the file that is missing come back later, what has been changed here since would be
+// lost. What is counted beside the rows is counted anew, for both may come from different moments.
+func (tx *transaction) becomeAnother(ctx context.Context) error {
+	_, err := tx.exec(ctx, `UPDATE totals SET identity = lower(hex(randomblob(16))),
+		provisioned = stopped + (SELECT count(*) FROM stores WHERE tombstone_at IS NULL)`)
+	if err == nil {
+		_, err = tx.exec(ctx, `UPDATE delivery_totals SET deliveries = (SELECT count(*) FROM deliveries)`)
+	}
+	return err
+}
+
+// selectLoss is what was lost and is not acknowledged: since when, NULL if nothing is, and all that was found.
+const selectLoss = `SELECT min(found_at), coalesce(group_concat(found, '; '), '') FROM losses WHERE acknowledged_at IS NULL`
+
+// Loss implements Driver.
+func (r *Database) Loss(ctx context.Context) (*storemanager.GuardHold, error) {
+	return lossOf(ctx, r.read)
+}
+
+// Loss implements Tx.
+func (tx *transaction) Loss(ctx context.Context) (*storemanager.GuardHold, error) {
+	return lossOf(ctx, tx)
+}
+
+// lossOf is what a registry says of its loss; nil for none.
+func lossOf(ctx context.Context, db dbfile.Queryer) (*storemanager.GuardHold, error) {
+	var since column
+	loss := storemanager.GuardHold{Lost: true}
+	if err := db.QueryRowContext(ctx, selectLoss).Scan(&since, &loss.Reason); err != nil {
+		return nil, fmt.Errorf("read registry: %w", err)
+	}
+	if since.optional() == nil {
+		return nil, nil //nolint:nilnil // as said
+	}
+	loss.Since = *since.optional()
+	return &loss, nil
+}
+
+// NoteLoss implements Tx.
+func (tx *transaction) NoteLoss(ctx context.Context, found string, at time.Time) error {
+	_, err := tx.exec(ctx, `INSERT INTO losses (found_at, found) VALUES (?, ?)`, column(at), found)
+	return err
+}
+
+// Acknowledge implements Tx.
+func (tx *transaction) Acknowledge(ctx context.Context, a storemanager.Acknowledgement, at time.Time, before *time.Time) (int64, error) {
+	var limit column // NULL
+	if before != nil {
+		limit = column(*before)
+	}
+	return tx.exec(ctx, `UPDATE losses SET acknowledged_at = ?1, acknowledged_by = ?2, reason = ?3
+		WHERE acknowledged_at IS NULL AND (?4 IS NULL OR found_at < ?4)`, column(at), a.Actor, a.Reason, limit)
+}

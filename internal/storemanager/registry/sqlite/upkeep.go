@@ -1,0 +1,108 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/internal/dbfile"
+)
+
+const (
+	// upkeepInterval bounds what a power loss can take of the mark, and how long writes go to a file that is no longer there.
+	upkeepInterval = time.Second
+	// logSize is what the log is cut down to, in bytes: as much as SQLite lets it grow to (1000 pages) when nobody reads.
+	logSize = 4 << 20
+	// maxLog is more, and reached only while readers that overlap keep SQLite from beginning the log anew.
+	maxLog = 4 * logSize
+	// checkpointWait is how long writers may have to wait for the readers of a log that is too large; should some of them take longer (a
+	// backup), it is tried again after checkpointRetry.
+	checkpointWait  = time.Second
+	checkpointRetry = 10 * time.Second
+	// closeWait leaves a process that must end within 10 s some time for the rest.
+	closeWait = 3 * time.Second
+)
+
+// beginUpkeep looks after the files until endUpkeep.
+func (r *Database) beginUpkeep(ctx context.Context) {
+	if r.path == "" {
+		r.endUpkeep = func() {}
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	r.endUpkeep = func() {
+		cancel()
+		<-done
+	}
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(upkeepInterval)
+		defer tick.Stop()
+		var nextCheckpoint time.Time
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := r.mark.sync(); err != nil {
+				r.log.Error("the mark of the registry is not on the disk", zap.Error(err))
+			}
+			r.checkFile()
+			if time.Now().After(nextCheckpoint) {
+				if err := r.shrinkLog(ctx); err != nil && ctx.Err() == nil {
+					nextCheckpoint = time.Now().Add(checkpointRetry)
+					r.log.Warn("the log of the registry can't be emptied, and grows: something may read it all the time", zap.Error(err))
+				}
+			}
+		}
+	}()
+}
+
+// checkFile looks whether the file that is open is still the one at its path: what is written to another will be found by nobody.
+func (r *Database) checkFile() {
+	there, err := os.Stat(r.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		_ = r.breakOff(errors.New("its file was deleted")) // it is logged
+	case err == nil && !os.SameFile(there, r.file):
+		_ = r.breakOff(errors.New("its file was replaced by another")) // it is logged
+	}
+}
+
+// breakOff makes the registry refuse all changes: callers try again, so nothing is lost, and a restart finds out what is.
+func (r *Database) breakOff(why error) error {
+	err := fmt.Errorf("the registry can keep nothing until the process is restarted: %w", why)
+	if r.broken.CompareAndSwap(nil, &err) {
+		r.log.Error("the registry was changed behind our back, restart the process", zap.String("path", r.path), zap.Error(why))
+	}
+	return err
+}
+
+// usable is why the registry can keep nothing any more; nil if it can.
+func (r *Database) usable() error {
+	if err := r.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// shrinkLog moves the log into the file if it is too large, and empties it.
+func (r *Database) shrinkLog(ctx context.Context) error {
+	if size, err := dbfile.LogSize(r.path); err != nil || size <= maxLog {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkpointWait)
+	defer cancel()
+	conn, err := r.write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // it goes back to the pool
+	return dbfile.EmptyLog(ctx, conn)
+}

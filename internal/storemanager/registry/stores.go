@@ -1,0 +1,271 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"storekeeper/internal/storemanager"
+)
+
+// Ensure implements Manager.
+func (r *Registry) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
+	if err := q.Validate(); err != nil {
+		return storemanager.EnsureResult{}, err
+	}
+	return change(ctx, r, func(tx *changes) (storemanager.EnsureResult, error) { return tx.ensure(ctx, q) })
+}
+
+// EnsureBatch implements Manager.
+func (r *Registry) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
+	if len(qs) > storemanager.MaxBatch {
+		return nil, fmt.Errorf("%w: %d stores in one batch, at most %d are taken", storemanager.ErrInvalid, len(qs), storemanager.MaxBatch)
+	}
+	return change(ctx, r, func(tx *changes) ([]storemanager.EnsureResult, error) {
+		results := make([]storemanager.EnsureResult, len(qs))
+		for i, q := range qs {
+			if q.Validate() != nil {
+				results[i] = storemanager.EnsureResult{StoreID: q.StoreID, Outcome: storemanager.EnsureInvalid}
+				continue
+			}
+			var err error
+			if results[i], err = tx.ensure(ctx, q); err != nil {
+				return nil, err
+			}
+		}
+		return results, nil
+	})
+}
+
+// Enter ensures stores, all at once, that another server monitors. The events of those that this server is yet to be told of are left to
+// NoteEnsured.
+func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
+	return change(ctx, r, func(tx *changes) ([]storemanager.EnsureResult, error) {
+		results := make([]storemanager.EnsureResult, len(qs))
+		for i, q := range qs {
+			if q.Validate() != nil {
+				results[i] = storemanager.EnsureResult{StoreID: q.StoreID, Outcome: storemanager.EnsureInvalid}
+				continue
+			}
+			q.At = known(q.At, tx.now)
+			if err := tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.StoreEvent, _ error) {
+				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
+					e = ensureEvent(q, results[i])
+				}
+				return e, nil
+			}); err != nil {
+				return nil, err
+			}
+		}
+		return results, nil
+	})
+}
+
+func (tx *changes) ensure(ctx context.Context, q storemanager.EnsureRequest) (res storemanager.EnsureResult, err error) {
+	q.At = known(q.At, tx.now)
+	err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.StoreEvent, error) {
+		res = s.ensure(q, tx.decision)
+		return ensureEvent(q, res), nil
+	})
+	return res, err
+}
+
+// BeginDeletion implements Manager.
+func (r *Registry) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest) (storemanager.DeletionResult, error) {
+	if err := q.Validate(); err != nil {
+		return storemanager.DeletionResult{}, err
+	}
+	return change(ctx, r, func(tx *changes) (res storemanager.DeletionResult, err error) {
+		q.At = known(q.At, tx.now)
+		if q.GracePeriod > 0 { // a clock that is behind cuts it not short
+			q.DeleteAt = later(q.DeleteAt, tx.now.Add(q.GracePeriod))
+		}
+		q.DeleteAt = precise(q.DeleteAt)
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.StoreEvent, error) {
+			res = s.beginDeletion(q, tx.decision)
+			return deletionEvent(res), nil
+		})
+		return res, err
+	})
+}
+
+// Stop implements Manager.
+func (r *Registry) Stop(ctx context.Context, q storemanager.StopRequest) (storemanager.StopResult, error) {
+	if err := q.Validate(); err != nil {
+		return storemanager.StopResult{}, err
+	}
+	res, err := r.stop(ctx, q, time.Time{})
+	if errors.Is(err, errAnswerTooOld) {
+		return storemanager.StopResult{Outcome: storemanager.StopAnswerTooOld}, nil
+	}
+	return res, err
+}
+
+// errAnswerTooOld: the answer got too old while the registry was deciding, for the process was stopped in the middle, say.
+var errAnswerTooOld = errors.New("the answer of the auth worker is too old by now")
+
+// WouldStop is the outcome that Stop would have for the record, by the rules alone, and when that was decided. It changes nothing.
+func (r *Registry) WouldStop(ctx context.Context, s Record, q storemanager.StopRequest) (res storemanager.StopResult, decidedAt time.Time, err error) {
+	if err := refuseIfLost(ctx, r.driver); err != nil {
+		return storemanager.StopResult{}, time.Time{}, err
+	}
+	decidedAt = r.Clock()
+	res, err = s.stop(q, decision{now: decidedAt})
+	return res, decidedAt, err
+}
+
+// StopAsDecided is Stop as WouldStop decided it: another server was told of it meanwhile, and may have taken its time.
+func (r *Registry) StopAsDecided(ctx context.Context, q storemanager.StopRequest, decidedAt time.Time) (storemanager.StopResult, error) {
+	return r.stop(ctx, q, decidedAt)
+}
+
+// stop decides as of decidedAt; the zero time means now.
+func (r *Registry) stop(ctx context.Context, q storemanager.StopRequest, decidedAt time.Time) (storemanager.StopResult, error) {
+	return change(ctx, r, func(tx *changes) (res storemanager.StopResult, err error) {
+		if err := refuseIfLost(ctx, tx); err != nil {
+			return storemanager.StopResult{}, err
+		}
+		d := tx.decision
+		if !decidedAt.IsZero() {
+			d.now = decidedAt
+		}
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (_ storemanager.StoreEvent, err error) {
+			res, err = s.stop(q, d)
+			return storemanager.StoreEvent{Kind: eventStop, Outcome: string(res.Outcome)}, err
+		})
+		if err == nil && res.Outcome == storemanager.StopStopped && tx.stopped > 0 && decidedAt.IsZero() && !fresh(q, r.Clock()) {
+			return storemanager.StopResult{}, errAnswerTooOld
+		}
+		return res, err
+	})
+}
+
+// CancelDeletion implements Manager.
+func (r *Registry) CancelDeletion(ctx context.Context, q storemanager.CancelRequest) (storemanager.Store, error) {
+	if err := q.Validate(); err != nil {
+		return storemanager.Store{}, err
+	}
+	if !q.EventAt.IsZero() {
+		q.EventAt = precise(q.EventAt)
+	}
+	return r.changeMonitored(ctx, q.StoreID, func(s *Record, d decision) (e storemanager.StoreEvent, _ error) {
+		if s.cancel(q, d) {
+			e = storemanager.StoreEvent{Kind: eventCancelDeletion, Outcome: outcomeDone}
+		}
+		return e, nil
+	})
+}
+
+// TakeOverDeletion implements Manager.
+func (r *Registry) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequest) (storemanager.Store, error) {
+	if err := q.Validate(); err != nil {
+		return storemanager.Store{}, err
+	}
+	return r.changeMonitored(ctx, q.StoreID, func(s *Record, _ decision) (e storemanager.StoreEvent, _ error) {
+		if before := s.Deletion.Owner; s.takeOver(q.Owner) && before != q.Owner {
+			e = storemanager.StoreEvent{Kind: eventDeletion, Outcome: outcomeResumed, Detail: "due " + s.Deletion.DeleteAt.Format(time.RFC3339)}
+		}
+		return e, nil
+	})
+}
+
+// Hold implements Manager. Reason and actor are required; Since is set here.
+func (r *Registry) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
+	if err := h.Validate(); err != nil {
+		return storemanager.Store{}, err
+	}
+	h = normalHold(h)
+	return r.changeMonitored(ctx, id, func(s *Record, d decision) (storemanager.StoreEvent, error) {
+		if err := checkExpiry(h.ExpiresAt, d.now); err != nil {
+			return storemanager.StoreEvent{}, err
+		}
+		s.holdFrom(d, h)
+		return storemanager.StoreEvent{Kind: eventHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt)}, nil
+	})
+}
+
+// Release implements Manager.
+func (r *Registry) Release(ctx context.Context, id string) (storemanager.Store, error) {
+	return r.changeMonitored(ctx, id, func(s *Record, _ decision) (e storemanager.StoreEvent, _ error) {
+		if s.held() {
+			s.Hold = storemanager.Hold{}
+			e = storemanager.StoreEvent{Kind: eventRelease, Outcome: outcomeDone}
+		}
+		return e, nil
+	})
+}
+
+// changeMonitored decides by a rule that makes sense for monitored stores only; ErrNotFound for any other.
+func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*Record, decision) (storemanager.StoreEvent, error)) (storemanager.Store, error) {
+	if err := storemanager.CheckID(id); err != nil {
+		return storemanager.Store{}, err
+	}
+	return change(ctx, r, func(tx *changes) (out storemanager.Store, err error) {
+		err = tx.decide(ctx, id, func(s *Record) (storemanager.StoreEvent, error) {
+			if !s.Monitored() {
+				return storemanager.StoreEvent{}, fmt.Errorf("%w: %q", storemanager.ErrNotFound, id)
+			}
+			e, err := rule(s, tx.decision)
+			out = s.Store()
+			return e, err
+		})
+		if err == nil {
+			out.Pause, err = tx.Pause(ctx, id, tx.now)
+		}
+		return out, err
+	})
+}
+
+// SetPins makes ids the pinned stores, and no others: each is ensured, whatever is known of it, and can't be deleted until
+// it is no longer pinned. An id that can be no store's is ErrInvalid, and then nothing is changed.
+func (r *Registry) SetPins(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		if err := storemanager.CheckID(id); err != nil {
+			return err
+		}
+	}
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+		if err := tx.Unpin(ctx); err != nil {
+			return struct{}{}, err
+		}
+		for _, id := range ids {
+			if err := tx.apply(ctx, id, func(s *Record) error { s.pin(tx.decision); return nil }); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// MarkMissing implements Manager. What is not monitored is of no interest to lists.
+func (r *Registry) MarkMissing(ctx context.Context, m storemanager.MissingMarks) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	m.ListAt = precise(m.ListAt)
+	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+		mark := func(ids []string, rule func(*Record)) error {
+			for _, id := range ids {
+				if err := tx.apply(ctx, id, func(s *Record) error {
+					if s.Monitored() {
+						rule(s)
+					}
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if err := mark(m.Missing, func(s *Record) { s.unlisted(m.ListAt) }); err != nil {
+			return struct{}{}, err
+		}
+		if err := mark(m.Listed, func(s *Record) { s.listed(m.ListAt, tx.decision) }); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, tx.guard(ctx, m)
+	})
+	return err
+}

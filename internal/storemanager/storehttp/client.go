@@ -1,0 +1,433 @@
+package storehttp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"storekeeper/internal/deliveries"
+	"storekeeper/internal/httpclient"
+	"storekeeper/internal/storemanager"
+)
+
+const (
+	maxResponseBody = 32 << 20 // a page of stores with long histories takes some MiB
+	clientTimeout   = 30 * time.Second
+	streamSilence   = 3 * streamHeartbeat
+	idleConns       = 64 // calls come tens at a time; by default all but two connections would be thrown away after each wave
+)
+
+// Client is the Manager that asks another process, one that serves Handler. It is safe for concurrent use.
+//
+// An error that is none of the package's own is worth a retry, which is safe: the call may or may not have been carried out.
+type Client struct {
+	base    *url.URL
+	token   string
+	http    *http.Client
+	silence time.Duration
+}
+
+var (
+	_ storemanager.Manager = (*Client)(nil)
+	_ deliveries.Memory    = (*Client)(nil)
+	_ storemanager.Watcher = (*Client)(nil)
+)
+
+// NewClient asks the store manager at baseURL, http or https, with or without a path, and sends it the token. A nil hc means
+// a client of its own: 30 s for each call, and connections for tens of calls at a time. Redirects are not followed. Watch
+// leaves the time-out of the client aside.
+func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
+	base, err := httpclient.ParseBaseURL("store manager URL", baseURL)
+	if err != nil {
+		return nil, err
+	}
+	if token == "" {
+		return nil, errors.New("store manager token: it is empty")
+	}
+	if hc == nil {
+		transport := httpclient.Transport()
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = idleConns, idleConns
+		hc = &http.Client{Timeout: clientTimeout, Transport: httpclient.Through(transport)}
+	}
+	own := *hc
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{base: base, token: token, http: &own, silence: streamSilence}, nil
+}
+
+// CloseIdleConnections lets go of connections that no call is using.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// Ping returns nil if the store manager answers and takes the token; ErrUnauthorized if it refuses it.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.Overview(ctx)
+	return err
+}
+
+// Ensure implements Manager.
+func (c *Client) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
+	return askStore[storemanager.EnsureResult](ctx, c, http.MethodPut, q.StoreID, "", q)
+}
+
+// EnsureBatch implements Manager.
+func (c *Client) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
+	answer, err := ask[batchResponse](ctx, c, http.MethodPost, c.base.JoinPath("v1", "stores"), batchRequest{qs})
+	if err != nil {
+		return nil, err
+	}
+	if len(answer.Results) != len(qs) {
+		return nil, fmt.Errorf("the store manager answered %d results for %d stores", len(answer.Results), len(qs))
+	}
+	return answer.Results, nil
+}
+
+// BeginDeletion implements Manager.
+func (c *Client) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest) (storemanager.DeletionResult, error) {
+	return askStore[storemanager.DeletionResult](ctx, c, http.MethodPut, q.StoreID, "deletion", q)
+}
+
+// CancelDeletion implements Manager.
+func (c *Client) CancelDeletion(ctx context.Context, q storemanager.CancelRequest) (storemanager.Store, error) {
+	query := url.Values{}
+	if q.Owner != "" {
+		query.Set("owner", q.Owner)
+	}
+	if !q.EventAt.IsZero() {
+		query.Set("eventAt", q.EventAt.UTC().Format(time.RFC3339Nano))
+	}
+	if err := storemanager.CheckID(q.StoreID); err != nil {
+		return storemanager.Store{}, err
+	}
+	target := c.storeURL(q.StoreID, "deletion")
+	target.RawQuery = query.Encode()
+	return ask[storemanager.Store](ctx, c, http.MethodDelete, target, nil)
+}
+
+// TakeOverDeletion implements Manager.
+func (c *Client) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequest) (storemanager.Store, error) {
+	return askStore[storemanager.Store](ctx, c, http.MethodPut, q.StoreID, "deletion/owner", q)
+}
+
+// Stop implements Manager.
+func (c *Client) Stop(ctx context.Context, q storemanager.StopRequest) (storemanager.StopResult, error) {
+	return askStore[storemanager.StopResult](ctx, c, http.MethodPost, q.StoreID, "stop", q)
+}
+
+// RestoreDeletion implements Manager.
+func (c *Client) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequest) (storemanager.Store, error) {
+	return askStore[storemanager.Store](ctx, c, http.MethodPost, q.StoreID, "restore-deletion", q)
+}
+
+// Hold implements Manager.
+func (c *Client) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
+	return askStore[storemanager.Store](ctx, c, http.MethodPut, id, "hold", h)
+}
+
+// Release implements Manager.
+func (c *Client) Release(ctx context.Context, id string) (storemanager.Store, error) {
+	return askStore[storemanager.Store](ctx, c, http.MethodDelete, id, "hold", nil)
+}
+
+// Get implements Manager.
+func (c *Client) Get(ctx context.Context, id string) (storemanager.Store, error) {
+	return askStore[storemanager.Store](ctx, c, http.MethodGet, id, "", nil)
+}
+
+// List implements Manager.
+func (c *Client) List(ctx context.Context, q storemanager.ListRequest) (storemanager.Page, error) {
+	u := c.base.JoinPath("v1", "stores")
+	query := url.Values{}
+	if q.Cursor != "" {
+		query.Set("cursor", q.Cursor)
+	}
+	if q.Limit != 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if len(q.States) > 0 {
+		query.Set("state", strings.Join(q.States, ","))
+	}
+	u.RawQuery = query.Encode()
+	return ask[storemanager.Page](ctx, c, http.MethodGet, u, nil)
+}
+
+// ListIDs implements Manager.
+func (c *Client) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error) {
+	u := c.base.JoinPath("v1", "store-ids")
+	if cursor != "" {
+		u.RawQuery = url.Values{"cursor": {cursor}}.Encode()
+	}
+	return ask[storemanager.IDPage](ctx, c, http.MethodGet, u, nil)
+}
+
+// Overview implements Manager.
+func (c *Client) Overview(ctx context.Context) (storemanager.Overview, error) {
+	return ask[storemanager.Overview](ctx, c, http.MethodGet, c.base.JoinPath("v1", "overview"), nil)
+}
+
+// Pause implements Manager.
+func (c *Client) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
+	u, err := c.pauseURL(p.StoreID)
+	if err != nil {
+		return storemanager.Pause{}, err
+	}
+	return ask[storemanager.Pause](ctx, c, http.MethodPut, u, p)
+}
+
+// Resume implements Manager.
+func (c *Client) Resume(ctx context.Context, storeID string) error {
+	u, err := c.pauseURL(storeID)
+	if err != nil {
+		return err
+	}
+	_, err = ask[nothing](ctx, c, http.MethodDelete, u, nil)
+	return err
+}
+
+// pauseURL has the pause of one store, or of all ("").
+func (c *Client) pauseURL(storeID string) (*url.URL, error) {
+	if storeID == "" {
+		return c.base.JoinPath("v1", "pause"), nil
+	}
+	return c.storeURL(storeID, "pause"), storemanager.CheckID(storeID)
+}
+
+// Pauses implements Manager.
+func (c *Client) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
+	answer, err := ask[pausesResponse](ctx, c, http.MethodGet, c.base.JoinPath("v1", "pauses"), nil)
+	return answer.Pauses, err
+}
+
+// Count implements Memory.
+func (c *Client) Count(ctx context.Context) (int64, error) {
+	o, err := c.Overview(ctx)
+	return o.Deliveries, err
+}
+
+// Delivery implements Memory.
+func (c *Client) Delivery(ctx context.Context, id string) (*deliveries.Delivery, error) {
+	u := c.base.JoinPath("v1", "deliveries")
+	u.RawQuery = url.Values{"id": {id}}.Encode()
+	answer, err := ask[deliveryResponse](ctx, c, http.MethodGet, u, nil)
+	return answer.Delivery, err
+}
+
+// Remember implements Memory.
+func (c *Client) Remember(ctx context.Context, d deliveries.Delivery) (deliveries.Delivery, error) {
+	return ask[deliveries.Delivery](ctx, c, http.MethodPut, c.base.JoinPath("v1", "deliveries"), d)
+}
+
+// KeepAccepted implements Memory.
+func (c *Client) KeepAccepted(ctx context.Context, e deliveries.AcceptedEvent) error {
+	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "accepted-events"), e)
+	return err
+}
+
+// Unheard implements Memory.
+func (c *Client) Unheard(ctx context.Context, q deliveries.UnheardRequest) ([]deliveries.AcceptedEvent, error) {
+	u := c.base.JoinPath("v1", "accepted-events")
+	u.RawQuery = url.Values{"engine": {q.Engine}, "after": {q.After}}.Encode()
+	answer, err := ask[acceptedEventsResponse](ctx, c, http.MethodGet, u, nil)
+	return answer.Events, err
+}
+
+// EngineTold implements Memory.
+func (c *Client) EngineTold(ctx context.Context, q deliveries.EngineRequest) error {
+	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "engine"), q)
+	return err
+}
+
+// MarkMissing implements Manager.
+func (c *Client) MarkMissing(ctx context.Context, m storemanager.MissingMarks) error {
+	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "missing"), m)
+	return err
+}
+
+// RecordReconcile implements Manager.
+func (c *Client) RecordReconcile(ctx context.Context, run storemanager.ReconcileRun) error {
+	if err := run.Validate(); err != nil { // without an id it would be another path
+		return err
+	}
+	u := c.base.JoinPath("v1", "reconciliation", "runs", url.PathEscape(run.RunID))
+	_, err := ask[nothing](ctx, c, http.MethodPut, u, run)
+	return err
+}
+
+// Reconciliation implements Manager.
+func (c *Client) Reconciliation(ctx context.Context) (storemanager.Reconciliation, error) {
+	return ask[storemanager.Reconciliation](ctx, c, http.MethodGet, c.base.JoinPath("v1", "reconciliation"), nil)
+}
+
+// AcknowledgeLoss implements Manager.
+func (c *Client) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
+	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "acknowledge-loss"), a)
+	return err
+}
+
+// Watch implements Watcher. It takes as long as there is something to watch, but gives up when nothing, not even a heartbeat,
+// has come for 45 s. It does not reconnect: that is up to the caller, with the id of the last change and a pause in between.
+// ErrUnauthorized is the only error that no retry mends.
+func (c *Client) Watch(ctx context.Context, after string, fn func(storemanager.Change) error) error {
+	watching, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(c.silence, func() {
+		cancel(fmt.Errorf("watch store manager: it was silent for %s", c.silence))
+	})
+	defer timer.Stop()
+
+	err := c.stream(watching, after, fn, timer)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case watching.Err() != nil:
+		return context.Cause(watching)
+	}
+	return err
+}
+
+// stream reads the changes; timer runs while it waits for the server, and not while fn takes its time.
+func (c *Client) stream(ctx context.Context, after string, fn func(storemanager.Change) error, timer *time.Timer) error {
+	u := c.base.JoinPath("v1", "changes")
+	if after != "" {
+		u.RawQuery = url.Values{"after": {after}}.Encode()
+	}
+	req, err := c.request(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", eventStreamType)
+	endless := *c.http
+	endless.Timeout = 0
+	resp, err := endless.Do(req)
+	if err != nil {
+		return fmt.Errorf("watch store manager: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody))
+		if err != nil {
+			return fmt.Errorf("read answer of store manager: %w", err)
+		}
+		return failure(resp, answer)
+	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != eventStreamType {
+		return errors.New("watch store manager: the answer is no event stream")
+	}
+	return readEvents(&timedReader{resp.Body, timer, c.silence}, fn)
+}
+
+// readEvents calls fn with the data of each event. What ends without an error was ended by the server.
+func readEvents(r io.Reader, fn func(storemanager.Change) error) error {
+	lines := bufio.NewScanner(r) // of up to 64 KiB
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data:")
+		if !ok { // a comment, the end of an event, or a field that data has too
+			continue
+		}
+		var change storemanager.Change
+		if err := json.Unmarshal([]byte(data), &change); err != nil {
+			return fmt.Errorf("read change of store manager: %w", err)
+		}
+		if err := fn(change); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("watch store manager: %w", err)
+	}
+	return storemanager.ErrShutdown
+}
+
+// timedReader lets timer run while a read waits.
+type timedReader struct {
+	io.Reader
+	timer *time.Timer
+	limit time.Duration
+}
+
+// Read implements io.Reader.
+func (r *timedReader) Read(p []byte) (int, error) {
+	r.timer.Reset(r.limit)
+	defer r.timer.Stop()
+	return r.Reader.Read(p)
+}
+
+// askStore calls /v1/stores/{id}/{part}. The id is checked here: "" or ".." would be another path.
+func askStore[T any](ctx context.Context, c *Client, method, id, part string, body any) (T, error) {
+	if err := storemanager.CheckID(id); err != nil {
+		var none T
+		return none, err
+	}
+	return ask[T](ctx, c, method, c.storeURL(id, part), body)
+}
+
+// storeURL is /v1/stores/{id}/{part}, of an id that has been checked.
+func (c *Client) storeURL(id, part string) *url.URL { return c.base.JoinPath("v1", "stores", id, part) }
+
+// ask sends body as JSON, unless it is nil, and reads the answer.
+func ask[T any](ctx context.Context, c *Client, method string, u *url.URL, body any) (T, error) {
+	var result, none T
+	req, err := c.request(ctx, method, u, body)
+	if err != nil {
+		return none, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return none, fmt.Errorf("ask store manager: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody+1))
+	switch {
+	case err != nil:
+		return none, fmt.Errorf("read answer of store manager: %w", err)
+	case len(answer) > maxResponseBody:
+		return none, fmt.Errorf("the answer of the store manager is over %d bytes", maxResponseBody)
+	case resp.StatusCode != http.StatusOK:
+		return none, failure(resp, answer)
+	}
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return none, fmt.Errorf("read answer of store manager: %w", err)
+	}
+	return result, nil
+}
+
+func (c *Client) request(ctx context.Context, method string, u *url.URL, body any) (*http.Request, error) {
+	var content io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", storemanager.ErrInvalid, err)
+		}
+		content = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), content)
+	if err != nil {
+		return nil, fmt.Errorf("ask store manager: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	// Present but empty, it is not sent: it lets the transport repeat a request whose idle connection turned out to be closed.
+	req.Header["Idempotency-Key"] = []string{}
+	return req, nil
+}
+
+// failure is the problem in an answer. Another server's answer (a proxy's, say) is not shown, and never a typed error: that a
+// path is unknown there says nothing about a store.
+func failure(resp *http.Response, answer []byte) error {
+	var p problem
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != problemType || json.Unmarshal(answer, &p) != nil {
+		p = problem{Detail: http.StatusText(resp.StatusCode)}
+	}
+	p.Status = resp.StatusCode
+	return p.asError()
+}

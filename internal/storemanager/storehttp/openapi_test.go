@@ -1,0 +1,221 @@
+package storehttp
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-chi/chi/v5"
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/deliveries"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
+	"storekeeper/tests/openapi"
+)
+
+func TestTheDescriptionIsServedWithoutAToken(t *testing.T) {
+	t.Parallel()
+	resp := send(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil), http.MethodGet, "/openapi.json", "", "")
+	require.Equal(t, http.StatusOK, resp.status)
+	require.Equal(t, "application/json", resp.header.Get("Content-Type"))
+	require.Equal(t, string(openAPI), resp.body)
+}
+
+func TestTheDescriptionHasTheRoutes(t *testing.T) {
+	t.Parallel()
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	require.NoError(t, err)
+	var want, got []string
+	require.NoError(t, chi.Walk(newServer(storetest.Open(t, storetest.Settings{}), nil, storetest.Token, nil).routes().(chi.Routes),
+		func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+			want = append(want, method+" "+route)
+			return nil
+		}))
+	for path, item := range described.Closed.Paths.Map() {
+		for method := range item.Operations() {
+			got = append(got, method+" "+path)
+		}
+	}
+	require.NotEmpty(t, want)
+	require.ElementsMatch(t, want, got)
+}
+
+func TestTheDescriptionHasTheConstants(t *testing.T) {
+	t.Parallel()
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	require.NoError(t, err)
+	constants := constantsByType(t)
+	enumeration := func(schema *openapi3.SchemaRef) (values []string) {
+		for _, v := range schema.Value.Enum {
+			values = append(values, v.(string))
+		}
+		return values
+	}
+	schemas := described.Closed.Components.Schemas
+	for _, name := range []string{"State", "ConnectionState", "EnsureOutcome", "DeletionOutcome", "StopOutcome", "GuardVerdict"} {
+		require.NotEmpty(t, constants[name], name)
+		require.ElementsMatch(t, constants[name], enumeration(schemas[name]), name)
+	}
+	states := append([]string{storemanager.StoreDeletionPending, storemanager.StoreHeld, storemanager.StorePinned}, constants["ConnectionState"]...)
+	require.ElementsMatch(t, states, append(storemanager.ListStates(), string(storemanager.ConnectionStopped)))
+	require.ElementsMatch(t, storemanager.ListStates(), enumeration(schemas["ListState"]))
+
+	codes := []string{codeInternal}
+	for _, p := range problems {
+		codes = append(codes, p.code)
+	}
+	require.ElementsMatch(t, codes, enumeration(schemas["Problem"].Value.Properties["code"]))
+
+	require.Equal(t, storemanager.IDPattern, schemas["StoreID"].Value.Pattern)
+	for name, limit := range map[string]struct {
+		want int
+		got  *uint64
+	}{
+		"page":    {storemanager.MaxBatch, schemas["Page"].Value.Properties["stores"].Value.MaxItems},
+		"ids":     {storemanager.MaxBatch, schemas["IDPage"].Value.Properties["ids"].Value.MaxItems},
+		"events":  {storemanager.KeptStoreEvents, schemas["Store"].Value.Properties["events"].Value.MaxItems},
+		"history": {storemanager.KeptConnectionChanges, schemas["MonitorStatus"].Value.Properties["history"].Value.MaxItems},
+		"runs":    {storemanager.KeptReconcileRuns, schemas["Reconciliation"].Value.Properties["recent"].Value.MaxItems},
+	} {
+		require.EqualValues(t, limit.want, *limit.got, name)
+	}
+}
+
+func TestTheDescriptionHasTheFields(t *testing.T) {
+	t.Parallel()
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	require.NoError(t, err)
+	for _, test := range []struct {
+		schema  string
+		of      any
+		without string // of a request: ignored in its body
+	}{
+		{"Store", storemanager.Store{}, ""},
+		{"MonitorStatus", storemanager.MonitorStatus{}, ""},
+		{"ConnectionChange", storemanager.ConnectionChange{}, ""},
+		{"Deletion", storemanager.Deletion{}, ""},
+		{"Hold", storemanager.Hold{}, ""},
+		{"Pause", storemanager.Pause{}, ""},
+		{"Delivery", deliveries.Delivery{}, ""},
+		{"StoreEvent", storemanager.StoreEvent{}, ""},
+		{"Failure", storemanager.Failure{}, ""},
+		{"EnsureResult", storemanager.EnsureResult{}, ""},
+		{"DeletionResult", storemanager.DeletionResult{}, ""},
+		{"StopResult", storemanager.StopResult{}, ""},
+		{"Page", storemanager.Page{}, ""},
+		{"IDPage", storemanager.IDPage{}, ""},
+		{"Change", storemanager.Change{}, ""},
+		{"Overview", storemanager.Overview{}, ""},
+		{"MonitorTotals", storemanager.MonitorTotals{}, ""},
+		{"GuardHold", storemanager.GuardHold{}, ""},
+		{"ReconcileRun", storemanager.ReconcileRun{}, "approvedListAt,actor"},
+		{"Reconciliation", storemanager.Reconciliation{}, ""},
+		{"Problem", problem{}, ""},
+		{"Status", statusBody{}, ""},
+		{"Nothing", nothing{}, ""},
+		{"EnsureRequest", storemanager.EnsureRequest{}, "storeId"},
+		{"BatchItem", storemanager.EnsureRequest{}, ""},
+		{"DeletionRequest", storemanager.DeletionRequest{}, "storeId"},
+		{"StopRequest", storemanager.StopRequest{}, "storeId"},
+		{"HoldRequest", storemanager.Hold{}, "since"},
+		{"PauseRequest", storemanager.Pause{}, "since,storeId"},
+		{"MissingMarks", storemanager.MissingMarks{}, ""},
+		{"RunRequest", storemanager.ReconcileRun{}, "runId"},
+	} {
+		var fields, required []string
+		for field := range reflect.TypeOf(test.of).Fields() {
+			name, omitted, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if slices.Contains(strings.Split(test.without, ","), name) {
+				continue
+			}
+			fields = append(fields, name)
+			if omitted == "" {
+				required = append(required, name)
+			}
+		}
+		schema := described.Closed.Components.Schemas[test.schema]
+		require.NotNil(t, schema, test.schema)
+		require.ElementsMatch(t, fields, slices.Collect(maps.Keys(schema.Value.Properties)), test.schema)
+		require.ElementsMatch(t, required, schema.Value.Required, test.schema)
+	}
+}
+
+// constantsByType are the values of the contract's string constants that have a type of their own.
+func constantsByType(t *testing.T) map[string][]string {
+	t.Helper()
+	names, err := filepath.Glob("../*.go")
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+	values := map[string][]string{}
+	for _, name := range names {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != 1 {
+				return true
+			}
+			typeName, named := spec.Type.(*ast.Ident)
+			literal, constant := spec.Values[0].(*ast.BasicLit)
+			if named && constant && literal.Kind == token.STRING {
+				value, err := strconv.Unquote(literal.Value)
+				require.NoError(t, err)
+				values[typeName.Name] = append(values[typeName.Name], value)
+			}
+			return true
+		})
+	}
+	return values
+}
+
+func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
+	t.Parallel()
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	require.NoError(t, err)
+	answer := func(status int, contentType, body string) *openapi.Answer {
+		return openapi.NewAnswer(status, http.Header{"Content-Type": {contentType}, requestIDHeader: {"1"}}, body)
+	}
+	const fine = `{"id":"abc","state":"monitored","connection":"connected","eventAt":"2026-11-23T12:00:00Z"`
+	for name, test := range map[string]struct {
+		target string
+		answer *openapi.Answer
+		want   string
+	}{
+		"nothing wrong":        {"/v1/stores/abc", answer(200, "application/json", fine+"}"), ""},
+		"another field":        {"/v1/stores/abc", answer(200, "application/json", fine+`,"more":1}`), "more"},
+		"another field deeper": {"/v1/stores", answer(200, "application/json", `{"stores":[`+fine+`,"more":1}]}`), "more"},
+		"another state":        {"/v1/stores/abc", answer(200, "application/json", strings.Replace(fine, "monitored", "new", 1)+"}"), "/state"},
+		"another time":         {"/v1/stores/abc", answer(200, "application/json", strings.Replace(fine, "T", " ", 1)+"}"), "/eventAt"},
+		"another status":       {"/v1/stores/abc", answer(202, "application/json", fine+"}"), "status"},
+		"another type":         {"/v1/stores/abc", answer(200, "text/plain", fine+"}"), "Content-Type"},
+		"another path":         {"/v1/nothing", answer(200, "application/json", "{}"), "no matching operation"},
+		"a bad request taken":  {"/v1/stores?limit=-1", answer(200, "application/json", `{"stores":[]}`), "limit"},
+		"a code of another status": {"/v1/stores/abc", answer(404, problemType,
+			`{"type":"about:blank","title":"Not Found","status":404,"code":"invalid"}`), "/code"},
+		"another field of a change": {"/v1/changes", answer(200, eventStreamType, "id: 1\ndata: {\"id\":\"1\",\"more\":1}\n\n"), "more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, test.target, http.NoBody)
+			require.NoError(t, err)
+			r.Header.Set("Authorization", bearer)
+			err = described.Check(r, test.answer)
+			if test.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,411 @@
+package storehttp
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+
+	"storekeeper/internal/deliveries"
+	"storekeeper/internal/storemanager"
+
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/httpserver"
+)
+
+// openapi.json
+
+const (
+	maxRequestBody   = 1 << 20
+	readyTimeout     = 2 * time.Second
+	requestIDHeader  = "X-Request-Id"
+	maxRequestIDSize = 128
+	// answerTimeout is less than clientTimeout: a caller that has gone hears no problem.
+	answerTimeout = 27 * time.Second
+)
+
+// The bodies that are no types of Manager: objects, so that they can grow.
+type (
+	batchRequest struct {
+		Stores []storemanager.EnsureRequest `json:"stores,omitempty"`
+	}
+	batchResponse struct {
+		Results []storemanager.EnsureResult `json:"results"`
+	}
+	pausesResponse struct {
+		Pauses []storemanager.Pause `json:"pauses"`
+	}
+	deliveryResponse struct {
+		// Delivery is null if it is not known.
+		Delivery *deliveries.Delivery `json:"delivery"`
+	}
+	acceptedEventsResponse struct {
+		Events []deliveries.AcceptedEvent `json:"events"`
+	}
+	nothing struct{} // the answer of a method that returns but an error
+)
+
+// openAPI describes all that Handler serves; the tests hold both against each other.
+//
+//go:embed openapi.json
+var openAPI []byte
+
+type server struct {
+	manager   storemanager.Manager
+	memory    deliveries.Memory
+	tokenHash [sha256.Size]byte
+	noToken   bool
+	log       *zap.Logger
+	heartbeat time.Duration
+}
+
+// Handler serves m and its memory of webhooks over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
+//
+//	PUT    /v1/stores/{id}                   Ensure
+//	POST   /v1/stores                        EnsureBatch
+//	GET    /v1/stores?cursor=&limit=&state=  List; states are separated by commas
+//	GET    /v1/store-ids?cursor=             ListIDs
+//	GET    /v1/stores/{id}                   Get
+//	PUT    /v1/stores/{id}/deletion          BeginDeletion
+//	DELETE /v1/stores/{id}/deletion          CancelDeletion; ?owner=&eventAt= say which is meant
+//	PUT    /v1/stores/{id}/deletion/owner    TakeOverDeletion
+//	POST   /v1/stores/{id}/stop              Stop
+//	POST   /v1/stores/{id}/restore-deletion  RestoreDeletion
+//	PUT    /v1/stores/{id}/hold              Hold
+//	DELETE /v1/stores/{id}/hold              Release
+//	PUT    /v1/stores/{id}/pause             Pause of one store
+//	DELETE /v1/stores/{id}/pause             Resume of one store
+//	PUT    /v1/pause                         Pause of all stores
+//	DELETE /v1/pause                         Resume of all stores
+//	GET    /v1/pauses                        Pauses
+//	GET    /v1/deliveries?id=                Delivery
+//	PUT    /v1/deliveries                    Remember
+//	PUT    /v1/accepted-events               KeepAccepted
+//	GET    /v1/accepted-events               Unheard; ?engine=&after= as in UnheardRequest
+//	PUT    /v1/engine                        EngineTold
+//	GET    /v1/overview                      Overview
+//	POST   /v1/missing                       MarkMissing
+//	GET    /v1/reconciliation                Reconciliation
+//	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
+//	POST   /v1/acknowledge-loss              AcknowledgeLoss
+//	GET    /v1/changes?after=                Watch, as server-sent events; 501 unless m is a Watcher
+//	GET    /livez, /readyz                   no token; the process answers, m answers
+//	GET    /openapi.json                     no token; the description of all this
+//
+// Bodies are the types of Manager, ids are those of the path, and fields that are not known are ignored. An outcome is an
+// answer, so 200; errors are RFC 9457 problems with a code (see problem). What takes longer than 27 s is one. The server
+// that it runs in prepares requests (httpserver.Prepare), and sets the time-outs of reading and writing, for all but the stream of changes,
+// which sets its own. That ends with the Watcher (ErrShutdown), not with the server's Shutdown, which waits for it.
+func Handler(m storemanager.Manager, memory deliveries.Memory, token string, log *zap.Logger) http.Handler {
+	return newServer(m, memory, token, log).routes()
+}
+
+func newServer(m storemanager.Manager, memory deliveries.Memory, token string, log *zap.Logger) *server {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &server{
+		manager: m, memory: memory, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat,
+	}
+}
+
+func (s *server) routes() http.Handler {
+	m := s.manager
+	r := chi.NewRouter()
+	r.Use(identify)
+	r.NotFound(s.noRoute)
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		for _, method := range httpserver.Allowed(r, req) {
+			w.Header().Add("Allow", method)
+		}
+		s.fail(w, req, errNoMethod)
+	})
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{"ok"}) })
+	r.Get("/readyz", s.ready)
+	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openAPI) // the caller is gone
+	})
+	r.Route("/v1", func(r chi.Router) {
+		r.Use(s.authorize)
+		s.storeRoutes(r)
+		s.pauseRoutes(r, "/stores/{id}/pause", oneStore)
+		s.pauseRoutes(r, "/pause", everyStore)
+		r.Get("/pauses", s.answer(func(r *http.Request) (any, error) {
+			pauses, err := m.Pauses(r.Context())
+			return pausesResponse{pauses}, err
+		}))
+		r.Get("/deliveries", s.answer(func(r *http.Request) (any, error) {
+			d, err := s.memory.Delivery(r.Context(), r.URL.Query().Get("id"))
+			return deliveryResponse{d}, err
+		}))
+		r.Put("/deliveries", answerBody(s, func(r *http.Request, d deliveries.Delivery) (any, error) { return s.memory.Remember(r.Context(), d) }))
+		r.Put("/accepted-events", answerBody(s, func(r *http.Request, e deliveries.AcceptedEvent) (any, error) {
+			return nothing{}, s.memory.KeepAccepted(r.Context(), e)
+		}))
+		r.Get("/accepted-events", s.answer(func(r *http.Request) (any, error) {
+			query, err := queryOf(r)
+			if err != nil {
+				return nil, err
+			}
+			events, err := s.memory.Unheard(r.Context(), deliveries.UnheardRequest{Engine: query.Get("engine"), After: query.Get("after")})
+			return acceptedEventsResponse{events}, err
+		}))
+		r.Put("/engine", answerBody(s, func(r *http.Request, q deliveries.EngineRequest) (any, error) {
+			return nothing{}, s.memory.EngineTold(r.Context(), q)
+		}))
+		r.Get("/changes", s.changes)
+		r.Get("/overview", s.answer(s.overview))
+		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.MissingMarks) (any, error) {
+			return nothing{}, m.MarkMissing(r.Context(), marks)
+		}))
+		r.Get("/reconciliation", s.answer(func(r *http.Request) (any, error) { return m.Reconciliation(r.Context()) }))
+		r.Put("/reconciliation/runs/{runId}", answerBody(s, func(r *http.Request, run storemanager.ReconcileRun) (any, error) {
+			run.RunID = httpserver.PathParam(r, "runId")
+			return nothing{}, m.RecordReconcile(r.Context(), run)
+		}))
+		r.Post("/acknowledge-loss", answerBody(s, func(r *http.Request, a storemanager.Acknowledgement) (any, error) {
+			return nothing{}, m.AcknowledgeLoss(r.Context(), a)
+		}))
+	})
+	return r
+}
+
+func (s *server) storeRoutes(r chi.Router) {
+	m := s.manager
+	r.Get("/stores", s.answer(s.list))
+	r.Get("/store-ids", s.answer(func(r *http.Request) (any, error) {
+		query, err := queryOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return m.ListIDs(r.Context(), query.Get("cursor"))
+	}))
+	r.Post("/stores", answerBody(s, func(r *http.Request, q batchRequest) (any, error) {
+		results, err := m.EnsureBatch(r.Context(), q.Stores)
+		return batchResponse{results}, err
+	}))
+	r.Get("/stores/{id}", s.answer(func(r *http.Request) (any, error) { return m.Get(r.Context(), httpserver.PathParam(r, "id")) }))
+	r.Put("/stores/{id}", answerBody(s, func(r *http.Request, q storemanager.EnsureRequest) (any, error) {
+		q.StoreID = httpserver.PathParam(r, "id")
+		return m.Ensure(r.Context(), q)
+	}))
+	r.Put("/stores/{id}/deletion", answerBody(s, func(r *http.Request, q storemanager.DeletionRequest) (any, error) {
+		q.StoreID = httpserver.PathParam(r, "id")
+		return m.BeginDeletion(r.Context(), q)
+	}))
+	r.Delete("/stores/{id}/deletion", s.answer(s.cancelDeletion))
+	r.Put("/stores/{id}/deletion/owner", answerBody(s, func(r *http.Request, q storemanager.TakeOverRequest) (any, error) {
+		q.StoreID = httpserver.PathParam(r, "id")
+		return m.TakeOverDeletion(r.Context(), q)
+	}))
+	r.Post("/stores/{id}/stop", answerBody(s, func(r *http.Request, q storemanager.StopRequest) (any, error) {
+		q.StoreID = httpserver.PathParam(r, "id")
+		return m.Stop(r.Context(), q)
+	}))
+	r.Post("/stores/{id}/restore-deletion", answerBody(s, func(r *http.Request, q storemanager.RestoreRequest) (any, error) {
+		q.StoreID = httpserver.PathParam(r, "id")
+		return m.RestoreDeletion(r.Context(), q)
+	}))
+	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, h storemanager.Hold) (any, error) {
+		return m.Hold(r.Context(), httpserver.PathParam(r, "id"), h)
+	}))
+	r.Delete("/stores/{id}/hold", s.answer(func(r *http.Request) (any, error) {
+		return m.Release(r.Context(), httpserver.PathParam(r, "id"))
+	}))
+}
+
+// pauseRoutes serve the pause that scope finds in a request.
+func (s *server) pauseRoutes(r chi.Router, path string, scope func(*http.Request) (storeID string, err error)) {
+	r.Put(path, answerBody(s, func(r *http.Request, p storemanager.Pause) (any, error) {
+		var err error
+		if p.StoreID, err = scope(r); err != nil {
+			return nil, err
+		}
+		return s.manager.Pause(r.Context(), p)
+	}))
+	r.Delete(path, s.answer(func(r *http.Request) (any, error) {
+		storeID, err := scope(r)
+		if err != nil {
+			return nil, err
+		}
+		return nothing{}, s.manager.Resume(r.Context(), storeID)
+	}))
+}
+
+func everyStore(*http.Request) (string, error) { return "", nil }
+
+// oneStore refuses an empty id, which may be in a path and would mean all stores.
+func oneStore(r *http.Request) (string, error) {
+	id := httpserver.PathParam(r, "id")
+	return id, storemanager.CheckID(id)
+}
+
+func (s *server) list(r *http.Request) (any, error) {
+	query, err := queryOf(r)
+	if err != nil {
+		return nil, err
+	}
+	q := storemanager.ListRequest{Cursor: query.Get("cursor")}
+	for _, states := range query["state"] {
+		q.States = append(q.States, strings.Split(states, ",")...)
+	}
+	if limit := query.Get("limit"); limit != "" {
+		n, err := strconv.Atoi(limit)
+		if err != nil {
+			return nil, fmt.Errorf("%w: limit %.20q is no number", storemanager.ErrInvalid, limit)
+		}
+		q.Limit = n
+	}
+	return s.manager.List(r.Context(), q)
+}
+
+// overview adds what the memory of webhooks counts.
+func (s *server) overview(r *http.Request) (any, error) {
+	o, err := s.manager.Overview(r.Context())
+	if err == nil {
+		o.Deliveries, err = s.memory.Count(r.Context())
+	}
+	return o, err
+}
+
+func (s *server) cancelDeletion(r *http.Request) (any, error) {
+	query, err := queryOf(r)
+	if err != nil {
+		return nil, err
+	}
+	q := storemanager.CancelRequest{StoreID: httpserver.PathParam(r, "id"), Owner: query.Get("owner")}
+	if at := query.Get("eventAt"); at != "" {
+		if q.EventAt, err = time.Parse(time.RFC3339Nano, at); err != nil {
+			return nil, fmt.Errorf("%w: eventAt %.40q is no RFC 3339 time", storemanager.ErrInvalid, at)
+		}
+	}
+	return s.manager.CancelDeletion(r.Context(), q)
+}
+
+// queryOf is for cursors. URL.Query leaves out what it can't read: it would be the first page again.
+func queryOf(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the query can't be parsed", storemanager.ErrInvalid)
+	}
+	return query, nil
+}
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	_, err := s.manager.Overview(ctx)
+	if pinger, ok := s.manager.(interface {
+		Ping(ctx context.Context) error
+	}); ok && err == nil {
+		err = pinger.Ping(ctx) // a Node server's list needs no secret, its events do
+	}
+	if err != nil {
+		s.log.Warn("store manager is not ready", zap.Error(err))
+		writeJSON(w, http.StatusServiceUnavailable, statusBody{"the store manager can't do its work, its log says why"})
+		return
+	}
+	writeJSON(w, http.StatusOK, statusBody{"ok"})
+}
+
+type statusBody struct {
+	Status string `json:"status"`
+}
+
+// identify gives each request an id, the caller's where it has one, by which the log and the answer can be matched.
+func identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if id == "" || len(id) > maxRequestIDSize {
+			id = uuid.NewString()
+		}
+		w.Header().Set(requestIDHeader, id)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authorize compares hashes, which are of one length, so that the time taken tells nothing about the token.
+func (s *server) authorize(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		hash := sha256.Sum256([]byte(token))
+		if s.noToken || !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(hash[:], s.tokenHash[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			s.fail(w, r, storemanager.ErrUnauthorized)
+			return
+		}
+		httpserver.Trust(r.Context())
+		next.ServeHTTP(w, r)
+	})
+}
+
+// answer serves a call that takes no body.
+func (s *server) answer(call func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+		defer cancel()
+		result, err := call(r.WithContext(ctx))
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, result)
+	}
+}
+
+// answerBody serves a call that takes a body of type Q.
+func answerBody[Q any](s *server, call func(*http.Request, Q) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.answer(func(r *http.Request) (any, error) {
+			var q Q
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
+			if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				return nil, fmt.Errorf("%w: %w", storemanager.ErrInvalid, tooLarge)
+			}
+			if err != nil { // its text has addresses of the network
+				return nil, errors.New("the body could not be read") // worth a retry, unlike what is invalid
+			}
+			if err := json.Unmarshal(body, &q); err != nil {
+				return nil, fmt.Errorf("%w: body: %w", storemanager.ErrInvalid, err)
+			}
+			return call(r, q)
+		})(w, r)
+	}
+}
+
+func (s *server) noRoute(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNoRoute) }
+
+// fail answers with the problem that err is. What is not the caller's to know is logged, under the id of the answer.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Code == codeInternal && r.Context().Err() == nil {
+		id := w.Header().Get(requestIDHeader)
+		p.Detail = "see the log of the store manager for request " + id
+		s.log.Error("store manager request failed", zap.String("requestId", id), zap.String("method", r.Method),
+			zap.String("route", chi.RouteContext(r.Context()).RoutePattern()), zap.String("storeId", httpserver.PathParam(r, "id")),
+			zap.Error(err))
+	}
+	w.Header().Set("Content-Type", problemType)
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the caller is gone
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the caller is gone
+}

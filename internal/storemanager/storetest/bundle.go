@@ -1,0 +1,196 @@
+package storetest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/deliveries"
+	"storekeeper/internal/storemanager"
+	"storekeeper/tests/openapi"
+)
+
+// T0 is the first moment of every test.
+var T0 = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// At is the moment that many seconds after t0.
+func At(seconds int) time.Time { return T0.Add(time.Duration(seconds) * time.Second) }
+
+// Clock stands still until it is set.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock is at t0.
+func NewClock() *Clock { return &Clock{now: T0} }
+
+// Now is where the clock stands.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Set puts the clock to a moment.
+func (c *Clock) Set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
+}
+
+// Bundle is a registry on disk, its clock at t0, and the Manager under test: the registry itself or a client of it.
+type Bundle struct {
+	storemanager.Manager
+	deliveries.Memory
+	Registry *Stores
+	Clock    *Clock
+	Path     string
+}
+
+const Token = "the-token"
+
+// Setup opens a registry with a clock at t0.
+func Setup(t *testing.T) *Bundle {
+	t.Helper()
+	b := &Bundle{Clock: NewClock(), Path: filepath.Join(t.TempDir(), "data", "registry.db")}
+	b.Registry = Open(t, Settings{Path: b.Path, Now: b.Clock.Now})
+	b.Manager, b.Memory = b.Registry, b.Registry
+	return b
+}
+
+const ID = "workspace-1"
+
+// These steps fail the test on an error; what they return is the outcome.
+
+func (b *Bundle) MustEnsure(t *testing.T, seconds int) storemanager.EnsureOutcome {
+	t.Helper()
+	res, err := b.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: ID, At: At(seconds)})
+	require.NoError(t, err)
+	require.Equal(t, ID, res.StoreID)
+	return res.Outcome
+}
+
+func (b *Bundle) MustBegin(t *testing.T, seconds int, owner string) storemanager.DeletionOutcome {
+	t.Helper()
+	res, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: ID, At: At(seconds), DeleteAt: At(100), Owner: owner})
+	require.NoError(t, err)
+	return res.Outcome
+}
+
+func (b *Bundle) MustStop(t *testing.T, owner string) storemanager.StopOutcome {
+	t.Helper()
+	res, err := b.Stop(t.Context(), storemanager.StopRequest{StoreID: ID, Owner: owner, AbsentAt: b.Clock.Now()})
+	require.NoError(t, err)
+	return res.Outcome
+}
+
+// MustGet leaves out the events: what changes nothing may leave one.
+func (b *Bundle) MustGet(t *testing.T) storemanager.Store {
+	t.Helper()
+	s, err := b.Get(t.Context(), ID)
+	require.NoError(t, err)
+	s.Events = nil
+	return s
+}
+
+func (b *Bundle) MustEvents(t *testing.T) []storemanager.StoreEvent {
+	t.Helper()
+	s, err := b.Get(t.Context(), ID)
+	require.NoError(t, err)
+	return s.Events
+}
+
+func (b *Bundle) MustHold(t *testing.T, h storemanager.Hold) storemanager.Store {
+	t.Helper()
+	s, err := b.Hold(t.Context(), ID, h)
+	require.NoError(t, err)
+	return s
+}
+
+func (b *Bundle) MustOverview(t *testing.T) storemanager.Overview {
+	t.Helper()
+	o, err := b.Overview(t.Context())
+	require.NoError(t, err)
+	return o
+}
+
+func (b *Bundle) MustPin(t *testing.T, ids ...string) {
+	t.Helper()
+	require.NoError(t, b.Registry.SetPins(t.Context(), ids))
+}
+
+func (b *Bundle) MustPause(t *testing.T, p storemanager.Pause) storemanager.Pause {
+	t.Helper()
+	p, err := b.Pause(t.Context(), p)
+	require.NoError(t, err)
+	return p
+}
+
+func (b *Bundle) MustResume(t *testing.T, storeID string) {
+	t.Helper()
+	require.NoError(t, b.Resume(t.Context(), storeID))
+}
+
+func (b *Bundle) MustPauses(t *testing.T) []storemanager.Pause {
+	t.Helper()
+	ps, err := b.Pauses(t.Context())
+	require.NoError(t, err)
+	return ps
+}
+
+var SomeHold = storemanager.Hold{Reason: "under investigation", Actor: "ops@example.com"}
+
+// Documented fails the test when an exchange with h, a store manager's API, is not as its openapi.json says.
+func Documented(t *testing.T, h http.Handler) http.Handler {
+	t.Helper()
+	described, err := Describe(t, h)
+	require.NoError(t, err)
+	return described.Handler(t, h)
+}
+
+// Describe reads the description that h serves.
+func Describe(t *testing.T, h http.Handler) (*openapi.Description, error) {
+	t.Helper()
+	const stream = "text/event-stream"
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/openapi.json", nil))
+	d, err := openapi.Read(w.Body.Bytes(), stream)
+	if err != nil {
+		return nil, err
+	}
+	d.Unrouted = append(d.Unrouted, http.StatusUnauthorized)
+	d.Further = func(answer *openapi.Answer) error {
+		if answer.Header().Get("Content-Type") != stream {
+			return nil
+		}
+		for line := range strings.Lines(answer.Body.String()) {
+			if data, ok := strings.CutPrefix(line, "data:"); ok {
+				if err := d.Matches("Change", []byte(data)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return d, nil
+}
+
+// CountEvents counts them, of all stores.
+func (b *Bundle) CountEvents(t *testing.T) (n int) {
+	t.Helper()
+	b.Registry.Query(t, `SELECT count(*) FROM store_events`).Scan(&n)
+	return n
+}
+
+func (b *Bundle) MustCancel(t *testing.T) {
+	t.Helper()
+	_, err := b.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: ID})
+	require.NoError(t, err)
+}
