@@ -11,7 +11,7 @@ func TestALimitMeansNothingBelowTheLeastNumberOfStores(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		stores int
-		held   bool
+		trips  bool
 	}{{guardMinMonitored - 1, false}, {guardMinMonitored, true}} {
 		w := someWorld(tt.stores)
 		w.guard = Guard{}
@@ -19,8 +19,8 @@ func TestALimitMeansNothingBelowTheLeastNumberOfStores(t *testing.T) {
 		s.MissingSince = new(planStart.Add(-time.Minute))
 		w.stores[storeID(0)] = s
 		delete(w.listed, storeID(0))
-		plan := w.plan("").finish()
+		plan := w.plan().finish()
 		require.Equal(t, 1, plan.OrphanCount)
-		require.Equal(t, tt.held, plan.Guard != "", "%d stores", tt.stores)
+		require.Equal(t, tt.trips, plan.Guard != "", "%d stores", tt.stores)
 	}
 }

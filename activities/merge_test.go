@@ -77,7 +77,7 @@ func TestComparingIDsFindsWhatComparingStoresFinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
 		m := &smallPages{stores: w.stores, size: rapid.IntRange(1, 7).Draw(t, "size"), meanwhile: func() {}}
-		want, got := w.plan(""), w.merged(t, m)
+		want, got := w.plan(), w.merged(t, m)
 		require.Equal(t, want.finish(), got.finish())
 		require.Equal(t, want.marks.Missing, m.marks.Missing)
 		require.Equal(t, want.marks.Listed, m.marks.Listed)
@@ -90,7 +90,7 @@ func TestStoresThatComeAndGoMeanwhileChangeNothingElse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
 		w.in.Mode = contract.ModeFull
-		want := w.plan("").finish()
+		want := w.plan().finish()
 		touched := map[string]bool{}
 		m := &smallPages{stores: maps.Clone(w.stores), size: rapid.IntRange(1, 7).Draw(t, "size")}
 		least, most := len(m.stores), len(m.stores)
@@ -160,7 +160,7 @@ func TestOnlyWhatDiffersIsReadInFull(t *testing.T) {
 			t.Parallel()
 			w := someWorld(5000)
 			test.change(w)
-			want := w.plan("")
+			want := w.plan()
 			m := &smallPages{stores: w.stores, size: storemanager.MaxBatch, meanwhile: func() {}}
 			require.Equal(t, want.finish(), w.merged(t, m).finish())
 			require.LessOrEqual(t, m.rows, test.most)
