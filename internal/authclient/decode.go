@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,10 +20,9 @@ const (
 
 // entry is one entry of the list. It is the decoder's own and holds until the next one.
 type entry struct {
-	id        []byte // not empty
-	valid     bool   // whether id can be a store's
-	user      []byte // empty when the entry names none
-	workspace Workspace
+	id    []byte // not empty, but may be no store's: an administrator can add any string
+	valid bool   // whether id can be a store's
+	user  []byte // empty when the entry names none
 }
 
 // appendText appends what the JSON string holds.
@@ -36,16 +32,6 @@ func appendText(to []byte, quoted jsontext.Value) []byte {
 	}
 	to, _ = jsontext.AppendUnquote(to, quoted) // fails for nothing but bytes that are no UTF-8
 	return to
-}
-
-// claims are what a list says of itself in its metadata.
-type claims struct {
-	workspaces int
-	users      *int // nil: it does not say
-}
-
-func (c claims) equal(o claims) bool {
-	return c.workspaces == o.workspaces && (c.users == nil) == (o.users == nil) && (c.users == nil || *c.users == *o.users)
 }
 
 // listDecoder reads one page, {"workspaces":[…],"metadata":{…},"nextCursor":"…"}, token by token, its members in any order.
@@ -58,9 +44,7 @@ type listDecoder struct {
 	tally       *tally       // the same
 	claims      **claims     // the same, nil as long as none has any
 	pages       *int         // the same, how many pages the list says it has; 0 as long as it does not say
-	// whole: entry.workspace is wanted as well.
-	whole bool
-	yield func(*entry) error
+	yield       func(*entry) error
 
 	entry      entry
 	nextCursor string // "" after the last page
@@ -181,17 +165,13 @@ func memberName(quoted jsontext.Value) string {
 		return "instanceId"
 	case "userId":
 		return "userId"
-	case "name":
-		return "name"
-	case "createdAt":
-		return "createdAt"
 	}
 	return ""
 }
 
 // readMember reads the value of an entry's member.
 func (d *listDecoder) readMember(member string) error {
-	if member == "" || member != "instanceId" && member != "userId" && !d.whole {
+	if member == "" {
 		if err := d.json.SkipValue(); err != nil {
 			return d.entryFailure(err)
 		}
@@ -201,142 +181,20 @@ func (d *listDecoder) readMember(member string) error {
 	if err != nil {
 		return d.entryFailure(err)
 	}
-	isString, isNull := value.Kind() == '"', value.Kind() == 'n'
-	switch e := &d.entry; {
-	case member == "instanceId" && !isString && !isNull:
+	switch {
+	case value.Kind() == 'n':
+		return nil
+	case value.Kind() != '"' && member == "instanceId":
 		return d.damagedEntry("is no object with an id")
-	case member == "userId" && !isString && !isNull:
+	case value.Kind() != '"':
 		return d.damagedEntry("has a userId that is no string")
-	case !isString:
-	case member == "instanceId" || member == "userId":
-		if !utf8.Valid(value) { // no encoder writes that, so something fell over on the way
-			return d.damagedEntry("has an id that is no UTF-8")
-		}
-		if member == "userId" {
-			e.user = appendText(e.user[:0], value)
-			break
-		}
-		e.id = appendText(e.id[:0], value)
-		e.valid = validID(e.id)
-	case member == "name":
-		e.workspace.Name = string(appendText(nil, value))
-	case member == "createdAt":
-		e.workspace.CreatedAt, _ = time.Parse(time.RFC3339, string(appendText(nil, value))) // zero if it is none, as promised
-	}
-	return nil
-}
-
-// metadata reads what the page says of the whole list. All pages that say something must say the same: if something changed between two of
-// them, an entry may have slipped from the one that had yet to come into the one that had gone.
-func (d *listDecoder) metadata() error {
-	text, err := d.read()
-	if err != nil {
-		return err
-	}
-	r := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowInvalidUTF8(true))
-	if token, err := r.ReadToken(); err != nil || token.Kind() != '{' {
-		return damaged("its metadata are no object")
-	}
-	var workspaces, users *int
-	for r.PeekKind() == '"' {
-		name, err := r.ReadToken()
-		if err != nil {
-			return damaged("its metadata can't be read")
-		}
-		member := name.String()
-		value, err := r.ReadValue()
-		if err != nil {
-			return damaged("its metadata can't be read")
-		}
-		switch member {
-		case "totalWorkspaces":
-			workspaces, err = count(member, value)
-		case "totalUsers":
-			users, err = count(member, value)
-		default:
-			err = d.contradiction(member, value)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if workspaces == nil {
-		return damaged("its metadata have no totalWorkspaces")
-	}
-	c := &claims{workspaces: *workspaces, users: users}
-	if known := *d.claims; known != nil && !known.equal(*c) {
-		return damaged("its pages say that it has %d entries, and %d", known.workspaces, c.workspaces)
-	}
-	*d.claims = c
-	return nil
-}
-
-// count reads a number of the metadata.
-func count(name string, value jsontext.Value) (*int, error) {
-	n, err := strconv.Atoi(string(value))
-	if err != nil || n < 0 {
-		return nil, damaged("its %s is no number of things", name)
-	}
-	return &n, nil
-}
-
-// beside reads a member that stands beside the entries. A newer version may say more than is known here.
-func (d *listDecoder) beside(name string) error {
-	value, err := d.read()
-	if err != nil {
-		return err
-	}
-	return d.contradiction(name, value)
-}
-
-// contradiction is what the member says against the list. Nobody sends these today; whoever does means that the entries are not all.
-func (d *listDecoder) contradiction(name string, value jsontext.Value) error {
-	text := string(value)
-	switch name {
-	case "success", "ok", "complete":
-		if text != "true" {
-			return damaged("it says that its %s is not true", name)
-		}
-	case "error", "errors", "partial", "incomplete", "truncated":
-		switch text {
-		case "null", "false", `""`, "[]", "{}":
-		default:
-			return damaged("it has %s", name)
-		}
-	case "status":
-		switch strings.ToLower(strings.Trim(text, `"`)) {
-		case "error", "failed", "failure", "partial", "incomplete", "degraded", "stale":
-			return damaged("it says that its status is %s", strings.ToLower(strings.Trim(text, `"`)))
-		}
+	case !utf8.Valid(value): // no encoder writes that, so something fell over on the way
+		return d.damagedEntry("has an id that is no UTF-8")
+	case member == "instanceId":
+		d.entry.id = appendText(d.entry.id[:0], value)
+		d.entry.valid = validID(d.entry.id)
 	default:
-		return d.furtherPage(name, text)
-	}
-	return nil
-}
-
-// furtherPage is what the member says of pages of another kind than those that we follow.
-func (d *listDecoder) furtherPage(name, text string) error {
-	switch name {
-	case "next", "nextPage", "nextPageToken", "next_cursor":
-		if text != "null" && text != `""` && text != "false" {
-			return damaged("it says that there is another page (%s)", name)
-		}
-	case "totalPages", "pages":
-		if n, err := strconv.Atoi(text); err == nil && n > 0 {
-			if *d.pages > 0 && *d.pages != n {
-				return damaged("its pages say that it has %d pages, and %d", *d.pages, n)
-			}
-			*d.pages = n
-		}
-	case "hasMore", "hasNextPage":
-		if text == "null" {
-			return nil
-		}
-		more := text == "true"
-		if !more && text != "false" || d.more != nil && *d.more != more {
-			return damaged("what it says of a next page can't be read")
-		}
-		d.more = &more
+		d.entry.user = appendText(d.entry.user[:0], value)
 	}
 	return nil
 }

@@ -28,8 +28,6 @@ const (
 type fetch struct {
 	// etag asks for the list only if it is no longer this one; "" asks in any case.
 	etag string
-	// whole: entry.workspace is wanted as well.
-	whole bool
 	// fresh: an answer that a cache has kept is of no use, however short that was.
 	fresh bool
 	// yield gets each entry. Its error ends the list and is returned as it is.
@@ -51,7 +49,12 @@ type fetched struct {
 	claims *claims
 }
 
-// fetch fetches the whole list, page after page. The errors are those of List.
+// fetch streams the whole list, page after page, in the order of the list, which is none. A workspace with several members comes several
+// times. Beside the entry in hand 16 bytes of each are kept in memory, by which a list that contradicts itself is known.
+//
+// Only when the error is nil was the list complete; whatever was yielded before an error must not be acted on. An error of f.yield ends the
+// list and is returned as it is. The others are *StatusError, ErrUnauthorized, ErrDamaged, ErrCached, ErrTimeout, the cause of ctx's end,
+// or one of the network.
 func (c *Client) fetch(ctx context.Context, f fetch) (fetched, error) {
 	var refused error // by the receiver, which is nobody's fault here
 	receive := f.yield
@@ -226,7 +229,7 @@ func (c *Client) page(ctx context.Context, p *page) error {
 		return damaged("it is said to be a part of something (Content-Range)")
 	}
 	d := newListDecoder(body)
-	d.contentType, d.whole, d.yield = resp.Header.Get("Content-Type"), p.whole, p.yield
+	d.contentType, d.yield = resp.Header.Get("Content-Type"), p.yield
 	d.summary, d.tally, d.claims, d.pages = &p.got.ListSummary, p.tally, &p.got.claims, &p.pages
 	if err := d.decode(); err != nil {
 		return err

@@ -110,8 +110,6 @@ func TestTheListOfAnAuthWorkerIsStreamed(t *testing.T) {
 	var ids []string
 	summary, err := newClient(t, worker.URL(), nil).List(t.Context(), func(w authclient.Workspace) error {
 		require.Equal(t, userID, w.UserID)
-		require.NotEmpty(t, w.Name)
-		require.WithinDuration(t, time.Now(), w.CreatedAt, time.Minute)
 		ids = append(ids, w.InstanceID)
 		return nil
 	})
@@ -185,7 +183,6 @@ func TestListsThatAreWhole(t *testing.T) {
 			t.Parallel()
 			summary, err := newClient(t, serveText(t, c.body), nil).List(t.Context(), func(w authclient.Workspace) error {
 				require.NotEmpty(t, w.InstanceID)
-				require.True(t, w.CreatedAt.IsZero())
 				return nil
 			})
 			require.NoError(t, err)

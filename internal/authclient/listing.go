@@ -97,14 +97,15 @@ type keptList struct {
 	listing *Listing
 }
 
-// Sorted fetches the whole authoritative list and returns it sorted, each workspace once. It takes the memory of List, and
-// beyond some 30 MiB more ids are sorted on disk (Options.SpillDir). When the Auth Worker gives the list an ETag, the ids are kept,
+// Sorted fetches the whole authoritative list and returns it sorted, each workspace once. It keeps 16 bytes of
+// each entry in memory, and some 30 MiB of ids; more ids are sorted on disk (Options.SpillDir). When the Auth Worker gives the list an ETag, the ids are kept,
 // and a list that has not changed is not fetched again within an hour.
 //
 // Progress is called with the number of entries that have come, at least once per 1000 and now and then while none come
 // because the next page has to wait or the disk is sorted; never concurrently. Nil means that nobody wants to know.
 //
-// Only a complete list makes a Listing, and nothing is left of one that isn't. The errors are those of List, or the disk's.
+// Only a complete list makes a Listing, and nothing is left of one that isn't. The errors are *StatusError, ErrUnauthorized, ErrDamaged,
+// ErrCached, ErrTimeout, the cause of ctx's end, one of the network, or the disk's.
 func (c *Client) Sorted(ctx context.Context, progress func(entries int)) (*Listing, error) {
 	collected := newCollector(c.spillDir, progress)
 	defer collected.sorter.discard()

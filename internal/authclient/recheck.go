@@ -34,7 +34,7 @@ type Absence struct {
 // The Auth Worker bounds how often it may be asked, so all callers that wait when a list is asked for share it; a caller that comes
 // while it is under way waits for the next. A lone call is answered at once, but the list of the next one is asked for no sooner than
 // ListMaxAge after the one before, whoever asks, and later when the Auth Worker wants that: ctx says how long the caller will wait.
-// The error of a list, one of those of List, goes to all who share it; the list after it comes after 1 s, twice that after each
+// The error of a list, one of those of Sorted, goes to all who share it; the list after it comes after 1 s, twice that after each
 // further failure, at most 30 s.
 func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 	r := c.join(ctx, id)
