@@ -181,9 +181,6 @@ func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated in
 	failed := 0
 	for after := ""; ; {
 		events, err := r.Manager.Unheard(ctx, deliveries.UnheardRequest{Engine: engine, After: after})
-		if errors.Is(err, storemanager.ErrNotFound) {
-			return 0, nil // a store manager of an older version keeps none
-		}
 		if err != nil {
 			return 0, err
 		}

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -52,7 +51,7 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 	}
 }
 
-// round compares, repairs what the bounded plan holds, and says whether another round is worth it.
+// round compares, repairs what the bounded plan holds, and says whether the plan leaves something to another round.
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	plan, err := compareLists(ctx, contract.CompareInput{
 		RunStartedAt: r.started(), ApprovedPlan: r.in.ApprovedPlan, Confirm: r.in.Confirm, Mode: r.in.Mode, After: r.in.After,
@@ -70,51 +69,59 @@ func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 			return false, err
 		}
 	}
-	progress := 0
-	began := workflow.Now(ctx)
-	if len(plan.Missing) > 0 {
-		res, err := ensureMissing(ctx, contract.EnsureMissingInput{
-			IDs: plan.Missing, ListAt: plan.ListAt, RunID: workflow.GetInfo(ctx).FirstRunID,
-		})
-		if err != nil {
-			return false, err
-		}
-		r.report.Phases.EnsureMs += workflow.Now(ctx).Sub(began).Milliseconds()
-		r.report.Added += res.Added
-		r.report.Adopted += res.Adopted
-		r.report.Failing = append(r.report.Failing, res.Failing[:min(len(res.Failing), contract.MaxFailing-len(r.report.Failing))]...)
-		r.report.FailedAdds += res.Failed
-		r.left(res.Left, res.Paused)
-		r.report.Stale += res.Stale
-		r.report.MonitoredCount += res.Added
-		progress += res.Added + res.Adopted
+	if err := r.add(ctx, plan); err != nil {
+		return false, err
 	}
-	began = workflow.Now(ctx)
-	if len(plan.Orphans) > 0 {
-		res, err := requestDeletions(ctx, contract.RequestDeletionsInput{IDs: plan.Orphans, ListAt: plan.ListAt})
-		if err != nil {
-			return false, err
-		}
-		r.report.Phases.RemoveMs += workflow.Now(ctx).Sub(began).Milliseconds()
-		r.report.Removed += res.Requested
-		r.report.FailedRemovals += res.Failed
-		r.left(res.Left, res.Paused)
-		if plan.Released && res.Requested > 0 {
-			r.report.GuardVerdict = contract.GuardApproved
-		}
-		progress += res.Requested
+	if err := r.remove(ctx, plan); err != nil {
+		return false, err
 	}
-	if r.in.After = plan.Next; plan.Next != (contract.Cursor{}) {
-		return r.report.Paused == "" && r.report.Rounds < maxRounds, nil
-	}
-	// The plan of a worker of an older version, which says no Next: only a list that was full has left something out.
-	full := len(plan.Missing) >= contract.MaxPlanned && plan.MissingCount+plan.AdoptCount > contract.MaxPlanned ||
-		plan.Guard == "" && len(plan.Orphans) >= contract.MaxPlanned && plan.OrphanCount > contract.MaxPlanned
-	return full && progress > 0 && r.report.Rounds < maxRounds, nil
+	r.in.After = plan.Next
+	return plan.Next != (contract.Cursor{}) && r.report.Paused == "" && r.report.Rounds < maxRounds, nil
 }
 
-// changeLookAfterDeletions is the version gate of runs that did not look after pending deletions.
-const changeLookAfterDeletions = "look-after-deletions"
+// add ensures the stores that the plan says are missing.
+func (r *reconcileRun) add(ctx workflow.Context, plan contract.Plan) error {
+	if len(plan.Missing) == 0 {
+		return nil
+	}
+	began := workflow.Now(ctx)
+	res, err := ensureMissing(ctx, contract.EnsureMissingInput{
+		IDs: plan.Missing, ListAt: plan.ListAt, RunID: workflow.GetInfo(ctx).FirstRunID,
+	})
+	if err != nil {
+		return err
+	}
+	rep := &r.report
+	rep.Phases.EnsureMs += workflow.Now(ctx).Sub(began).Milliseconds()
+	rep.Added += res.Added
+	rep.Adopted += res.Adopted
+	rep.Failing = append(rep.Failing, res.Failing[:min(len(res.Failing), contract.MaxFailing-len(rep.Failing))]...)
+	rep.FailedAdds += res.Failed
+	r.left(res.Left, res.Paused)
+	rep.Stale += res.Stale
+	rep.MonitoredCount += res.Added
+	return nil
+}
+
+// remove hands the orphans of the plan to their lifecycles.
+func (r *reconcileRun) remove(ctx workflow.Context, plan contract.Plan) error {
+	if len(plan.Orphans) == 0 {
+		return nil
+	}
+	began := workflow.Now(ctx)
+	res, err := requestDeletions(ctx, contract.RequestDeletionsInput{IDs: plan.Orphans, ListAt: plan.ListAt})
+	if err != nil {
+		return err
+	}
+	r.report.Phases.RemoveMs += workflow.Now(ctx).Sub(began).Milliseconds()
+	r.report.Removed += res.Requested
+	r.report.FailedRemovals += res.Failed
+	r.left(res.Left, res.Paused)
+	if plan.Released && res.Requested > 0 {
+		r.report.GuardVerdict = contract.GuardApproved
+	}
+	return nil
+}
 
 // lookAfterDeletions has lifecycles go on with pending deletions that nobody waits for, and end those whose workspaces are listed again.
 // What can't be resumed now is for the next run.
@@ -122,10 +129,6 @@ func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan contract.Pl
 	// A registry that is empty may be a new one.
 	resume := plan.PendingCount > 0 || plan.RegistryLost || plan.MonitoredCount == 0
 	if !resume && len(plan.ListedAgain) == 0 {
-		return nil
-	}
-	// A worker of an older version may have gone on from this plan without it.
-	if workflow.GetVersion(ctx, changeLookAfterDeletions, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
 	}
 	if resume {
@@ -196,7 +199,7 @@ func (r *reconcileRun) take(plan contract.Plan) {
 	if rep.Guard == "" && plan.Guard != "" && plan.Mode == contract.ModeFull {
 		rep.Guard, rep.PlanHash = plan.Guard, ""
 		if plan.Approvable {
-			rep.PlanHash = cmp.Or(plan.Approve, plan.RemovalHash) // a worker of an older version says no Approve
+			rep.PlanHash = plan.Approve
 		}
 	}
 	switch {

@@ -49,7 +49,7 @@ func roundsThat(
 	return report, asked
 }
 
-func TestAnotherRoundComesOnlyWhenAListWasFull(t *testing.T) {
+func TestAnotherRoundComesOnlyWhenThePlanSaysWhereItGoesOn(t *testing.T) {
 	t.Parallel()
 	full := slices.Repeat([]string{"some-store"}, contract.MaxPlanned)
 	for name, tt := range map[string]struct {
@@ -59,8 +59,12 @@ func TestAnotherRoundComesOnlyWhenAListWasFull(t *testing.T) {
 		"a paused store is counted and not in the list": {contract.Plan{MissingCount: 1, OrphanCount: 1, Orphans: []string{"orphan"}}, 1},
 		"a mode that removes nothing":                   {contract.Plan{MissingCount: 1, Missing: []string{"one"}, OrphanCount: 5}, 1},
 		"all of it was in the list":                     {contract.Plan{MissingCount: contract.MaxPlanned, Missing: full}, 1},
-		"more was missing":                              {contract.Plan{MissingCount: contract.MaxPlanned + 1, Missing: full}, 2},
-		"more was orphaned":                             {contract.Plan{OrphanCount: contract.MaxPlanned + 1, Orphans: full}, 2},
+		"more was missing": {contract.Plan{
+			MissingCount: contract.MaxPlanned + 1, Missing: full, Next: contract.Cursor{Missing: "some-store", Orphans: "~"},
+		}, 2},
+		"more was orphaned": {contract.Plan{
+			OrphanCount: contract.MaxPlanned + 1, Orphans: full, Next: contract.Cursor{Missing: "~", Orphans: "some-store"},
+		}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
