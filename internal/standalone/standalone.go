@@ -50,6 +50,8 @@ type Options struct {
 	TemporalListen string
 	// TemporalSchema is temporalserver.Options.Schema.
 	TemporalSchema string
+	// TemporalHistoryLimit is temporalserver.Options.HistoryLimit.
+	TemporalHistoryLimit int
 	// UIListen "" means no Temporal Web UI.
 	UIListen string
 	// UIHosts are names by which the Web UI may be asked, beside localhost and what UIListen says.
@@ -266,7 +268,7 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 	options := temporalserver.Options{
 		Listen: o.TemporalListen, UIListen: o.UIListen, UIHosts: o.UIHosts, DatabasePath: o.path("temporal.db"),
 		Schema: temporalserver.Schema(o.TemporalSchema), Retention: p.Config.TemporalRetention,
-		SearchAttributes: orchestrator.SearchAttributes(), Logger: p.Log,
+		SearchAttributes: orchestrator.SearchAttributes(), HistoryLimit: o.TemporalHistoryLimit, Logger: p.Log,
 	}
 	if p.Config.TemporalDB != "" {
 		options.DatabasePath, options.DatabaseURL = "", string(p.Config.TemporalDB)

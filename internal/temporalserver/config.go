@@ -30,7 +30,7 @@ type stores struct {
 	shards int32
 }
 
-func serverOptions(addrs addresses, s stores, logger log.Logger) []temporal.ServerOption {
+func serverOptions(addrs addresses, s stores, historyLimit int, logger log.Logger) []temporal.ServerOption {
 	hosts := map[primitives.ServiceName]static.Hosts{}
 	services := map[string]config.Service{}
 	for name, addr := range addrs.services() {
@@ -46,7 +46,7 @@ func serverOptions(addrs addresses, s stores, logger log.Logger) []temporal.Serv
 		temporal.WithStaticHosts(hosts),
 		temporal.WithLogger(logger),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
-		temporal.WithDynamicConfigClient(dynamicConfig()),
+		temporal.WithDynamicConfigClient(dynamicConfig(historyLimit)),
 		temporal.WithConfig(&config.Config{
 			Persistence: config.Persistence{
 				DefaultStore:     executionsStore,
@@ -82,8 +82,8 @@ func serverOptions(addrs addresses, s stores, logger log.Logger) []temporal.Serv
 // dynamicConfig is what differs from Temporal's defaults, which are made for a cluster. Limits that a workflow can
 // notice (updates in flight, history length, payload size) stay, so that what works here works on a cluster.
 // Task priorities need nothing: they are on by default (matching.useNewMatcher).
-func dynamicConfig() dynamicconfig.StaticClient {
-	return dynamicconfig.StaticClient{
+func dynamicConfig(historyLimit int) dynamicconfig.StaticClient {
+	config := dynamicconfig.StaticClient{
 		// At the default of 20 polls a second, each hand-over of a task within the server waits up to 50 ms. A poll
 		// happens only when there is something to do, so an idle server pays nothing.
 		dynamicconfig.TransferProcessorMaxPollRPS.Key():   2000,
@@ -121,4 +121,8 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		// It asks a host on the internet whether there is a newer version.
 		dynamicconfig.EnableServerVersionCheck.Key(): false,
 	}
+	if historyLimit > 0 {
+		config[dynamicconfig.HistoryCountSuggestContinueAsNew.Key()] = historyLimit
+	}
+	return config
 }

@@ -59,6 +59,8 @@ type Options struct {
 	// SearchAttributes are the namespace's custom search attributes. Those already there and not named here stay; the
 	// type of one can't be changed.
 	SearchAttributes map[string]enums.IndexedValueType
+	// HistoryLimit is after how many events of its history a workflow is asked to continue as new. Zero means Temporal's own limit.
+	HistoryLimit int
 	// Logger takes the server's warnings and errors; nil discards them.
 	Logger *zap.Logger
 }
@@ -113,7 +115,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := setUpNamespace(ctx, databases.executions, o); err != nil {
 		return nil, fmt.Errorf("set up namespace %q: %w", o.Namespace, err)
 	}
-	options := serverOptions(addrs, databases, s.logControl.wrap(o.Logger))
+	options := serverOptions(addrs, databases, o.HistoryLimit, s.logControl.wrap(o.Logger))
 	if s.upkeep != nil && s.upkeep.durability != nil {
 		options = append(options, temporal.WithChainedFrontendGrpcInterceptors(s.upkeep.durability.intercept))
 	}

@@ -20,7 +20,7 @@ func TestAPortTakenInTheLastMomentIsAnError(t *testing.T) {
 	addrs.history = netip.MustParseAddrPort(taken.Addr().String())
 
 	control := newLogControl()
-	_, err = launch(serverOptions(addrs, inMemory(), control.wrap(zap.NewNop())), control)
+	_, err = launch(serverOptions(addrs, inMemory(), 0, control.wrap(zap.NewNop())), control)
 	require.ErrorContains(t, err, "start temporal server: Failed to start gRPC listener: listen tcp "+taken.Addr().String())
 	require.ErrorContains(t, err, "address already in use")
 }

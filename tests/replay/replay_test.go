@@ -18,6 +18,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/standalone"
 	"storekeeper/internal/telemetry"
 	storekeeper "storekeeper/internal/worker"
 	"storekeeper/tests/harness"
@@ -27,7 +28,8 @@ import (
 
 var record = flag.Bool("record", false, "record the golden histories anew")
 
-// scenarios are the golden histories: each drives an installation and names the workflow whose last run is kept.
+// scenarios are the golden histories: each drives an installation and names the workflow whose last run is kept. Where that run continues
+// another one, the other one is kept, too, under the same name and "-from".
 var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 	"lifecycle-created": func(in *harness.Installation) string {
 		id := uuid.NewString()
@@ -148,6 +150,32 @@ var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 		require.Equal(in.T, http.StatusInternalServerError, in.Reconcile().Code)
 		return contract.ReconcileID
 	},
+	"reconcile-of-several-rounds": severalRounds,
+	"reconcile-continued":         severalRounds,
+	"plan": func(in *harness.Installation) string {
+		in.SignUpSilently()
+		created(in) // an orphan, for the Auth Worker never heard of it
+		run, err := in.Temporal.ExecuteWorkflow(in.T.Context(), startPlan(), contract.TypePlanReconcile)
+		require.NoError(in.T, err)
+		var plan contract.Plan
+		require.NoError(in.T, run.Get(in.T.Context(), &plan))
+		require.Equal(in.T, 1, plan.MissingCount)
+		require.Equal(in.T, 1, plan.FirstSightings)
+		return run.GetID()
+	},
+	"lifecycle-continued": func(in *harness.Installation) string {
+		id := created(in)
+		deletion := long(event(contract.WorkspaceDeleted, id))
+		apply(in, deletion, contract.StatusDeletionScheduled)
+		first := currentRun(in, contract.LifecycleID(id))
+		in.Eventually("the lifecycle continues as new", func() bool {
+			apply(in, event(contract.WorkspaceDeleted, id), contract.StatusDeletionAlreadyScheduled)
+			return currentRun(in, contract.LifecycleID(id)) != first
+		})
+		apply(in, deletion, contract.StatusDeletionScheduled) // delivered to the run before
+		apply(in, event(contract.WorkspaceCreated, id), contract.StatusDeletionCancelled)
+		return contract.LifecycleID(id)
+	},
 	"scheduled-reconcile": func(in *harness.Installation) string {
 		run, err := in.Temporal.ExecuteWorkflow(in.T.Context(), startScheduled(), contract.TypeScheduledReconcile)
 		require.NoError(in.T, err)
@@ -155,6 +183,9 @@ var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 		return run.GetID()
 	},
 }
+
+// historyLimits are after how many events the workflows of a scenario are asked to continue as new, where that is its story.
+var historyLimits = map[string]int{"lifecycle-continued": 16, "reconcile-continued": 10}
 
 func golden(name string) string { return filepath.Join("testdata", name+".json") }
 
@@ -181,17 +212,30 @@ func TestRecordGoldenHistories(t *testing.T) { //nolint:paralleltest // it write
 	}
 	for name, run := range scenarios { //nolint:paralleltest // as above
 		t.Run(name, func(t *testing.T) {
-			in := harness.Start(t, "DELETION_GRACE_PERIOD=1s", "WEBHOOK_WAIT=30s")
-			history := &historypb.History{}
-			events := in.Temporal.GetWorkflowHistory(t.Context(), run(in), "", false, 0)
-			for events.HasNext() {
-				ev, err := events.Next()
-				require.NoError(t, err)
-				history.Events = append(history.Events, ev)
+			in := harness.StartWith(t, standalone.Options{Ephemeral: true, TemporalHistoryLimit: historyLimits[name]},
+				"DELETION_GRACE_PERIOD=1s", "WEBHOOK_WAIT=30s")
+			id := run(in)
+			before := keep(in, golden(name), id, "")
+			if historyLimits[name] > 0 {
+				require.NotEmpty(t, before, "no run was continued")
+				keep(in, golden(name+"-from"), id, before)
 			}
-			text, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(history)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(golden(name), append(text, '\n'), 0o600))
 		})
 	}
+}
+
+// keep writes the history of a run, "" for the workflow's last, and returns the id of the run that it continues; "" for none.
+func keep(in *harness.Installation, file, workflowID, runID string) (continues string) {
+	in.T.Helper()
+	history := &historypb.History{}
+	events := in.Temporal.GetWorkflowHistory(in.T.Context(), workflowID, runID, false, 0)
+	for events.HasNext() {
+		ev, err := events.Next()
+		require.NoError(in.T, err)
+		history.Events = append(history.Events, ev)
+	}
+	text, err := protojson.MarshalOptions{Multiline: true, Indent: " "}.Marshal(history)
+	require.NoError(in.T, err)
+	require.NoError(in.T, os.WriteFile(file, append(text, '\n'), 0o600))
+	return history.Events[0].GetWorkflowExecutionStartedEventAttributes().GetContinuedExecutionRunId()
 }

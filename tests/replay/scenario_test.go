@@ -1,6 +1,8 @@
 package replay_test
 
 import (
+	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,6 +11,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/harness"
 )
@@ -50,6 +53,35 @@ func unattended(in *harness.Installation) string {
 	require.NoError(in.T, err)
 	require.Equal(in.T, storemanager.DeletionScheduled, res.Outcome)
 	return id
+}
+
+func startPlan() client.StartWorkflowOptions {
+	return client.StartWorkflowOptions{ID: contract.PlanReconcileID + uuid.NewString(), TaskQueue: contract.TaskQueue}
+}
+
+// currentRun is the id of a workflow's last run.
+func currentRun(in *harness.Installation, workflowID string) string {
+	in.T.Helper()
+	desc, err := in.Temporal.DescribeWorkflowExecution(in.T.Context(), workflowID, "")
+	require.NoError(in.T, err)
+	return desc.GetWorkflowExecutionInfo().GetExecution().GetRunId()
+}
+
+// severalRounds has more stores missing than fit into one plan. Their ids are short, for they stand in the history.
+func severalRounds(in *harness.Installation) string {
+	in.T.Helper()
+	user := in.SignUp()
+	in.Eventually("monitored", func() bool { return in.Monitored(user.Default) })
+	const missing = contract.MaxPlanned + 1
+	for i := range missing {
+		r := in.Do(http.MethodPost, in.AuthURL+"/internal/admin/users/"+user.ID+"/instances", fmt.Sprintf(`{"instanceId":"s%x"}`, 0x1000+i),
+			"Content-Type", "application/json", "Authorization", "Bearer "+standalone.DemoBypassToken)
+		require.Less(in.T, r.Code, 300, r.Body)
+	}
+	report := reconcile(in, "")
+	require.Equal(in.T, missing, report.Added)
+	require.Equal(in.T, 2, report.Rounds)
+	return contract.ReconcileID
 }
 
 func startScheduled() client.StartWorkflowOptions {
