@@ -86,17 +86,17 @@ func TestAWorkerThatIsGoneIsMissedSoon(t *testing.T) {
 		heartbeats heartbeats
 		old, gone  bool
 	}{
-		"nobody ever polled":                            {gone: true},
-		"it polls":                                      {pollers: pollers{poller("a", time.Second)}},
-		"idle in a long poll, and heard of":             {pollers: pollers{poller("a", 50*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 4*time.Second, often)}},
-		"it died in a long poll":                        {pollers: pollers{poller("a", 25*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 21*time.Second, often)}, gone: true},
-		"one of two died":                               {pollers: pollers{poller("a", 25*time.Second), poller("b", 55*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 21*time.Second, often), heartbeat("2", "b", time.Second, often)}},
-		"a worker with rare heartbeats": {pollers: pollers{poller("a", 50*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 50*time.Second, seldom)}},
-		"it has just begun":                             {pollers: pollers{poller("a", 50*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 50*time.Second, 0)}},
-		"killed, and started again with its identity":   {pollers: pollers{poller("1@host@", 30*time.Second)}, heartbeats: heartbeats{heartbeat("new", "1@host@", 3*time.Second, often), heartbeat("old", "1@host@", 100*time.Second, often)}},
-		"an old Temporal, in a long poll":               {pollers: pollers{poller("a", 60*time.Second)}, old: true},
-		"an old Temporal, longer":                       {pollers: pollers{poller("a", 76*time.Second)}, old: true, gone: true},
-		"heartbeats of others prove nothing":            {pollers: pollers{poller("a", 76*time.Second)}, heartbeats: heartbeats{heartbeat("1", "b", time.Second, often)}, gone: true},
+		"nobody ever polled":                          {gone: true},
+		"it polls":                                    {pollers: pollers{poller("a", time.Second)}},
+		"idle in a long poll, and heard of":           {pollers: pollers{poller("a", 50*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 4*time.Second, often)}},
+		"it died in a long poll":                      {pollers: pollers{poller("a", 25*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 21*time.Second, often)}, gone: true},
+		"one of two died":                             {pollers: pollers{poller("a", 25*time.Second), poller("b", 55*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 21*time.Second, often), heartbeat("2", "b", time.Second, often)}},
+		"a worker with rare heartbeats":               {pollers: pollers{poller("a", 50*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 50*time.Second, seldom)}},
+		"it has just begun":                           {pollers: pollers{poller("a", 50*time.Second)}, heartbeats: heartbeats{heartbeat("1", "a", 50*time.Second, 0)}},
+		"killed, and started again with its identity": {pollers: pollers{poller("1@host@", 30*time.Second)}, heartbeats: heartbeats{heartbeat("new", "1@host@", 3*time.Second, often), heartbeat("old", "1@host@", 100*time.Second, often)}},
+		"an old Temporal, in a long poll":             {pollers: pollers{poller("a", 60*time.Second)}, old: true},
+		"an old Temporal, longer":                     {pollers: pollers{poller("a", 76*time.Second)}, old: true, gone: true},
+		"heartbeats of others prove nothing":          {pollers: pollers{poller("a", 76*time.Second)}, heartbeats: heartbeats{heartbeat("1", "b", time.Second, often)}, gone: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
