@@ -25,17 +25,17 @@ type Authority struct {
 }
 
 const (
-	// maxWaiting bounds the re-checks that wait for a list at the same time, so that an Auth Worker that hangs while thousands of
-	// deletions are due leaves room for everything else: each of those that wait costs Temporal a heartbeat now and then. The rest
-	// come again after crowdedRetry, the pace of the lists.
+	// maxWaiting bounds the re-checks that wait for a list at the same time. Each of them costs Temporal a heartbeat now and then, so an
+	// Auth Worker that hangs while thousands of deletions are due must leave room for everything else. The rest come again after
+	// crowdedRetry, the pace of the lists.
 	maxWaiting   = 250
 	crowdedRetry = 20 * time.Second
-	// RecheckHeartbeat is how often a re-check that waits says that its worker is alive.
+	// RecheckHeartbeat is how often a waiting re-check says that its worker is alive.
 	RecheckHeartbeat = 4 * time.Second
 )
 
-// ConfirmAbsent asks the Auth Worker for a complete list, fetched after the call, and whether it lacks the workspace. A list
-// that proves nothing is an error to retry.
+// ConfirmAbsent asks the Auth Worker for a complete list, fetched after the call, and answers whether it lacks the workspace. A list that
+// proves nothing is an error, which is retried.
 func (a *Authority) ConfirmAbsent(ctx context.Context, in contract.AbsenceInput) (contract.AbsenceResult, error) {
 	defer a.waiting.Add(-1)
 	if a.waiting.Add(1) > maxWaiting {

@@ -8,16 +8,17 @@ import (
 	"storekeeper/internal/authclient"
 )
 
-// foldedIDs finds ids of the two sides that differ in case alone. It keeps 8 bytes of each id, a hash of what is alike, for the two forms
-// stand far apart in the order of ids. Ids that share a hash by chance are only left alone until the next run, which has another seed.
+// foldedIDs finds ids of the two sides that differ in case alone. The two forms stand far apart in the order of ids, so it keeps 8 bytes
+// of every id: a hash that is the same for both. Ids that share a hash by chance are only left alone until the next run, which has another
+// seed.
 type foldedIDs struct {
 	seed maphash.Seed
-	// both are the hashes of ids that are listed and monitored, missing of those that are only listed, unlisted of those that are only
-	// monitored. Each id is in one of them.
+	// both are the hashes of ids that are listed and monitored, missing of those that are listed alone, unlisted of those that are
+	// monitored alone. Each id is in one of the three.
 	both, missing, unlisted []uint64
 }
 
-// newFoldedIDs has room for so many monitored ids: a slice that grows would need three times the memory.
+// newFoldedIDs has room for so many monitored ids, because a slice that grows would need three times the memory.
 func newFoldedIDs(monitored int) foldedIDs {
 	return foldedIDs{seed: maphash.MakeSeed(), both: make([]uint64, 0, monitored)}
 }
@@ -32,8 +33,8 @@ func (f *foldedIDs) addBoth(id string)     { f.both = append(f.both, f.hash(id))
 func (f *foldedIDs) addMissing(id string)  { f.missing = append(f.missing, f.hash(id)) }
 func (f *foldedIDs) addUnlisted(id string) { f.unlisted = append(f.unlisted, f.hash(id)) }
 
-// collisions tells the ids that stand on one side alone and differ in case alone from one that stands elsewhere; nil if there are none. Those
-// that differ from others of their own kind alone are different ones: whether to add or to remove them is no question.
+// collisions returns a function that says whether an id stands on one side alone and differs in case alone from an id of the other side;
+// nil if there are no such ids. Ids that differ in this way from ids of their own side are different ids: nothing about them is in doubt.
 func (f *foldedIDs) collisions() func(id string) bool {
 	differ := slices.Concat(f.missing, f.unlisted)
 	if len(differ) == 0 {

@@ -12,7 +12,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// unauthorizedRetry spares the other side a flood of refused calls while a wrong token waits to be mended.
+// unauthorizedRetry spares the other side a flood of refused calls until somebody corrects the token.
 const unauthorizedRetry = 30 * time.Second
 
 // wrap is the only place that decides what Temporal may retry.
@@ -41,8 +41,8 @@ func wrap(err error) error {
 // patience is how long a reconcile run waits when the Auth Worker wants to be left alone.
 const patience = 10 * time.Second
 
-// wrapList is wrap for the list of a reconcile run. There is one run at a time, so one that waits long keeps all others from trying: it
-// fails instead, and the next one, or whoever asks for one by hand, tries again.
+// wrapList is wrap for the list of a reconcile run. There is one run at a time, so a run that waits long keeps all others from trying. It
+// fails instead, and the next run tries again.
 func wrapList(err error) error {
 	var status *authclient.StatusError
 	if errors.As(err, &status) && status.RetryAfter > patience {
@@ -51,7 +51,7 @@ func wrapList(err error) error {
 	return wrap(err)
 }
 
-// planChanged is final: somebody has to look again. It is an answer and no fault, so nothing and nobody is alarmed by it.
+// planChanged is final: somebody has to look at the plan again. It is an answer and not a fault, so it raises no alarm.
 func planChanged(approved, why string) error {
 	return temporal.NewApplicationErrorWithOptions(fmt.Sprintf("plan %s was approved, and %s: nothing was done", approved, why), contract.ErrTypePlanChanged,
 		temporal.ApplicationErrorOptions{NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign})

@@ -32,7 +32,7 @@ func (b *bundle) leave(plan contract.Plan) {
 	}
 }
 
-func TestATrippedGuardHoldsHoweverManyStoresThereAreLater(t *testing.T) {
+func TestATrippedGuardKeepsBackHoweverManyStoresThereAreLater(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored(ids(0, 20))

@@ -8,13 +8,13 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// fewStores is how many stores are read where the two sides differ, at first: most differences stand alone.
+// fewStores is how many stores are read at first where the two sides differ: most differences stand alone.
 const fewStores = 50
 
-// comparison is a merge of the sorted authoritative ids with the store manager's sorted pages. Neither side is kept.
+// comparison merges the sorted authoritative ids with the sorted pages of the store manager. It keeps neither side.
 //
-// It reads the ids of what is monitored, which suffice for nearly all stores, and the stores themselves from where the sides
-// differ. A page of stores replaces what was left of the page of ids, so that each store is seen as one read had it, and once.
+// It reads the ids of what is monitored, which suffice for nearly all stores. Where the sides differ it reads the stores themselves. A
+// page of stores replaces the rest of the page of ids, so that the planner sees each store once, and as one single read showed it.
 type comparison struct {
 	input   contract.CompareInput
 	list    iter.Seq2[string, error]
@@ -22,7 +22,7 @@ type comparison struct {
 	manager ReconcileKeeper
 	alive   func() // called before each page
 
-	// What is left of the page in hand, of ids or of stores.
+	// The rest of the page in hand, of ids or of stores.
 	ids       []string
 	unsettled string // of the ids
 	stores    []storemanager.Store
@@ -52,7 +52,7 @@ func (c *comparison) compare(ctx context.Context) error {
 	return c.flushMarks(ctx)
 }
 
-// pass tells the planner of the listed id, and before it of what is monitored up to it; "" is the end of the list.
+// pass tells the planner of everything monitored before the listed id, and then of that id; "" is the end of the list.
 func (c *comparison) pass(ctx context.Context, listed string) error {
 	before := func(id string) bool { return listed == "" || id < listed }
 	for {
@@ -104,7 +104,7 @@ func (c *comparison) readIDs(ctx context.Context) error {
 	return err
 }
 
-// readStores replaces the ids in hand by stores. Where differences follow each other closely, more and more are read at once.
+// readStores replaces the ids in hand by stores. It reads more at once where differences follow each other closely.
 func (c *comparison) readStores(ctx context.Context) error {
 	page, err := c.manager.List(ctx, storemanager.ListRequest{Cursor: c.passed, Limit: c.limit})
 	c.limit = min(2*c.limit, storemanager.MaxBatch)

@@ -34,19 +34,19 @@ type ReconcileKeeper interface {
 	EngineTold(ctx context.Context, q deliveries.EngineRequest) error
 }
 
-// Lifecycles are those of the workspaces. What tells one something returns once that is durable; what comes of it, and when, is the
-// lifecycle's affair.
+// Lifecycles are the workflows of the workspaces. A method that tells a lifecycle something returns once that is durable. What comes of
+// it, and when, is up to the lifecycle.
 type Lifecycles interface {
-	// RequestDeletion hands an orphan over: at is when it was known to be gone.
+	// RequestDeletion hands over an orphan, which was known to be gone at that moment.
 	RequestDeletion(ctx context.Context, instanceID string, at time.Time) error
 	// ReportListed says that a workspace whose deletion is pending is listed again, in a list that was asked for at that moment.
 	ReportListed(ctx context.Context, instanceID string, at time.Time) error
-	// ResumeDeletion has the lifecycle and the store manager agree on the pending deletion.
+	// ResumeDeletion makes the lifecycle and the store manager agree on the pending deletion.
 	ResumeDeletion(ctx context.Context, instanceID string) error
-	// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period. One that has just begun may
+	// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period. A wait that has just begun may
 	// not be among them yet.
 	DeletionsPending(ctx context.Context) (map[string]bool, error)
-	// Repeat tells the lifecycle of an event that another database of Temporal knew; event is its JSON.
+	// Repeat tells the lifecycle of an event that an earlier database of Temporal knew; event is its JSON.
 	Repeat(ctx context.Context, event []byte) error
 	// Engine identifies the database of Temporal.
 	Engine(ctx context.Context) (string, error)
@@ -60,15 +60,15 @@ type Reconcile struct {
 	Guard      Guard
 	// Mode of runs that ask for none; "" is ModeFull.
 	Mode contract.Mode
-	// MaxRate is how many stores a second are ensured at the most; 0 is no limit.
+	// MaxRate is how many stores at most are ensured a second; 0 means no limit.
 	MaxRate int
 	Metrics *telemetry.Metrics
-	// Sentry hears of a guard that holds removals back. Nil is nobody.
+	// Sentry hears of a guard that keeps removals back; nil means that nobody does.
 	Sentry *telemetry.Sentry
 }
 
-// untilStop ends ctx when the worker stops too: the attempt then fails while Temporal can still be told, and another worker
-// goes on at once instead of after a heartbeat that does not come.
+// untilStop ends ctx when the worker stops, too. The attempt then fails while Temporal can still be told, and another worker goes on at
+// once. Otherwise it would wait for a heartbeat that does not come.
 func untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stopping := activity.GetWorkerStopChannel(ctx)
@@ -82,7 +82,7 @@ func untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// beat heartbeats until the returned function is called: for what waits and has no progress to tell.
+// beat sends heartbeats until the returned function is called. It is for an activity that waits and has no progress to tell.
 func beat(ctx context.Context, every time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -105,7 +105,7 @@ func beat(ctx context.Context, every time.Duration) (stop func()) {
 	}
 }
 
-// approvedListAt is that of the newest list whose removals were approved and have begun; nil for none.
+// approvedListAt is when the newest list was asked for whose removals were approved and have begun; nil for none.
 func approvedListAt(in contract.RecordInput) *time.Time {
 	if in.Report.GuardVerdict != contract.GuardApproved {
 		return nil

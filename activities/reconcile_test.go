@@ -307,7 +307,7 @@ func TestAPendingDeletionIsNoSightingHoweverOldItIs(t *testing.T) {
 	require.Equal(t, 1, b.compare(ids(1, 20), "").Skipped.Pending, "whoever waits for it is looked for in each run")
 }
 
-func TestTheGuard(t *testing.T) {
+func TestTheGuardKeepsBackWhatIsMoreThanItsLimits(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		monitored, listed int

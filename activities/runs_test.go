@@ -255,7 +255,7 @@ func TestADeletionThatIsLongOverdueIsResumedThoughTemporalListsItsLifecycle(t *t
 	require.Equal(t, ids(1, 2), b.deletion.resumed)
 }
 
-func TestTheGuardHoldsBeforeAnythingIsAdded(t *testing.T) {
+func TestTheGuardKeepsBackBeforeAnythingIsAdded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.monitored(ids(0, 20))
@@ -358,7 +358,7 @@ func TestAPlanThatNeedsNoApprovalForgivesNothing(t *testing.T) {
 	require.Nil(t, b.approvedAt())
 }
 
-func TestWithoutRemovalsThereIsNothingToHoldBack(t *testing.T) {
+func TestWithoutRemovalsThereIsNothingToKeepBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.act.Mode = contract.ModeCreateOnly

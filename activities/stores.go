@@ -29,7 +29,7 @@ type StoreKeeper interface {
 // Stores are the activities on one store.
 type Stores struct {
 	Manager StoreKeeper
-	// GracePeriod of a deletion that names none of its own. 0 deletes at once.
+	// GracePeriod is that of a deletion that names none of its own. 0 deletes at once.
 	GracePeriod time.Duration
 	// Metrics counts what was provisioned, and how fast.
 	Metrics *telemetry.Metrics
@@ -59,8 +59,8 @@ func (s *Stores) EnsureStore(ctx context.Context, in contract.EnsureInput) (cont
 	}, nil
 }
 
-// BeginDeletion marks the store as pending deletion until the grace period ends, or says why not. The worker's clock sets
-// the end once: a retry finds the mark of the first attempt.
+// BeginDeletion marks the store as pending deletion until the grace period ends, or says why not. The end is computed once, by the
+// worker's clock: a retry finds the mark of the first attempt.
 func (s *Stores) BeginDeletion(ctx context.Context, in contract.DeletionInput) (contract.DeletionResult, error) {
 	grace := s.GracePeriod
 	if in.GracePeriod != nil {
@@ -79,19 +79,19 @@ func (s *Stores) BeginDeletion(ctx context.Context, in contract.DeletionInput) (
 	return out, nil
 }
 
-// CancelDeletion clears a pending deletion and leaves no hold. One that was reported later than the one that is meant stays.
+// CancelDeletion clears a pending deletion and leaves no hold. A deletion that was reported later than in.EventAt stays.
 func (s *Stores) CancelDeletion(ctx context.Context, in contract.StoreInput) (contract.Kept, error) {
 	store, err := s.Manager.CancelDeletion(ctx, storemanager.CancelRequest{StoreID: in.InstanceID, Owner: in.Owner, EventAt: in.EventAt})
 	return pending(store, err)
 }
 
-// TakeOverDeletion makes Owner the one who waits for the end of a pending deletion, whose own run is no more.
+// TakeOverDeletion makes in.Owner the one who waits for the end of a pending deletion. The run that waited before is gone.
 func (s *Stores) TakeOverDeletion(ctx context.Context, in contract.StoreInput) (contract.Kept, error) {
 	store, err := s.Manager.TakeOverDeletion(ctx, storemanager.TakeOverRequest{StoreID: in.InstanceID, Owner: in.Owner})
 	return pending(store, err)
 }
 
-// RestoreDeletion gives a registry that was lost the pending deletion back. One that was not lost keeps to what it has.
+// RestoreDeletion puts the pending deletion back into a registry that was lost. A registry that was not lost keeps what it has.
 func (s *Stores) RestoreDeletion(ctx context.Context, in contract.RestoreInput) (contract.Kept, error) {
 	store, err := s.Manager.RestoreDeletion(ctx, storemanager.RestoreRequest{
 		StoreID: in.InstanceID, EventAt: in.EventAt, DeleteAt: in.DeleteAt, Owner: in.Owner, ByList: in.ByList,
@@ -122,8 +122,8 @@ func (s *Stores) ReleaseStore(ctx context.Context, in contract.StoreInput) (cont
 	return kept(err)
 }
 
-// StopStore ends the monitoring of a store whose deletion is pending and due. Monitored is true when the deletion is no
-// longer pending, or the answer too old, so that the store stays.
+// StopStore ends the monitoring of a store whose deletion is pending and due. Monitored is true when the store stays, because the deletion
+// is no longer pending or the answer is too old.
 func (s *Stores) StopStore(ctx context.Context, in contract.StoreInput) (contract.Kept, error) {
 	res, err := s.Manager.Stop(ctx, storemanager.StopRequest{StoreID: in.InstanceID, Owner: in.Owner, AbsentAt: in.AbsentAt})
 	if err != nil {
@@ -140,7 +140,7 @@ func (s *Stores) StopStore(ctx context.Context, in contract.StoreInput) (contrac
 	return contract.Kept{Monitored: old || res.Outcome == storemanager.StopNotPending, AnswerTooOld: old}, nil
 }
 
-// kept turns "no such store" into an answer: for these calls it is one.
+// kept makes an answer of "no such store": to these calls it is one.
 func kept(err error) (contract.Kept, error) {
 	if errors.Is(err, storemanager.ErrNotFound) {
 		return contract.Kept{Monitored: false}, nil

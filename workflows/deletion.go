@@ -14,15 +14,16 @@ import (
 // deletion is a pending deletion of a lifecycle and the coroutine that carries it out.
 type deletion struct {
 	contract.PendingDeletion
-	// waiting is the delivery of a deletion without a grace period: its sender hears how the deletion ends. Nil otherwise.
+	// waiting is the delivery of a deletion without a grace period, whose sender hears how the deletion ends; nil for every other
+	// deletion.
 	waiting *delivery
 	cancel  workflow.CancelFunc
-	// done is set by the coroutine alone, as its last act; result is valid from then on.
+	// done is set by the coroutine as its last act. From then on result is valid.
 	done   bool
 	result contract.Result
 }
 
-// startDeletion starts the coroutine: wait for DeleteAt, ask the Auth Worker again, stop the store.
+// startDeletion starts the coroutine: it waits for DeleteAt, asks the Auth Worker again, and stops the store.
 func (l *lifecycle) startDeletion(ctx workflow.Context, p contract.PendingDeletion, waiting *delivery) {
 	dctx, cancel := workflow.WithCancel(ctx)
 	d := &deletion{PendingDeletion: p, waiting: waiting, cancel: cancel}
@@ -34,7 +35,7 @@ func (l *lifecycle) startDeletion(ctx workflow.Context, p contract.PendingDeleti
 	})
 }
 
-// carryOut is the deletion from the start of the grace period on. Whatever ends it early cancels ctx.
+// carryOut is the whole of a deletion from the start of the grace period on. Whoever ends it early cancels ctx.
 func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) contract.Result {
 	if wait := d.DeleteAt.Sub(workflow.Now(ctx)); wait > 0 && d.waiting == nil {
 		timer := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "grace period"})
@@ -50,7 +51,7 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) contract.Result 
 		if final(err) {
 			return l.interrupted(ctx, "the re-check or the stop", err)
 		}
-		// What the Auth Worker said is too old by now to stop a store by.
+		// The answer of the Auth Worker is too old by now to stop a store on it.
 		pause := recheckPause
 		if errors.Is(err, errAskAgain) {
 			pause = min(askAgain, recheckPause)
@@ -99,8 +100,8 @@ func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (contract.
 	return contract.Result{Status: contract.StatusMonitoringStopped}, nil
 }
 
-// interrupted is the end of a deletion that did not reach the stop. Who cancelled it puts the reason in (endDeletion); an
-// activity that failed for good leaves the store monitored and its deletion pending: the next reconcile run has it resumed.
+// interrupted is the result of a deletion that did not reach the stop. If it was cancelled, endDeletion fills in why. If an activity has
+// failed for good, the store stays monitored and its deletion pending, and the next reconcile run resumes it.
 func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) contract.Result {
 	if !temporal.IsCanceledError(err) {
 		workflow.GetLogger(ctx).Error("deletion given up", "during", during, "error", err)
@@ -108,8 +109,8 @@ func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) 
 	return contract.Result{Status: contract.StatusDeletionCancelled, Detail: "interrupted during " + during}
 }
 
-// abandon ends the deletion of a workflow that an operator cancels: nobody should be told that it is pending. Whatever event
-// comes meanwhile is applied after it.
+// abandon ends the deletion of a workflow that an operator cancels, so that nobody is told that it is still pending. Events that come
+// meanwhile are applied after it.
 func (l *lifecycle) abandon(ctx workflow.Context) error {
 	if _, err := cancelStoreDeletion(ctx, l.pendingStore()); err != nil {
 		return err
@@ -118,8 +119,8 @@ func (l *lifecycle) abandon(ctx workflow.Context) error {
 	return nil
 }
 
-// endDeletion cancels a pending deletion, if there is one, and says how it ended: StatusDeletionCancelled because of why,
-// or StatusMonitoringStopped when the stop had come first.
+// endDeletion ends a pending deletion, if there is one, and returns how it ended: StatusDeletionCancelled for the reason given, or
+// StatusMonitoringStopped when the stop had come first.
 func (l *lifecycle) endDeletion(ctx workflow.Context, why string) contract.Result {
 	d := l.deletion
 	if d == nil {
@@ -127,7 +128,7 @@ func (l *lifecycle) endDeletion(ctx workflow.Context, why string) contract.Resul
 	}
 	if !d.done {
 		d.cancel()
-		// The coroutine answers its cancellation within this workflow task: it waits for nothing that can't be cancelled.
+		// The coroutine obeys its cancellation within this workflow task, because all that it waits for can be cancelled.
 		_ = workflow.Await(ctx, func() bool { return d.done })
 		if d.result.Status == contract.StatusDeletionCancelled {
 			d.result.Detail = why
@@ -138,7 +139,7 @@ func (l *lifecycle) endDeletion(ctx workflow.Context, why string) contract.Resul
 	return result
 }
 
-// finishDeletion takes note of how the deletion ended and answers who waits for it.
+// finishDeletion notes how the deletion ended and answers the sender who waits for it.
 func (l *lifecycle) finishDeletion(ctx workflow.Context) {
 	d := l.deletion
 	l.deletion = nil
@@ -167,7 +168,7 @@ var (
 	attributeDeleteAt       = temporal.NewSearchAttributeKeyTime(contract.AttributeDeleteAt)
 )
 
-// upsert only logs a failure: the attributes are for people, the deletion does not depend on them.
+// upsert only logs a failure: the attributes are for people, and the deletion does not depend on them.
 func (l *lifecycle) upsert(ctx workflow.Context, updates ...temporal.SearchAttributeUpdate) {
 	if err := workflow.UpsertTypedSearchAttributes(ctx, updates...); err != nil {
 		workflow.GetLogger(ctx).Error("search attributes not set", "error", err)

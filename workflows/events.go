@@ -53,10 +53,10 @@ func (l *lifecycle) created(ctx workflow.Context, ev contract.Event) (contract.R
 	case !res.Created && !res.Existing:
 		return stale, nil
 	case l.deletion != nil && !ev.Timestamp.After(l.deletion.EventAt) && workflow.GetVersion(ctx, changeOlderCreation, workflow.DefaultVersion, 1) >= 1:
-		// Whatever the store manager answers: what is no newer ends nothing.
+		// Whatever the store manager answers, a creation that is no newer ends no deletion.
 		return stale, nil
 	case l.deletion != nil:
-		// The store manager has cleared the mark already; what is left is the timer.
+		// The store manager has cleared the mark already. Only the timer is left.
 		why := "a newer event says that the workspace exists"
 		if ev.Source == contract.SourceReconcile {
 			why = "listed again: two consecutive lists that were asked for since have the workspace"
@@ -104,14 +104,14 @@ func (l *lifecycle) deleted(ctx workflow.Context, d *delivery) (contract.Result,
 
 func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res contract.DeletionResult) contract.Result {
 	if l.deletion != nil && !l.deletion.DeleteAt.Equal(res.DeleteAt) {
-		// The store manager has cleared the mark of the one before, which is about to end, and has set a new one.
+		// The store manager has replaced the mark of the earlier deletion, which is about to end.
 		l.endDeletion(ctx, "a newer deletion took its place")
 	}
 	if l.deletion != nil {
 		p := &l.deletion.PendingDeletion
 		p.EventAt = res.EventAt
 		if p.Source == contract.SourceReconcile && d.event.Source != contract.SourceReconcile {
-			// From now on even an empty list agrees; a re-check that waits for another one must not go on waiting.
+			// From now on even an empty list confirms the deletion. A re-check that waits for another list starts again.
 			p.Source = d.event.Source
 			l.deletion.cancel()
 			l.startDeletion(ctx, *p, l.deletion.waiting)
@@ -132,11 +132,11 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res contract.De
 	return contract.Result{Status: contract.StatusDeletionScheduled, DeleteAt: &p.DeleteAt}
 }
 
-// resume goes on with the deletion that the store manager has as pending. Whoever waited for it is no more: Temporal's database was
-// lost, or an operator has terminated the run.
+// resume goes on with the deletion that the store manager has as pending. Nobody waits for it any more: the database of Temporal was lost,
+// or an operator has terminated the run.
 func (l *lifecycle) resume(ctx workflow.Context) (contract.Result, error) {
 	if d := l.deletion; d != nil {
-		// The registry may be the one that has lost it. If it was not, it keeps to what it has.
+		// The registry may be the one that has lost the deletion. A registry that has not lost it keeps what it has.
 		_, err := restoreDeletion(ctx, contract.RestoreInput{
 			InstanceID: l.id, Owner: l.owner, EventAt: d.EventAt, DeleteAt: d.DeleteAt, ByList: d.Source == contract.SourceReconcile,
 		})
@@ -184,7 +184,7 @@ func (l *lifecycle) hold(ctx workflow.Context, ev contract.Event) (contract.Resu
 	return contract.Result{Status: contract.StatusHeld, Detail: detail}, nil
 }
 
-// keepWithoutHold cancels a pending deletion although the hold could not be placed: whoever asks for a hold wants the store to
+// keepWithoutHold cancels a pending deletion although the hold could not be placed, because whoever asks for a hold wants the store to
 // stay.
 func (l *lifecycle) keepWithoutHold(ctx workflow.Context) error {
 	if l.deletion == nil {

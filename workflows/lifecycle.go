@@ -1,5 +1,5 @@
-// Package workflows holds the decisions of Storekeeper. Nothing here does I/O or reads a clock; the effects are in package
-// activities, what travels is in package contract.
+// Package workflows holds the decisions of Storekeeper. Nothing here does I/O or reads a clock. The effects are in package activities, and
+// what travels between processes is in package contract.
 package workflows
 
 import (
@@ -12,7 +12,7 @@ import (
 	"storekeeper/contract"
 )
 
-// keptDeliveries bounds how many delivery ids survive a continue-as-new; duplicates come within seconds of the original.
+// keptDeliveries bounds how many delivery ids survive a continue-as-new. Duplicates come within seconds of the original.
 const keptDeliveries = 100
 
 // firstEventTimeout is how long a run waits for its first event.
@@ -33,15 +33,15 @@ func WorkspaceLifecycle(ctx workflow.Context, in contract.LifecycleInput) (contr
 
 type lifecycle struct {
 	id string
-	// owner stands for this workflow at the store manager: the run id of the first of its runs.
+	// owner is who this workflow is to the store manager: the run id of the first run of its chain.
 	owner string
-	// events is the context of all work on events and deletions: an event that was answered 2xx takes effect even if an
-	// operator cancels the workflow, which ends a pending deletion and nothing else.
+	// events is the context of all work on events and deletions. It outlives a cancellation of the workflow: an event that was answered
+	// 2xx takes effect all the same, and only a pending deletion ends.
 	events  workflow.Context
 	signals workflow.ReceiveChannel
 	cancels workflow.ReceiveChannel
 
-	// inbox holds what has arrived and is not applied yet, in order; deliveries also what has been.
+	// inbox holds, in order, what has arrived and is not applied yet. deliveries and delivered also hold what has been applied.
 	inbox      []*delivery
 	deliveries map[string]*delivery
 	delivered  []*delivery
@@ -57,7 +57,7 @@ type lifecycle struct {
 // delivery is an event on its way through the workflow.
 type delivery struct {
 	event contract.Event
-	// cancel: this is a CancelDeletion signal, which without a pending deletion does nothing.
+	// cancel: this is a CancelDeletion signal, which does nothing unless a deletion is pending.
 	cancel bool
 	done   bool
 	result contract.Result
@@ -120,10 +120,10 @@ func (l *lifecycle) run(ctx workflow.Context) error {
 	}
 }
 
-// awaitFirstEvent: the update that starts a run is delivered just after the start. If it never is (its sender gave up before
-// a worker was there, and the signal went to an earlier run), there is nothing to stay for.
+// awaitFirstEvent waits for the update that starts a run, which is delivered just after the start. It may never come: its sender gave up
+// before a worker was there, and the signal went to an earlier run. Then there is nothing to stay for.
 func (l *lifecycle) awaitFirstEvent(ctx workflow.Context) error {
-	// The update's handler has its turn before this coroutine does, so that the timer below is rarely needed.
+	// The update's handler runs before this coroutine does, so that the timer below is rarely needed.
 	handlersRan := false
 	workflow.Go(ctx, func(workflow.Context) { handlersRan = true })
 	if err := workflow.Await(ctx, func() bool { return handlersRan }); err != nil || l.hasEvent() {
@@ -149,7 +149,7 @@ func (l *lifecycle) hasWork(ctx workflow.Context) bool {
 	return workflow.AllHandlersFinished(ctx)
 }
 
-// validateEvent refuses what must not even enter the history.
+// validateEvent refuses an event before it enters the history.
 func (l *lifecycle) validateEvent(_ workflow.Context, ev contract.Event) error { return l.validate(ev) }
 
 func (l *lifecycle) validate(ev contract.Event) error {
@@ -183,7 +183,7 @@ func (l *lifecycle) handleEvent(ctx workflow.Context, ev contract.Event) (contra
 	return d.result, d.err
 }
 
-// deliver puts the event into the inbox, unless the same delivery has come before, by whichever way.
+// deliver puts the event into the inbox, unless the same delivery has come before, by update or by signal.
 func (l *lifecycle) deliver(ev contract.Event) *delivery {
 	if known, ok := l.deliveries[ev.DeliveryID]; ok {
 		return known
@@ -208,7 +208,7 @@ func (l *lifecycle) drainSignals(ctx workflow.Context) {
 	}
 }
 
-// cancelDelivery turns the signal into a hold, filling in what a hand-written signal may lack.
+// cancelDelivery makes a hold of the signal, and fills in what a hand-written signal may lack.
 func cancelDelivery(instanceID string, at time.Time, c contract.Cancellation) *delivery {
 	if c.Reason == "" {
 		c.Reason = "cancelled by signal"
@@ -232,7 +232,8 @@ func (l *lifecycle) status() (contract.LifecycleStatus, error) {
 	return s, nil
 }
 
-// shouldContinueAsNew: only between events and while every sender has had its answer.
+// shouldContinueAsNew says whether the run should end in favour of a new one: only between events, and while no sender waits for an
+// answer.
 func (l *lifecycle) shouldContinueAsNew(ctx workflow.Context) bool {
 	return workflow.GetInfo(ctx).GetContinueAsNewSuggested() && len(l.inbox) == 0 && l.deletion != nil &&
 		!l.deletion.done && l.deletion.waiting == nil && workflow.AllHandlersFinished(ctx)

@@ -11,15 +11,15 @@ import (
 	"storekeeper/contract"
 )
 
-// The activities, called by method value; the worker has registered the structs that do the work.
+// The activities are called by method value. The worker has registered the structs that do the work, so these may be nil.
 var (
 	stores    *activities.Stores
 	authority *activities.Authority
 	reconcile *activities.Reconcile
 )
 
-// storeOptions are for one call to the store manager. There is no overall bound: an event answered 2xx takes effect, however
-// long the store manager is away. What can never succeed is not retried (activities/errors.go).
+// storeOptions are for one call to the store manager. There is no overall bound, because an event answered 2xx takes effect however long
+// the store manager is away. What can never succeed is not retried (activities/errors.go).
 var storeOptions = workflow.ActivityOptions{
 	StartToCloseTimeout: 45 * time.Second, // a busy Node server takes tens of seconds
 	RetryPolicy: &temporal.RetryPolicy{
@@ -29,21 +29,21 @@ var storeOptions = workflow.ActivityOptions{
 	},
 }
 
-// quickStoreOptions are for a first attempt as a local activity: it is over within the same workflow task and costs half of
-// what a regular one does. When it fails or takes too long, the regular activity does the work.
+// quickStoreOptions are for a first attempt as a local activity, which is over within the same workflow task and costs half as much as a
+// regular one. When it fails or takes too long, the regular activity does the work.
 var quickStoreOptions = workflow.LocalActivityOptions{
-	// Short of the workflow task timeout (10 s) and of the edge's WEBHOOK_WAIT, for an update is durable only after it.
+	// Less than the workflow task timeout (10 s) and the edge's WEBHOOK_WAIT, because an update is durable only after the task.
 	ScheduleToCloseTimeout: time.Second,
 	RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 }
 
-// recheckOptions are for asking the Auth Worker. There is no overall bound: a store is stopped only when the Auth Worker has
-// said that the workspace is gone, so a deletion waits for as long as it can't be asked.
+// recheckOptions are for asking the Auth Worker. There is no overall bound: no store is stopped before the Auth Worker has said that the
+// workspace is gone, so a deletion waits for as long as it can't be asked.
 var recheckOptions = workflow.ActivityOptions{
-	// Many re-checks share few lists, and each list may take 45 s: no store could be stopped on one that takes longer
+	// Many re-checks share few lists, and each list may take 45 s. On a list that takes longer no store could be stopped anyway
 	// (authclient.RecheckTimeout, storemanager.MaxAnswerAge).
 	StartToCloseTimeout: 5 * time.Minute,
-	// A worker that is killed meanwhile is missed soon, and the deletion goes on with the next.
+	// A killed worker is missed soon, and the deletion goes on with another one.
 	HeartbeatTimeout: 2*activities.RecheckHeartbeat + 2*time.Second,
 	RetryPolicy: &temporal.RetryPolicy{
 		InitialInterval:    time.Second,
@@ -53,8 +53,8 @@ var recheckOptions = workflow.ActivityOptions{
 	Summary: "ask the Auth Worker again",
 }
 
-// stopOptions are for stopping a store. The bound is what makes a stop follow a re-check that is fresh: after it the Auth
-// Worker is asked again, and so on without an end (recheckPause apart).
+// stopOptions are for stopping a store. The bound makes sure that a stop follows a fresh re-check: after it the Auth Worker is asked
+// again, after recheckPause and without end.
 var stopOptions = workflow.ActivityOptions{
 	ScheduleToCloseTimeout: time.Minute,
 	StartToCloseTimeout:    45 * time.Second,
@@ -64,8 +64,8 @@ var stopOptions = workflow.ActivityOptions{
 const (
 	// recheckPause is for a store manager that is away.
 	recheckPause = 4 * time.Minute
-	// tooOldPause is for an answer that got too old, at first; it is twice as long each time, up to recheckPause, so that two clocks that
-	// differ fill no history.
+	// tooOldPause is the first pause after an answer that got too old. Each further one is twice as long, up to recheckPause, so that two
+	// clocks that differ don't fill the history.
 	tooOldPause = 10 * time.Second
 )
 
@@ -105,8 +105,8 @@ func confirmAbsent(ctx workflow.Context, in contract.AbsenceInput) (contract.Abs
 	return execute[contract.AbsenceResult](workflow.WithActivityOptions(ctx, recheckOptions), authority.ConfirmAbsent, in)
 }
 
-// quickly tries the activity as a local one first. Every activity of a store may be carried out twice, so a first attempt
-// that is lost does no harm.
+// quickly tries the activity as a local one first. A first attempt that is lost does no harm, because every activity of a store may be
+// carried out twice.
 func quickly[T any](ctx workflow.Context, activity, in any) (T, error) {
 	var out T
 	err := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, quickStoreOptions), activity, in).Get(ctx, &out)
@@ -116,7 +116,7 @@ func quickly[T any](ctx workflow.Context, activity, in any) (T, error) {
 	return execute[T](workflow.WithActivityOptions(ctx, storeOptions), activity, in)
 }
 
-// final says whether another attempt can't help: the call was cancelled, or can never succeed.
+// final says whether another attempt is of no use: the call was cancelled, or can never succeed.
 func final(err error) bool {
 	var app *temporal.ApplicationError
 	return temporal.IsCanceledError(err) || errors.As(err, &app) && app.NonRetryable()

@@ -12,11 +12,11 @@ import (
 	"storekeeper/contract"
 )
 
-// maxRounds bounds the rounds of one run: a drift that does not shrink is not worked off by repetition.
+// maxRounds bounds the rounds of one run. What is left then is for the next run.
 const maxRounds = 1000
 
-// ReconcileWorkspaces makes what is monitored equal to the authoritative list, in rounds of a bounded plan each. It runs
-// under ReconcileID alone, so that there is at most one.
+// ReconcileWorkspaces makes what is monitored equal to the authoritative list, in rounds with a bounded plan each. There is at most one
+// run, because it runs under ReconcileID alone.
 func ReconcileWorkspaces(ctx workflow.Context, in contract.ReconcileInput) (contract.ReconcileReport, error) {
 	r := &reconcileRun{in: in, report: contract.ReconcileReport{Trigger: in.Trigger, Actor: in.Actor, StartedAt: workflow.Now(ctx)}}
 	if in.Carried != nil {
@@ -123,10 +123,10 @@ func (r *reconcileRun) remove(ctx workflow.Context, plan contract.Plan) error {
 	return nil
 }
 
-// lookAfterDeletions has lifecycles go on with pending deletions that nobody waits for, and end those whose workspaces are listed again.
-// What can't be resumed now is for the next run.
+// lookAfterDeletions resumes pending deletions that no lifecycle waits for, and ends those whose workspaces are listed again. What can't
+// be resumed now is for the next run.
 func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan contract.Plan) error {
-	// A registry that is empty may be a new one.
+	// An empty registry may be a new one.
 	resume := plan.PendingCount > 0 || plan.RegistryLost || plan.MonitoredCount == 0
 	if !resume && len(plan.ListedAgain) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan contract.Pl
 	return err
 }
 
-// left notes what was planned and not done.
+// left counts what was planned and not done.
 func (r *reconcileRun) left(n int, paused string) {
 	r.report.Left += n
 	if paused != "" {
@@ -159,7 +159,7 @@ func (r *reconcileRun) left(n int, paused string) {
 	}
 }
 
-// started is the start of the run by the clock that sightings have, once that is known.
+// started is the start of the run by the clock of the lists, once that is known: sightings are told by that clock.
 func (r *reconcileRun) started() time.Time {
 	if first := r.report.FirstListAt; !first.IsZero() && first.Before(r.report.StartedAt) {
 		return first
@@ -180,7 +180,7 @@ func details(rep contract.ReconcileReport) string {
 	return text
 }
 
-// take notes what the plan says. What a run found is what its first round did; later ones find only what is left.
+// take puts what the plan says into the report. What a run found is what its first round found; later rounds find only what is left.
 func (r *reconcileRun) take(plan contract.Plan) {
 	rep := &r.report
 	rep.Rounds++
@@ -211,7 +211,7 @@ func (r *reconcileRun) take(plan contract.Plan) {
 	}
 }
 
-// record keeps the report, that of a cancelled run too. A run whose record can't be kept has done its work all the same.
+// record keeps the report, also that of a cancelled run. A run whose report can't be kept has done its work all the same.
 func (r *reconcileRun) record(ctx workflow.Context, cause error) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
@@ -223,13 +223,13 @@ func (r *reconcileRun) record(ctx workflow.Context, cause error) {
 	}
 }
 
-// refused says whether the run could not do what was approved.
+// refused says whether the run was refused because the plan is not the approved one.
 func refused(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && app.Type() == contract.ErrTypePlanChanged
 }
 
-// safeMessage is the innermost message of an activity's failure: activities put nothing into it that may not be shown.
+// safeMessage is the innermost message of an activity's failure. Activities put nothing into it that may not be shown.
 func safeMessage(err error) string {
 	var app *temporal.ApplicationError
 	switch {
@@ -245,7 +245,8 @@ func safeMessage(err error) string {
 	return "failed; the Temporal Web UI shows the run"
 }
 
-// ResumeDeletions has the lifecycles of all pending deletions go on, and events repeated that a new database of Temporal does not know. Each worker asks for it at its start, under one id.
+// ResumeDeletions makes the lifecycles of all pending deletions go on, and tells a new database of Temporal of events again. Each worker
+// asks for it at its start, under one id.
 func ResumeDeletions(ctx workflow.Context) (contract.ResumeResult, error) {
 	return resumeDeletions(workflow.WithActivityOptions(ctx, resumeAtStartOptions))
 }
@@ -255,14 +256,14 @@ func PlanReconcile(ctx workflow.Context) (contract.Plan, error) {
 	return compareLists(ctx, contract.CompareInput{RunStartedAt: workflow.Now(ctx), Confirm: true, ReadOnly: true})
 }
 
-// ScheduledReconcile is what the Schedule starts: it runs ReconcileWorkspaces under its one id. When a run is under way
-// already, there is nothing to do.
+// ScheduledReconcile is what the Schedule starts. It runs ReconcileWorkspaces under its one id, and does nothing when a run is under way
+// already.
 func ScheduledReconcile(ctx workflow.Context) error {
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            contract.ReconcileID,
 		TaskQueue:             contract.TaskQueue,
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		// A run that has begun is finished even if somebody terminates this workflow.
+		// A run that has begun goes on even if somebody terminates this workflow.
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
 	})
 	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, contract.ReconcileInput{Trigger: contract.TriggerSchedule, Confirm: true}).Get(ctx, nil)
@@ -273,7 +274,7 @@ func ScheduledReconcile(ctx workflow.Context) error {
 	return err
 }
 
-// A run that can't read a side fails soon, so that it shows; the next interval tries again.
+// A run that can't read one of the sides fails soon, so that it shows. The next interval tries again.
 var reconcileRetry = &temporal.RetryPolicy{
 	InitialInterval:    time.Second,
 	BackoffCoefficient: 2,
@@ -297,7 +298,7 @@ var repairOptions = workflow.ActivityOptions{
 	Summary:             "repair",
 }
 
-// At a start the other sides may be away for a while; each run looks again, too.
+// At a start the other sides may be away for a while. Each reconcile run tries again, too.
 var resumeAtStartOptions = workflow.ActivityOptions{
 	Priority:               temporal.Priority{PriorityKey: contract.PriorityRepair},
 	StartToCloseTimeout:    15 * time.Minute,

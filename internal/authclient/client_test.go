@@ -13,7 +13,7 @@ import (
 	"storekeeper/internal/demo"
 )
 
-func TestOptionsAreChecked(t *testing.T) {
+func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]authclient.Options{
 		"no URL":                 {Token: token},
@@ -107,7 +107,7 @@ func TestAPrefixInTheURLIsKept(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAnAuthWorkerThatIsAway(t *testing.T) {
+func TestAnAuthWorkerThatIsAwayIsNoDamage(t *testing.T) {
 	t.Parallel()
 	worker, err := demo.StartAuthWorker(t.Context(), demo.AuthWorkerOptions{WebhookSecret: "secret", BypassToken: token})
 	require.NoError(t, err)

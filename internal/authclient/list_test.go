@@ -156,7 +156,7 @@ func TestFaultsOfAnAuthWorkerNeverLookLikeACompleteList(t *testing.T) {
 	require.Equal(t, &authclient.StatusError{Code: 500, Message: "Internal error"}, status)
 }
 
-func TestListsThatAreWhole(t *testing.T) {
+func TestAWholeListIsTakenHoweverOdd(t *testing.T) {
 	t.Parallel()
 	claim := func(n int) *int { return &n }
 	for _, c := range []struct {
@@ -202,7 +202,7 @@ func manyMembers(n int) string {
 	return text.String()
 }
 
-func TestListsThatAreDamaged(t *testing.T) {
+func TestADamagedListIsNeverTaken(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, body, says string }{
 		{"no body", ``, "cut off"},

@@ -108,7 +108,7 @@ func TestQuarantinedIDsAreFewShortAndPrintable(t *testing.T) {
 	require.Equal(t, len(ids), l.InvalidEntries)
 }
 
-func TestProgressIsTold(t *testing.T) {
+func TestProgressIsToldWhileAListComes(t *testing.T) {
 	t.Parallel()
 	ids := make([]string, 5000)
 	for i := range ids {
@@ -408,7 +408,7 @@ func TestDamageIsNeverKept(t *testing.T) {
 	require.Len(t, idsOf(t, sorted(t, c)), 1, "after damage a list is asked for in any case")
 }
 
-func TestAnswersThatClaimNoChangeWithoutReason(t *testing.T) {
+func TestAnAnswerThatClaimsNoChangeWithoutReasonIsAnError(t *testing.T) {
 	t.Parallel()
 	unasked := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }), nil)
 	for name, call := range map[string]func() error{

@@ -117,7 +117,7 @@ func TestWhatIsOnDiskHasNoNameAndGoesWithItsLastReader(t *testing.T) {
 	require.Nil(t, first.again())
 }
 
-func TestAListingThatIsReadSeveralTimesAtOnce(t *testing.T) {
+func TestAListingCanBeReadSeveralTimesAtOnce(t *testing.T) {
 	t.Parallel()
 	c := spillingCollector(t.TempDir())
 	require.NoError(t, addMany(c, 1000))

@@ -100,7 +100,7 @@ func TestAllReconciliationGivesWayToEvents(t *testing.T) {
 	})
 }
 
-func TestBacklogIsTheAgeOfTheOldestEvent(t *testing.T) {
+func TestTheBacklogIsTheAgeOfTheOldestEvent(t *testing.T) {
 	t.Parallel()
 	const byWorkflows, byActivities = enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY
 	stats := func(seconds int) *taskqueuepb.TaskQueueStats {
