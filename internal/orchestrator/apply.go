@@ -15,19 +15,18 @@ import (
 )
 
 const (
-	// durableTimeout bounds the second way of an event: long enough for a busy server, short enough that the sender of a
-	// webhook still waits.
+	// durableTimeout bounds the signal of an event: long enough for a busy server, short enough that the sender of a webhook still waits.
 	durableTimeout = 3 * time.Second
-	// acceptTimeout is for how much longer than its outcome the acceptance of an update is waited for while workers are there: to send
-	// the event again makes a slow Temporal slower. It is more than Temporal takes for what an edge lets in.
+	// acceptTimeout is how much longer than for its outcome an update's acceptance is waited for while workers are there. To send the
+	// event again would make a slow Temporal slower. It is more than Temporal takes for what an edge lets in.
 	acceptTimeout = 10 * time.Second
 )
 
-// absence remembers that no worker took the newest update. One event at a time then tries whether one does; the others go by signal at
-// once, or each of them would wait in vain.
+// absence remembers that no worker took the newest update. From then on one event at a time tries whether a worker takes it, and the
+// others go by signal at once, because each of them would wait in vain.
 type absence struct{ noticed, trying atomic.Bool }
 
-// begin says whether an update is worth a try. Then end must follow.
+// begin says whether an update is worth a try. If it is, end must follow.
 func (a *absence) begin() bool { return !a.noticed.Load() || a.trying.CompareAndSwap(false, true) }
 
 func (a *absence) end(err error) {
@@ -38,10 +37,10 @@ func (a *absence) end(err error) {
 // errNotAccepted: no worker has accepted the update, so it is not durable.
 var errNotAccepted = errors.New("no worker has accepted the update")
 
-// Apply sends the event to the lifecycle of its workspace and waits up to wait for the outcome; StatusAccepted when that is not known
-// by then. The event is durable then, too: a worker has accepted its update, or, while no worker is there, it has gone out once more as a
-// signal. While workers are there and Temporal is merely slow, the acceptance is waited for beyond wait. ErrInvalid if the event
-// can't be applied, ErrUnavailable if neither way took it.
+// Apply sends the event to the lifecycle of its workspace and waits up to wait for the outcome. StatusAccepted means that the outcome is
+// not known by then and the event is durable: a worker has accepted its update, or, while no worker is there, the event has gone out once
+// more as a signal. While workers are there and Temporal is merely slow, the acceptance is waited for beyond wait. ErrInvalid if the event
+// can't be applied, ErrUnavailable if neither update nor signal was taken.
 func (c *Client) Apply(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
 	if wait > 0 && c.workersAway.begin() {
 		result, err := c.update(ctx, ev, wait)
@@ -56,8 +55,8 @@ func (c *Client) Apply(ctx context.Context, ev contract.Event, wait time.Duratio
 	return contract.Result{Status: contract.StatusAccepted}, nil
 }
 
-// update returns StatusAccepted when a worker has accepted the update and wait is over. Its error is ErrInvalid, errNotAccepted, or what
-// Temporal said last before wait was over.
+// update returns StatusAccepted when a worker has accepted the update and wait is over. Its error is ErrInvalid, errNotAccepted, or the
+// last error of Temporal before wait was over.
 func (c *Client) update(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
 	outcome, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -74,8 +73,8 @@ func (c *Client) update(ctx context.Context, ev contract.Event, wait time.Durati
 		if err = eventError(err); err == nil || errors.Is(err, ErrInvalid) {
 			return result, err
 		}
-		// The run may have closed as the update came in: the next attempt starts a new one. An outage is retried too, but
-		// gently; if it lasts, the signal is what fails.
+		// The run may have closed as the update came in. The next attempt starts a new one. An outage is retried too, but gently; if it
+		// lasts, the signal fails as well.
 		select {
 		case <-outcome.Done():
 			return contract.Result{}, err
@@ -84,8 +83,8 @@ func (c *Client) update(ctx context.Context, ev contract.Event, wait time.Durati
 	}
 }
 
-// sendUpdate returns once a worker has accepted the update, which may bring its outcome in the same answer. It gives up with
-// errNotAccepted when outcome is over and no worker is there, or acceptTimeout later.
+// sendUpdate returns once a worker has accepted the update; the same answer may bring its outcome. It fails with errNotAccepted when
+// outcome is over and no worker is there, or acceptTimeout later.
 func (c *Client) sendUpdate(ctx, outcome context.Context, ev contract.Event) (client.WorkflowUpdateHandle, error) {
 	sent := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -116,8 +115,8 @@ func (c *Client) sendUpdate(ctx, outcome context.Context, ev contract.Event) (cl
 	return handle, err
 }
 
-// polledSince says whether a worker has asked for work since then. While work waits, whoever is there does so all the time. A Temporal
-// that is too slow to tell is slow for workers, too.
+// polledSince says whether a worker has asked for work since then. While work waits, every living worker asks all the time. A Temporal
+// that is too slow to answer counts as yes, because it is slow for workers, too.
 func (c *Client) polledSince(ctx context.Context, since time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, durableTimeout)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package orchestrator is the client side of the workflows: the edge, the CLI and the worker send events, ask for
-// reconcile runs and read states through it, and nobody else talks to Temporal.
+// Package orchestrator is the client side of the workflows. The edge, the CLI and the worker send events, ask for reconcile runs and read
+// states through it, and nobody else talks to Temporal.
 package orchestrator
 
 import (
@@ -65,8 +65,8 @@ func (c *Client) Signal(ctx context.Context, ev contract.Event) error {
 	return nil
 }
 
-// RequestDeletion makes the deletion of an orphan durable: at is when it was known to be gone. The lifecycle gives way to
-// those of events.
+// RequestDeletion makes the deletion of an orphan durable, which was known to be gone at that moment. Its lifecycle gives way to those of
+// events.
 func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time.Time) error {
 	return c.Signal(ctx, contract.Event{
 		DeliveryID: contract.ReconcileDelivery + at.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceDeleted,
@@ -74,8 +74,8 @@ func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time
 	})
 }
 
-// ReportListed makes it durable that a workspace whose deletion is pending is listed again, in a list that was asked for at that
-// moment: to the lifecycle that is a creation of then.
+// ReportListed makes it durable that a workspace whose deletion is pending is listed again, in a list that was asked for at that moment.
+// To the lifecycle that is a creation at that moment.
 func (c *Client) ReportListed(ctx context.Context, instanceID string, at time.Time) error {
 	return c.Signal(ctx, contract.Event{
 		DeliveryID: contract.ReconcileDelivery + "listed/" + at.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceCreated,
@@ -83,7 +83,8 @@ func (c *Client) ReportListed(ctx context.Context, instanceID string, at time.Ti
 	})
 }
 
-// ResumeDeletion makes it durable that the lifecycle of a workspace, a new one if none runs, goes on with its pending deletion.
+// ResumeDeletion makes it durable that the lifecycle of a workspace goes on with its pending deletion. A new lifecycle starts if none
+// runs.
 func (c *Client) ResumeDeletion(ctx context.Context, instanceID string) error {
 	return c.Signal(ctx, contract.Event{
 		DeliveryID: "resume/" + NewDeliveryID(), Type: contract.DeletionResume,
@@ -91,7 +92,8 @@ func (c *Client) ResumeDeletion(ctx context.Context, instanceID string) error {
 	})
 }
 
-// Repeat makes an event durable once more, which was taken by a Temporal whose database is no more. event is its JSON.
+// Repeat makes an event durable once more that an earlier database of Temporal had taken; event is its JSON. ErrInvalid if it is no event,
+// ErrUnavailable if Temporal did not take it.
 func (c *Client) Repeat(ctx context.Context, event []byte) error {
 	var ev contract.Event
 	if err := json.Unmarshal(event, &ev); err != nil {
@@ -100,8 +102,8 @@ func (c *Client) Repeat(ctx context.Context, event []byte) error {
 	return c.Signal(ctx, ev)
 }
 
-// Engine identifies the database of Temporal: a new one has another namespace, though of the same name. ErrUnavailable if Temporal can't
-// be asked.
+// Engine identifies the database of Temporal: a new database has a namespace of the same name and another id. ErrUnavailable if Temporal
+// can't be asked.
 func (c *Client) Engine(ctx context.Context) (string, error) {
 	desc, err := c.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: c.namespace})
 	if err != nil {
@@ -114,8 +116,8 @@ func (c *Client) Engine(ctx context.Context) (string, error) {
 const pendingQuery = "WorkflowType = '" + contract.TypeWorkspaceLifecycle + "' AND ExecutionStatus = 'Running' AND " +
 	contract.AttributeWorkspaceState + " = '" + contract.StateDeletionPending + "'"
 
-// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period, as far as Temporal shows them:
-// one that has just begun may be missing. ErrUnavailable if Temporal can't be asked.
+// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period, as far as Temporal shows them: a
+// wait that has just begun may be missing. ErrUnavailable if Temporal can't be asked.
 func (c *Client) DeletionsPending(ctx context.Context) (map[string]bool, error) {
 	pending := map[string]bool{}
 	var token []byte
@@ -135,7 +137,7 @@ func (c *Client) DeletionsPending(ctx context.Context) (map[string]bool, error) 
 	}
 }
 
-// CountDeletionsPending is how many DeletionsPending finds.
+// CountDeletionsPending is how many DeletionsPending finds. ErrUnavailable if Temporal can't be asked.
 func (c *Client) CountDeletionsPending(ctx context.Context) (int, error) {
 	count, err := c.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: c.namespace, Query: pendingQuery})
 	if err != nil {
@@ -144,7 +146,8 @@ func (c *Client) CountDeletionsPending(ctx context.Context) (int, error) {
 	return int(count.GetCount()), nil
 }
 
-// ResumeDeletions has all pending deletions looked at that nobody may wait for, unless that is under way. It does not wait.
+// ResumeDeletions starts the workflow that looks for pending deletions nobody waits for, unless it runs already. It does not wait for its
+// end. ErrUnavailable if Temporal did not take it.
 func (c *Client) ResumeDeletions(ctx context.Context) error {
 	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       contract.ResumeDeletionsID,
@@ -166,12 +169,13 @@ func lifecycleOptions(instanceID string) client.StartWorkflowOptions {
 		TaskQueue:                contract.TaskQueue,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		// A running lifecycle is what the event is for, no error.
+		// A running lifecycle is what the event is for, and no error.
 		WorkflowExecutionErrorWhenAlreadyStarted: false,
 	}
 }
 
-// LifecycleStatus asks the running lifecycle of a workspace. Nil without an error when none runs: nothing is under way.
+// LifecycleStatus asks the running lifecycle of a workspace. Nil without an error means that none runs, so nothing is under way.
+// ErrUnavailable if Temporal can't be asked.
 func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*contract.LifecycleStatus, error) {
 	resp, err := c.temporal.QueryWorkflowWithOptions(ctx, &client.QueryWorkflowWithOptionsRequest{
 		WorkflowID:           contract.LifecycleID(instanceID),
@@ -194,9 +198,9 @@ func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*contr
 	return &status, nil
 }
 
-// CancelDeletion cancels the pending deletion of a workspace, leaves a hold, and waits for the outcome, which is
-// StatusDeletionCancelled unless the store was stopped first. The signal is durable even while no worker runs; then ctx ends
-// the wait. ErrNoPendingDeletion when no lifecycle runs.
+// CancelDeletion cancels the pending deletion of a workspace, leaves a hold, and waits for the outcome, which is StatusDeletionCancelled
+// unless the store was stopped first. The signal is durable even while no worker runs; then the wait lasts until ctx ends.
+// ErrNoPendingDeletion when no lifecycle runs.
 func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancellation contract.Cancellation) (contract.Result, error) {
 	err := c.temporal.SignalWorkflow(ctx, contract.LifecycleID(instanceID), "", contract.CancelDeletion, cancellation)
 	var notFound *serviceerror.NotFound
@@ -209,8 +213,8 @@ func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancella
 	return c.LifecycleEnd(ctx, instanceID)
 }
 
-// LifecycleEnd waits until the lifecycle of a workspace has nothing left to do, and returns its last outcome. When none
-// runs, that is the outcome of the one before.
+// LifecycleEnd waits until the lifecycle of a workspace has nothing left to do, and returns its last outcome. If none runs, that is the
+// outcome of the last one that ran.
 func (c *Client) LifecycleEnd(ctx context.Context, instanceID string) (contract.Result, error) {
 	var result contract.LifecycleResult
 	if err := c.temporal.GetWorkflow(ctx, contract.LifecycleID(instanceID), "").Get(ctx, &result); err != nil {
@@ -219,7 +223,7 @@ func (c *Client) LifecycleEnd(ctx context.Context, instanceID string) (contract.
 	return result.Last, nil
 }
 
-// Reachable asks Temporal's frontend for its health.
+// Reachable asks Temporal's frontend for its health; ErrUnavailable if it does not answer.
 func (c *Client) Reachable(ctx context.Context) error {
 	if _, err := c.temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -227,8 +231,8 @@ func (c *Client) Reachable(ctx context.Context) error {
 	return nil
 }
 
-// Backlog is how long the oldest event waits for a worker, as the task queue itself says; 0 when none waits. Repairs, which give
-// way to events, don't count. ErrUnavailable if Temporal can't be asked.
+// Backlog is how long the oldest event has waited for a worker, by what the task queue itself says; 0 when none waits. Repairs give way to
+// events and don't count. ErrUnavailable if Temporal can't be asked.
 func (c *Client) Backlog(ctx context.Context) (time.Duration, error) {
 	var oldest time.Duration
 	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {

@@ -15,19 +15,19 @@ import (
 	"storekeeper/contract"
 )
 
-// ErrNoWorker: Temporal is there, but nobody works off what it takes. The text says when somebody last did, if that is known.
+// ErrNoWorker: Temporal is there, but no worker works off what it takes. The text says when one was last heard of, if that is known.
 var ErrNoWorker = errors.New("no worker polls the task queue")
 
 const (
-	// longPoll is how long a worker without work may say nothing if it has no heartbeats: so long does its poll wait.
+	// longPoll is how long a worker without work and without heartbeats may be silent: its poll waits as long.
 	longPoll = time.Minute
-	// silenceAllowed comes on top of that, or of the interval of its heartbeats, for clocks that differ and machines that are busy.
+	// silenceAllowed is added to longPoll or to the interval of the heartbeats, because clocks differ and machines are busy.
 	silenceAllowed = 15 * time.Second
 )
 
-// WorkersPolling checks that Temporal would take an event and that somebody would work it off: ErrUnavailable or ErrNoWorker
-// if not. Temporal lists a worker for minutes after it was last heard of. Here one that has died counts for 20 s more; for 75 s
-// if it died before its second heartbeat, or its Temporal takes none.
+// WorkersPolling checks that Temporal would take an event and that a worker would work it off. Else it is ErrUnavailable or ErrNoWorker.
+// Temporal lists a worker for minutes after it was last heard of. Here a dead worker counts for 20 s more, or for 75 s if it died before
+// its second heartbeat or its Temporal takes no heartbeats.
 func (c *Client) WorkersPolling(ctx context.Context) error {
 	heartbeats := sync.OnceValue(func() map[string]*workerpb.WorkerHeartbeat { return c.heartbeats(ctx) })
 	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
@@ -44,8 +44,8 @@ func (c *Client) WorkersPolling(ctx context.Context) error {
 	return nil
 }
 
-// polled says whether one of the pollers lives, and when the last one was heard of. Heartbeats, by the identity of the worker, are
-// asked for only when the polls themselves don't tell.
+// polled says whether one of the pollers lives, and when the last one was heard of. It asks for heartbeats (by the identity of the worker)
+// only when the polls themselves don't tell.
 func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*workerpb.WorkerHeartbeat) (seen time.Time, ok bool) {
 	for _, p := range pollers {
 		if at := p.GetLastAccessTime().AsTime(); at.After(seen) {
@@ -68,7 +68,7 @@ func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*wor
 	return seen, ok
 }
 
-// heartbeats are the newest of each worker, by its identity; empty when Temporal knows of none, or can't say.
+// heartbeats are the newest of each worker, by its identity. Empty when Temporal knows of none, or can't say.
 func (c *Client) heartbeats(ctx context.Context) map[string]*workerpb.WorkerHeartbeat {
 	newest := map[string]*workerpb.WorkerHeartbeat{}
 	list := &workflowservice.ListWorkersRequest{Namespace: c.namespace, Query: fmt.Sprintf("TaskQueue = '%s'", contract.TaskQueue)}
@@ -85,7 +85,7 @@ func (c *Client) heartbeats(ctx context.Context) map[string]*workerpb.WorkerHear
 			if err != nil || h.GetHeartbeatTime() == nil { // it has just ended
 				continue
 			}
-			// A process that is started again in its container has the identity of the one before.
+			// A process that was started again in its container has the identity of the one before.
 			if have := newest[w.GetWorkerIdentity()]; have == nil || have.GetHeartbeatTime().AsTime().Before(h.GetHeartbeatTime().AsTime()) {
 				newest[w.GetWorkerIdentity()] = h
 			}

@@ -42,12 +42,12 @@ type Options struct {
 	Ready func()
 }
 
-// stickyWorkflows is how many workflows a worker keeps in memory between their tasks. Most of those that are there for long wait for the end of
-// a grace period; to go on they replay a dozen events. The default of 10,000 keeps as many goroutines and histories for that.
+// stickyWorkflows is how many workflows a worker keeps in memory between their tasks. Most of those that stay long wait for the end of a
+// grace period, and replay a dozen events to go on. The default of 10,000 would keep as many goroutines and histories for that.
 const stickyWorkflows = 1000
 
-// Run prepares the namespace, waiting for Temporal for as long as it takes, and works until ctx ends. Activities under way
-// are given a few seconds then; what they don't finish Temporal gives to another worker.
+// Run prepares the namespace, and waits for Temporal for as long as that takes. Then it works until ctx ends. Activities under way are
+// given a few seconds then; Temporal gives what they don't finish to another worker.
 func Run(ctx context.Context, o Options) error {
 	orch := orchestrator.New(o.Temporal, o.Namespace)
 	if err := prepare(ctx, orch, o); err != nil {
@@ -73,8 +73,8 @@ func Run(ctx context.Context, o Options) error {
 	}
 }
 
-// prepare sets up what the workflows need, their search attributes and the schedule, and has those deletions resumed that nobody waits
-// for, and events repeated that have no outcome: Temporal's database may be a new one.
+// prepare makes the search attributes and the schedule that the workflows need. Temporal's database may be a new one, so it also has
+// deletions resumed that nobody waits for, and events repeated that have no outcome.
 func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
 	const firstPause, longestPause = 200 * time.Millisecond, 10 * time.Second
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
@@ -100,18 +100,18 @@ func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
 }
 
 func options(o Options, fatal chan<- error) worker.Options {
-	// Autoscaling starts with enough pollers for a burst and gives them back when idle.
+	// Autoscaling starts with enough pollers for a burst, and gives them back when idle.
 	pollers := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
 		InitialNumberOfPollers: 5, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 50,
 	})
 	return worker.Options{
 		WorkflowTaskPollerBehavior: pollers,
 		ActivityTaskPollerBehavior: pollers,
-		// Re-checks wait for a shared list and may be many at a time (activities bounds them).
+		// Re-checks wait for a shared list, many at a time (activities bounds them).
 		MaxConcurrentActivityExecutionSize: 2000,
 		// Operators watch a reconcile run by its heartbeats, which are sent once in most of a minute by default.
 		MaxHeartbeatThrottleInterval: time.Second,
-		// The default of 0 abandons activities at a shutdown. The long ones end by themselves when the worker stops.
+		// The default of 0 abandons activities at a shutdown. Long activities end by themselves when the worker stops.
 		WorkerStopTimeout: 4 * time.Second,
 		Interceptors:      []interceptor.WorkerInterceptor{telemetry.NewWorkerInterceptor(o.Log, o.Sentry, o.Metrics)},
 		OnFatalError: func(err error) {
@@ -147,8 +147,7 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 	}
 }
 
-// Register registers workflows and activities under their wire names, which histories refer to and which therefore must
-// not change with a Go name.
+// Register registers workflows and activities under their wire names. Histories refer to these, so they must not change with a Go name.
 func Register(r worker.Registry, set ActivitySet) {
 	RegisterWorkflows(r)
 	for name, fn := range map[string]any{
