@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// maxAnswerAge is the most that is taken off the moment from which an answer counts: a cache that has kept it for longer is broken.
+// maxAnswerAge is the greatest age of an answer that is believed. A cache that says it has kept one for longer is broken.
 const maxAnswerAge = 24 * time.Hour
 
-// askForFresh asks the caches on the way for the Auth Worker's own answer. Pragma is for those of HTTP/1.0.
+// askForFresh asks the caches on the way for the Auth Worker's own answer. Pragma is for HTTP/1.0 caches.
 func askForFresh(h http.Header) {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Pragma", "no-cache")
 }
 
-// answerAge is how long ago the Auth Worker gave the answer that a cache has kept, by the header of that name, in whole seconds. 0 is
-// one of its own, or of a cache that does not say so.
+// answerAge is how long ago the Auth Worker gave an answer that a cache has kept: the Age header, in whole seconds. 0 means that the
+// answer comes from the Auth Worker itself, or from a cache that does not say.
 //
-// Nothing is made of Date: it is the other side's clock, so that one that is wrong would make every answer old, and no deletion would
-// ever be confirmed. Caches that don't say an Age make the Date anew. X-Cache and the like have no meaning that holds everywhere.
+// Date is not used. It is told by the other side's clock: if that clock were wrong, every answer would be old, and no deletion would ever
+// be confirmed. Caches that send no Age make the Date anew. X-Cache and the like don't mean the same everywhere.
 func answerAge(h http.Header) (time.Duration, error) {
 	for _, warning := range h.Values("Warning") {
 		// 110 to 113 (RFC 7234): the answer is, or may be, too old to be given without being asked for.

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// bodyLimits bounds, in bytes after decompression, a whole list (all its pages) and any single entry or value in it. The decoder
-// holds no more than one entry in memory, so the latter is what keeps a list of any length, or one endless string, from filling it.
+// bodyLimits bounds, in bytes after decompression, a whole list (all its pages) and any single entry or value in it. The decoder holds one
+// entry in memory at a time, so the second bound keeps a list of any length, or one endless string, from filling the memory.
 type bodyLimits struct{ total, value int64 }
 
 var defaultBodyLimits = bodyLimits{total: 4 << 30, value: 1 << 20}
 
-// listBody reads the body of an answer within its limits, and remembers why it could not.
+// listBody reads the body of an answer within its limits, and remembers why it could not go on.
 type listBody struct {
 	ctx         context.Context
 	r           io.Reader

@@ -18,8 +18,8 @@ func (c claims) equal(o claims) bool {
 	return c.workspaces == o.workspaces && (c.users == nil) == (o.users == nil) && (c.users == nil || *c.users == *o.users)
 }
 
-// metadata reads what the page says of the whole list. All pages that say something must say the same: if something changed between two of
-// them, an entry may have slipped from the one that had yet to come into the one that had gone.
+// metadata reads what the page says of the whole list. All pages that say something must say the same. Otherwise the list has changed
+// between two pages, and an entry may have moved from a page that had yet to come to one that had gone.
 func (d *listDecoder) metadata() error {
 	text, err := d.read()
 	if err != nil {
@@ -81,7 +81,7 @@ func (d *listDecoder) beside(name string) error {
 	return d.contradiction(name, value)
 }
 
-// contradiction is what the member says against the list. Nobody sends these today; whoever does means that the entries are not all.
+// contradiction is an error if the member says that the list is not complete. Nobody sends such members today.
 func (d *listDecoder) contradiction(name string, value jsontext.Value) error {
 	text := string(value)
 	switch name {
@@ -106,7 +106,7 @@ func (d *listDecoder) contradiction(name string, value jsontext.Value) error {
 	return nil
 }
 
-// furtherPage is what the member says of pages of another kind than those that we follow.
+// furtherPage is an error if the member says that there are pages of another kind than the ones that we follow.
 func (d *listDecoder) furtherPage(name, text string) error {
 	switch name {
 	case "next", "nextPage", "nextPageToken", "next_cursor":

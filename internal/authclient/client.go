@@ -1,8 +1,8 @@
-// Package authclient asks the Auth Worker, the only source of truth about workspaces: it streams the authoritative list
-// and answers whether a workspace is gone.
+// Package authclient asks the Auth Worker, the only source of truth about workspaces. It streams the authoritative list and answers
+// whether a workspace is gone.
 //
-// The list is believed whole or not at all: whatever is wrong with it, and whatever in it contradicts the rest, makes it ErrDamaged,
-// because a caller that took a part for the whole would remove stores that are in use.
+// The list is believed as a whole or not at all. Anything wrong or contradictory in it makes it ErrDamaged, because a caller that took a
+// part for the whole would remove stores that are in use.
 package authclient
 
 import (
@@ -19,8 +19,8 @@ import (
 const (
 	listPath = "/internal/workspaces"
 
-	// The Auth Worker allows 60 requests a minute from one address. Re-checks keep to 3 of them, which leaves the rest to
-	// reconciliation and to whatever else shares the address.
+	// The Auth Worker allows 60 requests a minute from one address. Re-checks use 3 of them at most, and leave the rest to reconciliation
+	// and to others on that address.
 	defaultListMaxAge = 20 * time.Second
 
 	defaultIdleTimeout = 30 * time.Second
@@ -33,21 +33,19 @@ type Options struct {
 	BaseURL string
 	// Token is the bearer token of the internal endpoints. It is sent to BaseURL only: redirects are not followed.
 	Token string
-	// HTTPClient carries the requests. Nil means one of the Client's own. Its CheckRedirect is not used, and a Timeout in
-	// it would bound whole lists.
+	// HTTPClient carries the requests. Nil means that the Client makes one. Its CheckRedirect is not used. A Timeout in it would bound
+	// whole lists.
 	HTTPClient *http.Client
 	// Now is the clock that ListSummary.FetchStartedAt is read from. Nil means time.Now.
 	Now func() time.Time
-	// ListMaxAge is the pace of the lists that Absent fetches: one is asked for no sooner than this after the one before. Zero
-	// means 20 s.
+	// ListMaxAge is the pace of the lists that Absent fetches: the least time between the starts of two. Zero means 20 s.
 	ListMaxAge time.Duration
 	// IdleTimeout bounds the wait for an answer's header (of each page) and for each further piece of its body. Zero means 30 s.
 	IdleTimeout time.Duration
-	// ListTimeout bounds a whole list, all its pages and the time that the receiver of its entries takes included. Zero means
-	// 10 min.
+	// ListTimeout bounds a whole list, with all its pages and the time that the receiver of its entries takes. Zero means 10 min.
 	ListTimeout time.Duration
-	// SpillDir is where Sorted keeps what outgrows memory, 40 bytes for each workspace. The files have no name, so that nothing
-	// is left whatever ends the process. Empty means the system's directory for temporary files.
+	// SpillDir is where Sorted keeps what outgrows memory, 40 bytes for each workspace. The files have no name, so nothing is left of them
+	// however the process ends. Empty means the system's directory for temporary files.
 	SpillDir string
 }
 
@@ -75,13 +73,13 @@ type Client struct {
 	quietTil time.Time // the Auth Worker asked for no list before this moment
 }
 
-// New returns a client, without asking the Auth Worker anything.
-// It fails when BaseURL is no absolute http(s) URL, or carries credentials, a query or a fragment, or when Token is empty.
+// New returns a client, without asking the Auth Worker anything. It fails when BaseURL is no absolute http(s) URL, or carries credentials,
+// a query or a fragment, when Token is empty, or when a limit is negative.
 func New(o Options) (*Client, error) {
 	base, err := url.Parse(o.BaseURL)
 	switch {
 	case err != nil:
-		// Not wrapped: the text of the parser's error repeats the URL, which may hold a password.
+		// Not wrapped, because the parser's error repeats the URL, which may hold a password.
 		return nil, errors.New("the auth worker's URL can't be parsed")
 	case base.Scheme != "http" && base.Scheme != "https", base.Host == "":
 		return nil, errors.New("the auth worker's URL must be absolute, with http or https")

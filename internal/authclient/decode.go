@@ -14,7 +14,7 @@ import (
 const (
 	// maxCursorLength bounds, in bytes, the cursor of a next page, which goes into a URL.
 	maxCursorLength = 2 << 10
-	// maxMembers bounds the members of a page, of which the tokenizer remembers the names. Three have a meaning today.
+	// maxMembers bounds the members of a page, because the tokenizer remembers their names. Three have a meaning today.
 	maxMembers = 100
 )
 
@@ -34,8 +34,8 @@ func appendText(to []byte, quoted jsontext.Value) []byte {
 	return to
 }
 
-// listDecoder reads one page, {"workspaces":[…],"metadata":{…},"nextCursor":"…"}, token by token, its members in any order.
-// It keeps nothing but a token in memory.
+// listDecoder reads one page, {"workspaces":[…],"metadata":{…},"nextCursor":"…"}, token by token, with its members in any order. It keeps
+// one token in memory.
 type listDecoder struct {
 	body        *listBody
 	json        *jsontext.Decoder
@@ -52,8 +52,8 @@ type listDecoder struct {
 }
 
 func newListDecoder(body *listBody) listDecoder {
-	// What is no UTF-8 is replaced, as encoding/json does: the name of a workspace may end in half a character. In no object a name may
-	// come twice.
+	// Bytes that are no UTF-8 are replaced, as encoding/json does: the name of a workspace may end in half a character. No name may come
+	// twice in an object.
 	return listDecoder{body: body, json: jsontext.NewDecoder(bufio.NewReaderSize(body, 64<<10), jsontext.AllowInvalidUTF8(true))}
 }
 
@@ -124,7 +124,7 @@ func (d *listDecoder) workspaces() error {
 	return d.delim(']')
 }
 
-// readEntry reads the next entry. Only the id, and the user's, must be right; a list is not damaged by an odd name.
+// readEntry reads the next entry. Only its ids, the workspace's and the user's, must be right: an odd name does not damage a list.
 func (d *listDecoder) readEntry() error {
 	d.entry = entry{id: d.entry.id[:0], user: d.entry.user[:0]}
 	token, err := d.json.ReadToken()
@@ -154,7 +154,7 @@ func (d *listDecoder) readEntry() error {
 	return nil
 }
 
-// memberName returns the name that the JSON string holds, and "" for one that means nothing to us.
+// memberName returns the name that the JSON string holds, and "" for a name that means nothing to us.
 func memberName(quoted jsontext.Value) string {
 	name := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
@@ -169,7 +169,7 @@ func memberName(quoted jsontext.Value) string {
 	return ""
 }
 
-// readMember reads the value of an entry's member.
+// readMember reads the value of a member of an entry.
 func (d *listDecoder) readMember(member string) error {
 	if member == "" {
 		if err := d.json.SkipValue(); err != nil {
@@ -217,7 +217,7 @@ func (d *listDecoder) cursor() error {
 	return nil
 }
 
-// peek returns the kind of the next token, which may be as long as any, and 0 when it can't be read.
+// peek returns the kind of the next token, which may be of any length, and 0 when it can't be read.
 func (d *listDecoder) peek() jsontext.Kind {
 	d.body.renew()
 	return d.json.PeekKind()
@@ -246,7 +246,7 @@ func (d *listDecoder) read() (jsontext.Value, error) {
 	return value, nil
 }
 
-// failure tells the two reasons why decoding stops apart: the body could not be read any further, or what was read is damaged.
+// failure tells the two reasons why decoding stops: the body could not be read any further, or what was read is damaged.
 func (d *listDecoder) failure(what string, err error) error {
 	if d.body.err != nil {
 		return d.body.err

@@ -15,15 +15,15 @@ import (
 	"storekeeper/internal/retryafter"
 )
 
-// Errors to branch on with errors.Is. Any other error is of the network and worth a retry, or the cause of the end of
-// the caller's own context.
-// The texts of all errors may be shown: they hold no token, and of an answer's body at most a short, printable message.
+// Errors to branch on with errors.Is. Any other error comes from the network and is worth a retry, or is the cause of the end of the
+// caller's own context. The texts of all errors may be shown: they hold no token, and of an answer's body at most a short, printable
+// message.
 var (
 	// ErrDamaged: an answer came, but it is no complete authoritative list. Nothing of it may be acted on. Worth a retry.
 	ErrDamaged = errors.New("the workspace list is damaged")
-	// ErrCached: a list came, but a cache on the way has had it, for too long for what was asked. Worth a retry.
+	// ErrCached: a list came, but a cache on the way has kept it for too long. Worth a retry.
 	ErrCached = errors.New("the workspace list comes out of a cache")
-	// ErrUnauthorized: the token was refused (401 or 403). No retry helps until the token is mended.
+	// ErrUnauthorized: the token was refused (401 or 403). No retry helps until the token is corrected.
 	ErrUnauthorized = errors.New("the auth worker refused the token")
 	// ErrTimeout: the answer did not start, stood still or did not end within the client's own limits. Worth a retry.
 	ErrTimeout = errors.New("the auth worker took too long")
@@ -34,8 +34,8 @@ var (
 
 const (
 	maxMessageLength = 200
-	// maxRetryAfter is the most that a Retry-After is heeded for. The Auth Worker counts by the minute, so after one there is room again;
-	// a header that asks for more is a mistake, or of some proxy, and deletions and repair would wait for it.
+	// maxRetryAfter is the longest Retry-After that is obeyed. The Auth Worker counts by the minute, so after a minute it takes requests
+	// again. A header that asks for more is a mistake, or a proxy's, and deletions and repair would wait for it.
 	maxRetryAfter = time.Minute
 )
 
@@ -64,8 +64,8 @@ func (e *StatusError) Is(target error) bool {
 
 var statusText = regexp.MustCompile(`the auth worker answered with status ([0-9]{3})`)
 
-// FromText is the error whose text has come through a workflow's history or a record, as part of another text: one to branch on with
-// errors.Is, or a *StatusError. Nil means that it is the text of no failed list.
+// FromText finds the error in a text that has come through a workflow's history or a record: an error to branch on with errors.Is, or a
+// *StatusError. Nil means that the text is not of a failed list.
 func FromText(text string) error {
 	if m := statusText.FindStringSubmatch(text); m != nil {
 		code, _ := strconv.Atoi(m[1]) // three digits

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// maxPages is far beyond a million workspaces in pages of 100; a cursor that never ends must not be followed for ever.
+	// maxPages is far beyond a million workspaces in pages of 100. Without it a cursor that never ends would be followed for ever.
 	maxPages = 20_000
-	// maxPageAttempts bounds how often a page is asked for when the Auth Worker has had enough for the moment. usualPageWait is for a
+	// maxPageAttempts bounds how often a page is asked for when the Auth Worker asks to be left alone for a moment. usualPageWait is for a
 	// 429 that does not say for how long.
 	maxPageAttempts = 4
 	usualPageWait   = 15 * time.Second
-	// aliveInterval is how often the one who waits for the list is told that it still goes on while we wait ourselves.
+	// aliveInterval is how often the caller is told that the list still goes on while we wait.
 	aliveInterval = 5 * time.Second
 
 	maxETagLength = 1 << 10
@@ -26,9 +26,9 @@ const (
 
 // fetch is how a list is asked for.
 type fetch struct {
-	// etag asks for the list only if it is no longer this one; "" asks in any case.
+	// etag asks for the list only if it has changed since that tag; "" asks in any case.
 	etag string
-	// fresh: an answer that a cache has kept is of no use, however short that was.
+	// fresh: an answer from a cache is of no use, however new it is.
 	fresh bool
 	// yield gets each entry. Its error ends the list and is returned as it is.
 	yield func(*entry) error
@@ -41,18 +41,18 @@ type fetch struct {
 // fetched is what a complete list was, beside its entries.
 type fetched struct {
 	ListSummary
-	// notModified: the list is still the one with the fetch's etag; no entry was yielded, and the counts are 0.
+	// notModified: the list is the same as that of the fetch's etag. No entry was yielded, and the counts are 0.
 	notModified bool
-	// etag of the list, "" if it has none or came in several pages: then each page has its own.
+	// etag of the list; "" if it has none, or came in several pages, each of which has its own.
 	etag string
 	// claims of the list; nil if it has none.
 	claims *claims
 }
 
-// fetch streams the whole list, page after page, in the order of the list, which is none. A workspace with several members comes several
-// times. Beside the entry in hand 16 bytes of each are kept in memory, by which a list that contradicts itself is known.
+// fetch streams the whole list, page after page. Its entries are in no order, and a workspace with several members comes several times.
+// Beside the entry in hand it keeps 16 bytes of each in memory, by which it sees a list that contradicts itself.
 //
-// Only when the error is nil was the list complete; whatever was yielded before an error must not be acted on. An error of f.yield ends the
+// The list was complete only if the error is nil. Whatever was yielded before an error must not be acted on. An error of f.yield ends the
 // list and is returned as it is. The others are *StatusError, ErrUnauthorized, ErrDamaged, ErrCached, ErrTimeout, the cause of ctx's end,
 // or one of the network.
 func (c *Client) fetch(ctx context.Context, f fetch) (fetched, error) {
@@ -76,13 +76,13 @@ func (c *Client) fetch(ctx context.Context, f fetch) (fetched, error) {
 	return got, nil
 }
 
-// compare holds a complete list against the ones before.
+// compare checks a complete list against the lists before it.
 func (c *Client) compare(got fetched) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case got.Cached && !got.FetchStartedAt.After(c.status.ListAt):
-		// The same answer again would confirm itself.
+		// Otherwise the same answer would confirm itself.
 		return fmt.Errorf("%w: it is no newer than the list before", ErrCached)
 	case c.claiming && got.claims == nil && !got.notModified:
 		return damaged("it has no metadata, and earlier ones had (after a change to an older Auth Worker, restart)")
@@ -121,7 +121,7 @@ func (c *Client) fetchPages(ctx context.Context, f fetch) (fetched, error) {
 	}
 }
 
-// finish holds the list against itself once all its pages are there, so many.
+// finish checks the list against what it says of itself, once all its pages are there.
 func (p *page) finish(pages int) error {
 	got := p.got
 	switch {
@@ -146,8 +146,7 @@ type page struct {
 	left   int64  // bytes that the rest of the list may have
 }
 
-// patientPage fetches a page. Between pages it waits when the Auth Worker has had enough for the moment: it would be a pity
-// about the pages that have already come.
+// patientPage fetches a page. Between pages it waits when the Auth Worker asks for that, so as not to lose the pages that have come.
 func (c *Client) patientPage(ctx context.Context, p *page) error {
 	for attempt := 1; ; attempt++ {
 		err := c.page(ctx, p)
@@ -168,7 +167,7 @@ func (c *Client) patientPage(ctx context.Context, p *page) error {
 	}
 }
 
-// sleep waits, and says now and then that it still does.
+// sleep waits, and calls alive now and then.
 func sleep(ctx context.Context, d time.Duration, alive func()) error {
 	done := time.NewTimer(d)
 	defer done.Stop()
@@ -239,7 +238,7 @@ func (c *Client) page(ctx context.Context, p *page) error {
 	return nil
 }
 
-// heedAge takes the age of an answer that was asked for at that moment off the moment from which the list counts.
+// heedAge moves the moment from which the list counts back by the age of an answer, which was asked for at that moment.
 func (p *page) heedAge(asked time.Time, h http.Header) error {
 	age, err := answerAge(h)
 	if err != nil || age == 0 {
@@ -261,8 +260,8 @@ func linksToNext(h http.Header) bool {
 	return strings.Contains(links, `;rel="next"`) || strings.Contains(links, ";rel=next")
 }
 
-// send sends one request for the list: for its first page, which is all there is today, or for the one at the cursor, and with
-// an etag only if that is not what the list still is. When ctx is what ended it, the error wraps the cause of that.
+// send sends one request: for the first page of the list, or for the page at the cursor. With an etag it asks for the page only if it has
+// changed. When ctx has ended, the error wraps the cause of that.
 func (c *Client) send(ctx context.Context, cursor, etag string) (*http.Response, error) {
 	target := c.url
 	if cursor != "" {

@@ -4,16 +4,16 @@ import "time"
 
 // ListSummary says what a complete list held.
 type ListSummary struct {
-	// FetchStartedAt is the moment from which the list counts: all that it lacks was created later, or is gone. It is the moment before
-	// the (first) request was sent, or earlier by the age of an answer that a cache has kept.
+	// FetchStartedAt is the moment from which the list counts: what it lacks was created later, or is gone. It is the moment before the
+	// (first) request was sent, or earlier by the age of an answer that a cache has kept.
 	FetchStartedAt time.Time
 	// Entries counts the entries of the list, a shared workspace once per member.
 	Entries int
 	// InvalidEntries counts those of Entries whose id is no valid store id.
 	InvalidEntries int
-	// ClaimedEntries is how many entries the list says it has, as many as Entries; nil when it does not say.
+	// ClaimedEntries is how many entries the list says it has, which is as many as Entries; nil when it does not say.
 	ClaimedEntries *int
-	// Cached: a cache had kept the list, or a page of it, so FetchStartedAt is known to a second.
+	// Cached: the list, or a page of it, came out of a cache, so FetchStartedAt is exact to a second only.
 	Cached bool
 }
 
@@ -33,7 +33,7 @@ func validID(id []byte) bool {
 	return true
 }
 
-// idBytes has the bytes that a valid id may have. (A comparison of ranges would take as long as reading the JSON does.)
+// idBytes has the bytes that a valid id may have. To compare ranges instead would take as long as reading the JSON.
 var idBytes = func() (set [256]bool) {
 	for _, b := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") {
 		set[b] = true

@@ -19,31 +19,31 @@ const (
 	// maxQuarantinedCount bounds the memory that counting distinct invalid ids takes.
 	maxQuarantinedCount = 10_000
 
-	// maxKeptAge bounds the harm of a cache that goes on saying that nothing has changed: then the list itself is fetched again.
+	// maxKeptAge bounds the harm of a cache that goes on saying that nothing has changed. After it the list itself is fetched again.
 	maxKeptAge = time.Hour
 
-	// progressEvery is in entries.
+	// progressEvery is after how many entries progress is told.
 	progressEvery = 1000
 )
 
-// Listing is a complete authoritative list, sorted, each workspace once. Its ids are on disk when they are many. It is safe for
-// concurrent use, and must be closed.
+// Listing is a complete authoritative list, sorted, with each workspace once. Many ids are on disk. It is safe for concurrent use, and
+// must be closed.
 type Listing struct {
 	ListSummary
 	// Distinct counts the ids that All yields.
 	Distinct int
-	// Quarantined are the first 20 different ids that can be no store's, in the order of the list, each cut to at most 64 bytes and
-	// with "\ufffd" for what can't be printed. They may look the same.
+	// Quarantined are the first 20 different ids that can be no store's, in the order of the list. Each is cut to 64 bytes, with "\ufffd"
+	// for what can't be printed, so two of them may look the same.
 	Quarantined []string
-	// QuarantinedDistinct counts all the different ones, up to 10,000: that many may be more.
+	// QuarantinedDistinct counts all different ids that can be no store's. It stops at 10,000.
 	QuarantinedDistinct int
 
 	mu  sync.Mutex
 	ids *sortedIDs // nil once closed
 }
 
-// All yields the valid ids in ascending order of their bytes, each once, from the start each time it is ranged over. An error (the
-// disk's, or os.ErrClosed) is yielded last, beside an empty id; without one the ids were complete.
+// All yields the valid ids in ascending order of their bytes, each once. Each range begins at the start. An error (the disk's, or
+// os.ErrClosed) is yielded last, beside an empty id; if there is none, the ids were complete.
 func (l *Listing) All() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		ids := l.acquire()
@@ -68,7 +68,7 @@ func (l *Listing) Close() error {
 	return nil
 }
 
-// acquire returns the ids with a reference of the caller's own, nil after Close.
+// acquire returns the ids with a reference that the caller must release; nil after Close.
 func (l *Listing) acquire() *sortedIDs {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,12 +97,12 @@ type keptList struct {
 	listing *Listing
 }
 
-// Sorted fetches the whole authoritative list and returns it sorted, each workspace once. It keeps 16 bytes of
-// each entry in memory, and some 30 MiB of ids; more ids are sorted on disk (Options.SpillDir). When the Auth Worker gives the list an ETag, the ids are kept,
+// Sorted fetches the whole authoritative list and returns it sorted, with each workspace once. It keeps 16 bytes of each entry in memory,
+// and some 30 MiB of ids; more ids are sorted on disk (Options.SpillDir). When the Auth Worker gives the list an ETag, the ids are kept,
 // and a list that has not changed is not fetched again within an hour.
 //
-// Progress is called with the number of entries that have come, at least once per 1000 and now and then while none come
-// because the next page has to wait or the disk is sorted; never concurrently. Nil means that nobody wants to know.
+// progress is called with the number of entries that have come: at least once per 1000, and now and then while the next page has to wait
+// or the disk is sorted. It is never called concurrently. Nil means that nobody wants to know.
 //
 // Only a complete list makes a Listing, and nothing is left of one that isn't. The errors are *StatusError, ErrUnauthorized, ErrDamaged,
 // ErrCached, ErrTimeout, the cause of ctx's end, one of the network, or the disk's.
@@ -140,7 +140,8 @@ func (c *Client) Sorted(ctx context.Context, progress func(entries int)) (*Listi
 	return l, nil
 }
 
-// borrowKept returns a Listing of what is kept, to be closed by the caller, and its ETag; nil when nothing is kept, or for too long.
+// borrowKept returns a Listing of what is kept, which the caller must close, and its ETag. Nil when nothing is kept, or what is kept is
+// too old.
 func (c *Client) borrowKept() (*Listing, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,7 +164,7 @@ func (c *Client) keep(etag string, l *Listing) {
 	}
 }
 
-// collector takes the entries of a list apart into ids to sort and ids to set aside.
+// collector divides the entries of a list into ids to sort and ids to set aside.
 type collector struct {
 	sorter      sorter
 	progress    func(entries int)

@@ -13,29 +13,28 @@ import (
 const (
 	minBackoff = time.Second
 	maxBackoff = 30 * time.Second
-	// RecheckTimeout bounds a list that is asked for to stop stores by: they may be stopped until 55 s after it was asked for, and not
-	// on an older one. An Auth Worker whose lists take longer has no store stopped.
+	// RecheckTimeout bounds a list that is asked for to stop stores on. They may be stopped until 55 s after it was asked for. An Auth
+	// Worker whose lists take longer has no store stopped.
 	RecheckTimeout = 45 * time.Second
 )
 
 // Absence answers whether a workspace is gone.
 type Absence struct {
-	// Absent is true when the complete list held neither the id nor one that differs only in case or by white space around it.
+	// Absent is true when the complete list had neither the id nor one that differs from it only in case or by white space around it.
 	Absent bool
-	// ListEntries counts that list's entries whose id can be a store's. Of an empty one the caller may think what it likes.
+	// ListEntries counts that list's entries whose id can be a store's. The caller decides what an empty list means.
 	ListEntries int
-	// FetchedAt is the moment from which that list counts, ListSummary.FetchStartedAt. It is after the call of Absent began.
+	// FetchedAt is the moment from which that list counts (ListSummary.FetchStartedAt). It is after the call of Absent began.
 	FetchedAt time.Time
 }
 
-// Absent reports whether the complete authoritative list, asked for after this call began, lacks the id. One that a cache has had is
+// Absent reports whether the complete authoritative list, asked for after this call began, lacks the id. A list out of a cache is
 // ErrCached.
 //
-// The Auth Worker bounds how often it may be asked, so all callers that wait when a list is asked for share it; a caller that comes
-// while it is under way waits for the next. A lone call is answered at once, but the list of the next one is asked for no sooner than
-// ListMaxAge after the one before, whoever asks, and later when the Auth Worker wants that: ctx says how long the caller will wait.
-// The error of a list, one of those of Sorted, goes to all who share it; the list after it comes after 1 s, twice that after each
-// further failure, at most 30 s.
+// The Auth Worker bounds how often it may be asked. So all callers that wait when a list is asked for share it, and a caller that comes
+// while it is under way waits for the next. A lone call is answered at once. The next list is asked for ListMaxAge after the one before,
+// or later when the Auth Worker wants that; ctx says how long the caller will wait. The error of a list, one of those of Sorted, goes to
+// all who share it. The list after a failure comes after 1 s, and twice as long after each further failure, up to 30 s.
 func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 	r := c.join(ctx, id)
 	select {
@@ -50,7 +49,7 @@ func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 	}
 }
 
-// recheck is one fetch of the list on behalf of all who wait for it. It ends when the fetch does or when nobody waits any more.
+// recheck is one fetch of the list on behalf of all who wait for it. It ends with the fetch, or when nobody waits any more.
 type recheck struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -72,7 +71,7 @@ func (c *Client) join(ctx context.Context, id string) *recheck {
 	r := c.next
 	if r == nil {
 		r = &recheck{listed: map[string]bool{}, done: make(chan struct{})}
-		// The fetch is everybody's: the first caller gives it its values (tracing), but not its end.
+		// The fetch belongs to all callers. The first one gives it its values (tracing), but not its end.
 		r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		c.next = r
 		go c.run(r)
@@ -125,8 +124,8 @@ func (c *Client) run(r *recheck) {
 	c.pace(r)
 }
 
-// Alike appends what ids have in common that differ only in case or by white space around them. They may well be one workspace's, and in
-// doubt none is absent. The id may lie where to begins.
+// Alike appends what is the same in ids that differ only in case or by white space around them. They may well be one workspace's, and in
+// doubt none is absent. The id may begin where to begins.
 func Alike(to, id []byte) []byte {
 	for _, b := range bytes.TrimSpace(id) {
 		if 'A' <= b && b <= 'Z' {
@@ -158,8 +157,8 @@ func (c *Client) awaitTurn(ctx context.Context) error {
 	}
 }
 
-// pace says when the list after r's is asked for, if not at the usual pace: an Auth Worker that is down is tried again sooner
-// than that at first, so that deletions don't wait for longer than it is away, and then ever later.
+// pace says when the list after r's is asked for. An Auth Worker that is down is tried again sooner than at the usual pace at first, so
+// that deletions don't wait for longer than it is away, and then later and later.
 func (c *Client) pace(r *recheck) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,13 +168,13 @@ func (c *Client) pace(r *recheck) {
 	case r.ctx.Err() == nil: // it failed, other than because nobody waits for it any more
 		delay := min(minBackoff<<min(c.failures, 10), maxBackoff)
 		c.failures++
-		// Not all processes that share an Auth Worker are to come back at the same moment.
+		// Not all processes that share an Auth Worker should come back at the same moment.
 		c.earliest = time.Now().Add(delay - rand.N(delay/4)) //nolint:gosec // jitter is no secret
 	}
 }
 
-// heed keeps the next re-check back for as long as the Auth Worker asked, whatever it was asked for, or until it gives somebody a list.
-// With a 429 it may not say how long; then it is the usual pace.
+// heed delays the next re-check for as long as the Auth Worker asked for, or until it gives somebody a list. A 429 may not say for how
+// long; then it is the usual pace.
 func (c *Client) heed(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

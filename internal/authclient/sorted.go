@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// sortedIDs are ids in ascending order, each a byte of length and the id, in memory or in a file. They live as long as somebody
-// refers to them, beginning with who made them.
+// sortedIDs are ids in ascending order, in memory or in a file. Each is a byte of length and the id. They live as long as somebody refers
+// to them, at first whoever made them.
 type sortedIDs struct {
 	data    io.ReaderAt
 	size    int64
@@ -25,7 +25,7 @@ func newSortedIDs(data io.ReaderAt, size int64, count int, discard func()) *sort
 	return ids
 }
 
-// acquire needs a caller that knows of a reference that can't go away meanwhile.
+// acquire takes another reference. The caller must know of one that can't go away meanwhile.
 func (ids *sortedIDs) acquire() { ids.refs.Add(1) }
 
 func (ids *sortedIDs) release() {
@@ -85,7 +85,7 @@ func (r *idReader) next() bool {
 	return false
 }
 
-// tempFile is a file that nobody else can open, gone with the process at the latest.
+// tempFile is a file that nobody else can open. It is gone with the process at the latest.
 type tempFile struct {
 	*os.File
 	path string // to be removed; "" where the system takes the name away from an open file

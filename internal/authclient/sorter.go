@@ -14,16 +14,16 @@ import (
 const (
 	maxIDLength = 64 // bytes, of a valid id
 
-	// defaultRunBytes is how many bytes of ids are sorted at once; with the references to them it makes up to 27 MiB.
+	// defaultRunBytes is how many bytes of ids are sorted at once. With the references to them that takes up to 27 MiB.
 	defaultRunBytes = 16 << 20
-	// bytesPerRef: for each so many bytes there may be one reference (of 16). A UUID has 36.
+	// bytesPerRef is for how many bytes of ids there may be one reference, of 16 bytes. A UUID has 36.
 	bytesPerRef = 24
 
 	mergeCheckEvery = 1 << 16
 )
 
-// sorter sorts ids, each once, in memory of a fixed size: what outgrows it is written to a file in sorted runs, which are merged
-// at the end. Its zero value but for runBytes and create is ready; discard must follow.
+// sorter sorts ids, each once, in memory of a fixed size. What outgrows it is written to a file in sorted runs, which are merged at the
+// end. runBytes and create must be set; discard must follow.
 type sorter struct {
 	runBytes int
 	create   func() (*tempFile, error)
@@ -60,8 +60,8 @@ func (s *sorter) add(id []byte) error {
 	return nil
 }
 
-// withRoom returns s with room for more elements, up to most in all. It grows fourfold, in four steps to the most: append, which
-// grows large slices by a quarter, would leave several times as much as garbage.
+// withRoom returns s with room for more elements, up to most in all. It grows fourfold, in four steps to the most. append grows large
+// slices by a quarter, and would leave several times as much garbage.
 func withRoom[T any](s []T, more, most int) []T {
 	if cap(s)-len(s) >= more {
 		return s
@@ -130,8 +130,7 @@ func (s *sorter) finish(ctx context.Context, alive func()) (*sortedIDs, error) {
 	return newSortedIDs(bytes.NewReader(packed.Bytes()), w.size, w.count, nil), nil
 }
 
-// merge writes the ids of all runs to a file of their own: it is read more than once, and somebody must know how many
-// different ones there are.
+// merge writes the ids of all runs to a file of their own, because they are read more than once, and their number must be known.
 func (s *sorter) merge(ctx context.Context, alive func()) (_ *sortedIDs, err error) {
 	if len(s.refs) > 0 {
 		if err := s.spillRun(); err != nil {

@@ -43,18 +43,17 @@ func OutcomeOf(err error) Outcome {
 	return OutcomeFailed
 }
 
-// Status is how the lists of a Client went, whoever asked for them. What a caller broke off, or could not receive, is left out.
+// Status is how the lists of a Client went, for all callers. Attempts that a caller broke off, or could not receive, are left out.
 type Status struct {
-	// ListAt is the ListSummary.FetchStartedAt of the newest complete list, be it one that is said not to have changed; zero when there was
-	// none yet.
+	// ListAt is the ListSummary.FetchStartedAt of the newest complete list, also of one that has not changed; zero before the first.
 	ListAt time.Time
 	// EndedAt is when the newest attempt ended; zero when none has. Err is why it failed, nil if it gave a list.
 	EndedAt time.Time
 	Err     error
-	// NextAt is when the list is asked for that re-checks wait for; zero when none waits, or that list is under way.
+	// NextAt is when the list will be asked for that re-checks wait for; zero when none waits, or that list is under way.
 	NextAt time.Time
-	// QuietUntil is until when the Auth Worker asked to be left alone, at most 1 min ahead; zero when that is over. Re-checks keep to it. It
-	// is for reconciliation to decide whether it does.
+	// QuietUntil is until when the Auth Worker asked to be left alone, at most 1 min ahead; zero when that is over. Re-checks obey it.
+	// Reconciliation decides for itself.
 	QuietUntil time.Time
 	// Ended counts the attempts since the Client was made.
 	Ended map[Outcome]int64

@@ -8,8 +8,9 @@ import (
 // maxEntries is ten times what is planned for. It bounds the memory that a tally takes, 16 bytes an entry.
 const maxEntries = 10_000_000
 
-// tally counts the different entries and users of a list, all its pages together, by hashes of 64 bits. Two of a million different ones
-// have the same hash in one list of 37 million (n²/2⁶⁵): it is then taken for damaged, and the next, whose hashes are others, is not.
+// tally counts the different entries and users of a list, all its pages together, by hashes of 64 bits. In one of 37 million lists with a
+// million entries two different ones have the same hash (n²/2⁶⁵). Such a list is taken for damaged, and the next one, with other hashes,
+// is not.
 type tally struct {
 	idSeed, userSeed maphash.Seed
 	pairs, users     hashes
@@ -32,7 +33,7 @@ func (t *tally) add(e *entry) {
 	t.pairs.add(pair)
 }
 
-// check holds the list against what it says of itself, and against itself.
+// check compares the list with what it says of itself, and looks for entries that come twice.
 func (t *tally) check(s ListSummary, c *claims) error {
 	switch {
 	case t.withUser > 0 && t.withUser < s.Entries:
@@ -54,7 +55,7 @@ func (t *tally) check(s ListSummary, c *claims) error {
 
 const (
 	hashBuckets = 1 << 8
-	// hashChunk is how many hashes a bucket makes room for at most: what append does, which is to copy, would leave garbage as large again.
+	// hashChunk is how many hashes a bucket makes room for at most. append would copy, and leave as much garbage again.
 	hashChunk = 512
 )
 
