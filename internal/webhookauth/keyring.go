@@ -1,6 +1,6 @@
-// Package webhookauth says whether a webhook comes from a sender that the operator knows: by a shared secret in a header, or by
-// a signature of Standard Webhooks 1.0.0 over the raw body. It wants the body only once the headers can be right: most of what
-// strangers send is refused without reading theirs.
+// Package webhookauth says whether a webhook comes from a sender that the operator knows. A sender is known by a shared secret in a header,
+// or by a signature of Standard Webhooks 1.0.0 over the raw body. The headers are checked before the body is read, so most of what
+// strangers send is refused without reading it.
 package webhookauth
 
 import (
@@ -22,7 +22,7 @@ const (
 	publicKeyPrefix  = "whpk_"
 	privateKeyPrefix = "whsk_"
 
-	// minHMACKey and maxHMACKey are the specification's, in bytes.
+	// minHMACKey and maxHMACKey are the bounds of the specification, in bytes.
 	minHMACKey = 24
 	maxHMACKey = 64
 )
@@ -32,15 +32,15 @@ type Mode string
 
 // The modes.
 const (
-	// ModeAny accepts a shared secret or a signature: for the time in which senders move from one to the other.
+	// ModeAny accepts a shared secret or a signature. It is meant for senders that move from one to the other.
 	ModeAny Mode = "any"
-	// ModeSecret accepts shared secrets alone. Signatures are not looked at.
+	// ModeSecret accepts only shared secrets, and ignores signatures.
 	ModeSecret Mode = "secret"
-	// ModeSignature accepts signatures alone. Shared secrets are not looked at.
+	// ModeSignature accepts only signatures, and ignores shared secrets.
 	ModeSignature Mode = "signature"
 )
 
-// Keyring holds what senders are known by. It does not change, so any number of goroutines may use it.
+// Keyring holds the secrets and keys that senders are known by. It never changes, so any number of goroutines may use it.
 type Keyring struct {
 	secrets []secret
 	keys    []key
@@ -60,9 +60,9 @@ const (
 type key struct {
 	name    string
 	version string
-	// bytes are the HMAC key or the Ed25519 public key.
+	// bytes is the HMAC key or the Ed25519 public key.
 	bytes []byte
-	// notBefore and notAfter bound the key's use, both included. Zero means no bound.
+	// notBefore and notAfter bound the time in which the key is used; both moments are included. The zero time is no bound.
 	notBefore, notAfter time.Time
 }
 
@@ -76,18 +76,17 @@ func (k *key) validAt(now time.Time) bool {
 //	whpk_<base64>    a public key of Ed25519 signatures (v1a), 32 bytes
 //	any other        a shared secret, taken literally
 //
-// A signature key may end in @NOT_BEFORE/NOT_AFTER: RFC 3339 times, both included, one of which may be left out. Outside them
-// the key is not used. The base64 is the standard alphabet's, padded or not (the Go reference library wants the padding).
+// A signature key may end in @NOT_BEFORE/NOT_AFTER. Both are RFC 3339 times and included, and one of them may be left out. The key is not
+// used outside that window. The base64 is of the standard alphabet, with or without padding (the Go reference library requires padding).
 //
-// A private key (whsk_…), an empty entry, white space and an entry given twice are refused, and so is an Ed25519 key whose
-// signatures anybody can forge. The error names the entry by its position, from 1, and says what is accepted. It never holds
-// anything of an entry.
+// Parse refuses a private key (whsk_…), an empty entry, white space, an entry that is given twice, and an Ed25519 key whose signatures
+// anybody can forge. The error names the entry by its position, from 1, and says what is accepted. It never quotes any part of an entry.
 func Parse(entries []string) (*Keyring, error) {
 	if len(entries) == 0 {
 		return nil, errors.New("there is no entry: want at least one shared secret, whsec_ key or whpk_ key")
 	}
 	k := &Keyring{}
-	positions := map[string]int{} // of all before, by what they hold
+	positions := map[string]int{} // positions of the entries so far, by their content
 	for i, entry := range entries {
 		position := i + 1
 		content, err := k.add(entry, position)
@@ -102,7 +101,7 @@ func Parse(entries []string) (*Keyring, error) {
 	return k, nil
 }
 
-// add returns what makes the entry the same as another. A key stays the same in another window and in other padding.
+// add returns the content that makes two entries the same. A key with another window or other padding is the same key.
 func (k *Keyring) add(entry string, position int) (content string, err error) {
 	switch {
 	case entry == "":
@@ -119,7 +118,8 @@ func (k *Keyring) add(entry string, position int) (content string, err error) {
 	case strings.HasPrefix(entry, publicKeyPrefix):
 		one, err = parseKey(versionEd25519, strings.TrimPrefix(entry, publicKeyPrefix))
 	default:
-		// A shared secret may be weak, and then a fingerprint of it would let a reader of the log guess it: it has its position.
+		// A shared secret is named by its position and not by a fingerprint: it may be weak, and a reader of the log could guess it from
+		// one.
 		k.secrets = append(k.secrets, secret{name: fmt.Sprintf("secret#%d", position), hash: sha256.Sum256([]byte(entry))})
 		return "secret " + entry, nil
 	}
@@ -151,8 +151,8 @@ func parseKey(version, text string) (key, error) {
 	return k, nil
 }
 
-// isPublicKey refuses what is no point of the curve, with which nothing can be verified, and the few points of small order, such
-// as 32 zero bytes, with which anything can.
+// isPublicKey says whether the bytes are a usable Ed25519 public key. It refuses what is no point of the curve, because it verifies
+// nothing, and the few points of small order (such as 32 zero bytes), because with these anything verifies.
 func isPublicKey(bytes []byte) bool {
 	if len(bytes) != ed25519.PublicKeySize {
 		return false
@@ -161,8 +161,8 @@ func isPublicKey(bytes []byte) bool {
 	return err == nil && new(edwards25519.Point).MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 0
 }
 
-// fingerprint is the same wherever the key stands among the entries, and for whoever computes it. It tells nothing about a
-// random key of 24 bytes or more.
+// fingerprint names a key. It does not depend on the key's position or on who computes it, and tells nothing about a random key of 24 bytes
+// or more.
 func fingerprint(version string, bytes []byte) string {
 	hash := sha256.Sum256(append([]byte("storekeeper webhook key "+version+" "), bytes...))
 	return version + "#" + hex.EncodeToString(hash[:4])
@@ -186,8 +186,8 @@ func parseWindow(window string) (notBefore, notAfter time.Time, err error) {
 	return notBefore, notAfter, nil
 }
 
-// ForMode returns the keyring without what the mode does not accept. The error says that nothing would be left, so that no
-// request could pass, or that there is no such mode.
+// ForMode returns the part of the keyring that the mode accepts. It is an error if that part is empty, because no request could pass, or if
+// there is no such mode.
 func (k *Keyring) ForMode(mode Mode) (*Keyring, error) {
 	switch mode {
 	case ModeAny:

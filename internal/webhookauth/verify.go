@@ -22,22 +22,22 @@ const (
 	HeaderSignature = "Webhook-Signature"
 )
 
-// Tolerance is how far webhook-timestamp may be from now, to both sides. Exactly that far still passes.
+// Tolerance is how far webhook-timestamp may be from now, in either direction. A difference of exactly Tolerance still passes.
 const Tolerance = 5 * time.Minute
 
 const (
-	// maxSignatureHeader is in bytes.
+	// maxSignatureHeader is a size in bytes.
 	maxSignatureHeader = 4 << 10
-	// maxSignatures and maxEd25519 bound what a stranger can make us compute. A v1 signature costs a comparison, but a v1a one a
-	// verification with each key. A sender sends one or two of a version, two while it changes its key.
+	// maxSignatures and maxEd25519 bound what a stranger can make us compute. A v1 signature costs one comparison; a v1a signature costs
+	// one verification with each key. A real sender sends one signature of a version, or two while it changes its key.
 	maxSignatures = 16
 	maxEd25519    = 4
-	// maxTimestamp, in digits, is far beyond any time that can pass, and far from an overflow.
+	// maxTimestamp is a number of digits. It is far beyond any time that can pass, and far from an overflow.
 	maxTimestamp = 12
 )
 
-// signedIDPattern has no full stop, as the specification advises: what is signed is id.timestamp.body, and with a full stop in
-// the id one signature would stand for several such triples.
+// signedIDPattern allows no full stop, as the specification advises. The signed text is id.timestamp.body: with a full stop in the id, one
+// signature would fit several such triples.
 var signedIDPattern = regexp.MustCompile(`^[!-\-/-~]{1,128}$`)
 
 // Method is how a sender was authenticated.
@@ -52,43 +52,42 @@ const (
 
 // Sender is who sent an authenticated webhook.
 type Sender struct {
-	// Method is how the sender was authenticated. When secret and signature are both right, it is the signature.
+	// Method is how the sender was authenticated. It is MethodSignature when both the secret and the signature are right.
 	Method Method
-	// Key names what authenticated the sender, for rate limits and logs, and tells nothing about it: "secret#2" is the shared
-	// secret that stands second among all entries, "v1#1a2b3c4d" and "v1a#1a2b3c4d" are keys by their fingerprint, which stays the
-	// same when entries move.
+	// Key names the secret or key that authenticated the sender, for rate limits and logs. It reveals nothing about it. "secret#2" is the
+	// shared secret in the second position among all entries. "v1#1a2b3c4d" and "v1a#1a2b3c4d" are keys by their fingerprints, which stay
+	// the same when entries move.
 	Key string
-	// SignatureErr is the Refusal of a signature that came beside a right secret: a sender that signs, and does it wrongly. It is
-	// nil without a signature, and for a keyring without signature keys, which cannot tell.
+	// SignatureErr is the Refusal of a signature that came beside a right secret: the sender signs, and does it wrongly. It is nil when
+	// there was no signature, and when the keyring has no signature keys to judge it by.
 	SignatureErr error
 }
 
-// Claim is a request whose headers can be right. The zero Claim is none and never verifies.
+// Claim is a request whose headers may be right. The zero Claim never verifies.
 type Claim struct {
-	secret       string // the name of the shared secret that the request has; "" is none
+	secret       string // the name of the shared secret in the request; "" for none
 	signed       *signed
 	signatureErr error
 }
 
 type signed struct {
-	prefix  string   // "id.timestamp.", which stands before the body in what is signed
+	prefix  string   // "id.timestamp.", the part of the signed text before the body
 	hmacs   []string // as they were sent, in base64
 	ed25519 [][]byte
-	keys    []key // those that can have made one of them
+	keys    []key // those that may have made one of the signatures
 }
 
-// Check looks at the headers alone, without the body. It returns a Refusal when no body can make the request right. The zero
-// Keyring refuses everything.
+// Check looks only at the headers. It returns a Refusal when no body could make the request right. The zero Keyring refuses everything.
 //
-// Whether a key is in its window of validity goes by now, not by the timestamp that was signed: whoever holds a key that is
-// over would choose that.
+// Whether a key is in its window of validity depends on now, and not on the signed timestamp: the holder of an expired key would choose the
+// timestamp.
 func (k *Keyring) Check(header http.Header, now time.Time) (Claim, error) {
 	name, secretErr := k.checkSecret(header)
 	signed, signatureErr := k.checkSignature(header, now)
 	unsigned := errors.Is(signatureErr, ErrNoCredentials)
 	switch {
 	case secretErr != nil && signatureErr != nil:
-		// A signature that is there says more of the sender than a secret, unless there is no key to judge it by.
+		// A signature says more about the sender than a secret does, unless there is no key to judge it by.
 		if unsigned || len(k.keys) == 0 && !errors.Is(secretErr, ErrNoCredentials) {
 			return Claim{}, secretErr
 		}
@@ -99,10 +98,10 @@ func (k *Keyring) Check(header http.Header, now time.Time) (Claim, error) {
 	return Claim{secret: name, signed: signed, signatureErr: signatureErr}, nil
 }
 
-// Trusted says whether the headers alone prove the sender, by a shared secret: Verify then succeeds with any body.
+// Trusted says whether the headers alone prove the sender, by a shared secret. Verify then succeeds with any body.
 func (c Claim) Trusted() bool { return c.secret != "" }
 
-// Verify says who sent the body, which must be whole and as it came. The error is a Refusal.
+// Verify says who sent the body, which must be complete and unchanged. The error is a Refusal.
 func (c Claim) Verify(body []byte) (Sender, error) {
 	signatureErr := c.signatureErr
 	if c.signed != nil {
@@ -120,7 +119,8 @@ func (c Claim) Verify(body []byte) (Sender, error) {
 	return Sender{}, ErrNoCredentials
 }
 
-// checkSecret compares with all secrets, and hashes, which are of one length: the time taken tells nothing about them.
+// checkSecret compares the hash of the given secret with those of all secrets. All hashes have one length, so the time taken reveals
+// nothing.
 func (k *Keyring) checkSecret(header http.Header) (name string, err error) {
 	if len(k.secrets) == 0 {
 		return "", ErrNoCredentials
@@ -178,7 +178,7 @@ func (k *Keyring) checkSignature(header http.Header, now time.Time) (*signed, er
 	return s, nil
 }
 
-// single returns the value of a header that must be there once. An empty one is a missing one, as in the reference library.
+// single returns the value of a header that must come once. An empty header counts as missing, as in the reference library.
 func single(header http.Header, name string, missing Refusal) (string, error) {
 	values := header.Values(name)
 	switch {
@@ -190,7 +190,7 @@ func single(header http.Header, name string, missing Refusal) (string, error) {
 	return values[0], nil
 }
 
-// checkTimestamp takes one form of each number only, without sign and leading zeros: what is signed is then what was sent.
+// checkTimestamp accepts each number in one form only, without sign and leading zeros, so that what was sent is exactly what was signed.
 func checkTimestamp(text string, now time.Time) error {
 	if len(text) > maxTimestamp || len(text) > 1 && text[0] == '0' {
 		return ErrTimestampMalformed
@@ -209,8 +209,7 @@ func checkTimestamp(text string, now time.Time) error {
 	return nil
 }
 
-// readSignatures passes over versions that it does not know, as the specification wants, and over what cannot be a signature of
-// its version.
+// readSignatures ignores versions that it does not know, as the specification asks, and texts that cannot be a signature of their version.
 func (s *signed) readSignatures(text string) error {
 	if len(text) > maxSignatureHeader || strings.Count(text, " ") >= maxSignatures {
 		return ErrSignatureMalformed
@@ -222,7 +221,7 @@ func (s *signed) readSignatures(text string) error {
 				s.hmacs = append(s.hmacs, encoded)
 			}
 		case versionEd25519:
-			// Strict, and of one length: no two texts are the same signature.
+			// Strict and of one length, so that no two texts are the same signature.
 			signature, err := base64.StdEncoding.Strict().DecodeString(encoded)
 			if err == nil && len(signature) == ed25519.SignatureSize && len(encoded) == base64.StdEncoding.EncodedLen(ed25519.SignatureSize) {
 				s.ed25519 = append(s.ed25519, signature)
@@ -237,7 +236,7 @@ func (s *signed) readSignatures(text string) error {
 
 // verify returns the name of the key that made one of the signatures, or "".
 func (s *signed) verify(body []byte) string {
-	var content []byte // in one piece, for Ed25519 alone
+	var content []byte // in one piece, which only Ed25519 needs
 	for _, key := range s.keys {
 		switch key.version {
 		case versionHMAC:
@@ -258,7 +257,7 @@ func (s *signed) verify(body []byte) string {
 	return ""
 }
 
-// verifyHMAC compares the base64 forms, as the reference library does: no two texts are the same signature.
+// verifyHMAC compares the base64 forms, as the reference library does, so that no two texts are the same signature.
 func (s *signed) verifyHMAC(key, body []byte) bool {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(s.prefix))
