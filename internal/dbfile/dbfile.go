@@ -1,4 +1,5 @@
-// Package dbfile looks after the files of a SQLite database: who may read them, which process has them, their log, and the room they take.
+// Package dbfile looks after the files of a SQLite database: who may read them, which process uses them, their write-ahead log, and the
+// disk space that they take. It links no SQLite driver.
 package dbfile
 
 import (
@@ -13,18 +14,19 @@ import (
 )
 
 const (
-	// DirMode and Mode let nobody but the owner see what is kept: ids, names and reasons, and with some databases secrets.
+	// DirMode and Mode keep everybody but the owner out: the files hold ids, names and reasons, and some databases hold secrets.
 	DirMode = 0o700
 	Mode    = 0o600
 )
 
-// ErrInUse: another process has the lock, or another user of it in this one.
+// ErrInUse: the lock is taken, by another process or by another user of the database in this one.
 var ErrInUse = errors.New("in use")
 
-// beside are the files of a database: itself, what SQLite keeps beside it, and our lock.
+// beside are the suffixes of a database's files: the database itself, what SQLite keeps beside it, and our lock.
 var beside = []string{"", "-wal", "-shm", "-journal", ".lock"}
 
-// Lock takes the lock beside the database at path. The kernel lets go of it with the file, so also when the process is killed.
+// Lock takes the lock beside the database at path, or returns ErrInUse. Closing the file releases the lock. The kernel closes it when the
+// process is killed.
 func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, Mode)
 	if err != nil {
@@ -41,8 +43,8 @@ func Lock(path string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 }
 
-// Create makes an empty file for a new database, which SQLite would let everybody read. It leaves one that is there alone: to
-// open and close that would drop SQLite's own locks in this process.
+// Create makes an empty file for a new database. SQLite would make one that everybody can read. A file that exists is left alone, because
+// opening and closing it would drop SQLite's own locks in this process.
 func Create(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
 	if errors.Is(err, fs.ErrExist) {
@@ -54,7 +56,8 @@ func Create(path string) error {
 	return f.Close()
 }
 
-// Tighten takes the files of the database at path away from all but their owner. SQLite makes further ones like the database.
+// Tighten makes the files of the database at path readable and writable by their owner alone. Files that SQLite makes later get the mode of
+// the database.
 func Tighten(path string) error {
 	var errs []error
 	for _, suffix := range beside {
@@ -69,10 +72,10 @@ func Tighten(path string) error {
 	return errors.Join(errs...)
 }
 
-// Remove deletes the database at path with what SQLite keeps beside it, and leaves the lock.
+// Remove deletes the database at path and what SQLite keeps beside it. It leaves the lock.
 func Remove(path string) error {
 	var errs []error
-	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} { // the log of a database that is gone would be taken for a new one's
+	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} { // the log first: beside a new database it would be taken for the log of that one
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -80,7 +83,7 @@ func Remove(path string) error {
 	return errors.Join(errs...)
 }
 
-// LogSize is how many bytes the log (WAL) of the database at path has; 0 when there is none, as without a connection.
+// LogSize is the size of the log (WAL) of the database at path, in bytes. It is 0 without a log, as when no connection is open.
 func LogSize(path string) (int64, error) {
 	info, err := os.Stat(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -92,16 +95,16 @@ func LogSize(path string) (int64, error) {
 	return info.Size(), nil
 }
 
-// Queryer is an *sql.DB, a connection of it, or a transaction.
+// Queryer is an *sql.DB, one of its connections, or a transaction.
 type Queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// URI names the file at path to SQLite: its parameters follow a "?".
+// URI is the name of the file at path for SQLite. Parameters may follow after a "?".
 func URI(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
 
-// UseLog has the database write a log (WAL) first, with which readers and the writer don't wait for each other. The file keeps that, so a file
-// that may be another program's must be looked at before. A database in memory stays without.
+// UseLog switches the database to a write-ahead log (WAL), with which readers and the writer don't wait for each other. The setting stays
+// in the file, so make sure first that the file is not another program's. A database in memory stays without a log.
 func UseLog(ctx context.Context, db Queryer) error {
 	var mode string
 	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode = wal`).Scan(&mode); err != nil {
@@ -113,8 +116,8 @@ func UseLog(ctx context.Context, db Queryer) error {
 	return nil
 }
 
-// EmptyLog moves all of the log into the file, and cuts it to nothing. It waits for readers of the log as long as SQLite's busy_timeout
-// allows, or until ctx ends.
+// EmptyLog moves all of the log into the file and truncates the log to zero bytes. It waits for readers of the log until SQLite's
+// busy_timeout is over or ctx ends, and then returns an error.
 func EmptyLog(ctx context.Context, db Queryer) error {
 	var busy, pages, moved int
 	if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {

@@ -8,19 +8,19 @@ import (
 	"syscall"
 )
 
-// Database is one by the name that metrics and health call it.
+// Database is a database file, with the name that metrics and health give it.
 type Database struct{ Name, Path string }
 
-// Usage is the room that a database takes.
+// Usage is the disk space that a database takes.
 type Usage struct {
 	Name string
-	// Bytes are those of its file and of its log.
+	// Bytes is the size of the file and its log.
 	Bytes int64
-	// DiskFree and DiskSize are those of the file system that it lies on, in bytes; what only root could use is not free.
+	// DiskFree and DiskSize are those of its file system, in bytes. Space that only root can use does not count as free.
 	DiskFree, DiskSize uint64
 }
 
-// Usage looks at the files.
+// Usage measures the files now. A missing log is fine, a missing file is an error.
 func (d Database) Usage() (Usage, error) {
 	u := Usage{Name: d.Name}
 	for _, suffix := range []string{"", "-wal"} {
@@ -35,7 +35,7 @@ func (d Database) Usage() (Usage, error) {
 	if err := syscall.Statfs(filepath.Dir(d.Path), &disk); err != nil {
 		return Usage{}, err
 	}
-	block := uint64(disk.Bsize) //nolint:gosec // of another type on each system, and never negative
+	block := uint64(disk.Bsize) //nolint:gosec // its type differs between systems, and it is never negative
 	u.DiskFree, u.DiskSize = disk.Bavail*block, disk.Blocks*block
 	return u, nil
 }
