@@ -1,4 +1,5 @@
-// Package httpclient makes the transport of every HTTP client of ours but the WebSockets' and the notifier's, so that a new one can't forget what an old one has learnt.
+// Package httpclient makes the transport of all our HTTP clients, except for WebSockets and the notifier. What was learnt about one client
+// thus applies to all.
 package httpclient
 
 import (
@@ -9,26 +10,26 @@ import (
 	"storekeeper/internal/tunnel"
 )
 
-// Through has the transport, which it owns from then on, obey the proxy settings of the environment. A proxy is told the host and the
+// Through returns a transport that obeys the proxy settings of the environment, and owns t from then on. A proxy is told the host and the
 // port of the target, and nothing else.
 func Through(t *http.Transport) *tunnel.Transport { return tunnel.New(t, http.ProxyFromEnvironment) }
 
 const (
 	// dialTimeout bounds a connection's TCP handshake, and then its TLS handshake.
 	dialTimeout = 5 * time.Second
-	// pingAfter is how long an HTTP/2 connection may say nothing until it is asked whether it is still there, pingTimeout how long it
-	// may take to answer. All requests share that one connection: a dead one would let them wait in vain, for ever, while a new one
-	// would pass. (HTTP/1 needs none of it: a request that ends without an answer takes its connection along.)
+	// pingAfter is how long an HTTP/2 connection may be silent before it is pinged, and pingTimeout is how long the answer may take. All
+	// requests share one HTTP/2 connection. If it were dead without anyone noticing, they would all wait for ever, though a new connection
+	// would work. (HTTP/1 needs no pings: a request that ends without an answer closes its connection.)
 	pingAfter   = 5 * time.Second
 	pingTimeout = 5 * time.Second
-	// writeTimeout is how long the other side may take nothing of what is sent before the connection is given up.
+	// writeTimeout is how long the other side may accept no data before the connection is given up.
 	writeTimeout = 10 * time.Second
 	// idleTimeout is how long an unused connection is kept.
 	idleTimeout = 90 * time.Second
 )
 
-// Transport returns a new transport for what never leaves the machine, or to be given to Through: it uses no proxy, speaks HTTP/2 where the
-// other side does, and gives a connection up that is dead. It bounds no request as a whole: that is the caller's affair.
+// Transport returns a new transport, for requests that never leave the machine or to be passed to Through. It uses no proxy, speaks HTTP/2
+// where the other side does, and gives up dead connections. It does not bound a whole request: that is up to the caller.
 func Transport() *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,

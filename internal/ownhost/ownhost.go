@@ -1,8 +1,8 @@
-// Package ownhost keeps web pages away from servers that trust whoever can reach them, as those on loopback do.
+// Package ownhost keeps web pages away from servers that trust everybody who can reach them, such as those on loopback.
 //
-// A page's script may send requests to any address, and read the answers of those that have the page's own origin. Whoever owns
-// the page's domain can make its name mean 127.0.0.1 after it was loaded (DNS rebinding); then every answer is its own. What
-// such a request can't change is the name in its Host header.
+// A page's script may send requests to any address, and may read the answers of its own origin. The owner of the page's domain can make the
+// domain's name mean 127.0.0.1 once the page is loaded (DNS rebinding): the answers of a server on loopback then count as the page's own.
+// But such a request can't change the name in its Host header, so that is what a Guard checks.
 package ownhost
 
 import (
@@ -14,17 +14,17 @@ import (
 	"strings"
 )
 
-// Guard knows by which hosts a server may be asked. Ports don't count, for they may be forwarded.
+// Guard knows the hosts that requests to a server may name. Ports don't count, because they may be forwarded.
 type Guard struct {
 	// origins are those of pages that a reverse proxy serves under the given names, whatever Host it passes on.
 	origins []string
 	names   []string
-	addr    netip.Addr // the address listened on; the unspecified one stands for all
+	addr    netip.Addr // the address that the server listens on; the unspecified address stands for all
 }
 
-// New returns the Guard of a server that listens on listen (host:port). It may be asked by the name localhost and loopback
-// addresses, by the address or the name that it listens on, by every address when it listens on all of them, and by further
-// names. (An address in a Host is no danger: nobody can make it mean another one.)
+// New returns the Guard of a server that listens on listen (host:port). Requests may name localhost, a loopback address, the address or
+// name that the server listens on, any address when it listens on all of them, and the further names. (An address as Host is no danger:
+// nobody can make it mean another one.)
 func New(listen string, names ...string) *Guard {
 	g := &Guard{names: []string{"localhost"}}
 	host, _, err := net.SplitHostPort(listen)
@@ -60,13 +60,13 @@ func (g *Guard) owns(hostPort string) bool {
 	return addr.IsLoopback() || g.addr.IsValid() && (addr == g.addr || g.addr.IsUnspecified())
 }
 
-// Handler hands next the requests that no foreign page can have sent. It answers the others: 421 for another host, 403 for a
-// request that may change something and comes from a page of another origin, and for a WebSocket, which browsers open to
-// everywhere, of a page of another host.
+// Handler passes to next the requests that no foreign page can have sent. It answers 421 to requests for another host, and 403 to requests
+// that may change something and come from a page of another origin. It also answers 403 to a WebSocket from a page of another host, because
+// browsers open WebSockets to any host.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range g.origins {
-		_ = protection.AddTrustedOrigin(origin) // a name that makes no origin is none that a browser sends
+		_ = protection.AddTrustedOrigin(origin) // a browser sends no origin that can't be parsed
 	}
 	protected := protection.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +81,7 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// ownsOrigin is true without an origin: who sends none is no browser.
+// ownsOrigin is true for "": a client that sends no origin is no browser.
 func (g *Guard) ownsOrigin(origin string) bool {
 	if origin == "" {
 		return true

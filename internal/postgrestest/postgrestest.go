@@ -1,5 +1,5 @@
-// Package postgrestest runs PostgreSQL clusters of the installed binaries, for tests and benchmarks. A cluster ends with the process
-// that started it, however that ends.
+// Package postgrestest runs PostgreSQL clusters from the installed binaries, for tests and benchmarks. A cluster ends when the process that
+// started it ends, in whatever way.
 package postgrestest
 
 import (
@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	// User is the superuser of a cluster, Password its password: one that must be escaped in a URL, and can be searched for.
+	// User is the superuser of a cluster. Password is the user's password: it must be escaped in a URL, and can be searched for.
 	User     = "storekeeper"
 	Password = "only for tests: 100%/@?#"
 
@@ -42,17 +42,17 @@ type Cluster struct {
 	stdin    io.Closer // closing it ends the server
 }
 
-// ErrMissing is that PostgreSQL is not installed.
+// ErrMissing: PostgreSQL is not installed.
 var ErrMissing = errors.New("PostgreSQL is not installed: apt-get install postgresql (without a cluster of its own: " +
 	"echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf before)")
 
-// Start starts a cluster and ends it with the test. Without PostgreSQL the test is skipped, unless POSTGRES=1 says that it must not be.
+// Start starts a cluster and ends it with the test. Without PostgreSQL the test is skipped, or fails if POSTGRES is set.
 func Start(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
 	return StartIn(t, "", settings...)
 }
 
-// StartIn is Start with the data under a directory.
+// StartIn is like Start, and keeps the data under dir ("" is the directory for temporary files).
 func StartIn(t testing.TB, dir string, settings ...string) *Cluster {
 	t.Helper()
 	c, err := New(t.Context(), dir, settings...)
@@ -64,15 +64,15 @@ func StartIn(t testing.TB, dir string, settings ...string) *Cluster {
 	return c
 }
 
-// New starts a cluster with these settings ("fsync=off") and its data under a directory, "" for that of temporary files. Remove must
-// follow.
+// New starts a cluster with these settings (such as "fsync=off") and its data under dir ("" is the directory for temporary files). The
+// caller must call Remove.
 func New(ctx context.Context, dir string, settings ...string) (_ *Cluster, err error) {
 	bin, err := find()
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{bin: bin, settings: settings}
-	if c.dir, err = os.MkdirTemp(dir, "pg"); err != nil { // short, for the path of a socket is
+	if c.dir, err = os.MkdirTemp(dir, "pg"); err != nil { // a short name, because the path of a socket must be short
 		return nil, err
 	}
 	defer func() {
@@ -105,7 +105,7 @@ func New(ctx context.Context, dir string, settings ...string) (_ *Cluster, err e
 	return c, c.Start(ctx)
 }
 
-// find looks where Debian puts the binaries, and in PATH.
+// find looks for the binaries where Debian puts them, and then in PATH.
 func find() (string, error) {
 	if installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(installed) > 0 {
 		return filepath.Dir(slices.MaxFunc(installed, strings.Compare)), nil
@@ -116,7 +116,8 @@ func find() (string, error) {
 	return "", ErrMissing
 }
 
-// unprivileged is whom root runs the server as, for PostgreSQL refuses root; nil: nobody else.
+// unprivileged is the user that root runs the server as, because PostgreSQL refuses to run as root. It is nil when this process is not
+// root's.
 func unprivileged() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil //nolint:nilnil // there is nobody to name
@@ -150,7 +151,7 @@ func (c *Cluster) command(ctx context.Context, owner *syscall.Credential, name s
 	return cmd
 }
 
-// Start starts it again, on the same port, and returns once it takes connections.
+// Start starts the server again on the same port, and returns once it takes connections.
 func (c *Cluster) Start(ctx context.Context) error {
 	owner, err := unprivileged()
 	if err != nil {
@@ -166,7 +167,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 		args = append(args, "-c", setting)
 	}
 	var log bytes.Buffer
-	c.running = c.command(ctx, owner, "sh", args...) // ends the server when this process is gone, and so the pipe
+	c.running = c.command(ctx, owner, "sh", args...) // the shell ends the server when this process, and so its pipe, is gone
 	c.running.Stdout, c.running.Stderr = &log, &log
 	if c.stdin, err = c.running.StdinPipe(); err != nil {
 		return err
@@ -188,7 +189,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	}
 }
 
-// Stop ends the connections, and the server in an orderly way.
+// Stop ends the connections and shuts the server down in an orderly way. It does nothing when the server is stopped.
 func (c *Cluster) Stop() {
 	if c.running == nil {
 		return
@@ -198,18 +199,18 @@ func (c *Cluster) Stop() {
 	c.running = nil
 }
 
-// Remove stops it and removes its data.
+// Remove stops the server and removes its data.
 func (c *Cluster) Remove() {
 	c.Stop()
 	_ = os.RemoveAll(c.dir)
 }
 
-// URL is where a database is, with the name and password of the superuser.
+// URL is the URL of a database, with the name and password of the superuser.
 func (c *Cluster) URL(database string) string {
 	return c.URLOf(url.UserPassword(User, Password), database)
 }
 
-// URLOf is URL for somebody else.
+// URLOf is like URL, for another user.
 func (c *Cluster) URLOf(who *url.Userinfo, database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: who, Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port)), Path: "/" + database, RawQuery: "sslmode=disable",
@@ -217,7 +218,7 @@ func (c *Cluster) URLOf(who *url.Userinfo, database string) string {
 	return u.String()
 }
 
-// Exec runs statements in a database.
+// Exec runs the statements in a database, in their order, and stops at the first error.
 func (c *Cluster) Exec(ctx context.Context, database string, statements ...string) error {
 	conn, err := pgx.Connect(ctx, c.URL(database))
 	if err != nil {

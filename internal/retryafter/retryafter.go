@@ -1,4 +1,4 @@
-// Package retryafter reads how long an HTTP server asks its clients to stay away.
+// Package retryafter reads how long an HTTP server asks its clients to wait.
 package retryafter
 
 import (
@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Parse reads the header Retry-After, which is a number of seconds or an HTTP date. It returns 0 when the header is missing, in
-// the past or unreadable, and at most the given duration: a mistaken header must not silence a client for days.
+// Parse reads the header Retry-After, which is a number of seconds or an HTTP date. It returns 0 when the header is missing, in the past or
+// unreadable. It returns no more than most, because a mistaken header must not silence a client for days.
 func Parse(h http.Header, now time.Time, most time.Duration) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	seconds, err := strconv.ParseUint(value, 10, 32)
 	switch {
 	case err == nil:
 		return min(time.Duration(seconds)*time.Second, most)
-	case errors.Is(err, strconv.ErrRange): // a number, and a large one
+	case errors.Is(err, strconv.ErrRange): // a number that is too large
 		return most
 	}
 	if at, err := http.ParseTime(value); err == nil {

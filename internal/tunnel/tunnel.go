@@ -1,5 +1,5 @@
-// Package tunnel takes HTTP requests through proxies in a way that tells a proxy the host and the port of the target, and
-// nothing else.
+// Package tunnel sends HTTP requests through proxies in such a way that a proxy is told the host and the port of the target, and nothing
+// else.
 package tunnel
 
 import (
@@ -22,20 +22,20 @@ const connectTimeout = 15 * time.Second
 // maxAnswer bounds the answer to a CONNECT, in bytes.
 const maxAnswer = 64 << 10
 
-// Transport is an http.RoundTripper that uses proxies. What net/http does with a request for an http URL is to hand all of it
-// to the proxy, whose logs then hold the path, the query and the secrets in them. A Transport opens a tunnel for it (CONNECT),
-// as net/http does for https. Through a SOCKS5 proxy there are tunnels alone.
+// Transport is an http.RoundTripper that uses proxies. For an http URL, net/http would hand the whole request to the proxy, whose logs then
+// hold the path, the query and the secrets in them. A Transport opens a tunnel (CONNECT) instead, as net/http does for https. A SOCKS5
+// proxy only knows tunnels.
 //
-// A proxy may refuse tunnels to ports other than 443; its refusal is the error then. Errors don't quote the proxy's URL,
-// which may hold a password.
+// A proxy may refuse tunnels to ports other than 443; then its refusal is the error. Errors never quote the proxy's URL, which may hold a
+// password.
 type Transport struct {
 	*http.Transport
 
 	proxy func(*http.Request) (*url.URL, error)
 }
 
-// New makes a Transport of t, and owns it from then on. proxy, such as http.ProxyFromEnvironment, returns the proxy for a
-// request, nil for none.
+// New makes a Transport of t, and owns t from then on. proxy, such as http.ProxyFromEnvironment, returns the proxy for a request, or nil
+// for none.
 func New(t *http.Transport, proxy func(*http.Request) (*url.URL, error)) *Transport {
 	direct := t.DialContext
 	if direct == nil {
@@ -56,7 +56,7 @@ func New(t *http.Transport, proxy func(*http.Request) (*url.URL, error)) *Transp
 	return &Transport{t, proxy}
 }
 
-// tunnelKey is the key under which a request's context has the proxy to tunnel through.
+// tunnelKey is the context key of the proxy that a request is tunnelled through.
 type tunnelKey struct{}
 
 // RoundTrip implements http.RoundTripper.
@@ -95,7 +95,7 @@ func connect(
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = plain.SetDeadline(time.Unix(1, 0)) }) // ends what is under way
+	stop := context.AfterFunc(ctx, func() { _ = plain.SetDeadline(time.Unix(1, 0)) }) // ends a read or write that is under way
 	conn := plain
 	if proxy.Scheme == "https" {
 		conn = tls.Client(plain, &tls.Config{ServerName: proxy.Hostname(), MinVersion: tls.VersionTLS12})

@@ -28,8 +28,8 @@ type Proxy struct {
 	conns []net.Conn
 }
 
-// HTTP starts a proxy that tunnels, and takes no request but CONNECT, until the end of the test. It wants a user and a
-// password unless user is nil.
+// HTTP starts a proxy that tunnels and refuses every method but CONNECT. It runs until the end of the test. It requires the user and
+// password of user, or none if user is nil.
 func HTTP(t testing.TB, user *url.Userinfo) *Proxy {
 	t.Helper()
 	return start(t, &url.URL{Scheme: "http", User: user}, func(p *Proxy, c net.Conn) {
@@ -54,7 +54,7 @@ func HTTP(t testing.TB, user *url.Userinfo) *Proxy {
 	})
 }
 
-// SOCKS starts a SOCKS5 proxy without authentication, until the end of the test.
+// SOCKS starts a SOCKS5 proxy without authentication. It runs until the end of the test.
 func SOCKS(t testing.TB) *Proxy {
 	t.Helper()
 	return start(t, &url.URL{Scheme: "socks5"}, func(p *Proxy, c net.Conn) {
@@ -114,7 +114,7 @@ func start(t testing.TB, address *url.URL, serve func(*Proxy, net.Conn)) *Proxy 
 	return p
 }
 
-// join copies between both sides until one ends.
+// join copies in both directions until one side ends.
 func (p *Proxy) join(c net.Conn, from io.Reader, target, granted string) {
 	far, err := p.dial("tcp", target)
 	if err != nil {
@@ -148,7 +148,7 @@ func (p *Proxy) note(head string) {
 	p.heads = append(p.heads, head)
 }
 
-// Heads are what clients have asked for: request lines with their headers, or SOCKS targets.
+// Heads are the requests of clients so far: request lines with their headers, or SOCKS targets.
 func (p *Proxy) Heads() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -165,7 +165,7 @@ func (p *Proxy) DropConnections() {
 	p.conns = nil
 }
 
-// Speaking starts something that gives each client the same answer, whatever it asks for.
+// Speaking starts a server that gives each client the same answer to any request.
 func Speaking(t testing.TB, answer string) *Proxy {
 	t.Helper()
 	return start(t, &url.URL{Scheme: "http"}, func(_ *Proxy, c net.Conn) {
