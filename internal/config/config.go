@@ -1,6 +1,6 @@
-// Package config holds every setting of Storekeeper. A process reads them once, at its start, from its environment; a bad
-// value stops it with one line that names the variable, the value (never a secret's) and what is accepted. The settings of
-// Temporal itself (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TLS, profiles) are the SDK's own (contrib/envconfig).
+// Package config holds every setting of Storekeeper. A process reads them once, at its start, from its environment. A bad value stops the
+// process with one line that names the variable, the value (never a secret's) and what is accepted. The SDK itself (contrib/envconfig)
+// reads the settings of Temporal: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TLS, profiles.
 package config
 
 import (
@@ -16,7 +16,7 @@ import (
 	"storekeeper/internal/webhookauth"
 )
 
-// Config is every setting. The tags are the documentation: docs/settings.md is made of them.
+// Config is every setting. The tags are the documentation; docs/settings.md is made from them.
 type Config struct {
 	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating, none of them empty or with white space; whsec_ with 24 to 64 bytes in base64 or whpk_ with 32 bytes in base64 is a key of signatures, KEY@NOT_BEFORE/NOT_AFTER one that is limited in time" doc:"What the Auth Worker's webhooks are known by: shared secrets, brought in X-Webhook-Secret, and keys of Standard Webhooks signatures. docs/webhooks.md says how to move from the one to the other."`
 	BypassToken    Secret  `env:"SERVER_BYPASS_TOKEN" roles:"webhook,worker,storemanager,standalone" accepts:"a token without white space" doc:"The token of the internal side: towards the Auth Worker and the store manager, and for everything at the edge that shows ids or acts."`
@@ -69,7 +69,7 @@ type Config struct {
 	Actor          string `env:"STOREKEEPER_ACTOR" accepts:"a name" doc:"Who holds, cancels, pauses and acknowledges with cmd/starter, unless --actor says. Empty: the name of the user who runs it (USER, LOGNAME, /etc/passwd), else the id."`
 }
 
-// Role is a process that needs some of the settings.
+// Role is a kind of process. Each requires some of the settings.
 type Role string
 
 // The roles.
@@ -90,8 +90,8 @@ func (c *Config) Listen() string {
 	return fmt.Sprintf("127.0.0.1:%d", c.Port)
 }
 
-// Keyring is what webhooks are authenticated by. After Load it can't fail for a role that requires WEBHOOK_SECRET. The error names
-// the variable and never holds anything of a secret.
+// Keyring returns what webhooks are authenticated by. After Load it can't fail for a role that requires WEBHOOK_SECRET. The error names the
+// variable and never quotes any part of a secret.
 func (c *Config) Keyring() (*webhookauth.Keyring, error) {
 	entries := make([]string, len(c.WebhookSecrets))
 	for i, s := range c.WebhookSecrets {
@@ -107,13 +107,13 @@ func (c *Config) Keyring() (*webhookauth.Keyring, error) {
 	return keyring, nil
 }
 
-// Secrets are all values that must never be shown, for the redaction of logs and of Sentry.
+// Secrets returns all values that must never be shown, for the redaction of logs and of Sentry.
 func (c *Config) Secrets() []string {
 	all := append(c.TemporalDB.secrets(), string(c.BypassToken), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret))
 	for _, s := range c.WebhookSecrets {
 		all = append(all, string(s))
 		if key, _, ok := strings.Cut(string(s), "@"); ok && strings.HasPrefix(key, "whsec_") {
-			all = append(all, key) // without its window
+			all = append(all, key) // the key without its window of validity
 		}
 	}
 	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
@@ -164,7 +164,7 @@ func (s *Secrets) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// IDs are store ids.
+// IDs are store ids. Spaces around them and empty entries are ignored.
 type IDs []string
 
 var idPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$`)
@@ -185,7 +185,7 @@ func (ids *IDs) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Link is an http or https URL for people.
+// Link is an http or https URL that people open.
 type Link string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -198,7 +198,7 @@ func (l *Link) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// URL is the base of an API: http or https, without a trailing slash.
+// URL is the base of an API: an http or https URL without a trailing slash, credentials, query and fragment.
 type URL string
 
 // UnmarshalText implements encoding.TextUnmarshaler.

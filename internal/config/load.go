@@ -13,15 +13,15 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Load reads the settings from the environment, as "NAME=value" pairs (os.Environ), and checks that those the role needs are
-// there. The error has one line per bad value, and one that names all that is missing.
+// Load reads the settings from the environment, given as "NAME=value" pairs (os.Environ), and checks that those which the role requires are
+// set. The error has one line for each bad value, and one line that names all that is missing.
 func Load(environ []string, role Role) (*Config, error) {
 	if err := CheckSpelling(environ, nil); err != nil {
 		return nil, err
 	}
 	vars := map[string]string{}
 	for _, pair := range environ {
-		if name, value, ok := strings.Cut(pair, "="); ok && value != "" { // an empty variable is an unset one
+		if name, value, ok := strings.Cut(pair, "="); ok && value != "" { // an empty variable counts as unset
 			vars[name] = value
 		}
 	}
@@ -76,7 +76,7 @@ func parseProblem(err error, vars map[string]string) string {
 	return problem(field, vars[field.Tag.Get("env")])
 }
 
-// problem is the one line about a bad value.
+// problem is the line about a bad value.
 func problem(field reflect.StructField, value string) string {
 	return fmt.Sprintf("%s=%s is not accepted: want %s", field.Tag.Get("env"), shown(field.Type, value), field.Tag.Get("accepts"))
 }
@@ -100,7 +100,7 @@ func checkField(field reflect.StructField, value reflect.Value, given string) st
 		if text == "" {
 			continue
 		}
-		// Both kinds of durations are int64 nanoseconds; a tag that does not parse is caught by the test over all tags.
+		// Both kinds of durations are int64 nanoseconds. A test over all tags catches a tag that does not parse.
 		limit, err := time.ParseDuration(text)
 		if err != nil || outside(value.Int(), int64(limit)) {
 			return problem(field, given)
@@ -132,7 +132,7 @@ func (p *Port) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Percent is 0 to 100.
+// Percent is a whole number from 0 to 100.
 type Percent int
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -145,7 +145,7 @@ func (p *Percent) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Count is a number that is not negative.
+// Count is a whole number that is not negative.
 type Count int
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -158,7 +158,7 @@ func (c *Count) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Positive is a number that is at least 1.
+// Positive is a whole number of at least 1.
 type Positive int
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -171,7 +171,7 @@ func (p *Positive) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HostPort is an address to listen on.
+// HostPort is an address to listen on. The host may be empty, the port is 0 to 65535.
 type HostPort string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -188,7 +188,7 @@ func (h *HostPort) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Given says whether the environment sets the variable: an empty one is an unset one.
+// Given says whether the environment sets the variable. An empty variable counts as unset.
 func Given(environ []string, name string) bool {
 	return slices.ContainsFunc(environ, func(pair string) bool {
 		n, value, _ := strings.Cut(pair, "=")

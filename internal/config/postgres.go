@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// PostgresURL is a PostgreSQL database, perhaps with a password: it prints as Secret does.
+// PostgresURL is the URL of a PostgreSQL database. It may hold a password, so it prints like a Secret.
 type PostgresURL string
 
-// UnmarshalText implements encoding.TextUnmarshaler. What the parameters mean is PostgreSQL's affair.
+// UnmarshalText implements encoding.TextUnmarshaler. It does not check the parameters: PostgreSQL does.
 func (u *PostgresURL) UnmarshalText(text []byte) error {
 	parsed, err := url.Parse(string(text))
 	switch {
@@ -37,7 +37,7 @@ func (PostgresURL) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText implements encoding.TextMarshaler.
 func (PostgresURL) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// secrets are what of it must never be shown.
+// secrets are the parts of it that must never be shown; nil if it is empty.
 func (u PostgresURL) secrets() []string {
 	parsed, err := url.Parse(string(u))
 	if err != nil || u == "" {

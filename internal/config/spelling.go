@@ -11,12 +11,13 @@ import (
 	"unicode/utf8"
 )
 
-// quotes are what people and their editors put around values. Env files that no shell reads (docker --env-file, systemd in part)
-// keep them, and a secret in quotes is another secret.
+// quotes are the characters that people and their editors put around values. Env files that no shell reads (docker --env-file, systemd in
+// part) keep them, and a secret in quotes is a different secret.
 const quotes = "\"'`´" + "“”„‟‘’‚‛«»‹›＂＇"
 
-// CheckSpelling wants the variables of ours and of Temporal's to be written as they were meant, of those that are wanted, nil for all. A
-// value is taken as it is, so what it can only have by mistake is refused, whatever the value means. The error has a line for each bad one.
+// CheckSpelling checks that our variables and Temporal's are spelt as they were meant. wanted selects the variables to check; nil selects
+// all. Values are taken as they are, so CheckSpelling refuses what a value can only contain by mistake, whatever the value means. The error
+// has one line for each bad variable.
 func CheckSpelling(environ []string, wanted func(name string) bool) error {
 	var problems []string
 	for _, pair := range environ {
@@ -46,10 +47,10 @@ func CheckSpelling(environ []string, wanted func(name string) bool) error {
 	return errors.New(strings.Join(slices.Compact(problems), "\n"))
 }
 
-// list says whether the values are lists, whose entries may each be in quotes.
+// list says whether values of this type are lists, whose entries may each be in quotes.
 func list(kind reflect.Type) bool { return kind != nil && kind.Kind() == reflect.Slice }
 
-// settingType says whether the variable is one that a process reads, and what its values are; nil for Temporal's.
+// settingType says whether a process reads the variable, and which type its values have. The type is nil for a variable of Temporal's.
 func settingType(name string) (kind reflect.Type, ours bool) {
 	for field := range fields(&Config{}) {
 		before, after, several := strings.Cut(field.Tag.Get("env"), "<ID>")
@@ -57,16 +58,16 @@ func settingType(name string) (kind reflect.Type, ours bool) {
 			return field.Type, true
 		}
 	}
-	// The values of headers are others' affair, and may be in quotes.
+	// Header values belong to others, and may be in quotes.
 	return nil, strings.HasPrefix(name, "TEMPORAL_") && !strings.HasPrefix(name, "TEMPORAL_GRPC_META_")
 }
 
-// Misspelt says what is wrong with the way a value is written, "" for nothing.
+// Misspelt says what is wrong with the spelling of a value; "" means nothing.
 func Misspelt(value string) string {
 	if quoted(value) {
 		return "it begins or ends with a quotation mark, take the quotes off"
 	}
-	if strings.Contains(value, "-----BEGIN ") { // a certificate or key has lines, and perhaps some before it
+	if strings.Contains(value, "-----BEGIN ") { // a certificate or key has several lines, and perhaps some before it
 		return ""
 	}
 	for _, r := range value {
@@ -88,16 +89,17 @@ func quoted(value string) bool {
 	return value != "" && (strings.ContainsRune(quotes, first) || strings.ContainsRune(quotes, last))
 }
 
-// invisible are white space of all kinds, control characters, and what only steers how text is shown, such as a byte order mark.
+// invisible says whether the character is white space of any kind, a control character, or one that only steers how text is shown, such as
+// a byte order mark.
 func invisible(r rune) bool {
 	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 }
 
-// shown is a value as a line about it may show it.
+// shown is the value as a line about it may show it: redacted if it may hold a secret, and shortened if it is long.
 func shown(kind reflect.Type, value string) string {
 	switch kind {
 	case nil, reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](), reflect.TypeFor[PostgresURL](),
-		reflect.TypeFor[URL](), reflect.TypeFor[SyncURL](), reflect.TypeFor[SyncURLs](): // Temporal's may be a key, a URL may hold a password
+		reflect.TypeFor[URL](), reflect.TypeFor[SyncURL](), reflect.TypeFor[SyncURLs](): // nil: Temporal's value may be a key; a URL may hold a password
 		return redacted
 	}
 	quoted := strconv.Quote(value)

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// SyncURL is where a sync backend answers: ws, wss, http or https.
+// SyncURL is the URL of a sync backend: ws, wss, http or https.
 type SyncURL string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -27,10 +27,10 @@ func (u *SyncURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// SyncURLs are the sync backends of single stores, by what stands for <ID> in STORE_<ID>_SYNC_URL.
+// SyncURLs are the sync backends of single stores. The key is the <ID> of STORE_<ID>_SYNC_URL.
 type SyncURLs map[string]SyncURL
 
-// StoreSyncURL is where the events of a store are to be had; "" means nowhere.
+// StoreSyncURL is the URL of the sync backend that has the store's events; "" means that there is none.
 func (c *Config) StoreSyncURL(storeID string) string {
 	if own, ok := c.SyncURLs[storeID]; ok {
 		return string(own)
@@ -41,7 +41,7 @@ func (c *Config) StoreSyncURL(storeID string) string {
 	return string(c.SyncURL)
 }
 
-// readSyncURLs reads the variables whose names hold an id, and returns what is wrong with them.
+// readSyncURLs reads the variables whose names hold a store id, and returns a line for each bad one.
 func (c *Config) readSyncURLs(vars map[string]string) (problems []string) {
 	field, _ := reflect.TypeFor[Config]().FieldByName("SyncURLs")
 	before, after, _ := strings.Cut(field.Tag.Get("env"), "<ID>")
@@ -67,13 +67,13 @@ func (c *Config) readSyncURLs(vars map[string]string) (problems []string) {
 	return problems
 }
 
-// Kinds of StoreManagerKind.
+// The values of StoreManagerKind.
 const (
 	KindStorekeeper = "storekeeper"
 	KindNode        = "node"
 )
 
-// conflicts returns what is wrong with settings that are right each by itself.
+// conflicts returns what is wrong with settings that are each right by themselves.
 func (c *Config) conflicts(role Role) (problems []string) {
 	manages := role == RoleStoreManager || role == RoleStandalone
 	if c.StoreManagerKind == KindNode {

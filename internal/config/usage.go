@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Usage lists the settings with their defaults, for --help: those that the role requires first.
+// Usage lists the settings with their defaults, for --help. Those that the role requires come first.
 func Usage(role Role) string {
 	var required, optional []string
 	for field := range fields(&Config{}) {
@@ -24,7 +24,7 @@ func Usage(role Role) string {
 	return strings.Join(append(required, optional...), "\n")
 }
 
-// Markdown is docs/settings.md.
+// Markdown returns the text of docs/settings.md.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# Settings\n\nMade from `internal/config` by `make docs`; a test compares. Every process reads them once, at its start. " +
