@@ -13,21 +13,20 @@ import (
 	"go.uber.org/zap"
 )
 
-// captureAttempt is the attempt at which an activity that keeps failing is captured. With the SDK's default back-off it
-// starts some 15 s after the first: past a hiccup of the network, soon enough to matter, and once, however long it goes on.
+// captureAttempt is the attempt at which a failing activity is captured. With the SDK's default back-off it starts some 15 s after the
+// first one: late enough to pass over a hiccup of the network, and early enough to matter. An activity is captured once, however long it
+// goes on failing.
 const captureAttempt = 5
 
-// StoreIdentifier is what the first argument of an activity or workflow implements, on its value, to name the store it
-// is for.
+// StoreIdentifier names the store that an activity or workflow is for. The first argument implements it, with a value receiver.
 type StoreIdentifier interface{ TelemetryStoreID() string }
 
-// Phaser is what that argument may implement too, to name the phase the work belongs to; without it the phase is "activity"
-// or "workflow".
+// Phaser names the phase that the work belongs to. The same argument may implement it; otherwise the phase is "activity" or "workflow".
 type Phaser interface{ TelemetryPhase() string }
 
-// NewWorkerInterceptor returns an interceptor for worker.Options that tells of every activity, local ones included: a
-// metric, a breadcrumb, and a warning when it failed. A failing activity is captured once: when it may not be retried, or at
-// its fifth attempt. Of workflows it captures their own failures, and tells nothing on replay. sentry may be nil.
+// NewWorkerInterceptor returns an interceptor for worker.Options. It reports every activity, local ones included, with a metric, a
+// breadcrumb, and a warning if it failed. A failing activity is captured once: when it may not be retried, or at its fifth attempt. A
+// workflow is captured when it fails itself; nothing is reported during replay. sentry may be nil.
 func NewWorkerInterceptor(log *zap.Logger, sentry *Sentry, metrics *Metrics) interceptor.WorkerInterceptor {
 	return &workerInterceptor{log: log, sentry: sentry, metrics: metrics}
 }
@@ -68,7 +67,7 @@ func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *intercept
 	op := operation(info.ActivityType.Name, "activity", in.Args)
 	started := time.Now()
 	defer func() {
-		// A panic is a failure like any other; the SDK makes the retryable error of it, so it goes on from here.
+		// A panic is a failure like any other. The SDK makes a retryable error of it, so it is passed on.
 		if p := recover(); p != nil {
 			op.Duration = time.Since(started)
 			i.worker.activityEnded(ctx, info, op, fmt.Errorf("panic: %v", p))
@@ -105,12 +104,12 @@ func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Inf
 	}
 }
 
-// captureActivity says whether this is the one attempt of a failing activity to capture.
+// captureActivity says whether this attempt of a failing activity is the one to capture.
 func captureActivity(attempt int32, err error) bool {
 	return attempt == captureAttempt || attempt < captureAttempt && nonRetryable(err)
 }
 
-// benign says whether the error is an answer and no fault, as the one who made it has said.
+// benign says whether the error is a normal answer and no fault. Whoever made the error marked it so.
 func benign(err error) bool {
 	var app *temporal.ApplicationError
 	return errors.As(err, &app) && app.Category() == temporal.ApplicationErrorCategoryBenign
@@ -126,8 +125,8 @@ type workflowInterceptor struct {
 	worker *workerInterceptor
 }
 
-// ExecuteWorkflow runs a workflow. It is part of the workflow's deterministic code: it reads no clock, blocks on nothing
-// (Sentry only queues), and defers nothing, for a deferred call would also run when the cache evicts the workflow.
+// ExecuteWorkflow runs a workflow. It is part of the workflow's deterministic code: it reads no clock and blocks on nothing (Sentry only
+// queues). It defers nothing, because a deferred call would also run when the cache evicts the workflow.
 func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
 	result, err := i.Next.ExecuteWorkflow(ctx, in)
 	if err == nil || workflow.IsReplaying(ctx) || temporal.IsCanceledError(err) || workflow.IsContinueAsNewError(err) || benign(err) {
@@ -146,11 +145,11 @@ func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *intercep
 	return result, err
 }
 
-// capturedBelow says whether err is the failure of an activity or child workflow that has captured it already. One that ended
-// otherwise (timed out, terminated, out of attempts) may never have known.
+// capturedBelow says whether err is the failure of an activity or child workflow that was captured already. One that ended otherwise (timed
+// out, terminated, out of attempts) may never have known of its failure.
 func capturedBelow(err error) bool {
 	if child, ok := errors.AsType[*temporal.ChildWorkflowExecutionError](err); ok {
-		switch child.Unwrap().(type) { //nolint:errorlint // the direct cause is meant: how the child itself ended
+		switch child.Unwrap().(type) { //nolint:errorlint // only the direct cause says how the child itself ended
 		case *temporal.ApplicationError, *temporal.ActivityError, *temporal.ChildWorkflowExecutionError:
 			return true
 		default:
@@ -161,7 +160,7 @@ func capturedBelow(err error) bool {
 	return errors.As(err, &act) && nonRetryable(act)
 }
 
-// operation describes the work that args are the arguments of.
+// operation describes the work that has these arguments.
 func operation(name, phase string, args []any) Operation {
 	op := Operation{Name: name, Phase: phase}
 	if len(args) == 0 {

@@ -1,8 +1,8 @@
 package telemetry
 
-// The keys of log fields. A thing has the same key wherever it is logged, in breadcrumbs and Sentry tags too, so that one
-// search finds all of it. Errors are logged with zap.Error, whose key is KeyError; durations with zap.Duration and
-// KeyDurationMs, for NewLogger writes durations in whole milliseconds.
+// The keys of log fields. A thing has the same key in log lines, breadcrumbs and Sentry tags, so that one search finds all of it. Log
+// errors with zap.Error, whose key is KeyError. Log durations with zap.Duration and KeyDurationMs: NewLogger writes durations in whole
+// milliseconds.
 const (
 	KeyActor      = "actor"
 	KeyAttempt    = "attempt"

@@ -13,11 +13,11 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// NewLogger returns a logger that writes one line per entry to w, in which every occurrence of one of the secrets is
-// replaced by "[redacted]": the last line of defence, not a licence to log them. It serialises its writes.
+// NewLogger returns a logger that writes one line per entry to w, and never two lines at the same time. It replaces every occurrence of a
+// secret by "[redacted]". That is the last line of defence, and no licence to log secrets.
 //
-// level is "debug", "info", "warn" or "error". format is "json", "console", or "auto": console when w is a terminal, else
-// JSON. Anything else is an error.
+// level is "debug", "info", "warn" or "error". format is "json", "console", or "auto": console when w is a terminal, and JSON otherwise.
+// Any other level or format is an error.
 func NewLogger(level, format string, w io.Writer, secrets []string) (*zap.Logger, error) {
 	threshold, err := zapcore.ParseLevel(level)
 	if err != nil {
@@ -53,14 +53,14 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// SDKLogger returns l as the logger of a Temporal client or worker. The SDK's keys become ours: WorkflowID is written as
-// workflowId, TaskQueue as taskQueue.
+// SDKLogger returns l as the logger of a Temporal client or worker. It writes the SDK's keys in our form: WorkflowID becomes workflowId,
+// TaskQueue becomes taskQueue.
 func SDKLogger(l *zap.Logger) log.Logger {
 	return sdkLogger{l.WithOptions(zap.AddCallerSkip(1))}
 }
 
-// sdkLogger implements log.WithLogger and log.WithSkipCallers too: without them the SDK keeps the fields itself and the
-// caller of each line would be the SDK's wrapper.
+// sdkLogger implements log.WithLogger and log.WithSkipCallers too. Without them the SDK would keep the fields itself, and its wrapper would
+// be the caller of each line.
 type sdkLogger struct{ zap *zap.Logger }
 
 func (l sdkLogger) Debug(msg string, keyvals ...any) { l.zap.Debug(msg, fields(keyvals)...) }
@@ -73,7 +73,8 @@ func (l sdkLogger) Error(msg string, keyvals ...any) {
 	l.zap.Error(msg, fields(keyvals)...)
 }
 
-// activityError is what the SDK says of each failed attempt of an activity. Our interceptor says the same with more.
+// activityError is the SDK's message for each failed attempt of an activity. It is left out, because our interceptor says the same with
+// more detail.
 const activityError = "Activity error."
 
 // With returns a logger that adds keyvals to every entry.
@@ -97,7 +98,7 @@ func fields(keyvals []any) []zap.Field {
 	return out
 }
 
-// fieldKey turns a key of the SDK (WorkflowID, Error) into the form of ours (workflowId, error), and leaves ours as they are.
+// fieldKey writes a key of the SDK (WorkflowID, Error) in our form (workflowId, error). Our own keys stay as they are.
 func fieldKey(key string) string {
 	if prefix, ok := strings.CutSuffix(key, "ID"); ok {
 		key = prefix + "Id"

@@ -12,8 +12,8 @@ import (
 
 const redacted = "[redacted]"
 
-// newRedactor returns a replacer that puts "[redacted]" in the place of each secret, in whatever form it shows up. Empty
-// secrets are ignored; with none left nothing is replaced.
+// newRedactor returns a replacer that replaces each secret, in every form that it may take, by "[redacted]". It ignores empty secrets.
+// Without any secret it replaces nothing.
 func newRedactor(secrets []string) *strings.Replacer {
 	var all []string
 	for _, secret := range secrets {
@@ -21,7 +21,7 @@ func newRedactor(secrets []string) *strings.Replacer {
 			all = append(all, forms(secret)...)
 		}
 	}
-	// The longest first: a secret that begins with another one must not leave its tail behind.
+	// The longest comes first: otherwise a secret that begins with another one would leave its tail behind.
 	slices.SortFunc(all, func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
 	})
@@ -32,8 +32,8 @@ func newRedactor(secrets []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// forms returns a secret as it is and as it looks once escaped, up to twice: an error of the HTTP client quotes its URL, the
-// sync protocol puts the token into its URL escaped twice, and a log line is JSON.
+// forms returns a secret as it is and as it looks after one or two escapings. An error of the HTTP client quotes its URL, the sync protocol
+// escapes the token in its URL twice, and a log line is JSON.
 func forms(secret string) []string {
 	all := []string{secret}
 	for range 2 {
@@ -54,15 +54,15 @@ func jsonEscape(s string) string {
 	return strings.Trim(strings.TrimSpace(buf.String()), `"`)
 }
 
-// redactingWriter replaces secrets in what is written to w. It sees one whole log line per Write, after encoding, so no
-// kind of field can slip past it.
+// redactingWriter replaces secrets in what is written to w. Each Write gets one whole log line, after encoding, so no kind of field can
+// slip through.
 type redactingWriter struct {
 	w        io.Writer
 	redactor *strings.Replacer
 }
 
 func (r redactingWriter) Write(p []byte) (int, error) {
-	// In one Write, for w may be shared with others.
+	// It is one Write, because w may be shared with others.
 	if _, err := io.WriteString(r.w, r.redactor.Replace(string(p))); err != nil {
 		return 0, err
 	}

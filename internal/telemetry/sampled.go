@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	// Of each message so many lines are logged in a window of this length; metrics count what was not.
+	// sampledLines is how many lines of each message are logged within a sampledWindow. Metrics count the rest.
 	sampledLines  = 10
 	sampledWindow = 10 * time.Second
 )
 
-// Sampled is log for what others can cause in any quantity: of each message it leaves out what is too much, and says how much that was.
+// Sampled returns log for messages that others can cause in any quantity. It leaves out the lines of a message that are too many, and logs
+// how many it left out.
 func Sampled(log *zap.Logger) *zap.Logger {
 	out := &leftOut{log: log, lines: map[string]int{}}
 	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
@@ -23,7 +24,8 @@ func Sampled(log *zap.Logger) *zap.Logger {
 	}))
 }
 
-// leftOut counts the lines that were left out since it last said how many. Messages are constants, so there are few.
+// leftOut counts the lines that were left out since it last logged their number. It counts per message; messages are constants, so there
+// are few.
 type leftOut struct {
 	log *zap.Logger
 

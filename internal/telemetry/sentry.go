@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// breadcrumbCategory is the one category of all breadcrumbs.
+// breadcrumbCategory is the category of all our breadcrumbs.
 const breadcrumbCategory = "workspace_orchestration"
 
 // maxBreadcrumbs is Sentry's own default.
@@ -18,25 +18,25 @@ const maxBreadcrumbs = 100
 
 // SentryOptions says where failures go.
 type SentryOptions struct {
-	// DSN of the Sentry project; empty: nothing is sent.
+	// DSN is that of the Sentry project. If it is empty, nothing is sent.
 	DSN string
-	// Environment is the name operators filter by, such as "production"; empty: Sentry's default.
+	// Environment is the name that operators filter by, such as "production". Empty means Sentry's default.
 	Environment string
-	// Secrets are values that must never leave the process: each occurrence is replaced by "[redacted]".
+	// Secrets are values that must never leave the process. Each occurrence is replaced by "[redacted]".
 	Secrets []string
 }
 
-// Sentry sends failures to a Sentry project. A nil *Sentry is valid and does nothing. Its methods may be called
-// concurrently, and none but Flush and Close waits for the network.
+// Sentry sends failures to a Sentry project. A nil *Sentry is valid and does nothing. Its methods may be called concurrently. Only Flush
+// and Close wait for the network.
 type Sentry struct {
 	client *sentry.Client
-	// trail holds the latest breadcrumbs of the whole process. Captures clone it, so no tag leaks from one to another.
+	// trail holds the latest breadcrumbs of the whole process. Each capture clones it, so that no tag gets from one capture into another.
 	trail    *sentry.Scope
 	redactor *strings.Replacer
 }
 
-// NewSentry returns nil, the Sentry that does nothing, when the DSN is empty, and an error, which does not quote the DSN,
-// when it is malformed. Events carry the release "storekeeper@<Version>" and no personal data. Close ends what it starts.
+// NewSentry returns a nil *Sentry, which does nothing, when the DSN is empty. A malformed DSN is an error, which does not quote it. Events
+// carry the release "storekeeper@<Version>" and no personal data. Close ends what NewSentry starts.
 func NewSentry(opts SentryOptions) (*Sentry, error) {
 	if opts.DSN == "" {
 		return nil, nil
@@ -55,7 +55,7 @@ func NewSentry(opts SentryOptions) (*Sentry, error) {
 	return s, nil
 }
 
-// Breadcrumb notes an operation on the trail that the next captured failure is sent with.
+// Breadcrumb adds an operation to the trail that is sent with the next captured failure.
 func (s *Sentry) Breadcrumb(op Operation) {
 	if s == nil {
 		return
@@ -67,7 +67,7 @@ func (s *Sentry) Breadcrumb(op Operation) {
 	case OutcomeCancelled:
 		level = sentry.LevelWarning
 	}
-	// Scrubbed here and not in BeforeSend: breadcrumbs are shared by all events that carry them.
+	// Secrets are removed here and not in BeforeSend, because all events that carry a breadcrumb share it.
 	redact := s.redactor.Replace
 	s.trail.AddBreadcrumb(&sentry.Breadcrumb{
 		Type:     "default",
@@ -83,8 +83,8 @@ func (s *Sentry) Breadcrumb(op Operation) {
 	}, maxBreadcrumbs)
 }
 
-// Capture sends err, tagged with the operation that failed. It does nothing when err is nil or a cancellation, or when ctx
-// was cancelled: what fails after its caller has gone, or during a shutdown, is no incident.
+// Capture sends err, tagged with the operation that failed. It does nothing when err is nil or a cancellation, or when ctx was cancelled: a
+// failure after the caller has gone, or during a shutdown, is no incident.
 func (s *Sentry) Capture(ctx context.Context, err error, op Operation) {
 	if s == nil || err == nil || cancelled(ctx, err) {
 		return
@@ -95,24 +95,24 @@ func (s *Sentry) Capture(ctx context.Context, err error, op Operation) {
 			scope.SetTag(key, value)
 		}
 	}
-	// Sentry groups by stack trace, and all captures of the interceptor share one.
+	// Sentry groups by stack trace, and all captures of the interceptor have the same one.
 	scope.SetFingerprint([]string{"{{ default }}", op.Name, op.Phase})
 	s.client.CaptureException(err, &sentry.EventHint{Context: ctx, OriginalException: err}, scope)
 }
 
-// Flush waits until all captured failures are sent, at most for the timeout, and reports whether they were.
+// Flush waits until all captured failures are sent, or until the timeout is over, and returns whether they were sent.
 func (s *Sentry) Flush(timeout time.Duration) bool {
 	return s == nil || s.client.Flush(timeout)
 }
 
-// Close ends the background work. Flush first: what is still queued may be lost.
+// Close ends the background work. Call Flush first: failures that are still queued may be lost.
 func (s *Sentry) Close() {
 	if s != nil {
 		s.client.Close()
 	}
 }
 
-// scrub takes the secrets out of everything in an event that can come from us.
+// scrub removes the secrets from everything in an event that can come from us.
 func (s *Sentry) scrub(event *sentry.Event, _ *sentry.EventHint) *sentry.Event {
 	event.Message = s.redactor.Replace(event.Message)
 	for i := range event.Fingerprint {

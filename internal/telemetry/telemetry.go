@@ -1,7 +1,8 @@
-// Package telemetry is what an operator sees of Storekeeper: logs (zap), failures (Sentry) and metrics (Prometheus). A
-// process sets each of them up once, at its start, and hands it down; nothing here is global but Version.
+// Package telemetry is what an operator sees of Storekeeper: logs (zap), failures (Sentry) and metrics (Prometheus). A process sets each of
+// them up once, at its start, and passes it on. Only Version is global.
 //
-// The package is a leaf: it imports no other part of Storekeeper, so ids, operations and outcomes reach it as plain strings.
+// The package knows nothing of Storekeeper but how databases measure themselves (dbfile). Ids, operations and outcomes reach it as plain
+// strings.
 package telemetry
 
 import "time"
@@ -15,17 +16,17 @@ var Version = "dev"
 const (
 	OutcomeSucceeded = "succeeded"
 	OutcomeFailed    = "failed"
-	// OutcomeCancelled: the caller or a shutdown ended it before its time. Never reported as a failure.
+	// OutcomeCancelled: the caller or a shutdown ended the operation early. It is never reported as a failure.
 	OutcomeCancelled = "cancelled"
 )
 
-// Operation is one thing done for a workspace, the way breadcrumbs and captured failures tell of it.
+// Operation is one thing that was done for a workspace, as breadcrumbs and captured failures describe it.
 type Operation struct {
-	// StoreID is the store it was done for; empty when it concerns none or many.
+	// StoreID is the store that it was done for; empty when it concerns no store or many.
 	StoreID string
-	// Name is what was done: an activity or a workflow type, "webhook". From a fixed set, never with an id in it.
+	// Name is what was done: an activity type, a workflow type, or "webhook". Names come from a fixed set and never hold an id.
 	Name string
-	// Phase is the part of the main path it belongs to: "provision", "deletion", "reconcile"; empty when unknown.
+	// Phase is the part of the main path that it belongs to: "provision", "deletion" or "reconcile"; empty when unknown.
 	Phase string
 	// Outcome is one of the Outcome constants.
 	Outcome string
