@@ -23,14 +23,14 @@ const (
 	unlimited = 100_000
 )
 
-// stores are where the server keeps what it knows.
-type stores struct {
+// dataStores are where the server keeps its data.
+type dataStores struct {
 	executions, visibility *config.SQL
 	// shards is how many parts the executions have, once and for all. They spread load over nodes and connections.
 	shards int32
 }
 
-func serverOptions(addrs addresses, s stores, historyLimit int, logger log.Logger) []temporal.ServerOption {
+func serverOptions(addrs addresses, s dataStores, historyLimit int, logger log.Logger) []temporal.ServerOption {
 	hosts := map[primitives.ServiceName]static.Hosts{}
 	services := map[string]config.Service{}
 	for name, addr := range addrs.services() {

@@ -13,23 +13,20 @@ import (
 	"time"
 
 	"go.temporal.io/server/common/config"
-	"go.temporal.io/server/common/headers"
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.uber.org/zap"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"storekeeper/internal/dbfile"
 )
 
 // inMemory describes a new database of its own. Temporal keeps it open, and so in memory, until the process ends.
-func inMemory() stores {
+func inMemory() dataStores {
 	db := &config.SQL{
 		PluginName:        sqliteplugin.PluginName,
 		DatabaseName:      "temporal-" + rand.Text(),
 		ConnectAttributes: map[string]string{"mode": "memory", "cache": "shared"},
 	}
-	return stores{executions: db, visibility: db, shards: 1}
+	return dataStores{executions: db, visibility: db, shards: 1}
 }
 
 // files are a server's databases on disk. The caller of openFiles holds their lock, which is that of executions.
@@ -37,7 +34,7 @@ type files struct {
 	executions string
 	// visibility is a file of its own, or the same with SchemaFull.
 	visibility string
-	stores     stores // what Temporal is told of them
+	data       dataStores // what Temporal is told of them
 	replaced   *Replacement
 }
 
@@ -83,31 +80,11 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	if schema != SchemaFull {
 		f.visibility = VisibilityPath(path)
 	}
-	db, err := createFile(path)
+	db, version, err := f.openExecutions(ctx, log)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = db.Close() }() // the one that is open by then
-	if err := checkWhole(ctx, db); err != nil {
-		return nil, err
-	}
-	version, err := versionOf(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	if version.other {
-		replaced := &Replacement{At: time.Now().Truncate(time.Second), Version: version.name, Why: version.why}
-		if replaced.SetAside, err = setAside(ctx, db, path, version.name, replaced.At); err != nil {
-			return nil, err
-		}
-		log.Warn("temporal's database is of another version, so it was set aside and a new one begun: pending deletions, pauses and "+
-			"events without an outcome go on from the registry", zap.String("version", version.name), zap.String("why", version.why),
-			zap.String("setAside", replaced.SetAside))
-		if db, err = createFile(path); err != nil {
-			return nil, err
-		}
-		version.empty, f.replaced = true, replaced
-	}
+	defer func() { _ = db.Close() }()
 	if err := dbfile.UseLog(ctx, db); err != nil { // not before it was known to be ours
 		return nil, err
 	}
@@ -127,19 +104,68 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	if err := bringTo(ctx, db, f, schema, log); err != nil {
 		return nil, err
 	}
-	f.stores.shards = 1 // SQLite has one writer
-	if schema == SchemaFull {
-		f.stores.executions = onDisk(f.executions, "full")
-		f.stores.visibility = f.stores.executions
-	} else {
-		f.stores.executions, f.stores.visibility = onDisk(f.executions, "normal"), onDisk(f.visibility, "normal")
-	}
+	f.data = f.dataStores(schema)
 	for _, file := range f.all() { // now that they are ours to change
 		if err := dbfile.Tighten(file); err != nil {
 			log.Warn("others may read temporal's database", zap.Error(err))
 		}
 	}
 	return f, nil
+}
+
+// openExecutions opens the database of the executions, or makes it, and says what it is. One of another version of Temporal is set aside, and a
+// new one takes its place. The caller closes the database.
+func (f *files) openExecutions(ctx context.Context, log *zap.Logger) (*sql.DB, version, error) {
+	db, err := createFile(f.executions)
+	if err != nil {
+		return nil, version{}, err
+	}
+	if err := checkWhole(ctx, db); err != nil {
+		return nil, version{}, errors.Join(err, db.Close())
+	}
+	v, err := versionOf(ctx, db)
+	if err != nil {
+		return nil, version{}, errors.Join(err, db.Close())
+	}
+	if !v.other {
+		return db, v, nil
+	}
+	replaced := &Replacement{At: time.Now().Truncate(time.Second), Version: v.name, Why: v.why}
+	if replaced.SetAside, err = setAside(ctx, db, f.executions, v.name, replaced.At); err != nil {
+		return nil, version{}, err
+	}
+	log.Warn("temporal's database is of another version, so it was set aside and a new one begun: pending deletions, pauses and "+
+		"events without an outcome go on from the registry", zap.String("version", v.name), zap.String("why", v.why),
+		zap.String("setAside", replaced.SetAside))
+	if db, err = createFile(f.executions); err != nil {
+		return nil, version{}, err
+	}
+	f.replaced = replaced
+	return db, version{empty: true}, nil
+}
+
+// dataStores describes the files to Temporal.
+func (f *files) dataStores(schema Schema) dataStores {
+	const shards = 1 // SQLite has one writer
+	if schema == SchemaFull {
+		db := onDisk(f.executions, "full")
+		return dataStores{executions: db, visibility: db, shards: shards}
+	}
+	return dataStores{executions: onDisk(f.executions, "normal"), visibility: onDisk(f.visibility, "normal"), shards: shards}
+}
+
+// create makes Temporal's tables, but those of visibility, all or none.
+func create(ctx context.Context, db *sql.DB, replaced *Replacement) error {
+	return inTransaction(ctx, db, func(tx *sql.Tx) error {
+		statements, err := schemaOfExecutions()
+		if err != nil {
+			return err
+		}
+		if err := execute(ctx, tx, statements...); err != nil {
+			return fmt.Errorf("set up schema: %w", err)
+		}
+		return mark(ctx, tx, rand.Text(), replaced)
+	})
 }
 
 // onDisk describes a file to Temporal.
@@ -223,94 +249,15 @@ func checkWhole(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// explain says what to do about what SQLite says.
+// explain adds to an error of SQLite what to do about it.
 func explain(err error) error {
-	cause, ok := errors.AsType[*sqlite.Error](err)
-	if !ok {
-		return err
-	}
-	switch cause.Code() & 0xff { // the rest are details
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return fmt.Errorf("another program has it locked, end that one: %w", err)
-	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return fmt.Errorf("this user may not write to it, or to its directory: %w", err)
-	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("the disk is full: %w", err)
-	case sqlite3.SQLITE_NOTADB:
+	switch dbfile.FaultOf(err) {
+	case dbfile.NotSQLite:
 		return fmt.Errorf("%w: %w", errNoSQLite, err)
-	case sqlite3.SQLITE_CORRUPT:
+	case dbfile.Damaged:
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return err
-}
-
-// create makes Temporal's tables, but those of visibility, all or none.
-func create(ctx context.Context, db *sql.DB, replaced *Replacement) error {
-	return inTransaction(ctx, db, func(tx *sql.Tx) error {
-		statements, err := schemaOfExecutions()
-		if err != nil {
-			return err
-		}
-		if err := execute(ctx, tx, statements...); err != nil {
-			return fmt.Errorf("set up schema: %w", err)
-		}
-		return mark(ctx, tx, rand.Text(), replaced)
-	})
-}
-
-// The mark is a table of ours in each file. Temporal itself records no schema version in SQLite.
-const createMark = `CREATE TABLE IF NOT EXISTS _storekeeper_engine (
-	id             INTEGER PRIMARY KEY CHECK (id = 1),
-	engine         TEXT NOT NULL, -- the same in all files of a server
-	server_version TEXT NOT NULL, -- of the last server that used it
-	replaced_at    INTEGER,       -- when it took the place of another one, in Unix seconds
-	replaced       TEXT NOT NULL, -- the version of that one
-	set_aside      TEXT NOT NULL  -- where that one is
-) STRICT`
-
-func mark(ctx context.Context, tx *sql.Tx, engine string, replaced *Replacement) error {
-	var at *int64
-	var version, path string
-	if replaced != nil {
-		at, version, path = new(replaced.At.Unix()), replaced.Version, replaced.SetAside
-	}
-	if _, err := tx.ExecContext(ctx, createMark); err != nil {
-		return err
-	}
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO _storekeeper_engine (id, engine, server_version, replaced_at, replaced, set_aside) VALUES (1, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET server_version = excluded.server_version`, engine, headers.ServerVersion, at, version, path)
-	return err
-}
-
-// claim notes in a database that is there which version uses it.
-func claim(ctx context.Context, db *sql.DB) error {
-	return inTransaction(ctx, db, func(tx *sql.Tx) error { return mark(ctx, tx, rand.Text(), nil) })
-}
-
-// engineOf is the engine that the file belongs to; "" for one that has no mark.
-func engineOf(ctx context.Context, db *sql.DB) (engine, serverVersion string, err error) {
-	var marked bool
-	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = '_storekeeper_engine'`).Scan(&marked); err != nil || !marked {
-		return "", "", err
-	}
-	err = db.QueryRowContext(ctx, `SELECT engine, server_version FROM _storekeeper_engine`).Scan(&engine, &serverVersion)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return engine, serverVersion, err
-}
-
-// replacementOf says which database the one that is open has replaced; nil for none.
-func replacementOf(ctx context.Context, db *sql.DB) (*Replacement, error) {
-	var at sql.NullInt64
-	var r Replacement
-	err := db.QueryRowContext(ctx, `SELECT replaced_at, replaced, set_aside FROM _storekeeper_engine`).Scan(&at, &r.Version, &r.SetAside)
-	if err != nil || !at.Valid {
-		return nil, err
-	}
-	r.At = time.Unix(at.Int64, 0)
-	return &r, nil
+	return dbfile.Explain(err)
 }
 
 func inTransaction(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {

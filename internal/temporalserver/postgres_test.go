@@ -12,10 +12,18 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql"
+	"go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql/driver"
+	postgresschema "go.temporal.io/server/schema/postgresql/v12"
+	schematool "go.temporal.io/server/tools/common/schema"
+	sqltool "go.temporal.io/server/tools/sql"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -46,6 +54,22 @@ func runs(t *testing.T, c client.Client) {
 	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{TaskQueue: taskQueue}, "sleeper", time.Duration(0))
 	require.NoError(t, err)
 	require.NoError(t, run.Get(ctx, nil))
+}
+
+// installSchema makes one of Temporal's schemas, of an earlier version, in a database that is there.
+func installSchema(t *testing.T, cluster *postgrestest.Cluster, database, schema, version string) {
+	t.Helper()
+	conn, err := sqltool.NewConnection(&config.SQL{
+		PluginName: postgresql.PluginNamePGX, DatabaseName: database,
+		Connect: func(*config.SQL) (*sqlx.DB, error) {
+			return (&driver.PGXDriver{}).CreateConnection(cluster.URL(database))
+		},
+	}, log.NewNoopLogger())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, schematool.NewSetupSchemaTask(conn, &schematool.SetupConfig{InitialVersion: "0.0"}, log.NewNoopLogger()).Run())
+	update := &schematool.UpdateConfig{SchemaName: schema, TargetVersion: version}
+	require.NoError(t, schematool.NewUpdateSchemaTask(conn, update, log.NewNoopLogger()).Run())
 }
 
 func TestOnPostgreSQL(t *testing.T) {
@@ -121,7 +145,8 @@ func TestOnPostgreSQL(t *testing.T) {
 	t.Run("an older schema is updated, and the log says so", func(t *testing.T) {
 		t.Parallel()
 		execute(t, "postgres", "CREATE DATABASE older", "CREATE DATABASE older_visibility")
-		require.NoError(t, temporalserver.InstallSchemas(cluster.URL("older"), "1.5", "1.1"))
+		installSchema(t, cluster, "older", "postgresql/v12/temporal", "1.5")
+		installSchema(t, cluster, "older_visibility", "postgresql/v12/visibility", "1.1")
 		// As an update leaves it that was cut short: some is there, some is gone.
 		execute(t, "older", "ALTER TABLE queue_metadata ADD version BIGINT NOT NULL DEFAULT 0")
 		execute(t, "older_visibility", "DROP INDEX by_type_start_time")
@@ -129,8 +154,8 @@ func TestOnPostgreSQL(t *testing.T) {
 		said := logs.FilterMessage("updating temporal's schema, which may take minutes").All()
 		require.Len(t, said, 2)
 		require.Equal(t, "1.5", said[0].ContextMap()["from"])
-		require.Equal(t, temporalserver.ExecutionsVersion, said[0].ContextMap()["to"])
-		require.Equal(t, temporalserver.VisibilityVersion, query(t, "older_visibility", "SELECT curr_version FROM schema_version"))
+		require.Equal(t, postgresschema.Version, said[0].ContextMap()["to"])
+		require.Equal(t, postgresschema.VisibilityVersion, query(t, "older_visibility", "SELECT curr_version FROM schema_version"))
 		c := dial(t, server)
 		runWorker(t, c)
 		runs(t, c)

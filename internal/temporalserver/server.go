@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/dbfile"
+	"storekeeper/internal/temporalserver/postgres"
 )
 
 const (
@@ -69,11 +70,11 @@ type Options struct {
 type Server struct {
 	addr       string
 	temporal   temporal.Server
-	ui         *ui       // nil without UI
-	lock       *os.File  // nil in memory and on PostgreSQL
-	files      *files    // likewise
-	upkeep     *upkeep   // likewise
-	postgres   *postgres // nil on SQLite
+	ui         *ui                 // nil without UI
+	lock       *os.File            // nil in memory and on PostgreSQL
+	files      *files              // likewise
+	upkeep     *upkeep             // likewise
+	postgres   *postgres.Databases // nil on SQLite
 	logControl *logControl
 	log        *zap.Logger
 	stopOnce   sync.Once
@@ -135,12 +136,12 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 }
 
 // open opens the databases that o names. To reach PostgreSQL, or to bring a large file to the schema, may take minutes.
-func (s *Server) open(ctx context.Context, o Options) (databases stores, err error) {
+func (s *Server) open(ctx context.Context, o Options) (databases dataStores, err error) {
 	if o.DatabaseURL != "" {
-		if s.postgres, err = openPostgres(ctx, o.DatabaseURL, reachTimeout, o.Logger); err != nil {
-			return stores{}, err
+		if s.postgres, err = postgres.Open(ctx, o.DatabaseURL, postgres.Patience, o.Logger); err != nil {
+			return dataStores{}, err
 		}
-		return s.postgres.stores(), nil
+		return dataStores{executions: s.postgres.Executions(), visibility: s.postgres.Visibility(), shards: postgres.Shards}, nil
 	}
 	if o.DatabasePath == "" {
 		databases = inMemory()
@@ -148,16 +149,16 @@ func (s *Server) open(ctx context.Context, o Options) (databases stores, err err
 	}
 	path, err := realPath(o.DatabasePath)
 	if err != nil {
-		return stores{}, fmt.Errorf("database: %w", err)
+		return dataStores{}, fmt.Errorf("database: %w", err)
 	}
 	if s.lock, err = lockDatabase(path); err != nil {
-		return stores{}, err
+		return dataStores{}, err
 	}
 	if s.files, err = openFiles(ctx, path, o.Schema, o.Logger); err != nil {
-		return stores{}, err
+		return dataStores{}, err
 	}
 	s.upkeep, err = beginUpkeep(ctx, s.files, o.Logger)
-	return s.files.stores, err
+	return s.files.data, err
 }
 
 // complete fills in the defaults.
@@ -258,10 +259,7 @@ func (s *Server) Trouble() error {
 	if s.postgres == nil {
 		return nil
 	}
-	if trouble := s.postgres.trouble.Load(); trouble != nil {
-		return *trouble
-	}
-	return nil
+	return s.postgres.Trouble()
 }
 
 // Failed tells why the server must be stopped: another one has its PostgreSQL, or that came back as another database. Nil, which never
@@ -270,7 +268,7 @@ func (s *Server) Failed() <-chan error {
 	if s.postgres == nil {
 		return nil
 	}
-	return s.postgres.failed
+	return s.postgres.Failed()
 }
 
 // Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
@@ -298,7 +296,7 @@ func (s *Server) stop() {
 			_ = s.lock.Close()
 		}
 		if s.postgres != nil {
-			s.postgres.close(context.Background()) //nolint:forbidigo // likewise
+			s.postgres.Close(context.Background()) //nolint:forbidigo // likewise
 		}
 	}()
 	select {

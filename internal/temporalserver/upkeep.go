@@ -74,9 +74,9 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 		if _, err = columns(ctx, file.own); err != nil { // the first read makes the log
 			return nil, err
 		}
-		cfg := f.stores.executions
+		cfg := f.data.executions
 		if i > 0 {
-			cfg = f.stores.visibility
+			cfg = f.data.visibility
 		}
 		if _, err = file.own.ExecContext(ctx, "PRAGMA busy_timeout = "+checkpointWait); err != nil {
 			return nil, err
@@ -95,34 +95,21 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 		}
 		u.durability = newDurability(database, u.files[0].log, log)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	u.end = func() {
-		cancel()
-		<-done
-	}
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(upkeepInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			// In this order: lists may lack what there is for a while, but show nothing that there never was.
-			if u.durability != nil && u.durability.sync() != nil {
-				continue // it is logged
-			}
-			for i, file := range u.files {
-				if err := file.look(ctx, i > 0); err != nil && ctx.Err() == nil {
-					u.log.Warn("upkeep of temporal's database", zap.String("file", file.path), zap.Error(explain(err)))
-				}
-			}
-		}
-	}()
+	u.end = dbfile.Upkeep(ctx, upkeepInterval, u.look)
 	return u, nil
+}
+
+// look looks after all files once.
+func (u *upkeep) look(ctx context.Context) {
+	// In this order: lists may lack what there is for a while, but show nothing that there never was.
+	if u.durability != nil && u.durability.sync() != nil {
+		return // it is logged
+	}
+	for i, file := range u.files {
+		if err := file.look(ctx, i > 0); err != nil && ctx.Err() == nil {
+			u.log.Warn("upkeep of temporal's database", zap.String("file", file.path), zap.Error(explain(err)))
+		}
+	}
 }
 
 // look syncs the log, and uses an idle moment to empty it and to give free pages back.
@@ -195,4 +182,24 @@ func (u *upkeep) close() {
 			u.log.Warn("the log of temporal's database is not in its file yet; the next start reads it", zap.String("file", f.path), zap.Error(err))
 		}
 	}
+}
+
+// makeVacuumable lets SQLite give free pages back in small steps, which takes one rewriting of a file that was made without.
+func makeVacuumable(ctx context.Context, db *sql.DB, log *zap.Logger) error {
+	const incremental = 2
+	var mode int
+	if err := db.QueryRowContext(ctx, "PRAGMA auto_vacuum").Scan(&mode); err != nil || mode == incremental {
+		return err
+	}
+	began := time.Now()
+	_, err := db.ExecContext(ctx, "PRAGMA auto_vacuum = incremental; VACUUM")
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil: // a full disk, say: it works as before, and the next start tries again
+		log.Warn("temporal's database could not be rewritten, it will not give its space back", zap.Error(explain(err)))
+	default:
+		log.Info("temporal's database was rewritten, from now on it gives its space back", zap.Duration("took", time.Since(began)))
+	}
+	return nil
 }

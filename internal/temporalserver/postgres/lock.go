@@ -1,4 +1,4 @@
-package temporalserver
+package postgres
 
 import (
 	"context"
@@ -15,7 +15,7 @@ var errInUse = errors.New("it is in use by another server: stop that one, or use
 
 // takeLock opens a session and has it hold the lock. A process that was killed has lost its own within moments; one whose machine has
 // died, within half a minute.
-func (p *postgres) takeLock(ctx context.Context, open func(context.Context, database) (*pgx.Conn, error)) error {
+func (p *Databases) takeLock(ctx context.Context, open func(context.Context, database) (*pgx.Conn, error)) error {
 	conn, err := open(ctx, p.executions)
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (p *postgres) takeLock(ctx context.Context, open func(context.Context, data
 	return nil
 }
 
-func (p *postgres) holdLock(ctx context.Context, conn *pgx.Conn) error {
+func (p *Databases) holdLock(ctx context.Context, conn *pgx.Conn) error {
 	// Told to the server, which would otherwise keep the session of a machine that has died for hours, and with it the lock.
 	if _, err := conn.Exec(ctx, `SELECT set_config('application_name', $1, false), set_config('tcp_keepalives_idle', '10', false),
 		set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)`, p.name); err != nil {
@@ -80,7 +80,7 @@ func lockHolder(ctx context.Context, conn *pgx.Conn) (h holder, err error) {
 
 // watch notices when the lock is lost, and takes it again when PostgreSQL is back: Temporal itself survives that it is away. What it
 // writes is fenced (by the range ids of its shards), so nothing is damaged before this has noticed that somebody else came first.
-func (p *postgres) watch(ctx context.Context) {
+func (p *Databases) watch(ctx context.Context) {
 	defer close(p.watched)
 	for ctx.Err() == nil {
 		lost := p.beat(ctx)
@@ -97,7 +97,7 @@ func (p *postgres) watch(ctx context.Context) {
 }
 
 // beat returns after an interval, or at once when the session has ended.
-func (p *postgres) beat(ctx context.Context) error {
+func (p *Databases) beat(ctx context.Context) error {
 	idle, cancel := context.WithTimeout(ctx, beatInterval)
 	defer cancel()
 	if _, err := p.lock.WaitForNotification(idle); p.lock.IsClosed() {
@@ -114,7 +114,7 @@ func (p *postgres) beat(ctx context.Context) error {
 }
 
 // regain returns nil once the lock is ours again, or when ctx ends, and an error when it can't be any more.
-func (p *postgres) regain(ctx context.Context) error {
+func (p *Databases) regain(ctx context.Context) error {
 	began, said := time.Now(), time.Now()
 	for ctx.Err() == nil {
 		err := p.retake(ctx)
@@ -139,7 +139,7 @@ func (p *postgres) regain(ctx context.Context) error {
 	return nil
 }
 
-func (p *postgres) retake(ctx context.Context) error {
+func (p *Databases) retake(ctx context.Context) error {
 	// A database that is missing is not created: it may be about to be restored.
 	err := p.takeLock(ctx, connect)
 	if err == nil {
@@ -151,7 +151,7 @@ func (p *postgres) retake(ctx context.Context) error {
 }
 
 // checkUnchanged wants both schemas to be as this process has left them.
-func (p *postgres) checkUnchanged(ctx context.Context) error {
+func (p *Databases) checkUnchanged(ctx context.Context) error {
 	if err := p.executions.checkCurrent(ctx, p.lock); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (p *postgres) checkUnchanged(ctx context.Context) error {
 	return p.visibility.checkCurrent(ctx, conn)
 }
 
-func (p *postgres) setReadOnly(readOnly bool) {
+func (p *Databases) setReadOnly(readOnly bool) {
 	was := p.trouble.Load()
 	switch {
 	case !readOnly:
@@ -178,18 +178,11 @@ func (p *postgres) setReadOnly(readOnly bool) {
 }
 
 // unlock ends the session, and so gives the lock back.
-func (p *postgres) unlock(ctx context.Context) {
+func (p *Databases) unlock(ctx context.Context) {
 	if p.lock == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = p.lock.Close(ctx)
-}
-
-// close gives the lock back. Temporal must have been stopped.
-func (p *postgres) close(ctx context.Context) {
-	p.cancel()
-	<-p.watched
-	p.unlock(ctx)
 }

@@ -1,4 +1,4 @@
-package temporalserver
+package postgres
 
 import (
 	"net"
@@ -17,7 +17,7 @@ func TestAStartGivesUpOnAPostgreSQLThatStaysAway(t *testing.T) {
 	address := l.Addr().String()
 	require.NoError(t, l.Close())
 	core, logs := observer.New(zap.DebugLevel)
-	_, err = openPostgres(t.Context(), "postgres://somebody:verysecret@"+address+"/temporal", time.Second, zap.New(core))
+	_, err = Open(t.Context(), "postgres://somebody:verysecret@"+address+"/temporal", time.Second, zap.New(core))
 	require.ErrorContains(t, err, "PostgreSQL, database temporal at "+address+": it could not be reached for 1s: start it, or correct the URL: ")
 	require.ErrorContains(t, err, "connection refused")
 	require.NotContains(t, err.Error(), "\n")
@@ -41,7 +41,7 @@ func TestTheURLOfPostgreSQLIsCheckedAndNeverShown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := openPostgres(t.Context(), test.url, time.Second, zap.NewNop())
+			_, err := Open(t.Context(), test.url, time.Second, zap.NewNop())
 			require.ErrorContains(t, err, test.want)
 			require.NotContains(t, err.Error(), "verysecret")
 		})
@@ -50,7 +50,7 @@ func TestTheURLOfPostgreSQLIsCheckedAndNeverShown(t *testing.T) {
 
 func TestBothDatabasesAreReachedWithWhatTheURLSays(t *testing.T) {
 	t.Parallel()
-	executions, visibility, err := databases("postgresql://me:p%40ss%2Fword@h1:1,h2:2/my%20db?sslmode=disable&connect_timeout=2&search_path=s")
+	executions, visibility, err := parse("postgresql://me:p%40ss%2Fword@h1:1,h2:2/my%20db?sslmode=disable&connect_timeout=2&search_path=s")
 	require.NoError(t, err)
 	for d, name := range map[*database]string{&executions: "my db", &visibility: "my db_visibility"} {
 		require.Equal(t, name, d.config.Database)

@@ -1,4 +1,4 @@
-package temporalserver
+package postgres
 
 import (
 	"context"
