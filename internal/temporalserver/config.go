@@ -15,18 +15,19 @@ import (
 
 const (
 	clusterName = "active"
-	// How the configuration names the two stores.
+	// The names of the two data stores in Temporal's configuration.
 	executionsStore, visibilityStore = "executions", "visibility"
 
-	// More than one node can do: what limits it is then its own CPU and disk, which slow callers down, not a quota made
-	// for a cluster of many tenants, which refuses them.
+	// unlimited is more than one node can do. The node's own CPU and disk are then its limit, and they slow callers down. Temporal's quotas
+	// are made for a cluster of many tenants, and refuse callers.
 	unlimited = 100_000
 )
 
 // dataStores are where the server keeps its data.
 type dataStores struct {
 	executions, visibility *config.SQL
-	// shards is how many parts the executions have, once and for all. They spread load over nodes and connections.
+	// shards is the number of parts that the executions are divided into. It can never be changed. Shards spread load over nodes and
+	// connections.
 	shards int32
 }
 
@@ -79,19 +80,19 @@ func serverOptions(addrs addresses, s dataStores, historyLimit int, logger log.L
 	}
 }
 
-// dynamicConfig is what differs from Temporal's defaults, which are made for a cluster. Limits that a workflow can
-// notice (updates in flight, history length, payload size) stay, so that what works here works on a cluster.
-// Task priorities need nothing: they are on by default (matching.useNewMatcher).
+// dynamicConfig holds what differs from Temporal's defaults, which are made for a cluster. Limits that a workflow can notice (updates in
+// flight, history length, payload size) stay as they are, so that what works here works on a cluster too. Task priorities need no setting:
+// they are on by default (matching.useNewMatcher).
 func dynamicConfig(historyLimit int) dynamicconfig.StaticClient {
 	config := dynamicconfig.StaticClient{
-		// At the default of 20 polls a second, each hand-over of a task within the server waits up to 50 ms. A poll
-		// happens only when there is something to do, so an idle server pays nothing.
+		// At the default of 20 polls a second, each hand-over of a task within the server waits up to 50 ms. A poll happens only when there
+		// is something to do, so an idle server pays nothing.
 		dynamicconfig.TransferProcessorMaxPollRPS.Key():   2000,
 		dynamicconfig.TimerProcessorMaxPollRPS.Key():      2000,
 		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): 2000,
 
-		// Partitions spread a task queue over matching nodes. On one node a task and the worker that waits for it land
-		// on different ones of the default four and are brought together late.
+		// Partitions spread a task queue over matching nodes. With the default of four on one node, a task and the worker that waits for it
+		// often land on different partitions and meet late.
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
 
@@ -100,25 +101,26 @@ func dynamicConfig(historyLimit int) dynamicconfig.StaticClient {
 		dynamicconfig.HistoryRPS.Key():                         unlimited,
 		dynamicconfig.MatchingRPS.Key():                        unlimited,
 		dynamicconfig.FrontendPersistenceMaxQPS.Key():          unlimited,
-		dynamicconfig.HistoryPersistenceMaxQPS.Key():           unlimited, // also bounds the task schedulers and all polls of a host
+		dynamicconfig.HistoryPersistenceMaxQPS.Key():           unlimited, // this also bounds the task schedulers and all polls of a host
 		dynamicconfig.MatchingPersistenceMaxQPS.Key():          unlimited,
-		// Lists and counts; the default of 10 a second is used up by one open page of the UI and one reconcile.
+		// Lists and counts. One open page of the UI and one reconcile run use up the default of 10 a second.
 		dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): unlimited,
-		// Requests that wait (polls, updates, results) at the same time, for each API; the default is 1200.
+		// How many requests may wait (polls, updates, results) at the same time, for each API. The default is 1200.
 		dynamicconfig.FrontendMaxConcurrentLongRunningRequestsPerInstance.Key(): unlimited,
 
-		// Who waits for a workflow's end now and then misses the notification (1 in some 25 runs here) and hears of it when the
-		// poll expires: after 20 s by default.
+		// A client that waits for a workflow's end sometimes misses the notification (1 in some 25 runs here). It then learns of the end
+		// when its poll expires, which takes 20 s by default.
 		dynamicconfig.HistoryLongPollExpirationInterval.Key(): time.Second,
 
-		// Workflows that are kept in memory after their last use, for an hour; the default of 128,000 is more than an hour's. One that is needed
-		// again is read again.
+		// How many workflows are kept in memory for an hour after their last use. A workflow that was dropped is read again when it is
+		// needed. The default of 128,000 is more than an hour's workflows.
 		dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 2000,
 
-		// What is past its retention goes within a minute, and not within half an hour: there is no second node to spread the load for.
+		// Workflows past their retention are deleted within a minute, and not within half an hour: there is no second node to spread the
+		// load for.
 		dynamicconfig.RetentionTimerJitterDuration.Key(): time.Minute,
 
-		// It asks a host on the internet whether there is a newer version.
+		// The check asks a host on the internet whether there is a newer version.
 		dynamicconfig.EnableServerVersionCheck.Key(): false,
 	}
 	if historyLimit > 0 {

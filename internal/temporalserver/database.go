@@ -19,7 +19,7 @@ import (
 	"storekeeper/internal/dbfile"
 )
 
-// inMemory describes a new database of its own. Temporal keeps it open, and so in memory, until the process ends.
+// inMemory describes a new database in memory, apart from all others. Temporal keeps it open, and so in memory, until the process ends.
 func inMemory() dataStores {
 	db := &config.SQL{
 		PluginName:        sqliteplugin.PluginName,
@@ -29,19 +29,19 @@ func inMemory() dataStores {
 	return dataStores{executions: db, visibility: db, shards: 1}
 }
 
-// files are a server's databases on disk. The caller of openFiles holds their lock, which is that of executions.
+// files are a server's databases on disk. The caller of openFiles holds the lock of executions, which covers all of them.
 type files struct {
 	executions string
-	// visibility is a file of its own, or the same with SchemaFull.
+	// visibility is a file of its own. With SchemaFull it is the same file as executions.
 	visibility string
-	data       dataStores // what Temporal is told of them
+	data       dataStores // how Temporal opens them
 	replaced   *Replacement
 }
 
 // split says whether visibility has a file of its own.
 func (f *files) split() bool { return f.visibility != f.executions }
 
-// all are the paths, each once.
+// all returns each path once.
 func (f *files) all() []string {
 	if !f.split() {
 		return []string{f.executions}
@@ -49,27 +49,28 @@ func (f *files) all() []string {
 	return []string{f.executions, f.visibility}
 }
 
-// VisibilityPath is where the visibility of the database at path is, if it has a file of its own.
+// VisibilityPath is the path of visibility's own file, beside the database at path.
 func VisibilityPath(path string) string {
 	ext := filepath.Ext(path)
 	return strings.TrimSuffix(path, ext) + "-visibility" + ext
 }
 
-// realPath is where the file is that a path means: SQLite keeps the log beside that, and two links to one file have one lock.
+// realPath returns the path of the file itself, without links. SQLite keeps the log beside that path, and two links to one file must share
+// one lock.
 func realPath(path string) (string, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
 	target, err := filepath.EvalSymlinks(absolute)
-	if errors.Is(err, fs.ErrNotExist) { // it is still to be made
+	if errors.Is(err, fs.ErrNotExist) { // it will be made there
 		return absolute, nil
 	}
 	return target, err
 }
 
-// openFiles sets up the databases of a server at path (see realPath), or checks those that are there and brings them to the schema. One of another
-// version of Temporal is set aside, and a new one takes its place.
+// openFiles sets up the databases of a server at path (see realPath), or checks the existing ones, and brings them to the schema. A
+// database of another version of Temporal is set aside, and a new one takes its place.
 func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger) (_ *files, err error) {
 	defer func() {
 		if err != nil {
@@ -85,7 +86,7 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 		return nil, err
 	}
 	defer func() { _ = db.Close() }()
-	if err := dbfile.UseLog(ctx, db); err != nil { // not before it was known to be ours
+	if err := dbfile.UseLog(ctx, db); err != nil { // only once it is known to be ours
 		return nil, err
 	}
 	if version.empty {
@@ -105,7 +106,7 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 		return nil, err
 	}
 	f.data = f.dataStores(schema)
-	for _, file := range f.all() { // now that they are ours to change
+	for _, file := range f.all() { // now they are known to be ours
 		if err := dbfile.Tighten(file); err != nil {
 			log.Warn("others may read temporal's database", zap.Error(err))
 		}
@@ -113,8 +114,8 @@ func openFiles(ctx context.Context, path string, schema Schema, log *zap.Logger)
 	return f, nil
 }
 
-// openExecutions opens the database of the executions, or makes it, and says what it is. One of another version of Temporal is set aside, and a
-// new one takes its place. The caller closes the database.
+// openExecutions opens the database of the executions, or makes it, and says what it found. A database of another version of Temporal is
+// set aside, and a new one takes its place. The caller closes the database.
 func (f *files) openExecutions(ctx context.Context, log *zap.Logger) (*sql.DB, version, error) {
 	db, err := createFile(f.executions)
 	if err != nil {
@@ -154,7 +155,7 @@ func (f *files) dataStores(schema Schema) dataStores {
 	return dataStores{executions: onDisk(f.executions, "normal"), visibility: onDisk(f.visibility, "normal"), shards: shards}
 }
 
-// create makes Temporal's tables, but those of visibility, all or none.
+// create makes Temporal's tables, except those of visibility, and the mark: all or none.
 func create(ctx context.Context, db *sql.DB, replaced *Replacement) error {
 	return inTransaction(ctx, db, func(tx *sql.Tx) error {
 		statements, err := schemaOfExecutions()
@@ -170,30 +171,31 @@ func create(ctx context.Context, db *sql.DB, replaced *Replacement) error {
 
 // onDisk describes a file to Temporal.
 //
-// One connection, which is Temporal's default: SQLite has one writer at a time, and a transaction that reads first and
-// writes then fails at once when another connection has written in between, whatever the busy timeout.
+// Temporal uses one connection, which is its default. SQLite has one writer at a time, and a transaction that reads first and writes then
+// fails at once when another connection has written in between, whatever the busy timeout.
 //
-// A commit is in the kernel's hands before it is acknowledged, so it survives kill -9. With synchronous=full it is on the disk as well, and
-// survives a power loss; with "normal" durability sees to it that what clients were told does.
+// A commit reaches the kernel before it is acknowledged, so it survives kill -9. With synchronous "full" it is also on the disk and
+// survives a power loss. With "normal", the type durability ensures that what clients were told survives one.
 func onDisk(path, synchronous string) *config.SQL {
 	return &config.SQL{
 		PluginName:   sqliteplugin.PluginName,
-		DatabaseName: strings.TrimPrefix(dbfile.URI(path), "file:"), // Temporal puts it into a URI as it is
+		DatabaseName: strings.TrimPrefix(dbfile.URI(path), "file:"), // Temporal puts the name into a URI unchanged
 		ConnectAttributes: map[string]string{
-			// Other processes (sqlite3, a backup) may hold the file for a moment.
+			// Other processes (sqlite3, a backup) may lock the file for a moment.
 			"busy_timeout": "10000",
 			"journal_mode": "wal",
 			"synchronous":  synchronous,
-			// What a burst has left is cut off when the log begins anew. It does so every 4 MB, for nobody else reads.
+			// A log that grew during a burst is cut to this size when SQLite begins it anew. That happens every 4 MB, because nobody else
+			// reads.
 			"journal_size_limit": "4194304",
-			// Temporal keeps its connections until the process ends, and gives them to whoever asks with the same words: a later start, which may
-			// find other files. SQLite ignores a pragma that it does not know.
+			// Temporal keeps its connections until the process ends, and reuses them for equal attributes. A later start may find other
+			// files, so each start makes its attributes unique. SQLite ignores a pragma that it does not know.
 			"storekeeper_start": "s" + rand.Text(),
 		},
 	}
 }
 
-// lockDatabase takes the lock beside the database file.
+// lockDatabase takes the lock beside the database file. Closing the result releases it.
 func lockDatabase(path string) (*os.File, error) {
 	f, err := dbfile.Lock(path)
 	switch {
@@ -205,13 +207,13 @@ func lockDatabase(path string) (*os.File, error) {
 	return f, nil
 }
 
-// openFile opens a file. It is read through SQLite only: closing a plain descriptor of it would drop SQLite's own locks in this process. That
-// free pages are to be given back SQLite wants to know before the first table.
+// openFile opens a file through SQLite. Nothing may open it directly: closing a plain descriptor of the file would drop SQLite's own locks
+// in this process. SQLite must be told before the first table is made that it is to give free pages back.
 func openFile(path string) (*sql.DB, error) {
 	return openSQLite(dbfile.URI(path) + "?_pragma=busy_timeout=10000&_pragma=auto_vacuum=incremental")
 }
 
-// createFile opens a file, and makes it if there is none.
+// createFile opens a file, and makes it first if there is none.
 func createFile(path string) (*sql.DB, error) {
 	if err := dbfile.Create(path); err != nil {
 		return nil, err
@@ -237,7 +239,7 @@ var errDamaged = errors.New("it is damaged: put a backup back, or move it away t
 
 var errNoSQLite = errors.New("it is no SQLite file, or its first page is damaged: put a backup back, or move it away")
 
-// checkWhole reads the whole file; a third of a second for 300 MB.
+// checkWhole reads the whole file and looks for damage. It takes a third of a second for 300 MB.
 func checkWhole(ctx context.Context, db *sql.DB) error {
 	var verdict string
 	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {

@@ -12,29 +12,30 @@ import (
 	"google.golang.org/grpc"
 )
 
-// durability has on the disk what clients are told, before they are told it.
+// durability makes sure that what a client is told is on the disk before the client is told.
 //
-// A workflow event is some six commits, and each would wait for the disk (synchronous=full) while all others wait for it. Only one of them has
-// to: that after which somebody hears of it. With synchronous=normal a power loss takes the newest commits together, from some moment on, and
-// what is left is a state that there was: it is as if the workers had been slower. So the log of the executions is synced once before an
-// answer, and once for all answers that wait meanwhile. Of the others only workers hear, and what they do is safe to repeat.
+// A workflow event is some six commits. With synchronous=full each of them would wait for the disk, and all others would wait behind it.
+// Only one commit has to wait: the one after which somebody hears of the event. With synchronous=normal a power loss takes all commits
+// after some moment, and leaves a state that the database really had: it is as if the workers had been slower. So the log of the executions
+// is synced once before an answer, and one sync serves all answers that wait for it. Only workers hear of the other commits, and what
+// workers do is safe to repeat.
 //
-// The log stays the same file while somebody has the database open: here upkeep does.
+// The log remains the same file while somebody has the database open. Upkeep does.
 type durability struct {
 	log      *zap.Logger
 	database os.FileInfo
-	file     *os.File     // its log, by its path
-	toDisk   func() error // syncFile, but in tests
+	file     *os.File     // the database's log
+	toDisk   func() error // syncFile, except in tests
 
 	mu      sync.Mutex
 	changed *sync.Cond
-	started uint64 // syncs that have begun
-	done    uint64 // the newest of them that has ended; it covers those before
+	started uint64 // number of syncs that have begun
+	done    uint64 // the newest sync that has ended; it covers those before it
 	syncing bool
-	failed  error // it can't be known any more what is on the disk
+	failed  error // set once it is not known any more what is on the disk
 }
 
-// newDurability is for a database that is open, and its log.
+// newDurability is for an open database and its log.
 func newDurability(database os.FileInfo, file *os.File, log *zap.Logger) *durability {
 	d := &durability{log: log, database: database, file: file}
 	d.changed = sync.NewCond(&d.mu)
@@ -42,8 +43,8 @@ func newDurability(database os.FileInfo, file *os.File, log *zap.Logger) *durabi
 	return d
 }
 
-// sync returns once all that was committed before the call is on the disk. After a failure it fails for ever: the kernel may have forgotten
-// what it could not write.
+// sync returns once everything that was committed before the call is on the disk. After one failure it fails for ever, because the kernel
+// may have forgotten what it could not write.
 func (d *durability) sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,7 +77,7 @@ func (d *durability) syncFile() error {
 	if err != nil {
 		return err
 	}
-	// What is written to a file that is not at its path any more nobody will find.
+	// Nobody would find what is written to a file that is no longer at its path.
 	for path, open := range map[string]os.FileInfo{path: mine, strings.TrimSuffix(path, "-wal"): d.database} {
 		there, err := os.Stat(path)
 		if err != nil {
@@ -89,14 +90,14 @@ func (d *durability) syncFile() error {
 	return d.file.Sync()
 }
 
-// err is why nothing can be kept any more; nil if it can.
+// err is why nothing can be kept any more; nil if all is well.
 func (d *durability) err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.failed
 }
 
-// workersCalls are those after which nobody hears of more than a worker does.
+// workersCalls are the calls after which only a worker hears of something.
 var workersCalls = map[string]bool{
 	"PollWorkflowTaskQueue": true, "PollActivityTaskQueue": true, "PollNexusTaskQueue": true,
 	"RespondWorkflowTaskCompleted": true, "RespondWorkflowTaskFailed": true, "RespondQueryTaskCompleted": true,
@@ -104,8 +105,9 @@ var workersCalls = map[string]bool{
 	"RecordActivityTaskHeartbeat": true, "RecordWorkerHeartbeat": true, "FetchWorkerConfig": true, "ShutdownWorker": true,
 }
 
-// repeatable are the calls of workers, and those that change nothing, by the first word of their names: what they show may be of a moment that
-// a power loss takes, and comes again. All others are synced, also those of a newer Temporal.
+// repeatable says whether a call needs no sync. That is so for the calls of workers, and for those that change nothing, known by the first
+// word of their names. They may show a moment that a power loss takes, because that moment comes again. All other calls are synced, also
+// those of a newer Temporal.
 func repeatable(method string) bool {
 	for _, prefix := range []string{"Get", "List", "Describe", "Count", "Scan", "Query"} {
 		if strings.HasPrefix(method, prefix) {
@@ -115,13 +117,13 @@ func repeatable(method string) bool {
 	return workersCalls[method]
 }
 
-// intercept syncs before an answer of the frontend. An error is an answer as well: that a workflow runs already, say, which another request
-// has just started.
+// intercept syncs before an answer of the frontend. An error is an answer too: it may say that a workflow runs already, which another
+// request has just started.
 func (d *durability) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	resp, err := handler(ctx, req)
 	service, method, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")
 	if !strings.HasPrefix(service, "temporal.api.") || repeatable(method) {
-		return resp, err // the others are of Temporal's services and administrators
+		return resp, err // other services are called by Temporal itself and by administrators
 	}
 	if failed := d.sync(); failed != nil {
 		return nil, serviceerror.NewUnavailable(failed.Error())

@@ -23,7 +23,7 @@ func (a addresses) services() map[primitives.ServiceName]netip.AddrPort {
 	}
 }
 
-// reserveAddresses resolves the frontend's address and picks the others, on loopback.
+// reserveAddresses resolves the frontend's address and picks free loopback addresses for the other services.
 func reserveAddresses(ctx context.Context, frontend string) (addresses, error) {
 	var a addresses
 	var err error
@@ -38,9 +38,9 @@ func reserveAddresses(ctx context.Context, frontend string) (addresses, error) {
 	return a, nil
 }
 
-// reserve returns the IP address and port that hostPort stands for, or an error when something listens there already.
-// Temporal insists on listening itself, and only later. Meanwhile the system gives the port to nobody else who asks for any: a
-// connection to it, closed from its side, stays in the state TIME_WAIT for a minute.
+// reserve returns the IP address and port that hostPort stands for, or an error if something listens there. Temporal insists on listening
+// itself, and does so only later. In between, the system gives the port to nobody who asks for any free port: a connection to it, closed
+// from its side, stays in the state TIME_WAIT for a minute.
 func reserve(ctx context.Context, hostPort string) (netip.AddrPort, error) {
 	var none netip.AddrPort
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", hostPort)

@@ -35,12 +35,13 @@ func mark(ctx context.Context, tx *sql.Tx, engine string, replaced *Replacement)
 	return err
 }
 
-// claim notes in a database that is there which version uses it.
+// claim notes in an existing database that this version uses it.
 func claim(ctx context.Context, db *sql.DB) error {
 	return inTransaction(ctx, db, func(tx *sql.Tx) error { return mark(ctx, tx, rand.Text(), nil) })
 }
 
-// engineOf is the engine that the file belongs to; "" for one that has no mark.
+// engineOf returns the id of the engine that the file belongs to, and the version of the last server that used it. Both are "" for a file
+// without a mark.
 func engineOf(ctx context.Context, db *sql.DB) (engine, serverVersion string, err error) {
 	var marked bool
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = '_storekeeper_engine'`).Scan(&marked); err != nil || !marked {
@@ -53,7 +54,7 @@ func engineOf(ctx context.Context, db *sql.DB) (engine, serverVersion string, er
 	return engine, serverVersion, err
 }
 
-// replacementOf says which database the one that is open has replaced; nil for none.
+// replacementOf returns the database that the open one has replaced; nil if there was none.
 func replacementOf(ctx context.Context, db *sql.DB) (*Replacement, error) {
 	var at sql.NullInt64
 	var r Replacement

@@ -23,9 +23,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// setUpNamespace creates the namespace, or brings its retention and search attributes up to o. It writes to the database
-// before the server starts, through the server's own persistence layer, so that no service ever sees older settings: each
-// of them caches a namespace for seconds, and a change through the API is usable only when the last one has noticed.
+// setUpNamespace creates the namespace, or brings its retention and search attributes up to o. It writes to the database before the server
+// starts, through the server's own persistence layer, so no service ever sees older settings. Each service caches a namespace for seconds,
+// so a change through the API is usable only once the last of them has noticed it.
 func setUpNamespace(ctx context.Context, db *config.SQL, o Options) error {
 	serializer := serialization.NewSerializer()
 	factory := sql.NewFactory(*db, resolver.NewNoopResolver(), clusterName, log.NewNoopLogger(), metrics.NoopMetricsHandler, serializer)
@@ -74,8 +74,8 @@ func createNamespace(ctx context.Context, manager persistence.MetadataManager, o
 	return err
 }
 
-// configure applies what o asks for. On SQL a custom search attribute is a name for one of a fixed number of columns of
-// its type ("Keyword01" and so on).
+// configure applies what o asks for. In SQL a custom search attribute is a name for one of a fixed number of columns of its type
+// ("Keyword01" and so on).
 func configure(c *persistencespb.NamespaceConfig, o Options) error {
 	c.Retention = durationpb.New(o.Retention)
 	if c.CustomSearchAttributeAliases == nil {

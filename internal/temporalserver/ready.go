@@ -17,7 +17,7 @@ import (
 
 const pollInterval = 10 * time.Millisecond
 
-// waitUntilServing returns when a workflow could be started in the namespace.
+// waitUntilServing returns once a workflow could be started in the namespace, or with an error when ctx ends.
 func waitUntilServing(ctx context.Context, addr, namespace string) error {
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
 	if err != nil {
@@ -32,7 +32,7 @@ func waitUntilServing(ctx context.Context, addr, namespace string) error {
 }
 
 func checkServing(ctx context.Context, conn *grpc.ClientConn, namespace string) error {
-	// An attempt that hangs, in a service that is not up yet, must not use up all the time.
+	// A service that is not up yet may let an attempt hang. It must not use up all the time.
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	service := workflowservice.WorkflowService_ServiceDesc.ServiceName
@@ -48,8 +48,7 @@ func checkServing(ctx context.Context, conn *grpc.ClientConn, namespace string) 
 	if _, err := frontend.DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace}); err != nil {
 		return err
 	}
-	// The frontend answers the above by itself. That this workflow is not found is history's answer, given once it has
-	// its shard.
+	// The frontend answers the above by itself. History answers that this workflow is not found, and only once it has its shard.
 	_, err = frontend.DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
 		Namespace: namespace,
 		Execution: &common.WorkflowExecution{WorkflowId: "storekeeper-readiness-probe"},
@@ -60,7 +59,7 @@ func checkServing(ctx context.Context, conn *grpc.ClientConn, namespace string) 
 	return err
 }
 
-// poll calls attempt until it succeeds or ctx ends; then it returns why ctx ended and why the last attempt failed.
+// poll calls attempt until it succeeds or ctx ends. In the second case the error says why ctx ended and why the last attempt failed.
 func poll(ctx context.Context, attempt func(context.Context) error) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()

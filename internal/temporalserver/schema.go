@@ -13,31 +13,32 @@ import (
 	"go.uber.org/zap"
 )
 
-// Schema is how much of Temporal's SQLite schema there is, and where.
+// Schema says which parts of Temporal's SQLite schema there are, and in which files.
 type Schema string
 
 // The schemas. A start brings the database to the one that is asked for.
 const (
-	// SchemaLean has visibility in a file of its own, with the indexes that are used. It is the default.
+	// SchemaLean keeps visibility in a file of its own, with only the indexes that are used. It is the default.
 	SchemaLean Schema = "lean"
-	// SchemaFull is Temporal's own: all in one file, which Temporal's other programs can use, and all indexes. Each commit is synced.
+	// SchemaFull is Temporal's own schema: one file, which Temporal's other programs can use, with all indexes. Each commit is synced.
 	SchemaFull Schema = "full"
 )
 
-// The table of visibility has 58 indexes, one for each attribute that there can be, and each workflow is written to all of them twice.
-// These stay; a query by any other attribute reads the rows of the namespace, in the order of leanIndexes[0].
+// leanIndexes are the indexes that SchemaLean keeps. The table of visibility has 58 indexes, one for each attribute that there can be, and
+// each workflow is written to all of them twice. A query by another attribute reads the rows of the namespace, in the order of
+// leanIndexes[0].
 var leanIndexes = []string{
 	"default_idx",                    // the order of each list, and the times of the Web UI's filter
 	"by_workflow_id",                 // the Web UI's search for a store
 	"by_workflow_type",               // the Web UI's filter
-	"by_status",                      // the Web UI's filter, and the deletions that are pending (orchestrator.pendingQuery)
+	"by_status",                      // the Web UI's filter, and the list of pending deletions (orchestrator.pendingQuery)
 	"by_parent_workflow_id",          // the children of a workflow, on its page in the Web UI
-	"by_temporal_scheduled_by_id",    // what a schedule has started, on its page in the Web UI
+	"by_temporal_scheduled_by_id",    // what a schedule started, on its page in the Web UI
 	"by_temporal_namespace_division", // the Web UI's list of schedules
 }
 
-// sparseIndexes are those of leanIndexes whose attribute few workflows have: the others are not in them. A query for a value finds the
-// index all the same.
+// sparseIndexes are those leanIndexes whose attribute few workflows have; only these workflows are in the index. SQLite uses the index all
+// the same for a query by a value.
 var sparseIndexes = map[string]string{
 	"by_parent_workflow_id":          "parent_workflow_id",
 	"by_temporal_scheduled_by_id":    "TemporalScheduledById",
@@ -46,17 +47,17 @@ var sparseIndexes = map[string]string{
 
 const visibilityTable = "executions_visibility"
 
-// createIndex finds the name in a statement.
+// createIndex finds the name of the index in a statement.
 var createIndex = regexp.MustCompile(`(?i)^\s*CREATE INDEX (\w+)\s+ON executions_visibility\b`)
 
-// schemaStatements are those of Temporal's schema, in their order.
+// schemaStatements returns the statements of Temporal's schema, in their order.
 func schemaStatements() ([]string, error) {
 	var s recorder
 	err := sqliteschema.SetupSchemaOnDB(&s)
 	return s.statements, err
 }
 
-// recorder is the part of a database that SetupSchemaOnDB uses.
+// recorder implements the part of a database that SetupSchemaOnDB uses.
 type recorder struct {
 	sqlplugin.AdminDB
 	statements []string
@@ -74,7 +75,7 @@ func schemaOfExecutions() ([]string, error) {
 
 func ofVisibility(statement string) bool { return strings.Contains(statement, visibilityTable) }
 
-// schemaOfVisibility are the statements for the table, and those for its indexes by name.
+// schemaOfVisibility returns the statements for the table, and those for its indexes by the name of the index.
 func schemaOfVisibility(schema Schema) (table []string, indexes map[string]string, err error) {
 	all, err := schemaStatements()
 	if err != nil {
@@ -98,7 +99,7 @@ func schemaOfVisibility(schema Schema) (table []string, indexes map[string]strin
 	return table, indexes, nil
 }
 
-// setIndexes makes the indexes of the table what the schema wants. Those of others, in whose names Temporal has no part, stay.
+// setIndexes gives the table the indexes that the schema wants. Indexes that others have made stay: their names are not Temporal's.
 func setIndexes(ctx context.Context, db *sql.DB, schema Schema, log *zap.Logger) error {
 	_, want, err := schemaOfVisibility(schema)
 	if err != nil {
@@ -140,7 +141,7 @@ func setIndexes(ctx context.Context, db *sql.DB, schema Schema, log *zap.Logger)
 	})
 }
 
-// same compares statements as SQLite keeps them.
+// same compares two statements as SQLite keeps them: without regard to white space, case and a semicolon at the end of b.
 func same(a, b string) bool {
 	return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.TrimSuffix(strings.Join(strings.Fields(b), " "), ";"))
 }
@@ -167,7 +168,7 @@ func hasTable(ctx context.Context, db *sql.DB, name string) (there bool, err err
 	return there, err
 }
 
-// trimMemory takes the indexes that SchemaLean has not from a database in memory, which Temporal sets up by itself.
+// trimMemory drops the indexes that SchemaLean does not have from a database in memory. Temporal sets that database up by itself.
 func trimMemory(s dataStores) error {
 	db, err := admin(s.visibility)
 	if err != nil {

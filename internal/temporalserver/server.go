@@ -1,7 +1,7 @@
 // Package temporalserver runs Temporal's own server and Web UI inside this process, on SQLite or PostgreSQL.
 //
-// It is for one node: development, tests and small installations. There is no authentication and no TLS, so listen on
-// loopback, or put something in front that has both.
+// It is for one node: development, tests and small installations. It has no authentication and no TLS. Let it listen on loopback, or put
+// something in front that has both.
 package temporalserver
 
 import (
@@ -22,16 +22,16 @@ import (
 
 const (
 	defaultNamespace = "default"
-	// A failed event can still be looked into after a weekend, and the file stays small.
+	// A failed event can still be inspected after a weekend, and the file stays small.
 	defaultRetention = 72 * time.Hour
-	// Temporal's API has an hour as its lower bound; the server itself has none.
+	// Temporal's API accepts no less than an hour; the server itself has no bound.
 	minRetention = time.Minute
 
-	// A start takes less than a second; one that takes this long is stuck.
+	// A start takes less than a second. One that takes this long is stuck.
 	startTimeout = 30 * time.Second
-	// A stop takes about a second; after this long the process may as well end.
+	// A stop takes about a second. After this long the process may as well end.
 	stopTimeout = 8 * time.Second
-	// A log of some MB is moved into the file in a fraction of that.
+	// Moving a log of some MB into the file takes a fraction of this.
 	logTimeout = 2 * time.Second
 )
 
@@ -41,24 +41,24 @@ type Options struct {
 	Listen string
 	// UIListen is the host:port of the Web UI. Port 0 picks a free one; empty means no UI.
 	UIListen string
-	// UIHosts are names by which the UI may be asked, beside localhost and what UIListen says (see ownhost).
+	// UIHosts are further names that requests to the UI may use, beside localhost and the host of UIListen (see ownhost).
 	UIHosts []string
-	// DatabasePath is the SQLite file, created when missing; its directory must exist. Only one process may use it at a
-	// time: a lock file stands beside it. Empty keeps everything in memory, until the process ends. One of a version of Temporal that this
-	// one can't go on with is set aside (see Replacement).
+	// DatabasePath is the SQLite file. It is created when missing; its directory must exist. Only one process may use it at a time: a lock
+	// file stands beside it. Empty keeps everything in memory until the process ends. A file of a version of Temporal that this one can't
+	// go on with is set aside (see Replacement).
 	DatabasePath string
-	// Schema is what the files have; "" means SchemaLean. Those of the other one are brought to it.
+	// Schema is the schema that the files get; "" means SchemaLean. Files with the other schema are brought to it.
 	Schema Schema
-	// DatabaseURL is a PostgreSQL database (postgres://user:password@host/temporal) instead of a file. It and one with the same name and
-	// _visibility are created when missing, and their schemas brought up to date. Only one process may use them at a time.
+	// DatabaseURL is a PostgreSQL database (postgres://user:password@host/temporal) instead of a file. It and a second one, whose name ends
+	// in _visibility, are created when missing, and their schemas are brought up to date. Only one process may use them at a time.
 	DatabaseURL string
 	// Namespace is created when missing. Empty means "default".
 	Namespace string
-	// Retention is how long a closed workflow is kept, at least a minute. Zero means 72 hours. A new value applies to
-	// workflows that close from then on.
+	// Retention is how long a closed workflow is kept, at least a minute. Zero means 72 hours. A new value applies to workflows that close
+	// from then on.
 	Retention time.Duration
-	// SearchAttributes are the namespace's custom search attributes. Those already there and not named here stay; the
-	// type of one can't be changed.
+	// SearchAttributes are the namespace's custom search attributes. Existing ones that are not named here stay. The type of an attribute
+	// can't be changed.
 	SearchAttributes map[string]enums.IndexedValueType
 	// HistoryLimit is after how many events of its history a workflow is asked to continue as new. Zero means Temporal's own limit.
 	HistoryLimit int
@@ -66,24 +66,23 @@ type Options struct {
 	Logger *zap.Logger
 }
 
-// Server is a running Temporal server. It must be stopped.
+// Server is a running Temporal server. The caller must call Stop.
 type Server struct {
 	addr       string
 	temporal   temporal.Server
 	ui         *ui                 // nil without UI
 	lock       *os.File            // nil in memory and on PostgreSQL
-	files      *files              // likewise
-	upkeep     *upkeep             // likewise
+	files      *files              // nil in memory and on PostgreSQL
+	upkeep     *upkeep             // nil in memory and on PostgreSQL
 	postgres   *postgres.Databases // nil on SQLite
 	logControl *logControl
 	log        *zap.Logger
 	stopOnce   sync.Once
 }
 
-// Start starts a server and returns once a workflow can be started in the namespace, in well under a second.
-// It fails when an address is taken, when the database is in use, damaged or another program's, when the search
-// attributes don't fit, and when ctx ends first. It waits a minute for a PostgreSQL that is not there yet, and as long as it takes to
-// bring a database to the schema.
+// Start starts a server and returns once a workflow can be started in the namespace, which takes well under a second. It fails when an
+// address is taken, when the database is in use, damaged or another program's, when the search attributes don't fit, and when ctx ends. It
+// waits up to a minute for a PostgreSQL that is not there yet, and as long as it takes to bring a database to the schema.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -97,7 +96,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 			return
 		}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-			err = fmt.Errorf("%w: %w", cause, err) // Temporal's own errors don't keep it
+			err = fmt.Errorf("%w: %w", cause, err) // Temporal's own errors do not wrap it
 		}
 		s.Stop()
 	}()
@@ -135,7 +134,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// open opens the databases that o names. To reach PostgreSQL, or to bring a large file to the schema, may take minutes.
+// open opens the databases that o names. It may take minutes to reach PostgreSQL, or to bring a large file to the schema.
 func (s *Server) open(ctx context.Context, o Options) (databases dataStores, err error) {
 	if o.DatabaseURL != "" {
 		if s.postgres, err = postgres.Open(ctx, o.DatabaseURL, postgres.Patience, o.Logger); err != nil {
@@ -161,7 +160,7 @@ func (s *Server) open(ctx context.Context, o Options) (databases dataStores, err
 	return s.files.data, err
 }
 
-// complete fills in the defaults.
+// complete fills in the defaults, and returns an error if the options contradict each other.
 func (o *Options) complete() error {
 	if o.DatabasePath != "" && o.DatabaseURL != "" {
 		return errors.New("a database file and a PostgreSQL are given: there can be one of them")
@@ -191,8 +190,8 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// launch starts Temporal's services. What they would end the process for, a port taken in the last moment for example,
-// ends only this goroutine, by way of a panic or not, and is returned.
+// launch starts Temporal's services. Some errors, such as a port that was taken in the last moment, would end the process. Here they end
+// only a goroutine, by a panic or not, and are returned.
 func launch(options []temporal.ServerOption, logControl *logControl) (temporal.Server, error) {
 	var (
 		server temporal.Server
@@ -231,15 +230,15 @@ func (s *Server) UIAddr() string {
 	return s.ui.addr
 }
 
-// Status is what operators want to know of a server's databases; all zero but for one on disk.
+// Status is what operators want to know of a server's databases. It is zero for a server in memory or on PostgreSQL.
 type Status struct {
-	// Databases are its SQLite files.
+	// Databases are the server's SQLite files.
 	Databases []dbfile.Database
-	// Replaced is the database whose place the one in use has taken, at this start or an earlier one; nil if there was none.
+	// Replaced is the database that the one in use has replaced, at this start or an earlier one; nil if there was none.
 	Replaced *Replacement
 }
 
-// Status is that of now.
+// Status returns the status at this moment.
 func (s *Server) Status() Status {
 	if s.files == nil {
 		return Status{}
@@ -251,7 +250,7 @@ func (s *Server) Status() Status {
 	return Status{Databases: databases, Replaced: s.files.replaced}
 }
 
-// Trouble is why the server can do nothing at the moment, in a sentence of a fixed set; nil when that is not known.
+// Trouble is why the server can do nothing at the moment, in a sentence of a fixed set. It is nil when nothing is known to be wrong.
 func (s *Server) Trouble() error {
 	if s.upkeep != nil && s.upkeep.durability != nil {
 		return s.upkeep.durability.err()
@@ -262,8 +261,8 @@ func (s *Server) Trouble() error {
 	return s.postgres.Trouble()
 }
 
-// Failed tells why the server must be stopped: another one has its PostgreSQL, or that came back as another database. Nil, which never
-// tells, on SQLite.
+// Failed receives why the server must be stopped: another process has its PostgreSQL, or that came back as another database. On SQLite it
+// is nil and receives nothing.
 func (s *Server) Failed() <-chan error {
 	if s.postgres == nil {
 		return nil
@@ -271,8 +270,8 @@ func (s *Server) Failed() <-chan error {
 	return s.postgres.Failed()
 }
 
-// Stop ends the server in about a second, and gives up waiting after eight. What was acknowledged is on disk, so a
-// server that isn't stopped loses nothing either. Stop may be called more than once.
+// Stop ends the server in about a second, and stops waiting after eight. What was acknowledged is on the disk, so a server that is not
+// stopped loses nothing either. Stop may be called more than once.
 func (s *Server) Stop() { s.stopOnce.Do(s.stop) }
 
 func (s *Server) stop() {
@@ -291,12 +290,12 @@ func (s *Server) stop() {
 		if s.upkeep != nil {
 			s.upkeep.close()
 		}
-		// Only now may another process have the file.
+		// Only now may another process use the file.
 		if s.lock != nil {
 			_ = s.lock.Close()
 		}
 		if s.postgres != nil {
-			s.postgres.Close(context.Background()) //nolint:forbidigo // likewise
+			s.postgres.Close(context.Background()) //nolint:forbidigo // Stop takes no context
 		}
 	}()
 	select {

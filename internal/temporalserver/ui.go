@@ -29,8 +29,8 @@ type ui struct {
 	served chan struct{} // closed when the server's goroutine has ended
 }
 
-// startUI returns the UI when it accepts connections. The frontend must serve by then: the UI connects to it at once, and would
-// wait a second or more before it tries again.
+// startUI returns the UI once it accepts connections. The frontend must serve by then: the UI connects to it at once, and would wait a
+// second or more before it tries again.
 func startUI(ctx context.Context, o Options, frontend string) (*ui, error) {
 	handler, err := uiHandler(frontend, o.Namespace)
 	if err != nil {
@@ -42,7 +42,7 @@ func startUI(ctx context.Context, o Options, frontend string) (*ui, error) {
 	}
 	u := &ui{addr: listener.Addr().String(), served: make(chan struct{})}
 	u.server = &http.Server{
-		// Whoever reaches it may read all and end every workflow: a page that is open in a browser must not.
+		// Everybody who reaches it may read all workflows and end them. A page that is open in a browser must not.
 		Handler:           ownhost.New(o.UIListen, o.UIHosts...).Handler(handler),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: zap.NewStdLog(o.Logger),
 	}
@@ -55,16 +55,17 @@ func startUI(ctx context.Context, o Options, frontend string) (*ui, error) {
 	return u, nil
 }
 
-// uiHandler is what the library's own server serves; that one brings its own listener, and answers every Host there.
+// uiHandler returns the handler that the library's own server would serve. That server brings its own listener, which answers requests for
+// every host.
 func uiHandler(frontend, namespace string) (http.Handler, error) {
 	provider, err := uiconfig.NewConfigProviderWithRefresh(&uiconfig.Config{
 		TemporalGRPCAddress: frontend,
 		DefaultNamespace:    namespace,
 		EnableUI:            true,
-		// No request to any other host, neither from here nor from the browser.
+		// Neither the server nor the browser sends requests to any other host.
 		DisableNewsFetch:   true,
 		NotifyOnNewVersion: false,
-		// It is served by plain HTTP.
+		// The UI is served over plain HTTP.
 		CORS: uiconfig.CORS{CookieInsecure: true},
 	})
 	if err != nil {
@@ -94,6 +95,6 @@ func uiHandler(frontend, namespace string) (http.Handler, error) {
 
 // stop ends the UI and what it serves.
 func (u *ui) stop() {
-	_ = u.server.Close() // there is nothing to wait for
+	_ = u.server.Close() // no request is worth waiting for
 	<-u.served
 }

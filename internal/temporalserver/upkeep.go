@@ -19,45 +19,48 @@ import (
 )
 
 const (
-	// upkeepInterval bounds what a power loss can take of what nobody was told, and is how long a database must have been left alone to
-	// count as idle.
+	// upkeepInterval bounds what a power loss can take of what nobody was told yet. It is also how long a database must have been left
+	// alone to count as idle.
 	upkeepInterval = 2 * time.Second
-	// vacuumStep is how many pages are given back at a time, some milliseconds of work, and leastFree how many are kept for what comes next.
+	// vacuumStep is how many pages are given back at a time, which takes some milliseconds. leastFree is how many free pages are kept for
+	// new data.
 	vacuumStep = "200"
 	leastFree  = 1000
-	// checkpointWait, in milliseconds, is how long writers may have to wait for somebody else who reads the log that is to be emptied (a backup);
-	// after that it is left alone for checkpointRetry.
+	// checkpointWait is how long writers may have to wait, in milliseconds, while somebody else (a backup) reads the log that is to be
+	// emptied. After that the log is left alone for checkpointRetry.
 	checkpointWait  = "100"
 	checkpointRetry = 30 * time.Second
 )
 
-// upkeep looks after the files of a server that runs.
+// upkeep looks after the files of a running server.
 type upkeep struct {
 	log        *zap.Logger
-	files      []*upkeptFile // the executions first
+	files      []*upkeptFile // the executions come first
 	durability *durability   // nil with SchemaFull, which syncs each commit
 	end        func()
 }
 
-// upkeptFile is one of the files.
+// upkeptFile is a file that upkeep looks after.
 type upkeptFile struct {
 	path string
-	// own holds the file open, so that SQLite keeps its log when Temporal's connection is renewed, and reads.
+	// own is our own connection. It keeps the file open, so that SQLite keeps the log when Temporal renews its connection. It only reads,
+	// and moves the log into the file.
 	own *sql.DB
-	// temporals is Temporal's own connection, on which nothing of ours comes between the reading and the writing of a transaction.
+	// temporals is Temporal's own connection. Nothing that we do on it can come between the reading and the writing of a transaction of
+	// Temporal's.
 	temporals sqlplugin.AdminDB
 	log       *os.File
-	changed   time.Time // when the log was, as of the last look
-	// nextEmpty is when to try to empty the log again.
+	changed   time.Time // the log's time of change at the last look
+	// nextEmpty is the earliest moment to try again to empty the log.
 	nextEmpty time.Time
 }
 
-// admin is Temporal's own connection to a file, or to a database in memory.
+// admin returns Temporal's own connection to a file, or to a database in memory.
 func admin(cfg *config.SQL) (sqlplugin.AdminDB, error) {
 	return temporalsql.NewSQLAdminDB(sqlplugin.DbKindUnknown, cfg, resolver.NewNoopResolver(), temporallog.NewNoopLogger(), metrics.NoopMetricsHandler)
 }
 
-// beginUpkeep opens the files, before Temporal does, and looks after them until it is closed.
+// beginUpkeep opens the files, before Temporal does, and looks after them until close.
 func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err error) {
 	u := &upkeep{log: log, end: func() {}}
 	defer func() {
@@ -71,7 +74,7 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 		if file.own, err = openFile(path); err != nil {
 			return nil, err
 		}
-		if _, err = columns(ctx, file.own); err != nil { // the first read makes the log
+		if _, err = columns(ctx, file.own); err != nil { // the first read creates the log
 			return nil, err
 		}
 		cfg := f.data.executions
@@ -101,7 +104,7 @@ func beginUpkeep(ctx context.Context, f *files, log *zap.Logger) (_ *upkeep, err
 
 // look looks after all files once.
 func (u *upkeep) look(ctx context.Context) {
-	// In this order: lists may lack what there is for a while, but show nothing that there never was.
+	// The executions come before visibility: lists may lack for a while what there is, but must never show what there never was.
 	if u.durability != nil && u.durability.sync() != nil {
 		return // it is logged
 	}
@@ -112,7 +115,7 @@ func (u *upkeep) look(ctx context.Context) {
 	}
 }
 
-// look syncs the log, and uses an idle moment to empty it and to give free pages back.
+// look syncs the log if it is told to, and uses an idle moment to empty the log and to give free pages back.
 func (f *upkeptFile) look(ctx context.Context, sync bool) error {
 	if sync {
 		if err := f.log.Sync(); err != nil {
@@ -135,7 +138,7 @@ func (f *upkeptFile) look(ctx context.Context, sync bool) error {
 			return err
 		}
 		if info, err := f.log.Stat(); err != nil || info.Size() > 4<<20 {
-			break // the next look goes on
+			break // the next look continues
 		}
 	}
 	info, err := f.log.Stat()
@@ -146,7 +149,7 @@ func (f *upkeptFile) look(ctx context.Context, sync bool) error {
 		f.nextEmpty = time.Now().Add(checkpointRetry)
 	}
 	if info, statErr := f.log.Stat(); statErr == nil {
-		f.changed = info.ModTime() // by ourselves
+		f.changed = info.ModTime() // we changed it
 	}
 	return err
 }
@@ -162,7 +165,7 @@ func (f *upkeptFile) idle() (bool, error) {
 	return idle, nil
 }
 
-// close ends the upkeep, after Temporal has stopped, with all that is in the logs in the files: a copy of them has all of it.
+// close ends the upkeep. Temporal must have stopped. It moves all of the logs into the files, so that a copy of the files is complete.
 func (u *upkeep) close() {
 	u.end()
 	ctx, cancel := context.WithTimeout(context.Background(), logTimeout) //nolint:forbidigo // Stop takes none
@@ -184,7 +187,7 @@ func (u *upkeep) close() {
 	}
 }
 
-// makeVacuumable lets SQLite give free pages back in small steps, which takes one rewriting of a file that was made without.
+// makeVacuumable lets SQLite give free pages back in small steps. A file that was made without this must be rewritten once.
 func makeVacuumable(ctx context.Context, db *sql.DB, log *zap.Logger) error {
 	const incremental = 2
 	var mode int
@@ -196,7 +199,7 @@ func makeVacuumable(ctx context.Context, db *sql.DB, log *zap.Logger) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil: // a full disk, say: it works as before, and the next start tries again
+	case err != nil: // a full disk, for instance: everything works as before, and the next start tries again
 		log.Warn("temporal's database could not be rewritten, it will not give its space back", zap.Error(explain(err)))
 	default:
 		log.Info("temporal's database was rewritten, from now on it gives its space back", zap.Duration("took", time.Since(began)))

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// nameUser gives the process's user a name and a home, unless it has them: Temporal's server does not start without a name, and a
-// container may run as any user id. Only a static binary (CGO_ENABLED=0) takes them from the environment.
+// nameUser sets USER and HOME for a user who has neither. Temporal's server does not start without a name, and a container may run as any
+// user id. Only a static binary (CGO_ENABLED=0) reads the name from the environment.
 func nameUser() error {
 	uid := strconv.Itoa(os.Getuid())
 	for name, value := range lacking(uid, os.Getenv) {
@@ -22,7 +22,7 @@ func nameUser() error {
 	return nil
 }
 
-// lacking are the variables to set for a user of whom nobody knows anything.
+// lacking returns the variables to set for a user whom the system does not know; nil if it does.
 func lacking(uid string, getenv func(string) string) map[string]string {
 	if _, err := user.LookupId(uid); err == nil {
 		return nil

@@ -18,30 +18,30 @@ import (
 	"storekeeper/internal/dbfile"
 )
 
-// Replacement is a database that could not be used any more, and what took its place.
+// Replacement describes a database that could not be used any more and was replaced by a new one.
 type Replacement struct {
 	At time.Time
-	// Version is that of the server which made the old one, or "unknown".
+	// Version is the version of the server that made the old one, or "unknown".
 	Version string
-	// Why is for people; "" for a replacement of an earlier start.
+	// Why says, for people, why the old one could not be used. It is "" if the replacement happened at an earlier start.
 	Why string
-	// SetAside is where the old one is.
+	// SetAside is the path of the old one now.
 	SetAside string
 }
 
 // version is what is known of a file.
 type version struct {
 	empty bool // it has no tables
-	other bool // it is Temporal's, and this version of Temporal can't use it
+	other bool // it is Temporal's, and this version can't use it
 	name  string
 	why   string
 }
 
 const unknownVersion = "unknown"
 
-// versionOf says whether a database can be used; an error if it is none of Temporal's. Temporal itself has no migrations for SQLite: it
-// goes on with a file if all is there that it needs, and nothing else that it would have to know of. What others have added (a backup
-// tool, say) is ignored, unless Temporal could not write beside it.
+// versionOf says whether a database can be used. It is an error if the database is not Temporal's. Temporal has no migrations for SQLite:
+// it goes on with a file if that has all that Temporal needs, and nothing else that Temporal would have to know of. What others (a backup
+// tool, say) have added is ignored, unless Temporal could not write beside it.
 func versionOf(ctx context.Context, db *sql.DB) (version, error) {
 	got, err := columns(ctx, db)
 	if err != nil {
@@ -54,7 +54,7 @@ func versionOf(ctx context.Context, db *sql.DB) (version, error) {
 	if err != nil {
 		return version{}, err
 	}
-	for _, table := range []string{"namespaces", "executions", "history_node"} { // Temporal has had them from its first version for SQLite on
+	for _, table := range []string{"namespaces", "executions", "history_node"} { // Temporal has had them since its first version for SQLite
 		if !slices.ContainsFunc(got, func(c column) bool { return c.table == table }) {
 			return version{}, fmt.Errorf("it was made by another program: it has no table %s. Use another file", table)
 		}
@@ -72,7 +72,7 @@ func versionOf(ctx context.Context, db *sql.DB) (version, error) {
 	return v, nil
 }
 
-// nameOf is what a server's version is called in the name of a file.
+// nameOf is the form of a server's version that goes into the name of a file.
 func nameOf(made string) string {
 	if _, err := semver.Parse(made); err != nil {
 		return unknownVersion
@@ -80,7 +80,7 @@ func nameOf(made string) string {
 	return made
 }
 
-// newer says whether a server's version is of a newer minor one than this, or a newer major one: patches have the same data.
+// newer says whether a server's version is of a newer minor or major version than ours. Patches have the same data.
 func newer(made string) bool {
 	theirs, err := semver.ParseTolerant(made)
 	if err != nil {
@@ -90,7 +90,7 @@ func newer(made string) bool {
 	return theirs.Major > ours.Major || theirs.Major == ours.Major && theirs.Minor > ours.Minor
 }
 
-// differs says what is in the way of using a database with these columns; "" if nothing is.
+// differs says why a database with the columns got can't be used where the columns want are expected; "" if it can.
 func differs(got, want []column) string {
 	tables := map[string]bool{}
 	for _, c := range want {
@@ -107,7 +107,7 @@ func differs(got, want []column) string {
 	return ""
 }
 
-// expectedColumns are those of a database that was just set up, but for visibility, which may have a file of its own.
+// expectedColumns returns the columns of a database that was just set up, except for those of visibility, which may have a file of its own.
 func expectedColumns(ctx context.Context) ([]column, error) {
 	statements, err := schemaOfExecutions()
 	if err != nil {
@@ -116,7 +116,7 @@ func expectedColumns(ctx context.Context) ([]column, error) {
 	return columnsOf(ctx, statements)
 }
 
-// columnsOf are the columns that the statements make.
+// columnsOf returns the columns that the statements make.
 func columnsOf(ctx context.Context, statements []string) ([]column, error) {
 	db, err := openSQLite(":memory:")
 	if err != nil {
@@ -132,15 +132,15 @@ func columnsOf(ctx context.Context, statements []string) ([]column, error) {
 // column is a column of a table.
 type column struct {
 	table, name string
-	// required: a row can't be inserted without a value for it.
+	// required says that a row can't be inserted without a value for it.
 	required bool
-	// generated: its value comes from other columns.
+	// generated says that its value comes from other columns.
 	generated bool
 }
 
 func (c column) same(other column) bool { return c.table == other.table && c.name == other.name }
 
-// columns lists those of all tables but of SQLite's own, and of tools, whose names begin with "_" (_litestream_seq).
+// columns lists the columns of all tables, except for SQLite's own tables and those of tools, whose names begin with "_" (_litestream_seq).
 func columns(ctx context.Context, db *sql.DB) ([]column, error) {
 	rows, err := db.QueryContext(ctx, `
 		SELECT t.name, c.name, c."notnull" AND c.dflt_value IS NULL AND c.hidden = 0, c.hidden IN (2, 3)
@@ -161,8 +161,8 @@ func columns(ctx context.Context, db *sql.DB) ([]column, error) {
 	return list, rows.Err()
 }
 
-// setAside closes the database and renames it after its version and the time. It stays in its directory. The log of one that is damaged goes
-// along; one that somebody else reads is not renamed, for what is in the log would be lost on the way.
+// setAside closes the database and renames it, within its directory, after its version and the time. The log of a damaged database goes
+// along. A database that somebody else reads is not renamed, because what is in the log would be lost on the way.
 func setAside(ctx context.Context, db *sql.DB, path, version string, at time.Time) (string, error) {
 	err := explain(dbfile.EmptyLog(ctx, db))
 	if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, errNoSQLite) {
@@ -176,7 +176,7 @@ func setAside(ctx context.Context, db *sql.DB, path, version string, at time.Tim
 	if taken, err := exists(aside); err != nil || taken {
 		return "", errors.Join(err, fmt.Errorf("set aside: %s is there already", aside))
 	}
-	// The log first: beside a new database it would be taken for the log of that.
+	// The log first: SQLite would take it for the log of a new database beside it.
 	for _, suffix := range []string{"-wal", ""} {
 		err := os.Rename(path+suffix, aside+suffix)
 		if noLog := suffix != "" && errors.Is(err, fs.ErrNotExist); err != nil && !noLog {

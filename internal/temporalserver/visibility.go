@@ -14,7 +14,7 @@ import (
 	"storekeeper/internal/dbfile"
 )
 
-// bringTo has visibility where the schema wants it. What another layout had is moved; a start that is cut off does the rest again.
+// bringTo puts visibility where the schema wants it, and moves what another layout had. If a start is cut off, the next one does the rest.
 func bringTo(ctx context.Context, db *sql.DB, f *files, schema Schema, log *zap.Logger) error {
 	if schema == SchemaFull {
 		return merge(ctx, db, f, log)
@@ -49,8 +49,8 @@ func bringTo(ctx context.Context, db *sql.DB, f *files, schema Schema, log *zap.
 	return errors.Join(makeVacuumable(ctx, db, log), makeVacuumable(ctx, visibility, log))
 }
 
-// dropGhosts drops the rows of workflows that run, and that the executions do not have: a backup of one file was put back without the other,
-// or a power loss took more of one. No event would ever end them.
+// dropGhosts drops the rows of running workflows that the executions do not have. They are left when a backup of one file was put back
+// without the other, or when a power loss took more of one file. No event would ever end them.
 func dropGhosts(ctx context.Context, db *sql.DB, path string, log *zap.Logger) error {
 	return attached(ctx, db, path, func() error {
 		res, err := db.ExecContext(ctx, `
@@ -66,7 +66,8 @@ func dropGhosts(ctx context.Context, db *sql.DB, path string, log *zap.Logger) e
 	})
 }
 
-// hasUsableTable says whether the database of the executions has visibility, too. That of another schema it drops: what it shows is lost.
+// hasUsableTable says whether the database of the executions holds visibility as well. It drops the table if it is of another schema; what
+// that shows is lost.
 func hasUsableTable(ctx context.Context, db *sql.DB, log *zap.Logger) (there bool, err error) {
 	if there, err = hasTable(ctx, db, visibilityTable); err != nil || !there {
 		return there, err
@@ -91,16 +92,16 @@ func hasUsableTable(ctx context.Context, db *sql.DB, log *zap.Logger) (there boo
 	return false, dropTable(ctx, db)
 }
 
-// dropTable drops the table of visibility with all that belongs to it.
+// dropTable drops the table of visibility and all that belongs to it.
 func dropTable(ctx context.Context, db *sql.DB) error {
 	return inTransaction(ctx, db, func(tx *sql.Tx) error {
-		return execute(ctx, tx, // with its indexes and triggers
+		return execute(ctx, tx, // their indexes and triggers go with them
 			"DROP TABLE IF EXISTS "+visibilityTable+"_fts_text", "DROP TABLE IF EXISTS "+visibilityTable+"_fts_keyword_list", "DROP TABLE "+visibilityTable)
 	})
 }
 
-// openVisibility opens the file for visibility, or makes it. What is in it comes from the executions, and no promise of ours depends on it, so a
-// file that can't be used is set aside for a new one.
+// openVisibility opens the file for visibility, or makes it. A file that can't be used is set aside for a new one: visibility is made from
+// the executions, and no promise of ours depends on it.
 func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (*sql.DB, error) {
 	db, err := createFile(path)
 	if err != nil {
@@ -119,7 +120,7 @@ func openVisibility(ctx context.Context, path, engine string, log *zap.Logger) (
 		}
 		empty = true
 	}
-	if err := dbfile.UseLog(ctx, db); err != nil { // not before it was known to be ours
+	if err := dbfile.UseLog(ctx, db); err != nil { // only once it is known to be ours
 		return nil, errors.Join(err, db.Close())
 	}
 	if !empty {
@@ -152,7 +153,8 @@ func setVisibilityAside(ctx context.Context, db *sql.DB, path, why string, log *
 	return nil
 }
 
-// unusable says why the file is not the visibility of the engine; "" if it is, or is empty. An error if it is another program's.
+// unusable says why the file is not the visibility of the engine; "" if it is, or if it is empty. It is an error if the file is another
+// program's.
 func unusable(ctx context.Context, db *sql.DB, engine string) (why string, empty bool, err error) {
 	if err := explain(checkWhole(ctx, db)); errors.Is(err, errDamaged) || errors.Is(err, errNoSQLite) {
 		return err.Error(), false, nil
@@ -183,8 +185,8 @@ func unusable(ctx context.Context, db *sql.DB, engine string) (why string, empty
 	return differs(got, want), false, nil
 }
 
-// moveVisibility moves the rows into the file at path, and drops the table. A row that is there already stays if it is not older: a
-// move was cut off.
+// moveVisibility moves the rows into the file at path and drops the table. After a move that was cut off, some rows are in the file
+// already: one that is not older stays.
 func moveVisibility(ctx context.Context, db *sql.DB, path string) (rows int64, err error) {
 	if rows, err = copyVisibility(ctx, db, path, "main", "other"); err != nil {
 		return 0, err
@@ -192,7 +194,7 @@ func moveVisibility(ctx context.Context, db *sql.DB, path string) (rows int64, e
 	return rows, dropTable(ctx, db)
 }
 
-// attached does something while the file at path is "other" beside "main".
+// attached calls do while the file at path is attached as "other"; the database itself is "main".
 func attached(ctx context.Context, db *sql.DB, path string, do func() error) (err error) {
 	if _, err := db.ExecContext(ctx, `ATTACH ? AS other`, dbfile.URI(path)); err != nil {
 		return err
@@ -204,7 +206,7 @@ func attached(ctx context.Context, db *sql.DB, path string, do func() error) (er
 	return do()
 }
 
-// copyVisibility copies the rows between the database, "main", and the file at path, "other".
+// copyVisibility copies the rows between the database ("main") and the file at path ("other"), and returns how many.
 func copyVisibility(ctx context.Context, db *sql.DB, path, from, to string) (rows int64, err error) {
 	table, _, err := schemaOfVisibility(SchemaLean)
 	if err != nil {
@@ -233,7 +235,7 @@ func copyVisibility(ctx context.Context, db *sql.DB, path, from, to string) (row
 	return rows, err
 }
 
-// merge makes the one file that Temporal's own programs expect.
+// merge puts everything into one file, as Temporal's own programs expect.
 func merge(ctx context.Context, db *sql.DB, f *files, log *zap.Logger) error {
 	there, err := hasUsableTable(ctx, db, log)
 	if err != nil {
@@ -257,7 +259,7 @@ func merge(ctx context.Context, db *sql.DB, f *files, log *zap.Logger) error {
 	return makeVacuumable(ctx, db, log)
 }
 
-// moveBack moves the rows of the file at path into the database, and removes the file. One of another engine stays where it is.
+// moveBack moves the rows of the file at path into the database and removes the file. A file of another engine is set aside.
 func moveBack(ctx context.Context, db *sql.DB, path string, log *zap.Logger) error {
 	there, err := exists(path)
 	if err != nil || !there {

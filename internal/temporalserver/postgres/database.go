@@ -18,7 +18,7 @@ import (
 	"go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql/driver"
 )
 
-// database is one of the two. Neither its errors nor anything else here shows a password.
+// database is one of the two. Neither its errors nor its other methods show a password.
 type database struct {
 	schema
 	dsn      string
@@ -26,10 +26,10 @@ type database struct {
 	maxConns int
 }
 
-// databases are the one that the URL names and the one beside it.
+// parse returns the database that the URL names, and the one beside it for visibility.
 func parse(rawURL string) (executions, visibility database, err error) {
 	u, err := url.Parse(rawURL)
-	if err != nil { // it would show the URL
+	if err != nil { // the error would show the URL
 		return executions, visibility, errors.New("the URL of PostgreSQL can't be parsed")
 	}
 	name := strings.TrimPrefix(u.Path, "/")
@@ -47,7 +47,7 @@ func parse(rawURL string) (executions, visibility database, err error) {
 
 func newDatabase(u url.URL, name string, s schema, maxConns int) (database, error) {
 	query := u.Query()
-	for _, param := range []string{"dbname", "database"} { // it would be that of both
+	for _, param := range []string{"dbname", "database"} { // it would name one database for both
 		if query.Has(param) {
 			return database{}, fmt.Errorf("the URL of PostgreSQL names the database in its path, so it can't have the parameter %s", param)
 		}
@@ -63,7 +63,7 @@ func newDatabase(u url.URL, name string, s schema, maxConns int) (database, erro
 	d := database{schema: s, dsn: u.String(), maxConns: maxConns}
 	var err error
 	if d.config, err = pgx.ParseConfig(d.dsn); err != nil {
-		if cause := errors.Unwrap(err); cause != nil { // without the URL
+		if cause := errors.Unwrap(err); cause != nil { // the cause does not show the URL
 			err = cause
 		} else {
 			err = errors.New("it can't be parsed")
@@ -77,12 +77,12 @@ func (d database) where() string {
 	return fmt.Sprintf("database %s at %s", d.config.Database, net.JoinHostPort(d.config.Host, strconv.Itoa(int(d.config.Port))))
 }
 
-// sql is how Temporal gets its connections. It makes new ones by itself when it has lost some.
+// sql tells Temporal how to connect. Temporal makes new connections by itself when it has lost some.
 func (d database) sql() *config.SQL {
 	return &config.SQL{
 		PluginName:   postgresql.PluginNamePGX,
 		DatabaseName: d.config.Database,
-		// Temporal would put a URL together of its parts without escaping all of them.
+		// Temporal would build a URL of its parts without escaping all of them.
 		Connect: func(*config.SQL) (*sqlx.DB, error) {
 			db, err := (&driver.PGXDriver{}).CreateConnection(d.dsn)
 			if err != nil {
@@ -91,7 +91,7 @@ func (d database) sql() *config.SQL {
 			db.SetMaxOpenConns(d.maxConns)
 			db.SetMaxIdleConns(d.maxConns)
 			db.SetConnMaxLifetime(maxConnLifetime)
-			db.MapperFunc(strcase.ToSnake) // as its plugin does
+			db.MapperFunc(strcase.ToSnake) // as Temporal's plugin does
 			return db, nil
 		},
 	}
@@ -101,7 +101,7 @@ func connect(ctx context.Context, d database) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, d.config)
 }
 
-// code is what PostgreSQL calls the error, "" if it has not answered.
+// code is PostgreSQL's code for the error; "" if the error is not an answer of PostgreSQL.
 func code(err error) string {
 	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return refusal.Code
@@ -109,7 +109,7 @@ func code(err error) string {
 	return ""
 }
 
-// oneLine is an error in one line: that of a connection has one for each address that was tried.
+// oneLine writes an error in one line. An error of a connection has a line for each address that was tried.
 type oneLine struct{ error }
 
 func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }

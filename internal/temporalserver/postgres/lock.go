@@ -13,8 +13,8 @@ import (
 // errInUse: another process has the lock.
 var errInUse = errors.New("it is in use by another server: stop that one, or use another database")
 
-// takeLock opens a session and has it hold the lock. A process that was killed has lost its own within moments; one whose machine has
-// died, within half a minute.
+// takeLock opens a session that takes the lock and holds it. A process that was killed loses the lock within moments; one whose machine has
+// died loses it within half a minute.
 func (p *Databases) takeLock(ctx context.Context, open func(context.Context, database) (*pgx.Conn, error)) error {
 	conn, err := open(ctx, p.executions)
 	if err != nil {
@@ -29,7 +29,7 @@ func (p *Databases) takeLock(ctx context.Context, open func(context.Context, dat
 }
 
 func (p *Databases) holdLock(ctx context.Context, conn *pgx.Conn) error {
-	// Told to the server, which would otherwise keep the session of a machine that has died for hours, and with it the lock.
+	// Without these settings the server would keep the session of a machine that has died, and so the lock, for hours.
 	if _, err := conn.Exec(ctx, `SELECT set_config('application_name', $1, false), set_config('tcp_keepalives_idle', '10', false),
 		set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)`, p.name); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (p *Databases) holdLock(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 		switch {
-		case h.name == p.name: // our own session from before the connection was lost: its end has not come through
+		case h.name == p.name: // our own session, whose connection was lost: PostgreSQL has not noticed yet
 			if _, err := conn.Exec(ctx, "SELECT pg_terminate_backend($1)", h.pid); err != nil {
 				return err
 			}
@@ -60,7 +60,7 @@ func (p *Databases) holdLock(ctx context.Context, conn *pgx.Conn) error {
 }
 
 type holder struct {
-	pid           int // 0: nobody
+	pid           int // 0 if nobody holds it
 	name, address string
 	since         time.Time
 }
@@ -78,8 +78,8 @@ func lockHolder(ctx context.Context, conn *pgx.Conn) (h holder, err error) {
 	return h, err
 }
 
-// watch notices when the lock is lost, and takes it again when PostgreSQL is back: Temporal itself survives that it is away. What it
-// writes is fenced (by the range ids of its shards), so nothing is damaged before this has noticed that somebody else came first.
+// watch notices when the lock is lost, and takes it again when PostgreSQL is back. Temporal itself survives that PostgreSQL is away. Its
+// writes are fenced (by the range ids of its shards), so nothing is damaged before watch has noticed that somebody else has the lock.
 func (p *Databases) watch(ctx context.Context) {
 	defer close(p.watched)
 	for ctx.Err() == nil {
@@ -96,7 +96,7 @@ func (p *Databases) watch(ctx context.Context) {
 	}
 }
 
-// beat returns after an interval, or at once when the session has ended.
+// beat returns nil after an interval. It returns an error at once when the session has ended, and when a query fails.
 func (p *Databases) beat(ctx context.Context) error {
 	idle, cancel := context.WithTimeout(ctx, beatInterval)
 	defer cancel()
@@ -113,7 +113,7 @@ func (p *Databases) beat(ctx context.Context) error {
 	return nil
 }
 
-// regain returns nil once the lock is ours again, or when ctx ends, and an error when it can't be any more.
+// regain takes the lock again. It returns nil once the lock is ours or ctx has ended, and an error when the lock can't be ours any more.
 func (p *Databases) regain(ctx context.Context) error {
 	began, said := time.Now(), time.Now()
 	for ctx.Err() == nil {
@@ -140,7 +140,7 @@ func (p *Databases) regain(ctx context.Context) error {
 }
 
 func (p *Databases) retake(ctx context.Context) error {
-	// A database that is missing is not created: it may be about to be restored.
+	// A missing database is not created: somebody may be about to restore it.
 	err := p.takeLock(ctx, connect)
 	if err == nil {
 		if err = p.checkUnchanged(ctx); err != nil {
@@ -150,7 +150,7 @@ func (p *Databases) retake(ctx context.Context) error {
 	return err
 }
 
-// checkUnchanged wants both schemas to be as this process has left them.
+// checkUnchanged returns an error unless both schemas are as this process left them.
 func (p *Databases) checkUnchanged(ctx context.Context) error {
 	if err := p.executions.checkCurrent(ctx, p.lock); err != nil {
 		return err
@@ -177,7 +177,7 @@ func (p *Databases) setReadOnly(readOnly bool) {
 	}
 }
 
-// unlock ends the session, and so gives the lock back.
+// unlock ends the session, which gives the lock back.
 func (p *Databases) unlock(ctx context.Context) {
 	if p.lock == nil {
 		return

@@ -16,54 +16,56 @@ import (
 )
 
 const (
-	// The visibility store has a database of its own, for both of Temporal's schemas have tables of the same names. Temporal's own
-	// images name it so, too.
+	// Visibility has a database of its own, because both of Temporal's schemas have tables of the same names. Temporal's own images use
+	// this name too.
 	visibilitySuffix = "_visibility"
-	// PostgreSQL cuts longer names off without a word.
+	// PostgreSQL shortens longer names without a word.
 	maxDatabaseName = 63
 
 	// Temporal runs on PostgreSQL 12 and later.
 	minPostgres = 120000
 
-	// Shards are what Temporal writes in parallel: with one, a commit waits for the one before it. Their number can never be changed.
-	// 4 is what Temporal's own images begin with, so that an installation can move to them. More would take more in parallel.
+	// Shards is the number of parts that Temporal can write in parallel. With one part, each commit waits for the one before it. The number
+	// can never be changed. 4 is what Temporal's own images begin with, so that an installation can move to them. More shards would allow
+	// more parallel writes.
 	Shards = 4
-	// Each of Temporal's four services has connections of its own. So all of them, and a lock, fit into the 100 that PostgreSQL
-	// gives by default.
+	// Each of Temporal's four services has connections of its own. With these limits all of them, and the lock's, fit into the 100
+	// connections that PostgreSQL allows by default.
 	maxExecutionsConns, maxVisibilityConns = 15, 5
-	// A connection is not kept for ever: one to a server that has been replaced goes away by itself.
+	// maxConnLifetime ends each connection after a while, so that none stays with a server that has been replaced.
 	maxConnLifetime = time.Hour
 
-	// Patience is how long a start waits for PostgreSQL, which may be starting too: after that whoever supervises the process
-	// should hear of it.
+	// Patience is how long a start waits for PostgreSQL, which may be starting too. After that, whoever supervises the process should hear
+	// of it.
 	Patience       = time.Minute
 	reachInterval  = time.Second
 	progressEvery  = 10 * time.Second
 	connectTimeout = 5 * time.Second
 
-	// beatInterval is how often the connection that holds the lock is used; its end is noticed at once.
+	// beatInterval is how often the connection that holds the lock is used. Its end is noticed at once.
 	beatInterval = 5 * time.Second
-	// lockPatience is for the server of a process that has just been killed to notice.
+	// lockPatience leaves PostgreSQL time to notice that a process has just been killed.
 	lockPatience = 5 * time.Second
-	// The lock is an advisory one of the database, held by a session. These are "Stkr" and the first that is needed.
+	// The lock is an advisory lock of the database, held by a session. The class is "Stkr"; the object is the first number, and no other is
+	// needed.
 	lockClass, lockObject = 0x53746b72, 1
 )
 
-// Why the engine can't work at the moment.
+// Why Temporal can do nothing at the moment.
 var (
 	errAway     = errors.New("PostgreSQL can't be reached")
 	errReadOnly = errors.New("PostgreSQL is read-only")
 )
 
-// errNotOurs: another server may use the database now, or it has become another one. Going on would do harm.
+// errNotOurs: another server may use the database now, or it has become another database. Going on would do harm.
 var errNotOurs = errors.New("the database is not ours any more")
 
-// postgres is Temporal's two databases on a PostgreSQL server, and the lock that keeps other processes of this kind away.
+// Databases are Temporal's two databases on a PostgreSQL server, and the lock that keeps other processes of this kind away.
 type Databases struct {
 	executions, visibility database
 	log                    *zap.Logger
 
-	name    string // of the session that holds the lock
+	name    string // the name of the session that holds the lock
 	lock    *pgx.Conn
 	trouble atomic.Pointer[error]
 	failed  chan error
@@ -71,8 +73,8 @@ type Databases struct {
 	watched chan struct{}
 }
 
-// Open waits until PostgreSQL is there, but not for longer than patience, takes the lock, and brings both schemas up to date.
-// close must follow.
+// Open waits for PostgreSQL, at most for patience, takes the lock, and brings both schemas up to date. The caller must call Close. The
+// error never shows a password.
 func Open(ctx context.Context, rawURL string, patience time.Duration, log *zap.Logger) (_ *Databases, err error) {
 	p := &Databases{log: log, name: "storekeeper " + rand.Text(), failed: make(chan error, 1), watched: make(chan struct{})}
 	if p.executions, p.visibility, err = parse(rawURL); err != nil {
@@ -109,14 +111,14 @@ func (p *Databases) Trouble() error {
 // Failed receives why Temporal must be stopped: another process has the lock, or the databases came back as other ones.
 func (p *Databases) Failed() <-chan error { return p.failed }
 
-// close gives the lock back. Temporal must have been stopped.
+// Close gives the lock back. Temporal must have stopped.
 func (p *Databases) Close(ctx context.Context) {
 	p.cancel()
 	<-p.watched
 	p.unlock(ctx)
 }
 
-// prepare looks at both databases before it changes one.
+// prepare looks at both databases before it changes either.
 func (p *Databases) prepare(ctx context.Context) error {
 	if err := checkServer(ctx, p.lock); err != nil {
 		return err
@@ -164,14 +166,14 @@ func checkServer(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// checkNoOtherServer looks for servers of Temporal's own images, which take no lock. They write that they live every 10 s, and count as
+// checkNoOtherServer looks for servers of Temporal's own images, which take no lock. Each writes every 10 s that it lives, and counts as
 // gone after 20 s.
 func checkNoOtherServer(ctx context.Context, conn *pgx.Conn) error {
 	var address string
 	err := conn.QueryRow(ctx, `SELECT rpc_address FROM cluster_membership
 		WHERE last_heartbeat > now() AT TIME ZONE 'UTC' - interval '20 s' ORDER BY last_heartbeat DESC LIMIT 1`).Scan(&address)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows) || code(err) == "42P01": // a schema from before that table
+	case errors.Is(err, pgx.ErrNoRows) || code(err) == "42P01": // the schema is older than that table
 		return nil
 	case err != nil:
 		return err

@@ -12,12 +12,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// reach takes the lock, once PostgreSQL is there. It waits for a server that starts or is out of connections, not for one that
-// refuses.
+// reach takes the lock once PostgreSQL is there. It waits for a server that starts or has no free connection, and does not wait for one
+// that refuses.
 func (p *Databases) reach(ctx context.Context, patience time.Duration) error {
 	var said time.Time
 	for deadline := time.Now().Add(patience); ; {
-		err := p.takeLock(ctx, p.open) // bounded by the URL's connect_timeout
+		err := p.takeLock(ctx, p.open) // the URL's connect_timeout bounds it
 		switch {
 		case err == nil, lasting(err):
 			return err
@@ -37,11 +37,11 @@ func (p *Databases) reach(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// lasting says whether a failure would be there in a minute, too.
+// lasting says whether the failure would still be there in a minute.
 func lasting(err error) bool {
 	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch refusal.Code[:2] {
-		case "08", "53", "57": // lost connections, a lack of resources, a server that starts or stops
+		case "08", "53", "57": // lost connections, lack of resources, a server that starts or stops
 			return false
 		}
 		return true
@@ -50,7 +50,7 @@ func lasting(err error) bool {
 	return untrusted || errors.Is(err, errInUse)
 }
 
-// open connects, and creates the database if there is none.
+// open connects, and creates the database first if it does not exist.
 func (p *Databases) open(ctx context.Context, d database) (*pgx.Conn, error) {
 	conn, err := connect(ctx, d)
 	if code(err) != "3D000" { // invalid_catalog_name

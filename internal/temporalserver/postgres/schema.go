@@ -16,11 +16,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// schema is one of the two of Temporal on PostgreSQL.
+// schema is one of Temporal's two schemas on PostgreSQL.
 type schema struct {
-	name    string // among those that its tool has
-	version string // that this server needs
-	table   string // that the other one does not have
+	name    string // its name in Temporal's schema tool
+	version string // the version that this server needs
+	table   string // a table that the other schema does not have
 }
 
 var (
@@ -28,13 +28,14 @@ var (
 	visibilitySchema = schema{"postgresql/v12/visibility", postgresschema.VisibilityVersion, "executions_visibility"}
 )
 
-// Tables in which Temporal's tool keeps the version.
+// versionTables are where Temporal's tool keeps the version.
 var versionTables = []string{"schema_update_history", "schema_version"}
 
-// noSchema is the version of a database in which the tool has begun and has made no table.
+// noSchema is the version of a database in which the tool has begun and has made no table of the schema yet.
 const noSchema = "0.0"
 
-// installed is the version of the schema that is there, "" for none. It fails if the database is somebody else's, or of a newer server.
+// installed is the version of the schema in the database; "" if there is none. It fails if the database is another program's, or of a newer
+// server.
 func (d database) installed(ctx context.Context, conn *pgx.Conn) (string, error) {
 	tables, err := tables(ctx, conn)
 	if err != nil {
@@ -77,7 +78,7 @@ func (d database) installed(ctx context.Context, conn *pgx.Conn) (string, error)
 	return version, nil
 }
 
-// withoutVersion says what a database is whose schema_version does not name it; nil: one whose set-up was cut short.
+// withoutVersion says why schema_version does not name the database. Nil means that its set-up was cut short.
 func (d database) withoutVersion(ctx context.Context, conn *pgx.Conn, tables []string) error {
 	if !slices.ContainsFunc(tables, func(table string) bool { return !slices.Contains(versionTables, table) }) {
 		return nil
@@ -90,7 +91,7 @@ func (d database) withoutVersion(ctx context.Context, conn *pgx.Conn, tables []s
 		"UPDATE schema_version SET db_name = current_database()", name, d.config.Database)
 }
 
-// tables are those of the schema that new ones would be made in, without those of extensions.
+// tables returns the tables, without those of extensions, of the PostgreSQL schema that new tables would be made in.
 func tables(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	rows, err := conn.Query(ctx, `
 		SELECT c.relname FROM pg_class c
@@ -103,7 +104,7 @@ func tables(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// bringUpToDate has Temporal's own tool set up the schema, or update it from that version. What was cut short goes on here.
+// bringUpToDate lets Temporal's own tool set up the schema, or update it from the installed version. It continues what was cut short.
 func (d database) bringUpToDate(installed string, logger *zap.Logger) error {
 	if installed == d.version {
 		return nil
@@ -132,7 +133,7 @@ func (d database) bringUpToDate(installed string, logger *zap.Logger) error {
 	return nil
 }
 
-// resumable makes an update that was cut short repeatable: the tool passes over what is there already, and this over what is gone
+// resumable makes an update repeatable that was cut short. The tool itself skips what exists already; resumable skips what was dropped
 // already.
 type resumable struct{ *sqltool.Connection }
 
@@ -148,10 +149,10 @@ func (r resumable) Exec(statement string, args ...any) error {
 	return err
 }
 
-// checkCurrent wants the version that this server has left there.
+// checkCurrent returns an error unless the database has the version that this server left there.
 func (d database) checkCurrent(ctx context.Context, conn *pgx.Conn) error {
 	version, err := d.installed(ctx, conn)
-	if code(err) != "" || conn.IsClosed() { // it could not be asked
+	if code(err) != "" || conn.IsClosed() { // PostgreSQL could not answer
 		return err
 	}
 	if err == nil && version != d.version {
