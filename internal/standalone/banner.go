@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Banner tells a newcomer where everything is and what to try first. It holds no secret but the published ones of the demo.
+// Banner tells a newcomer where everything is and what to try first. It holds no secret except the published ones of the demo.
 func Banner(sys *System, demoToken bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nStorekeeper is ready.\n\n")

@@ -10,7 +10,8 @@ import (
 	"storekeeper/internal/temporalserver"
 )
 
-// embedded is Temporal in this process. Its server knows of its database's trouble before a request has waited for it in vain.
+// embedded is the client of the Temporal in this process. The server knows when its database is in trouble, so no request has to wait in
+// vain to find out.
 type embedded struct {
 	*orchestrator.Client
 	server *temporalserver.Server

@@ -1,5 +1,5 @@
-// Package standalone runs all roles in one process, on an embedded Temporal server: for trying Storekeeper, for developing
-// it, and for small installations.
+// Package standalone runs all roles in one process, on an embedded Temporal server. It is for trying Storekeeper, for developing it, and
+// for small installations.
 package standalone
 
 import (
@@ -31,7 +31,7 @@ import (
 	"storekeeper/internal/worker"
 )
 
-// The demo's secrets. They are published, so nothing but a demo may run with them.
+// The demo's secrets. They are published, so only a demo may run with them.
 const (
 	DemoWebhookSecret = "dev-webhook-secret-change-me"      //nolint:gosec // published
 	DemoBypassToken   = "dev-server-bypass-token-change-me" //nolint:gosec // published
@@ -41,9 +41,9 @@ const (
 type Options struct {
 	// Demo starts a demo Auth Worker.
 	Demo bool
-	// DataDir is created when missing.
+	// DataDir is where the databases are; it is created when missing.
 	DataDir string
-	// Ephemeral keeps everything in memory; DataDir is not used then, and there can be no TEMPORAL_DB.
+	// Ephemeral keeps everything in memory. Then DataDir is not used, and TEMPORAL_DB must not be set.
 	Ephemeral bool
 	// Listen is where the edge listens.
 	Listen         string
@@ -52,13 +52,13 @@ type Options struct {
 	TemporalSchema string
 	// TemporalHistoryLimit is temporalserver.Options.HistoryLimit.
 	TemporalHistoryLimit int
-	// UIListen "" means no Temporal Web UI.
+	// UIListen is where the Temporal Web UI listens; "" means that there is none.
 	UIListen string
-	// UIHosts are names by which the Web UI may be asked, beside localhost and what UIListen says.
+	// UIHosts are further names that requests to the Web UI may use, beside localhost and the host of UIListen.
 	UIHosts []string
-	// AuthListen is where the demo Auth Worker listens, SyncListen where the demo sync backend does.
+	// AuthListen is where the demo Auth Worker listens, and SyncListen where the demo sync backend listens.
 	AuthListen, SyncListen string
-	// Ready is told where everything is, once a webhook would be taken and worked off. Nil is fine.
+	// Ready is called with the running installation once a webhook would be accepted and processed. It may be nil.
 	Ready func(*System)
 }
 
@@ -80,7 +80,7 @@ type System struct {
 	engine *temporalserver.Server
 }
 
-// Run runs everything until ctx ends, and returns nil then.
+// Run runs everything until ctx ends, and then returns nil. Any other end is an error.
 func Run(ctx context.Context, p *process.Process, o Options) error {
 	if o.Ephemeral && p.Config.TemporalDB != "" {
 		return errors.New("--ephemeral keeps nothing, and TEMPORAL_DB (--temporal-db) says where to keep Temporal's data: leave one of them out")
@@ -130,8 +130,8 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 	return runRoles(ctx, p, o, sys, auth, edgeListener)
 }
 
-// runRoles runs the edge and the worker. Both get the end of ctx at once: what the worker no longer does Temporal keeps, so
-// the edge's last requests lose nothing.
+// runRoles runs the edge and the worker. Both stop at the same time when ctx ends. Temporal keeps what the worker no longer does, so the
+// edge's last requests lose nothing.
 func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, auth *authclient.Client, l net.Listener) error {
 	orch := orchestrator.New(sys.Temporal, client.DefaultNamespace)
 	var guard *ownhost.Guard
@@ -182,7 +182,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 	return err
 }
 
-// awaitWorkers waits until Temporal has seen the worker poll.
+// awaitWorkers waits until Temporal knows that the worker polls.
 func awaitWorkers(ctx context.Context, orch *orchestrator.Client) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -196,7 +196,7 @@ func awaitWorkers(ctx context.Context, orch *orchestrator.Client) error {
 	return nil
 }
 
-// startSyncBackend starts the demo's, unless the settings name another one.
+// startSyncBackend starts the demo's sync backend, unless there is no demo or the settings name another backend.
 func startSyncBackend(ctx context.Context, p *process.Process, o Options, sys *System, s *stack) error {
 	if !o.Demo || p.Config.SyncURL != "" {
 		return nil
@@ -212,7 +212,7 @@ func startSyncBackend(ctx context.Context, p *process.Process, o Options, sys *S
 	return nil
 }
 
-// stopping makes a closer of a stop that may take a second.
+// stopping makes a closer of a stop function, which gets a second.
 func stopping(ctx context.Context, p *process.Process, complaint string, stop func(context.Context) error) func() {
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -240,8 +240,9 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, secret 
 	return nil
 }
 
-// senderSecret is what the demo's sender can use of the edge's secrets: what WEBHOOK_AUTH accepts, without public keys. The windows of
-// validity, which only a receiver has, are left out: the sender brings all signatures, and the edge takes any that is valid.
+// senderSecret returns those of the edge's secrets that the demo's sender can use: the ones that WEBHOOK_AUTH accepts, without public keys.
+// Windows of validity are left out, because only a receiver has them: the sender sends all signatures, and the edge accepts any that is
+// valid.
 func senderSecret(c *config.Config) (string, error) {
 	var usable []string
 	for _, s := range c.WebhookSecrets {
@@ -257,7 +258,7 @@ func senderSecret(c *config.Config) (string, error) {
 			usable = append(usable, entry)
 		}
 	}
-	if len(usable) == 0 { // the settings themselves see to it that WEBHOOK_AUTH=secret has a secret
+	if len(usable) == 0 { // config.Load ensures that WEBHOOK_AUTH=secret has a secret
 		return "", fmt.Errorf("WEBHOOK_SECRET has nothing that the demo's Auth Worker could use with WEBHOOK_AUTH=%s: add a whsec_ key, or start without --demo",
 			c.WebhookAuth)
 	}
@@ -287,7 +288,7 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 		HostPort: server.Addr(),
 		ConnectionOptions: client.ConnectionOptions{
 			DialOptions:     []grpc.DialOption{grpc.WithNoProxy()},
-			GrpcCompression: &client.GrpcCompressionNone{}, // what comes from this process takes longer to compress than to send
+			GrpcCompression: &client.GrpcCompressionNone{}, // calls within this process take longer to compress than to send
 		},
 	}))
 	if err != nil {
@@ -297,7 +298,7 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 	return nil
 }
 
-// databases are those of the process.
+// databases describes the databases of the process.
 func databases(p *process.Process, o Options, sys *System) edge.Databases {
 	st := sys.engine.Status()
 	var d edge.Databases
@@ -317,7 +318,7 @@ func (o Options) path(file string) string {
 	return filepath.Join(o.DataDir, file)
 }
 
-// stack closes in the reverse order of opening.
+// stack closes what was opened, in the reverse order.
 type stack []func()
 
 func (s *stack) push(f func()) { *s = append(*s, f) }
@@ -328,7 +329,7 @@ func (s *stack) close() {
 	}
 }
 
-// DemoEnviron adds the demo's secrets where the environment has none, and says which it added.
+// DemoEnviron adds the demo's secrets where the environment has none. It also returns the names of those that it added.
 func DemoEnviron(environ []string) (withDefaults []string, added []string) {
 	has := map[string]bool{}
 	for _, name := range []string{"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL"} {
@@ -342,7 +343,7 @@ func DemoEnviron(environ []string) (withDefaults []string, added []string) {
 		}
 	}
 	if !has["AUTH_WORKER_INTERNAL_URL"] {
-		// The demo's own takes its place once it listens.
+		// The demo's own Auth Worker replaces it once it listens.
 		withDefaults = append(withDefaults, "AUTH_WORKER_INTERNAL_URL=http://127.0.0.1")
 	}
 	return withDefaults, added
