@@ -14,9 +14,9 @@ import (
 	"storekeeper/internal/httpserver"
 )
 
-// listing is an entry of the internal list: one workspace as one of its members has it.
+// listing is an entry of the internal list: a workspace as one of its members sees it.
 type listing struct {
-	InstanceID     string `json:"instanceId,omitempty"` // empty only when a fault wants it to be missing
+	InstanceID     string `json:"instanceId,omitempty"` // empty only when a fault removes it
 	UserID         string `json:"userId"`
 	Name           string `json:"name"`
 	CreatedAt      string `json:"createdAt"`
@@ -78,8 +78,8 @@ func (a *AuthWorker) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// all returns every entry of the internal list, at one moment and in memory: the list of a demo is not that long, and a
-// reader that dawdles must not hold the connection.
+// all returns every entry of the internal list, as of one moment. It reads them into memory, because a slow reader must not hold the
+// connection, and the list of a demo is short.
 func (s *store) all(ctx context.Context) ([]listing, error) {
 	all := []listing{}
 	err := s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -126,12 +126,12 @@ func (s *store) addMember(ctx context.Context, userID, id string, now time.Time)
 	})
 }
 
-// removeMember takes a store id, a default workspace's too, away from one user.
+// removeMember takes a store id, even a default workspace's, from one user.
 func (s *store) removeMember(ctx context.Context, userID, id string) error {
 	return s.deleteOne(ctx, "The user has no such instance", `DELETE FROM members WHERE user_id = ? AND instance_id = ?`, userID, id)
 }
 
-// deleteUser deletes a user. What others share with the user stays theirs.
+// deleteUser deletes a user. Workspaces that the user shares stay with their other members.
 func (s *store) deleteUser(ctx context.Context, userID string) error {
 	return s.deleteOne(ctx, "User not found", `DELETE FROM users WHERE id = ?`, userID)
 }

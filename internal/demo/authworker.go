@@ -1,14 +1,14 @@
-// Package demo holds stand-ins for the systems around Storekeeper, for trying it out and for tests; not for production.
+// Package demo holds stand-ins for the systems around Storekeeper, for trials and tests and not for production.
 //
-// AuthWorker is an Auth Worker in Go with the public and the internal part of the real one's contract. Error bodies come in
-// the two shapes of the contract: {"error":"text"} from the handlers of /internal, {"success":false,"error":{"message":"text"}}
-// from all others and from the router (404, 405, 429). As in newer versions there is no GET /internal/users/:userId/instances.
+// AuthWorker is an Auth Worker in Go. It implements the public and the internal part of the real one's contract. Error bodies have the two
+// shapes of the contract: {"error":"text"} from the handlers of /internal, and {"success":false,"error":{"message":"text"}} from all others
+// and from the router (404, 405, 429). As in newer versions there is no GET /internal/users/:userId/instances.
 //
-// What a real administrator does behind the scenes has endpoints of the demo's own, with the token of /internal. As in the
-// contract they send no webhook:
+// What a real administrator does behind the scenes has endpoints here that only the demo has. They require the token of /internal. As in
+// the contract they send no webhook:
 //
-//	POST   /internal/admin/users/{userId}/instances {"instanceId":"…"}   adds a store id, any string, to a user's; one that
-//	                                                                     another user has already is thereby shared
+//	POST   /internal/admin/users/{userId}/instances {"instanceId":"…"}   adds a store id, any string, to a user's; an id that
+//	                                                                     another user has already is then shared
 //	DELETE /internal/admin/users/{userId}/instances?instanceId=…         takes it away again
 //	DELETE /internal/admin/users/{userId}                                deletes a user
 package demo
@@ -34,24 +34,25 @@ type AuthWorkerOptions struct {
 	Listen string
 	// DatabasePath is the SQLite file of users and workspaces, created when missing. Empty keeps them in memory.
 	DatabasePath string
-	// WebhookURL receives the events. Empty sends none.
+	// WebhookURL is where events are sent. Empty sends none.
 	WebhookURL string
-	// WebhookSecret is what events are authenticated with: shared secrets and keys as in notifier.Options.Secret.
+	// WebhookSecret authenticates the events. It holds shared secrets and keys, as notifier.Options.Secret does.
 	WebhookSecret string
 	// BypassToken is the bearer token of /internal.
 	BypassToken string
 	// Logger may be nil.
 	Logger *zap.Logger
-	// RetryDelays are the pauses before each further attempt to deliver an event. Nil means 0.5 s and 1 s: three attempts.
+	// RetryDelays are the pauses before the second and further attempts to deliver an event. Nil means 0.5 s and 1 s, which makes three
+	// attempts.
 	RetryDelays []time.Duration
-	// RateLimitPerMinute bounds the requests of one address, 60 in production. 0 means no limit.
+	// RateLimitPerMinute bounds the requests of one address. It is 60 in production; 0 means no limit.
 	RateLimitPerMinute int
 }
 
 // AuthWorker is a running demo Auth Worker.
 type AuthWorker struct {
 	store    *store
-	notifier *events
+	notifier *sender
 	faults   faults
 	limiter  rateLimiter
 	token    string
@@ -61,7 +62,7 @@ type AuthWorker struct {
 	served   chan struct{} // closed when the server's goroutine has ended
 }
 
-// StartAuthWorker opens the database and starts serving; it answers requests when it returns. ctx bounds the start only.
+// StartAuthWorker opens the database and starts to serve. It answers requests by the time it returns. ctx bounds only the start.
 func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, error) {
 	if o.BypassToken == "" || o.WebhookSecret == "" {
 		return nil, errors.New("the demo auth worker needs a bypass token and a webhook secret")
@@ -75,7 +76,7 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 	if o.RetryDelays == nil {
 		o.RetryDelays = []time.Duration{500 * time.Millisecond, time.Second}
 	}
-	sender, err := newEvents(context.WithoutCancel(ctx), o.WebhookURL, o.WebhookSecret, o.RetryDelays, o.Logger)
+	webhooks, err := newSender(context.WithoutCancel(ctx), o.WebhookURL, o.WebhookSecret, o.RetryDelays, o.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("starting the demo auth worker: %w", err)
 	}
@@ -89,7 +90,7 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 	}
 	a := &AuthWorker{
 		store:    st,
-		notifier: sender,
+		notifier: webhooks,
 		faults:   faults{replaced: make(chan struct{})},
 		limiter:  rateLimiter{perMinute: o.RateLimitPerMinute},
 		token:    o.BypassToken,
@@ -97,7 +98,7 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 		url:      "http://" + listener.Addr().String(),
 		served:   make(chan struct{}),
 	}
-	// Its token may be the published one, so it minds who asks.
+	// Its token may be the published one, so it checks where requests come from.
 	a.server = httpserver.New(httpserver.Options{
 		Handler:           httpserver.Prepare(ownhost.New(o.Listen).Handler(a.routes())),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -119,20 +120,19 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 // URL is where it answers, without a trailing slash.
 func (a *AuthWorker) URL() string { return a.url }
 
-// SetWebhookURL sends events to url from now on, further attempts of events under way included. Empty sends none.
+// SetWebhookURL sends events to url from now on, and so do further attempts of events under way. Empty sends none.
 func (a *AuthWorker) SetWebhookURL(url string) { a.notifier.setURL(url) }
 
-// SetWebhooksLost makes all further events vanish, as if each of their three attempts had failed.
+// SetWebhooksLost makes all further events vanish, as if each of their attempts had failed.
 func (a *AuthWorker) SetWebhooksLost(lost bool) { a.notifier.setLost(lost) }
 
-// SetFault makes the list faulty from now on, until the next call; FaultNone mends it. A list that FaultSlow holds back is
-// released.
+// SetFault makes the list faulty until the next call; FaultNone makes it right again. A list that FaultSlow holds back is then released.
 func (a *AuthWorker) SetFault(f Fault) { a.faults.set(f) }
 
-// Stop ends requests and events under way as ctx allows, drops what is left of them, and closes the database. It returns
-// ctx's error when it had to drop something. It must be called once.
+// Stop waits for requests and events under way until ctx ends, drops the rest, and closes the database. It returns ctx's error if it had to
+// drop something. Call it once.
 func (a *AuthWorker) Stop(ctx context.Context) error {
-	a.SetFault(FaultNone) // no list stands in the way
+	a.SetFault(FaultNone) // no slow list holds the shutdown up
 	err := a.server.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, a.server.Close())

@@ -12,35 +12,35 @@ import (
 	"time"
 )
 
-// Fault is a way in which GET /internal/workspaces goes wrong. All but FaultFailing answer with status 200.
+// Fault is a way in which GET /internal/workspaces goes wrong. All faults except FaultFailing answer with status 200.
 type Fault int
 
 // The faults.
 const (
 	// FaultNone: the list is right.
 	FaultNone Fault = iota
-	// FaultEmpty: a well-formed list without entries, that claims none.
+	// FaultEmpty: a well-formed list without entries, whose metadata counts none.
 	FaultEmpty
 	// FaultTruncated: the JSON ends in the middle, though HTTP says that the body is complete.
 	FaultTruncated
 	// FaultFailing: status 500.
 	FaultFailing
-	// FaultSlow: half of the body comes, and the rest when the fault is replaced. The caller may hang up before.
+	// FaultSlow: half of the body comes at once, and the rest when the fault is replaced. The caller may hang up before.
 	FaultSlow
 	// FaultGarbage: a page of HTML.
 	FaultGarbage
 	// FaultEntryWithoutID: one entry lacks its instanceId.
 	FaultEntryWithoutID
-	// FaultFewerThanClaimed: half of the entries are missing, but counted in the metadata.
+	// FaultFewerThanClaimed: half of the entries are missing, and the metadata counts all.
 	FaultFewerThanClaimed
-	// FaultPartial: half of the entries or more, picked at random each time, are missing without a trace.
+	// FaultPartial: half of the entries or more are missing, and the metadata does not show it. They are picked at random each time.
 	FaultPartial
 )
 
 type faults struct {
 	mu       sync.Mutex
 	fault    Fault
-	replaced chan struct{} // closed when fault is
+	replaced chan struct{} // closed when fault is replaced
 }
 
 func (f *faults) set(fault Fault) {
@@ -85,7 +85,7 @@ func (f *faults) writeList(w http.ResponseWriter, r *http.Request, all []listing
 		_, _ = io.WriteString(w, "<!doctype html><title>Worker threw exception</title>")
 		return nil
 	}
-	// In no order, whatever the database's may be.
+	// The list has no order, whatever the database's may be.
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] }) //nolint:gosec // nothing secret
 	body, err := json.Marshal(fault.spoil(all))
 	if err != nil {
@@ -108,7 +108,7 @@ func (f *faults) writeList(w http.ResponseWriter, r *http.Request, all []listing
 	return nil
 }
 
-// spoil makes the list of the entries, as it is with the fault.
+// spoil returns the list of the entries as the fault changes it.
 func (f Fault) spoil(entries []listing) list {
 	switch f {
 	case FaultEmpty:
@@ -125,12 +125,12 @@ func (f Fault) spoil(entries []listing) list {
 	case FaultPartial:
 		kept := rand.IntN(len(entries)/2 + 1) //nolint:gosec // nothing secret
 		return newList(entries[:kept])
-	default: // the others spoil more than what is listed
+	default: // the other faults do not change the list itself
 	}
 	return newList(entries)
 }
 
-// sendList sends the body in two halves with a pause between them, compressed when the caller takes gzip.
+// sendList sends the body in two halves with a pause between them. It compresses the body if the caller accepts gzip.
 func sendList(w http.ResponseWriter, r *http.Request, body []byte, pause func()) {
 	w.Header().Set("Content-Type", "application/json")
 	out, flush := io.Writer(w), func() {}

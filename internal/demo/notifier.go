@@ -21,15 +21,15 @@ const (
 	attemptTimeout = 10 * time.Second
 )
 
-// events delivers events the way the real Auth Worker does: each by itself, so in no order, after fixed pauses, whatever the answer
-// was; after the last attempt the event is lost. What an attempt consists of is the business of the package notifier.
-type events struct {
+// sender delivers events as the real Auth Worker does. It sends each event by itself, so they arrive in no order. After a failure it waits
+// for a fixed pause, whatever the answer was. After the last attempt the event is lost. The package notifier makes each attempt.
+type sender struct {
 	secret string
 	delays []time.Duration // before each further attempt
 	client *http.Client
 	log    *zap.Logger
 
-	ctx    context.Context // ends when what is under way must be dropped
+	ctx    context.Context // ends when deliveries under way must be dropped
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
@@ -39,71 +39,71 @@ type events struct {
 	pending sync.WaitGroup
 }
 
-// newEvents fails when the URL or the secret makes no sense.
-func newEvents(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) (*events, error) {
-	n := &events{url: url, secret: secret, delays: delays, log: log}
-	n.client = &http.Client{Transport: httpclient.Transport()} // without a proxy: the edge runs in the same process, or on the same machine
-	if _, err := n.notifier(); err != nil {
+// newSender returns an error if the URL or the secret makes no sense.
+func newSender(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) (*sender, error) {
+	s := &sender{url: url, secret: secret, delays: delays, log: log}
+	s.client = &http.Client{Transport: httpclient.Transport()} // without a proxy: the edge runs in the same process or on the same machine
+	if _, err := s.notifier(); err != nil {
 		return nil, err
 	}
-	n.ctx, n.cancel = context.WithCancel(ctx)
-	return n, nil
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	return s, nil
 }
 
-// notifier returns one that makes a single attempt at the URL of now: further attempts may go to another one.
-func (n *events) notifier() (*notifier.Notifier, error) {
+// notifier returns a Notifier that makes a single attempt at the current URL. Further attempts may go to another one.
+func (s *sender) notifier() (*notifier.Notifier, error) {
 	return notifier.New(notifier.Options{
-		URL: n.target(), Secret: n.secret, HTTPClient: n.client, Attempts: 1, AttemptTimeout: attemptTimeout,
-		Logger: slog.New(slog.DiscardHandler), // what happens is logged here
+		URL: s.target(), Secret: s.secret, HTTPClient: s.client, Attempts: 1, AttemptTimeout: attemptTimeout,
+		Logger: slog.New(slog.DiscardHandler), // sender itself logs what happens
 	})
 }
 
-func (n *events) setURL(url string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.url = url
+func (s *sender) setURL(url string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.url = url
 }
 
-func (n *events) setLost(lost bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.lost = lost
+func (s *sender) setLost(lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = lost
 }
 
-func (n *events) target() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.url
+func (s *sender) target() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.url
 }
 
 // notify starts the delivery of an event and returns at once.
-func (n *events) notify(name notifier.Type, instanceID, userID string, at time.Time) {
+func (s *sender) notify(name notifier.Type, instanceID, userID string, at time.Time) {
 	ev := notifier.Event{Type: name, InstanceID: instanceID, UserID: userID, Timestamp: at}
-	log := n.log.With(zap.String("event", string(name)), zap.String("instanceId", instanceID))
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.lost || n.stopped || n.url == "" {
+	log := s.log.With(zap.String("event", string(name)), zap.String("instanceId", instanceID))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost || s.stopped || s.url == "" {
 		log.Info("workspace event not sent")
 		return
 	}
-	n.pending.Go(func() { n.deliver(ev, log) })
+	s.pending.Go(func() { s.deliver(ev, log) })
 }
 
-func (n *events) deliver(ev notifier.Event, log *zap.Logger) {
+func (s *sender) deliver(ev notifier.Event, log *zap.Logger) {
 	for attempt := 0; ; attempt++ {
-		err := n.post(ev)
+		err := s.post(ev)
 		if err == nil {
 			return
 		}
 		log.Warn("workspace event not taken", zap.Int("attempt", attempt+1), zap.Error(err))
-		if attempt == len(n.delays) {
+		if attempt == len(s.delays) {
 			log.Error("workspace event lost")
 			return
 		}
-		pause := time.NewTimer(n.delays[attempt])
+		pause := time.NewTimer(s.delays[attempt])
 		select {
 		case <-pause.C:
-		case <-n.ctx.Done():
+		case <-s.ctx.Done():
 			pause.Stop()
 			log.Error("workspace event lost")
 			return
@@ -111,23 +111,23 @@ func (n *events) deliver(ev notifier.Event, log *zap.Logger) {
 	}
 }
 
-func (n *events) post(ev notifier.Event) error {
-	once, err := n.notifier()
+func (s *sender) post(ev notifier.Event) error {
+	once, err := s.notifier()
 	if err == nil {
-		_, err = once.Deliver(n.ctx, ev)
+		_, err = once.Deliver(s.ctx, ev)
 	}
 	return err
 }
 
-// stop waits for the deliveries under way until ctx ends, then drops them and returns ctx's error. Later events are dropped.
-func (n *events) stop(ctx context.Context) error {
-	n.mu.Lock()
-	n.stopped = true
-	n.mu.Unlock()
+// stop waits for the deliveries under way until ctx ends. Then it drops them and returns ctx's error. Later events are dropped.
+func (s *sender) stop(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
 
 	done := make(chan struct{})
 	go func() {
-		n.pending.Wait()
+		s.pending.Wait()
 		close(done)
 	}()
 	var err error
@@ -136,8 +136,8 @@ func (n *events) stop(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("workspace events were dropped: %w", ctx.Err())
 	}
-	n.cancel()
+	s.cancel()
 	<-done
-	n.client.CloseIdleConnections()
+	s.client.CloseIdleConnections()
 	return err
 }

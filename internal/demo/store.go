@@ -10,14 +10,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	_ "modernc.org/sqlite" // the driver
-
-	"storekeeper/internal/dbfile"
 )
 
 const quota = 10
 
-// A workspace is the rows of its members; the owner's is the one that may be counted against a quota and deleted from.
+// A workspace is the rows of its members. The owner's row is the one that counts against a quota, and only the owner may delete the
+// workspace.
 const schema = `
 CREATE TABLE IF NOT EXISTS users (
 	id            TEXT PRIMARY KEY,
@@ -48,7 +46,7 @@ type instance struct {
 	ID             string `json:"id"`
 	Name           string `json:"name"`
 	CreatedAt      string `json:"createdAt"`
-	LastAccessedAt string `json:"lastAccessedAt"` // the demo's is always createdAt
+	LastAccessedAt string `json:"lastAccessedAt"` // always createdAt in the demo
 	IsDefault      bool   `json:"isDefault"`
 }
 
@@ -56,37 +54,20 @@ type instance struct {
 type store struct{ db *sql.DB }
 
 func openStore(ctx context.Context, path string) (*store, error) {
-	if path == "" {
-		path = ":memory:"
-	} else if err := errors.Join(dbfile.Create(path), dbfile.Tighten(path)); err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", dbfile.URI(path)+"?_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)")
+	db, err := openDatabase(ctx, path, "foreign_keys(1)", schema)
 	if err != nil {
 		return nil, err
-	}
-	// One connection: a database in memory is its connection, and nothing here can find another one busy.
-	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, schema); err != nil {
-		return nil, errors.Join(err, db.Close())
 	}
 	return &store{db}, nil
 }
 
 func (s *store) close() error { return s.db.Close() }
 
-// tx runs f in a transaction and rolls back when it fails. f must use its ctx, and nothing but its transaction.
+// tx runs f in a transaction and rolls back when f fails. f must use the ctx that it gets, and nothing but its transaction.
 func (s *store) tx(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
 	// A request that is cancelled in the middle would cost the connection, and with it a database in memory.
 	ctx = context.WithoutCancel(ctx)
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := f(ctx, tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
+	return inTransaction(ctx, s.db, func(tx *sql.Tx) error { return f(ctx, tx) })
 }
 
 // createUser adds a user with a default workspace.
@@ -111,7 +92,7 @@ func (s *store) createUser(ctx context.Context, email string, passwordHash []byt
 	return u, first, err
 }
 
-// userByEmail returns the user and the password's hash, or nothing when there is none.
+// userByEmail returns the user and the hash of the password. Both are empty when there is no such user.
 func (s *store) userByEmail(ctx context.Context, email string) (u user, passwordHash []byte, err error) {
 	err = s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		row := tx.QueryRowContext(ctx, `SELECT id, email, password_hash FROM users WHERE email = ?`, email)
@@ -120,7 +101,7 @@ func (s *store) userByEmail(ctx context.Context, email string) (u user, password
 	return u, passwordHash, err
 }
 
-// issueToken returns a new access token, of which only the hash is kept.
+// issueToken returns a new access token. Only its hash is kept.
 func (s *store) issueToken(ctx context.Context, userID string) (string, error) {
 	token := rand.Text()
 	hash := sha256.Sum256([]byte(token))
@@ -130,7 +111,7 @@ func (s *store) issueToken(ctx context.Context, userID string) (string, error) {
 	})
 }
 
-// userByToken returns the id of the user who was given the token, empty when nobody was.
+// userByToken returns the id of the user who was given the token; empty when nobody was.
 func (s *store) userByToken(ctx context.Context, token string) (id string, err error) {
 	hash := sha256.Sum256([]byte(token))
 	err = s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -140,7 +121,7 @@ func (s *store) userByToken(ctx context.Context, token string) (id string, err e
 	return id, err
 }
 
-// instances returns what the user has, shared workspaces included.
+// instances returns the user's workspaces, shared ones included.
 func (s *store) instances(ctx context.Context, userID string) ([]instance, error) {
 	all := []instance{}
 	err := s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -185,7 +166,7 @@ func (s *store) createInstance(ctx context.Context, userID, name string, now tim
 	return created, err
 }
 
-// deleteInstance deletes the owner's workspace, for its other members too.
+// deleteInstance deletes a workspace of its owner, for all other members too.
 func (s *store) deleteInstance(ctx context.Context, userID, id string) error {
 	return s.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		members, err := count(ctx, tx, `SELECT count(*) FROM members WHERE instance_id = ?`, id)
@@ -234,5 +215,5 @@ func ignoreNoRows(err error) error {
 	return err
 }
 
-// timestamp writes a time as JavaScript does: UTC, milliseconds, Z.
+// timestamp writes a time as JavaScript does: in UTC, with milliseconds and Z.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

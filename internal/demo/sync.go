@@ -20,7 +20,7 @@ import (
 	"storekeeper/internal/ownhost"
 )
 
-// SyncDialect is the version of the sync protocol in whose words errors are told; all else is the same in both.
+// SyncDialect is the version of the sync protocol that errors are encoded for. All else is the same in both versions.
 type SyncDialect int
 
 // The dialects.
@@ -31,23 +31,23 @@ const (
 	SyncV040
 )
 
-// SyncBackendOptions configures a demo sync backend. The zero value is a useful one.
+// SyncBackendOptions configures a demo sync backend. The zero value is useful.
 type SyncBackendOptions struct {
 	// Listen is a host:port; port 0 picks a free one. Empty means 127.0.0.1:0.
 	Listen string
-	// DatabasePath is the SQLite file of events, created when missing. Empty keeps them in memory only. What was touched
-	// since the start is in memory in either case.
+	// DatabasePath is the SQLite file of events. It is created when missing. Empty keeps events in memory only. With a file, the stores
+	// used since the start are in memory as well.
 	DatabasePath string
-	// Token must be the serverBypass of a client's payload, or its handshake is answered with status 400. Empty accepts all.
+	// Token is the serverBypass that a client's payload must have; other handshakes are answered with status 400. Empty accepts all.
 	Token string
-	// Dialect of the errors.
+	// Dialect is that of the errors.
 	Dialect SyncDialect
 	// Logger may be nil.
 	Logger *zap.Logger
 }
 
-// SyncBackend is a running demo sync backend: LiveStore's sync protocol over WebSockets, as @livestore/sync-cf speaks it on
-// Cloudflare. Any path is its endpoint. It is made for ten thousand connections: an idle one has one goroutine.
+// SyncBackend is a running demo sync backend. It speaks LiveStore's sync protocol over WebSockets, as @livestore/sync-cf does on
+// Cloudflare, on any path. It is made for ten thousand connections: an idle one has one goroutine.
 type SyncBackend struct {
 	token   string
 	dialect SyncDialect
@@ -67,7 +67,7 @@ type SyncBackend struct {
 	conns    map[*syncConn]struct{}
 }
 
-// StartSyncBackend opens the database and starts serving; it answers when it returns. ctx bounds the start only.
+// StartSyncBackend opens the database and starts to serve. It answers by the time it returns. ctx bounds only the start.
 func StartSyncBackend(ctx context.Context, o SyncBackendOptions) (*SyncBackend, error) {
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:0"
@@ -109,8 +109,7 @@ func StartSyncBackend(ctx context.Context, o SyncBackendOptions) (*SyncBackend, 
 // URL is where it answers, with the scheme ws and without a trailing slash.
 func (b *SyncBackend) URL() string { return b.url }
 
-// Stop drops all connections, waits until what they had begun is over or ctx ends, and closes the database. It must be called
-// once.
+// Stop drops all connections, waits until the work that they began has ended or ctx ends, and closes the database. Call it once.
 func (b *SyncBackend) Stop(ctx context.Context) error {
 	b.mu.Lock()
 	b.stopping = true
@@ -134,7 +133,7 @@ func (b *SyncBackend) Stop(ctx context.Context) error {
 	return errors.Join(err, b.db.close())
 }
 
-// DropConnections drops all connections without a word.
+// DropConnections closes all connections without a closing handshake.
 func (b *SyncBackend) DropConnections() {
 	b.mu.Lock()
 	all := make([]*syncConn, 0, len(b.conns))
@@ -147,18 +146,18 @@ func (b *SyncBackend) DropConnections() {
 	}
 }
 
-// Connections is the number of connections.
+// Connections returns how many connections there are now.
 func (b *SyncBackend) Connections() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.conns)
 }
 
-// PeakHandshakes is the greatest number of handshakes that were under way at the same time since the last call: of connections
-// that were neither closed nor answered with a WebSocket yet.
+// PeakHandshakes returns how many handshakes were under way at the same time, at most, since the last call. A handshake is under way until
+// its connection is closed or answered with a WebSocket.
 func (b *SyncBackend) PeakHandshakes() int { return b.handshakes.takePeak() }
 
-// Pulls is the number of live pulls of a store.
+// Pulls returns how many live pulls a store has.
 func (b *SyncBackend) Pulls(storeID string) int {
 	b.mu.Lock()
 	s := b.stores[storeID]
@@ -171,7 +170,8 @@ func (b *SyncBackend) Pulls(storeID string) int {
 	return len(s.pulls)
 }
 
-// ResetStore removes a store's events and gives it another backend id. Pulls go on and bring the events of the new one.
+// ResetStore removes a store's events and gives the store another backend id. Its pulls continue, and bring the events of the new backend
+// id.
 func (b *SyncBackend) ResetStore(ctx context.Context, storeID string) error {
 	s, err := b.store(ctx, storeID)
 	if err != nil {
@@ -180,8 +180,8 @@ func (b *SyncBackend) ResetStore(ctx context.Context, storeID string) error {
 	return s.reset(ctx, b.db)
 }
 
-// serve is the handshake. What follows it has a goroutine of its own, or the server's buffers and its deep stack would stay
-// as long as the connection does.
+// serve does the handshake. A goroutine of its own does what follows. Otherwise the server's buffers and deep stack would stay as long as
+// the connection does.
 func (b *SyncBackend) serve(w http.ResponseWriter, r *http.Request) {
 	if b.currentFault() == SyncFaultRefuse {
 		http.Error(w, "Service unavailable", http.StatusServiceUnavailable)
@@ -204,9 +204,9 @@ func (b *SyncBackend) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	taker := &connTaker{ResponseWriter: w, handshakes: &b.handshakes}
-	ws, err := websocket.Accept(taker, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the origin has been checked
+	ws, err := websocket.Accept(taker, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the Guard has checked the origin
 	if err != nil {
-		return // it has answered
+		return // Accept has answered
 	}
 	ws.SetReadLimit(maxSyncMessage)
 	c := &syncConn{backend: b, store: store, ws: ws, raw: taker.conn, ctx: context.WithoutCancel(r.Context())}
@@ -220,7 +220,7 @@ func (b *SyncBackend) serve(w http.ResponseWriter, r *http.Request) {
 	b.working.Go(c.run)
 }
 
-// admits checks the token in the payload, which is encoded once more than the query is.
+// admits checks the token in the payload. The payload is encoded once more than the query is.
 func (b *SyncBackend) admits(encoded string) bool {
 	if b.token == "" {
 		return true
@@ -236,7 +236,7 @@ func (b *SyncBackend) admits(encoded string) bool {
 		subtle.ConstantTimeCompare([]byte(payload.ServerBypass), []byte(b.token)) == 1
 }
 
-// store returns the store of the id; all ids exist.
+// store returns the store of the id. Every id exists.
 func (b *SyncBackend) store(ctx context.Context, id string) (*syncStore, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -253,7 +253,7 @@ func (b *SyncBackend) store(ctx context.Context, id string) (*syncStore, error) 
 	return s, nil
 }
 
-// handshakes counts the connections that are not yet WebSockets.
+// handshakes counts the connections that are not WebSockets yet.
 type handshakes struct {
 	mu        sync.Mutex
 	now, peak int
@@ -266,15 +266,15 @@ func (h *handshakes) add(n int) {
 	h.peak = max(h.peak, h.now)
 }
 
-// follow is the server's ConnState. The end of a handshake that succeeds would come too late here: the client has its answer
-// by then, and may have begun the next one.
+// follow is the server's ConnState. It does not count the end of a handshake that succeeds, because it would be too late: the client has
+// its answer by then, and may have begun the next handshake.
 func (h *handshakes) follow(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		h.add(+1)
 	case http.StateClosed:
 		h.add(-1)
-	default: // nothing begins or ends
+	default: // no handshake begins or ends
 	}
 }
 
@@ -286,19 +286,19 @@ func (h *handshakes) takePeak() int {
 	return peak
 }
 
-// connTaker ends a handshake, and remembers the connection under the WebSocket.
+// connTaker counts the end of a handshake, and keeps the connection under the WebSocket.
 type connTaker struct {
 	http.ResponseWriter
 	handshakes *handshakes
 	conn       net.Conn
 }
 
-// Hijack implements http.Hijacker. It is what sends the answer.
+// Hijack implements http.Hijacker. websocket.Accept calls it to send the answer.
 func (t *connTaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	t.handshakes.add(-1)
 	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
 	if err != nil {
-		t.handshakes.add(+1) // it goes on, until the server closes the connection
+		t.handshakes.add(+1) // the handshake goes on until the server closes the connection
 	}
 	t.conn = conn
 	return conn, buffers, err

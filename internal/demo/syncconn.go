@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxSyncMessage is the most that Cloudflare takes in one message.
+// maxSyncMessage is the largest message that Cloudflare accepts, in bytes.
 const maxSyncMessage = 1 << 20
 
 // syncConn is a client's connection.
@@ -21,20 +21,20 @@ type syncConn struct {
 	backend *SyncBackend
 	store   *syncStore
 	ws      *websocket.Conn
-	raw     net.Conn        // under ws, for what ws would never send
+	raw     net.Conn        // the connection under ws, for what ws would never send
 	ctx     context.Context // never ends: drop ends what is under way
-	pulls   []*syncPull     // of the reader only
+	pulls   []*syncPull     // used by the reader only
 
-	mu    sync.Mutex // of writing
-	muted bool       // nothing can follow half a frame
+	mu    sync.Mutex // held while writing
+	muted bool       // set once half a frame was sent: nothing can follow it
 }
 
 // syncMessage is a frame of a client.
 type syncMessage struct {
 	Tag       string `json:"_tag"`
-	ID        string `json:"id"`        // of a Request
-	RequestID string `json:"requestId"` // of an Ack or an Interrupt
-	Name      string `json:"tag"`       // of a Request
+	ID        string `json:"id"`        // the request's id
+	RequestID string `json:"requestId"` // the request that an Ack or an Interrupt is about
+	Name      string `json:"tag"`       // the request's name
 	Payload   struct {
 		Cursor struct {
 			Value struct {
@@ -49,7 +49,7 @@ type syncMessage struct {
 	} `json:"payload"`
 }
 
-// run reads until the connection is over.
+// run reads until the connection ends.
 func (c *syncConn) run() {
 	defer func() {
 		for _, p := range c.pulls {
@@ -63,7 +63,7 @@ func (c *syncConn) run() {
 	for {
 		m, err := c.receive()
 		if err != nil {
-			return // the client is gone, or speaks no JSON
+			return // the client is gone, or does not speak JSON
 		}
 		if c.backend.currentFault() == SyncFaultMute {
 			continue
@@ -147,7 +147,7 @@ func (c *syncConn) request(m *syncMessage) {
 	c.fail(m.ID, map[string]any{"_tag": "Fail", "error": c.backend.dialect.encode(m.Name, err)})
 }
 
-// exit ends a request.
+// exit sends the end of a request.
 func (c *syncConn) exit(requestID string, exit map[string]any) {
 	text, err := json.Marshal(map[string]any{"_tag": "Exit", "requestId": requestID, "exit": exit})
 	if err != nil {
@@ -161,7 +161,7 @@ func (c *syncConn) fail(requestID string, cause map[string]any) {
 	c.exit(requestID, map[string]any{"_tag": "Failure", "cause": cause})
 }
 
-// send writes a frame, as far as the client reads; no client can hold up another one.
+// send writes a frame. It waits while the client does not read; that holds up no other client.
 func (c *syncConn) send(text []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,12 +169,12 @@ func (c *syncConn) send(text []byte) {
 		return
 	}
 	if c.ws.Write(c.ctx, websocket.MessageText, text) != nil {
-		c.drop() // the reader cleans up
+		c.drop() // run then cleans up
 	}
 }
 
-// flush sends what there is for the pull, unless somebody does already. The caller holds the store's lock. A goroutine that
-// lives while there is something to send, not one for each connection: most are idle.
+// flush starts to send what there is for the pull, unless a goroutine does so already. The caller holds the store's lock. The goroutine
+// lives only while there is something to send, because most connections are idle.
 func (p *syncPull) flush() {
 	if p.flushing {
 		return
@@ -191,7 +191,7 @@ func (p *syncPull) flush() {
 	})
 }
 
-// encode writes the chunk for a request.
+// encode returns the chunk as a message for the request.
 func (k syncChunk) encode(requestID string) []byte {
 	size := 256
 	for _, event := range k.batch {
@@ -213,21 +213,21 @@ func (k syncChunk) encode(requestID string) []byte {
 	return fmt.Appendf(text, `],"pageInfo":%s,"backendId":"%s"}]}`, page, k.backendID)
 }
 
-// syncMismatch refuses a cursor or a push of another incarnation of the store.
+// syncMismatch is the error for a cursor or a push of another incarnation of the store.
 type syncMismatch struct{ expected, received string }
 
 func (e *syncMismatch) Error() string {
 	return fmt.Sprintf("Backend id mismatch: expected %s, received %s", e.expected, e.received)
 }
 
-// syncAhead refuses a push that does not follow the head.
+// syncAhead is the error for a push that does not follow the head.
 type syncAhead struct{ minimum, provided int64 }
 
 func (e *syncAhead) Error() string {
 	return fmt.Sprintf("The head is %d, the push follows %d", e.minimum, e.provided)
 }
 
-// encode puts the error of a request into the words of the dialect.
+// encode returns the error of a request in the dialect.
 func (d SyncDialect) encode(request string, err error) map[string]any {
 	var mismatch *syncMismatch
 	var ahead *syncAhead

@@ -13,7 +13,7 @@ type SyncFault int
 const (
 	// SyncFaultNone: all is right.
 	SyncFaultNone SyncFault = iota
-	// SyncFaultRefuse: handshakes are answered with status 503. Connections stay.
+	// SyncFaultRefuse: handshakes are answered with status 503. Open connections stay.
 	SyncFaultRefuse
 	// SyncFaultMute: handshakes succeed and nothing is answered, not even a ping.
 	SyncFaultMute
@@ -22,7 +22,7 @@ const (
 	// SyncFaultDefect: each pull and push is answered with a Defect.
 	SyncFaultDefect
 
-	// SyncFaultHalfFrame and the following happen to chunks. This one: half of a frame comes, and then nothing more.
+	// SyncFaultHalfFrame: half of a frame comes, and nothing after it. It and the following faults concern chunks.
 	SyncFaultHalfFrame
 	// SyncFaultHugeFrame: a chunk of over 2 MiB.
 	SyncFaultHugeFrame
@@ -38,7 +38,7 @@ const (
 	SyncFaultDuplicate
 )
 
-// SetFault makes the backend faulty from now on, until the next call; SyncFaultNone mends it.
+// SetFault makes the backend faulty until the next call; SyncFaultNone makes it right again.
 func (b *SyncBackend) SetFault(f SyncFault) { b.fault.Store(int64(f)) }
 
 func (b *SyncBackend) currentFault() SyncFault { return SyncFault(b.fault.Load()) }
@@ -57,7 +57,7 @@ func (c *syncConn) sendChunk(requestID string, k syncChunk) {
 		k.batch = k.batch[min(1, len(k.batch)):]
 	case SyncFaultHugeFrame:
 		k.batch = append(slices.Clone(k.batch), []byte(`{"padding":"`+strings.Repeat("x", 2<<20)+`"}`))
-	default: // the others concern the frame
+	default: // the other faults concern the frame
 	}
 	text := k.encode(requestID)
 	switch fault {
@@ -70,14 +70,14 @@ func (c *syncConn) sendChunk(requestID string, k syncChunk) {
 	case SyncFaultHalfFrame:
 		c.sendHalf(text)
 		return
-	default: // the others concern the chunk
+	default: // the other faults concern the chunk
 	}
 	c.send(text)
 }
 
-// sendHalf writes a frame's header and half of what it announces, and keeps quiet ever after.
+// sendHalf writes a frame's header and half of what it announces. After that the connection sends nothing more.
 func (c *syncConn) sendHalf(text []byte) {
-	const finalText, eightBytes = 0x81, 127 // of RFC 6455: the last frame of a text; its length follows in 8 bytes
+	const finalText, eightBytes = 0x81, 127 // RFC 6455: the last frame of a text; its length follows in 8 bytes
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.muted = true

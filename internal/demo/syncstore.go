@@ -10,16 +10,20 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"storekeeper/internal/dbfile"
 )
 
 const (
-	syncPageSize  = 100     // events of a chunk
-	syncPageBytes = 900_000 // of a chunk's events
+	syncPageSize  = 100     // events in a chunk, at most
+	syncPageBytes = 900_000 // bytes of a chunk's events, at most
 )
 
-// syncEvent is an event as it is pushed.
+const syncSchema = `
+CREATE TABLE IF NOT EXISTS backends (store_id TEXT PRIMARY KEY, backend_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+	store_id TEXT NOT NULL, seq INTEGER NOT NULL, entry BLOB NOT NULL, PRIMARY KEY (store_id, seq)
+) WITHOUT ROWID;`
+
+// syncEvent is an event as a client pushes it.
 type syncEvent struct {
 	Name      string          `json:"name"`
 	Args      json.RawMessage `json:"args"`
@@ -35,27 +39,27 @@ type syncStore struct {
 
 	mu        sync.Mutex
 	backendID string
-	log       []json.RawMessage // log[n-1] is event n as a chunk holds it: with its metadata
+	log       []json.RawMessage // log[n-1] is event n in the form of a chunk, with its metadata
 	pulls     map[*syncPull]struct{}
 }
 
-// syncPull is a live pull. Its fields belong to the store's lock.
+// syncPull is a live pull. The store's lock guards its fields.
 //
-// Two things are sent to it: the pages of what there was, each after the acknowledgement of the one before, and at once what
-// is pushed meanwhile. So events may come before earlier ones, and twice, as they do from the real backend.
+// It is sent two things: the pages of the events that there were when it began, each after the acknowledgement of the page before, and, at
+// once, the events that are pushed meanwhile. So events may come before earlier ones, and twice, as they do from the real backend.
 type syncPull struct {
 	conn     *syncConn
-	id       string // the request's
-	page     int    // the pages are sent up to this event
-	total    int    // what the pages held when the pull began
-	paging   bool   // there may be pages to come
-	first    bool   // the first page is still due; it comes even when it is empty
-	acked    bool   // the next page may go
-	live     int    // what is pushed is sent up to this event
+	id       string // the request's id
+	page     int    // pages are sent up to this event
+	total    int    // how many events there were when the pull began
+	paging   bool   // there may be more pages
+	first    bool   // the first page has not been sent; it is sent even if it is empty
+	acked    bool   // the next page may be sent
+	live     int    // pushed events are sent up to this one
 	flushing bool   // a goroutine is sending
 }
 
-// syncChunk is what goes out in one message.
+// syncChunk is the content of one message.
 type syncChunk struct {
 	batch     []json.RawMessage
 	remaining int
@@ -64,7 +68,7 @@ type syncChunk struct {
 
 func newBackendID() string { return rand.Text()[:21] }
 
-// next returns the pull's next chunk, or false when there is nothing to send, and then nobody sends for it any more.
+// next returns the pull's next chunk. It returns false when there is nothing to send; then the pull has no sending goroutine any more.
 func (s *syncStore) next(p *syncPull) (syncChunk, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +105,8 @@ func cutPage(log []json.RawMessage) []json.RawMessage {
 	return log
 }
 
-// subscribe adds a pull that follows event after of the incarnation backendID, which is empty for the beginning of any.
+// subscribe adds a pull of the events that follow the event numbered after, in the incarnation backendID. An empty backendID stands for the
+// beginning of any incarnation.
 func (s *syncStore) subscribe(p *syncPull, backendID string, after int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +120,7 @@ func (s *syncStore) subscribe(p *syncPull, backendID string, after int64) error 
 	return nil
 }
 
-// append adds pushed events, all or none, and tells the pulls.
+// append adds pushed events, all or none, and sends them to the pulls.
 func (s *syncStore) append(ctx context.Context, db *syncDatabase, backendID string, batch []syncEvent) error {
 	if len(batch) == 0 {
 		return nil
@@ -153,7 +158,7 @@ func (s *syncStore) append(ctx context.Context, db *syncDatabase, backendID stri
 	return nil
 }
 
-// acknowledge lets the next page go.
+// acknowledge allows the next page to be sent.
 func (s *syncStore) acknowledge(p *syncPull) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,24 +186,13 @@ func (s *syncStore) reset(ctx context.Context, db *syncDatabase) error {
 	return nil
 }
 
-// syncDatabase keeps events. A nil one keeps nothing.
+// syncDatabase keeps events in a file. A nil one keeps nothing.
 type syncDatabase struct{ db *sql.DB }
 
 func openSyncDatabase(ctx context.Context, path string) (*syncDatabase, error) {
-	if err := errors.Join(dbfile.Create(path), dbfile.Tighten(path)); err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", dbfile.URI(path)+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
+	db, err := openDatabase(ctx, path, "synchronous(NORMAL)", syncSchema)
 	if err != nil {
 		return nil, err
-	}
-	db.SetMaxOpenConns(1) // nothing here can find another one busy
-	if _, err := db.ExecContext(ctx, `
-		CREATE TABLE IF NOT EXISTS backends (store_id TEXT PRIMARY KEY, backend_id TEXT NOT NULL);
-		CREATE TABLE IF NOT EXISTS events (
-			store_id TEXT NOT NULL, seq INTEGER NOT NULL, entry BLOB NOT NULL, PRIMARY KEY (store_id, seq)
-		) WITHOUT ROWID;`); err != nil {
-		return nil, errors.Join(err, db.Close())
 	}
 	return &syncDatabase{db}, nil
 }
@@ -210,7 +204,7 @@ func (d *syncDatabase) close() error {
 	return d.db.Close()
 }
 
-// load fills a store that is new in memory, and gives it a backend id when it is new on disk too.
+// load fills a store that is new in memory. If the store is also new on disk, it gets a backend id.
 func (d *syncDatabase) load(ctx context.Context, s *syncStore) error {
 	if _, err := d.db.ExecContext(ctx, `INSERT INTO backends VALUES (?, ?) ON CONFLICT DO NOTHING`, s.id, newBackendID()); err != nil {
 		return err
@@ -259,12 +253,5 @@ func (d *syncDatabase) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	if d == nil {
 		return nil
 	}
-	tx, err := d.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
+	return inTransaction(ctx, d.db, f)
 }

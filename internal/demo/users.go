@@ -31,7 +31,7 @@ func (a *AuthWorker) signup(w http.ResponseWriter, r *http.Request) error {
 	if !strings.Contains(c.Email, "@") || c.Password == "" {
 		return refuse(http.StatusBadRequest, "Email and password are required")
 	}
-	// The cheapest hash: this is a demo, and tests sign up many users.
+	// The cheapest hash will do: this is a demo, and tests sign up many users.
 	hash, err := bcrypt.GenerateFromPassword([]byte(c.Password), bcrypt.MinCost)
 	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
 		return refuse(http.StatusBadRequest, "Password is too long")
@@ -81,7 +81,7 @@ func (a *AuthWorker) welcome(w http.ResponseWriter, r *http.Request, u user) err
 	return nil
 }
 
-// caller is the user of the request's access token.
+// caller returns the id of the user whose access token the request has. Without one it is a refusal.
 func (a *AuthWorker) caller(r *http.Request) (userID string, err error) {
 	userID, err = a.store.userByToken(r.Context(), bearer(r))
 	if err == nil && userID == "" {
