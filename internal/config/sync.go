@@ -67,11 +67,8 @@ func (c *Config) readSyncURLs(vars map[string]string) (problems []string) {
 	return problems
 }
 
-// The values of StoreManagerKind.
-const (
-	KindStorekeeper = "storekeeper"
-	KindNode        = "node"
-)
+// KindNode is the StoreManagerKind of an existing Node server that cmd/storemanager drives.
+const KindNode = "node"
 
 // conflicts returns what is wrong with settings that are each right by themselves.
 func (c *Config) conflicts(role Role) (problems []string) {

@@ -6,7 +6,6 @@ package telemetry
 const (
 	KeyActor      = "actor"
 	KeyAttempt    = "attempt"
-	KeyDeleteAt   = "deleteAt"
 	KeyDeliveryID = "deliveryId"
 	KeyDurationMs = "durationMs"
 	KeyError      = "error"
@@ -18,7 +17,6 @@ const (
 	KeyReason     = "reason"
 	KeyRequestID  = "requestId"
 	KeyRunID      = "runId"
-	KeySource     = "source"
 	KeyStoreID    = "storeId"
 	KeyTrigger    = "trigger"
 	KeyWorkflowID = "workflowId"
