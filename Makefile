@@ -3,16 +3,17 @@ GOLANGCI_LINT = go tool -modfile=tools/golangci-lint/go.mod golangci-lint
 GOFUMPT       = go tool -modfile=tools/gofumpt/go.mod gofumpt
 WORKFLOWCHECK = go tool -modfile=tools/workflowcheck/go.mod workflowcheck
 
-# What is built, vetted and measured here is compiled once, with these flags: static, without the paths of this machine, without what Google's
-# storage client (of Temporal's archival) brings for a network of Google's own, and without what only debuggers need. A plain `go build` gives
-# the same, and compiles all of it again.
+# All targets use these flags, so that everything is compiled once: static, without the paths of this machine, without debug information, and without
+# the part of Google's storage client (which Temporal's archival uses) that is for Google's own network. A plain `go build` gives the same programs,
+# and compiles everything again.
 PLAIN_GOFLAGS     := $(shell go env GOFLAGS)
 export GOFLAGS     = -trimpath -tags=disable_grpc_modules -gcflags=all=-dwarf=false $(PLAIN_GOFLAGS)
 export CGO_ENABLED = 0
-# The race detector needs C, and so another compile. Its flags are those of a plain `go test -race` but for the tag, so the two share all but 100 packages.
+# The race detector needs C, and so everything is compiled again for it. Its flags are those of a plain `go test -race`, plus the tag, so that the two
+# share all but 100 compiled packages.
 GO_TEST_RACE = CGO_ENABLED=1 GOFLAGS='$(PLAIN_GOFLAGS)' go test -race -tags=disable_grpc_modules
 
-LDFLAGS  = -s -X storekeeper/internal/telemetry.Version=$(VERSION) # -s leaves out the symbols; stack traces need none
+LDFLAGS  = -s -X storekeeper/internal/telemetry.Version=$(VERSION) # -s leaves out the symbols, which stack traces do not need
 GO_BUILD = $(dir $(firstword $(MAKEFILE_LIST)))tools/gobuild bin/ '$(strip $(LDFLAGS))'
 
 VERSION    ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
@@ -31,7 +32,7 @@ help: ## List the targets
 .PHONY: run
 run: ## Run everything in one process with a demo Auth Worker (the first build takes some minutes)
 	@$(GO_BUILD) ./cmd/standalone ./cmd/starter
-	@exec bin/standalone --demo # not by go run, which makes a failure of each Ctrl-C
+	@exec bin/standalone --demo # not by go run, which reports each Ctrl-C as a failure
 
 .PHONY: build
 build: ## Build all commands into bin/, static, VERSION= stamped into them

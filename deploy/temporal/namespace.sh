@@ -1,12 +1,12 @@
 #!/bin/sh
-# Creates the namespace and the search attributes that contract/names.go names. Does nothing where they exist.
-# The server comes from TEMPORAL_ADDRESS, which the CLI reads itself.
+# Creates the namespace and the search attributes that contract/names.go names. It leaves existing ones alone.
+# The CLI itself reads the address of the server from TEMPORAL_ADDRESS.
 set -eu
 
 namespace=default
 attempts=60
 
-# retry COMMAND... tries about once a second: the server takes a while to start, and to notice a new namespace.
+# retry COMMAND... tries about once a second until COMMAND succeeds: the server takes a while to start, and to notice a new namespace.
 retry() {
 	until output=$("$@" 2>&1); do
 		attempts=$((attempts - 1))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Creates Temporal's two databases and brings their schemas up to date. Each step does nothing where it was done before.
-# Where and who comes from SQL_HOST, SQL_PORT, SQL_PLUGIN, SQL_USER and SQL_PASSWORD, which the tool reads itself.
+# Creates Temporal's two databases and brings their schemas up to date. A step that was done before does nothing.
+# The tool itself reads SQL_HOST, SQL_PORT, SQL_PLUGIN, SQL_USER and SQL_PASSWORD.
 set -eu
 
 # set_up DATABASE SCHEMA
