@@ -23,27 +23,27 @@ import (
 const (
 	// fill is how many stores are put into the registry in one transaction.
 	fill = storemanager.MaxBatch
-	// mostMissing is the largest list of which everything may be missing: by default a repair adds 500 a second at the most
-	// (RECONCILE_MAX_RATE), which is left as it is.
+	// mostMissing is the largest list that is tested with everything missing. By default a repair adds at most 500 stores a second
+	// (RECONCILE_MAX_RATE), and the benchmark keeps that default.
 	mostMissing = 10_000
 
 	targetHistory = 2000
 	targetGrowth  = 150 // MiB
-	targetRepair  = 60  // seconds, for mostMissing
+	targetRepair  = 60  // seconds, for mostMissing stores
 	targetRatio   = 2
 	targetEvent   = 1 // second, for a new workspace
 
-	// eventEvery is how often a workspace is created while others are repaired; eventWait bounds the wait for each.
+	// eventEvery is how often a workspace is created while others are repaired. eventWait bounds the wait for each.
 	eventEvery = 500 * time.Millisecond
 	eventWait  = 30 * time.Second
-	// fewestEvents is how many must come while the repair goes on, or it says nothing.
+	// fewestEvents is how many events must come during the repair. With fewer the figure would mean nothing.
 	fewestEvents = 10
 )
 
-// targetSeconds are for a run without drift, by the number of workspaces.
+// targetSeconds are the targets for a run without drift, by the number of workspaces.
 var targetSeconds = map[int]float64{100_000: 2, 1_000_000: 20}
 
-// measureSize goes through the cases of n workspaces.
+// measureSize runs the cases of n workspaces.
 func (b *bench) measureSize(ctx context.Context, n int) error {
 	if n <= mostMissing {
 		if err := b.measureMissing(ctx, n, "all_missing", n, filepath.Join(b.dir, fmt.Sprintf("empty-%d.db", n))); err != nil {
@@ -64,10 +64,10 @@ func (b *bench) measureSize(ctx context.Context, n int) error {
 	if err := b.measureMissing(ctx, n, "percent_missing", missing, path); err != nil {
 		return err
 	}
-	return b.measureNoDrift(ctx, n, path) // of the registry that has just been repaired
+	return b.measureNoDrift(ctx, n, path) // with the registry that was just repaired
 }
 
-// measureMissing repairs so many missing stores in one run.
+// measureMissing repairs that many missing stores in one run.
 func (b *bench) measureMissing(ctx context.Context, n int, name string, missing int, registry string) error {
 	name = fmt.Sprintf("n%d_%s", n, name)
 	w, err := b.startWorker(ctx, n, name, registry)
@@ -92,7 +92,7 @@ func (b *bench) measureMissing(ctx context.Context, n int, name string, missing 
 	return nil
 }
 
-// measureEvents creates workspaces while n missing stores are repaired, one after the other, as an edge does.
+// measureEvents repairs n missing stores and meanwhile creates workspaces, one after the other, as an edge does.
 func (b *bench) measureEvents(ctx context.Context, n int) error {
 	name := fmt.Sprintf("n%d_all_missing_new_workspace", n)
 	w, err := b.startWorker(ctx, n, name, filepath.Join(b.dir, name+".db"))
@@ -139,7 +139,7 @@ func (b *bench) measureEvents(ctx context.Context, n int) error {
 	}
 }
 
-// createWorkspace sends the event of a new workspace, and returns how many seconds it took until its store was monitored.
+// createWorkspace sends the event of a new workspace, and returns how many seconds passed until its store was monitored.
 func (b *bench) createWorkspace(ctx context.Context) (float64, error) {
 	start := time.Now()
 	result, err := b.orchestrator.Apply(ctx, contract.Event{
@@ -152,7 +152,7 @@ func (b *bench) createWorkspace(ctx context.Context) (float64, error) {
 	return time.Since(start).Seconds(), err
 }
 
-// measureNoDrift reconciles what needs no repair, and as often merely fetches and decodes the list.
+// measureNoDrift reconciles where nothing needs repair, and as often it only fetches and decodes the list.
 func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) error {
 	name := fmt.Sprintf("n%d_no_drift", n)
 	w, err := b.startWorker(ctx, n, name, registry)
@@ -161,7 +161,7 @@ func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) erro
 	}
 	defer w.Close()
 	b.say("%s: reconciling", name)
-	var first measured // the worker's memory grows in the first run, the others use it again
+	var first measured // the worker's memory grows in the first run, and the others use it again
 	var seconds, floor []float64
 	for i := range b.repeats {
 		r, err := b.reconcile(ctx, w)
@@ -186,7 +186,7 @@ func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) erro
 		b.report.Add(name+"_seconds", measure.Median(seconds), "s")
 	}
 	b.report.Add(name+"_floor_seconds", measure.Median(floor), "s")
-	if _, ok := targetSeconds[n]; ok { // the fixed cost of a run hides the ratio of smaller ones
+	if _, ok := targetSeconds[n]; ok { // in smaller runs the fixed cost of a run hides the ratio
 		b.report.AtMost(name+"_to_floor", measure.Median(seconds)/measure.Median(floor), "×", targetRatio)
 	} else {
 		b.report.Add(name+"_to_floor", measure.Median(seconds)/measure.Median(floor), "×")
@@ -195,7 +195,7 @@ func (b *bench) measureNoDrift(ctx context.Context, n int, registry string) erro
 	return nil
 }
 
-// add adds what is worth knowing of each run.
+// add adds the figures of each run.
 func (b *bench) add(name string, r measured) {
 	phases := r.report.Phases
 	b.report.Add(name+"_fetch_seconds", float64(phases.FetchMs)/1000, "s")
@@ -211,9 +211,9 @@ func (b *bench) add(name string, r measured) {
 // measured is one reconcile run.
 type measured struct {
 	report  contract.ReconcileReport
-	seconds float64 // from asking for it until its report is here
-	events  int64   // of its history
-	growth  float64 // the most resident memory of the worker during the run, less what it had before, in MiB
+	seconds float64 // from the request until its report is there
+	events  int64   // events in its history
+	growth  float64 // the peak of the worker's resident memory during the run, less what it had before, in MiB
 }
 
 func (b *bench) reconcile(ctx context.Context, w *worker) (measured, error) {
@@ -273,7 +273,7 @@ func fillRegistry(ctx context.Context, path string, n int) (err error) {
 	return nil
 }
 
-// fetch merely fetches and decodes the list of n workspaces, and returns how many seconds that took.
+// fetch only fetches and decodes the list of n workspaces, and returns how many seconds that took.
 func (w *worker) fetch(n int) (float64, error) {
 	if _, err := fmt.Fprintln(w.Stdin, n); err != nil {
 		return 0, w.Gone()

@@ -17,7 +17,7 @@ import (
 // listMode is the first argument of a child that is the Auth Worker.
 const listMode = "lists"
 
-// serveLists is the child: it prints its URL and answers below /N with a list of N workspaces until its standard input ends.
+// serveLists is the child. It prints its URL and answers requests below /N with a list of N workspaces, until its standard input ends.
 func serveLists(ctx context.Context) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -31,7 +31,7 @@ func serveLists(ctx context.Context) error {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		writeList(w, n) // fails only when the caller has gone
+		writeList(w, n) // fails only if the caller has gone
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
@@ -47,8 +47,8 @@ func serveLists(ctx context.Context) error {
 	return nil
 }
 
-// writeList writes the list of the first n workspaces, each once. Nothing of it is kept: an entry is made as it is sent, in the size
-// of a real one, 224 bytes. The ids come in no order.
+// writeList writes the list of the first n workspaces, each once. It makes each entry as it is sent, 224 bytes as a real one has, and keeps
+// none. The ids are in no order.
 func writeList(w io.Writer, n uint64) {
 	out := bufio.NewWriterSize(w, 64<<10)
 	_, _ = out.WriteString(`{"workspaces":[`)
@@ -68,10 +68,10 @@ func writeList(w io.Writer, n uint64) {
 	_ = out.Flush()
 }
 
-// appendUUID appends the n-th of a series of different UUIDs that is in no order.
+// appendUUID appends the n-th of a series of different UUIDs, which is in no order.
 func appendUUID(b []byte, n uint64) []byte {
 	const digits = "0123456789abcdef"
-	high := n * 0x9e3779b97f4a7c15 // odd, so no two are equal
+	high := n * 0x9e3779b97f4a7c15 // the factor is odd, so no two are equal
 	var text [36]byte
 	for i := range text {
 		text[i] = digits[high>>(60-i%16*4)&15]

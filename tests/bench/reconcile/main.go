@@ -2,10 +2,10 @@
 
 // Command reconcile measures what a reconcile run costs: `make bench-reconcile`, docs/benchmarks.md.
 //
-// The run is a real one: ReconcileWorkspaces on the embedded Temporal server, with the worker's own activities, a registry on disk and
-// an Auth Worker that streams its list over HTTP. Worker and Auth Worker are processes of their own, so that the worker's memory can
-// be told apart. A floor is measured in the same run, by the same process: absolute figures depend on the machine and its other
-// work, their ratio much less.
+// The run is a real one: ReconcileWorkspaces on the embedded Temporal server, with the worker's own activities, a registry on disk, and an
+// Auth Worker that streams its list over HTTP. The worker and the Auth Worker are processes of their own, so that the worker's memory can
+// be measured separately. A floor is measured in the same run, by the same process. Absolute figures depend on the machine and its other
+// work; ratios to the floor depend on them much less.
 package main
 
 import (
@@ -30,21 +30,21 @@ const token = "bench-token"
 
 // bench is a run of this program.
 type bench struct {
-	dir      string // of files that go with the run
-	repeats  int    // of what finds nothing to do; the median counts
-	profile  string // a directory; "" for none
+	dir      string // for files that are removed with the run
+	repeats  int    // of runs that find nothing to do; the median counts
+	profile  string // directory for profiles; "" for none
 	progress io.Writer
 	report   *measure.Report
 
 	temporal     string // its address
 	client       client.Client
 	orchestrator *orchestrator.Client
-	lists        string // URL of the Auth Worker; the path below it is the size of its list
+	lists        string // URL of the Auth Worker; the path below it is the size of the list
 }
 
 func main() { measure.Main("bench-reconcile", run) }
 
-// run is what this process has to do: it may be a child of the benchmark.
+// run does what this process is started for. It may be a child of the benchmark.
 func run(ctx context.Context, args []string) error {
 	if len(args) == 1 && args[0] == listMode {
 		return serveLists(ctx)
@@ -67,14 +67,14 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("--repeats: want at least 1")
 	}
 	b := &bench{repeats: *repeats, profile: *profile, progress: os.Stderr, report: &measure.Report{Machine: measure.Machine()}}
-	// What was measured before an error is worth showing, too.
+	// What was measured before an error is worth showing too.
 	return errors.Join(b.measure(ctx, sizes), b.report.Write(os.Stdout))
 }
 
-// measure starts what all cases share, and goes through them.
+// measure starts what all cases share, and runs the cases.
 func (b *bench) measure(ctx context.Context, sizes []int) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the children, too
+	defer cancel() // ends the children too
 	var err error
 	if b.dir, err = os.MkdirTemp("", "bench-reconcile-"); err != nil {
 		return err

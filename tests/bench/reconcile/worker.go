@@ -27,20 +27,20 @@ import (
 	"storekeeper/tests/bench/internal/measure"
 )
 
-// workerMode is the first argument of a child that is the worker; then come the workerArgs.
+// workerMode is the first argument of a child that is the worker. The workerArgs follow.
 const workerMode = "worker"
 
 type workerArgs struct {
 	temporal   string // address
 	authWorker string // URL
 	registry   string // path
-	profile    string // path; "" for none
+	profile    string // path of a directory; "" for none
 }
 
 // worker is the worker in a process of its own, with the registry in it.
 type worker struct{ *measure.Child }
 
-// startWorker returns when the worker polls. Its list has n workspaces.
+// startWorker returns once the worker polls. Its list has n workspaces.
 func (b *bench) startWorker(ctx context.Context, n int, name, registry string) (*worker, error) {
 	profile := ""
 	if b.profile != "" {
@@ -56,13 +56,13 @@ func (b *bench) startWorker(ctx context.Context, n int, name, registry string) (
 	return &worker{c}, nil
 }
 
-// work is the child: it prints a line when it polls, and answers each line of its standard input, the number of workspaces that
-// there must be, with how many seconds it took to fetch and decode the list. It ends with its standard input.
+// work is the child. It prints a line when it polls. Each line of its standard input is the number of workspaces that there must be; it
+// answers with how many seconds it took to fetch and decode the list. It ends when its standard input does.
 func work(ctx context.Context, args workerArgs) (err error) {
 	cfg, err := config.Load([]string{
 		"AUTH_WORKER_INTERNAL_URL=" + args.authWorker, "SERVER_BYPASS_TOKEN=" + token,
-		"STORE_MANAGER_URL=http://127.0.0.1", // not asked: the registry is in this process
-		"WORKSPACE_RECONCILE_ENABLED=false",  // only when this benchmark wants it
+		"STORE_MANAGER_URL=http://127.0.0.1", // never asked: the registry is in this process
+		"WORKSPACE_RECONCILE_ENABLED=false",  // only this benchmark starts runs
 	}, config.RoleWorker)
 	if err != nil {
 		return err

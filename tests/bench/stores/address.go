@@ -10,8 +10,8 @@ import (
 	"net"
 )
 
-// freeAddress is where a server can listen, and listen again after a restart. It keeps out of the range that outgoing
-// connections take their ports from: of ten thousand that try to reach a dead server there, one would get the server's own port, and
+// freeAddress returns an address where a server can listen, and listen again after a restart. It avoids the ports that the system gives to
+// outgoing connections. Ten thousand connections try to reach a dead server: in that range one of them would get the server's own port, and
 // be connected to itself.
 func freeAddress(ctx context.Context) (string, error) {
 	for range 100 {

@@ -14,7 +14,7 @@ import (
 	"storekeeper/tests/bench/internal/measure"
 )
 
-// backendMode is the first argument of a child that is a sync backend; then come the address and the database, which may be empty.
+// backendMode is the first argument of a child that is a sync backend. The address and the database follow; the database may be empty.
 const backendMode = "backend"
 
 // backend is the demo sync backend in a process of its own.
@@ -23,13 +23,13 @@ type backend struct {
 	url string
 }
 
-// backendStats is what the child tells when it is asked.
+// backendStats is what the child answers when it is asked.
 type backendStats struct {
 	Connections    int `json:"connections"`
-	PeakHandshakes int `json:"peakHandshakes"` // since it was asked last
+	PeakHandshakes int `json:"peakHandshakes"` // since it was last asked
 }
 
-// startBackend returns when the backend answers. Without a database it keeps events in memory.
+// startBackend returns once the backend answers. Without a database the backend keeps events in memory.
 func (b *bench) startBackend(ctx context.Context, address, database string) (*backend, error) {
 	c, err := measure.StartSelf(ctx, b.dir, backendMode, address, database)
 	if err != nil {
@@ -50,7 +50,8 @@ func (k *backend) stats() (s backendStats, err error) {
 	return s, json.Unmarshal([]byte(line), &s)
 }
 
-// serveBackend is the child: it prints its URL, answers each line of its standard input with statistics, and ends with it.
+// serveBackend is the child. It prints its URL, answers each line of its standard input with statistics, and ends when its standard input
+// does.
 func serveBackend(ctx context.Context, address, database string) error {
 	k, err := demo.StartSyncBackend(ctx, demo.SyncBackendOptions{Listen: address, DatabasePath: database, Token: token})
 	if err != nil {

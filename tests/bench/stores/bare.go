@@ -17,11 +17,11 @@ import (
 	"storekeeper/tests/bench/internal/measure"
 )
 
-// bareMode is the first argument of a child that is nothing but clients; then come the backend's URL and their number.
+// bareMode is the first argument of a child that only has clients of the sync protocol. The backend's URL and the number of clients follow.
 const bareMode = "bare"
 
-// connectBare is the child: it prints a line, makes that many live pulls, prints how many seconds that took, and goes on until its
-// standard input ends.
+// connectBare is the child. It prints a line, makes that many live pulls, prints how many seconds that took, and waits until its standard
+// input ends.
 func connectBare(ctx context.Context, url, number string) error {
 	n, err := strconv.Atoi(number)
 	if err != nil {
@@ -30,7 +30,7 @@ func connectBare(ctx context.Context, url, number string) error {
 	if _, err := fmt.Fprintln(os.Stdout, "started"); err != nil {
 		return err
 	}
-	if _, err := fmt.Scanln(); err != nil { // the memory before has been read
+	if _, err := fmt.Scanln(); err != nil { // the parent has read the memory as it was before
 		return err
 	}
 	start := time.Now()
@@ -73,7 +73,7 @@ func connectBare(ctx context.Context, url, number string) error {
 	return <-failed
 }
 
-// syncOptions are those of a connection for the store, as the store manager makes them.
+// syncOptions are the options of a connection for the store, as the store manager makes them.
 func syncOptions(url, id string) livestore.Options {
 	return livestore.Options{URL: url, StoreID: id, Payload: map[string]string{"serverBypass": token, "instanceId": id}}
 }

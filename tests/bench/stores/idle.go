@@ -84,7 +84,7 @@ func (t *idleTrial) first(ctx context.Context) error {
 	return t.sawAll()
 }
 
-// sawAll compares with the backend's side: one subscription for each store.
+// sawAll compares with what the backend sees: one subscription for each store.
 func (t *idleTrial) sawAll() error {
 	stats, err := t.backend.stats()
 	if err == nil && stats.Connections != t.n {
@@ -93,7 +93,7 @@ func (t *idleTrial) sawAll() error {
 	return err
 }
 
-// coldStart stops the store manager as an operator does.
+// coldStart stops the store manager as an operator does, and starts it again.
 func (t *idleTrial) coldStart(ctx context.Context) error {
 	t.say("%d stores: cold start", t.n)
 	start := time.Now()
@@ -139,7 +139,7 @@ func (t *idleTrial) idling(ctx context.Context) error {
 	return t.sawAll()
 }
 
-// outage kills the backend and lets another one take its place.
+// outage kills the backend and starts another one in its place.
 func (t *idleTrial) outage(ctx context.Context, address, database string) error {
 	t.say("%d stores: backend away for %s", t.n, outage)
 	t.backend.Kill()
@@ -181,7 +181,7 @@ func (t *idleTrial) crash(ctx context.Context) error {
 	return nil
 }
 
-// floor does the same with nothing but clients of the sync protocol.
+// floor does the same with bare clients of the sync protocol.
 func (t *idleTrial) floor(ctx context.Context) error {
 	t.say("%d stores: bare clients", t.n)
 	t.manager.Kill()

@@ -21,7 +21,7 @@ import (
 // pushSize is how many events are pushed at a time.
 const pushSize = 10
 
-// load says what is sent: the events are spread evenly over the stores and over the time.
+// load says what is sent. The events are spread evenly over the stores and over the time.
 type load struct {
 	stores   int
 	rate     int // events per second
@@ -37,8 +37,8 @@ func (l load) pushes() int { return int(l.duration / l.interval()) }
 
 // sentEvent is the argument of the events.
 type sentEvent struct {
-	// At is when the event was due to be sent, in microseconds since 1970. So a generator that is late makes the latency
-	// look worse, never better.
+	// At is when the event was due to be sent, in microseconds since 1970. A generator that is late thus makes the latency look worse, and
+	// never better.
 	At   int64  `json:"at"`
 	Text string `json:"text"`
 }
@@ -50,7 +50,7 @@ type generator struct {
 	sent  atomic.Int64
 
 	mu   sync.Mutex
-	lags []time.Duration // how late pushes were
+	lags []time.Duration // how late each push was
 }
 
 func newGenerator(ctx context.Context, l load, url string) (*generator, error) {
@@ -78,7 +78,7 @@ func (g *generator) close() {
 	}
 }
 
-// run sends all events and returns when the backend has taken them.
+// run sends all events and returns once the backend has taken them.
 func (g *generator) run(ctx context.Context) error {
 	start := time.Now()
 	pushing, ctx := errgroup.WithContext(ctx)
@@ -120,13 +120,13 @@ func (g *generator) push(ctx context.Context, c *livestore.Conn, due time.Time) 
 // measureLoad sends events and watches them arrive at a sink.
 func (b *bench) measureLoad(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the children, too
+	defer cancel() // ends the children too
 	b.say("%d events/s over %d stores for %s", b.load.rate, b.load.stores, b.load.duration)
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
-	backend, err := b.startBackend(ctx, address, "") // in memory: it is not what is measured
+	backend, err := b.startBackend(ctx, address, "") // in memory, because the backend is not what is measured
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (b *bench) watchLoad(ctx context.Context, g *generator, m *manager, sink *s
 	if err != nil {
 		return fmt.Errorf("the sink refused a batch: %w", err)
 	}
-	const most = 0.99 // of what was sent: the first and the last event are not equally late
+	const most = 0.99 // part of the rate sent: the first and the last event are not equally late
 	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	b.report.Add("load_sent_events", float64(g.sent.Load()), "")
 	b.report.Add("load_generator_lag_p99_ms", millis(measure.Percentile(g.lags, 99)), "ms")

@@ -2,9 +2,9 @@
 
 // Command stores measures what it costs the store manager to monitor many stores: `make bench-stores`, docs/benchmarks.md.
 //
-// The store manager is the real binary with its registry on disk, the sync backend the demo one, each in a process of its own; all of
-// it is on loopback. A floor is measured in the same run, with as many bare clients of the sync protocol: absolute figures depend
-// on the machine and its other work, their ratio much less.
+// The store manager is the real binary with its registry on disk, and the sync backend is the demo's. Each is a process of its own, and
+// everything is on loopback. A floor is measured in the same run, with as many bare clients of the sync protocol. Absolute figures depend
+// on the machine and its other work; ratios to the floor depend on them much less.
 package main
 
 import (
@@ -24,17 +24,17 @@ import (
 
 const (
 	token = "bench-token"
-	// maxDials is what the store manager and the bare client are allowed; the backend must not see more handshakes at once.
+	// maxDials is how many dials the store manager and the bare clients may make at once. The backend must not see more handshakes at once.
 	maxDials = 64
-	// outage is how long the sync backend stays away when it is restarted: long enough for all stores to fail several times.
+	// outage is how long the sync backend stays away when it is restarted, which is long enough for every store to fail several times.
 	outage = 10 * time.Second
-	// tooLong ends a measurement in which stores do not get connected.
+	// tooLong ends a measurement in which some stores never get connected.
 	tooLong = 3 * time.Minute
 )
 
 // bench is a run of this program.
 type bench struct {
-	dir      string // of files that go with the run
+	dir      string // for files that are removed with the run
 	manager  string // the store manager's binary
 	progress io.Writer
 	report   *measure.Report
@@ -45,7 +45,7 @@ type bench struct {
 
 func main() { measure.Main("bench-stores", run) }
 
-// run is what this process has to do: it may be a child of the benchmark.
+// run does what this process is started for. It may be a child of the benchmark.
 func run(ctx context.Context, args []string) error {
 	if len(args) == 3 && args[0] == backendMode {
 		return serveBackend(ctx, args[1], args[2])
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	b := &bench{progress: os.Stderr, report: &measure.Report{}, idle: *idle, load: l}
-	// What was measured before an error is worth showing, too.
+	// What was measured before an error is worth showing too.
 	return errors.Join(b.measure(ctx, sizes), b.report.Write(os.Stdout))
 }
 
@@ -103,13 +103,13 @@ func (b *bench) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.progress, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
 
-// parseSizes reads numbers separated by commas, and makes sure that a process may open as many files.
+// parseSizes reads numbers separated by commas, and makes sure that a process may open that many files.
 func parseSizes(s string) ([]int, error) {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return nil, err
 	}
-	const others = 640 // what the store manager keeps back for other things than stores
+	const others = 640 // files that the store manager keeps free for other things than stores
 	if s == "" {
 		return nil, nil
 	}
@@ -125,7 +125,7 @@ func parseSizes(s string) ([]int, error) {
 	return sizes, nil
 }
 
-// pause returns the context's error when that ends first.
+// pause waits. It returns the context's error if that ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

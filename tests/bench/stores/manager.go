@@ -26,7 +26,8 @@ func storeID(i int) string { return fmt.Sprintf("bench-%05d", i) }
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 
-// startManager starts the store manager on the registry in the directory data, and does not wait for it. more are further settings.
+// startManager starts the store manager on the registry in the directory data, and does not wait until it answers. more are further
+// settings.
 func (b *bench) startManager(ctx context.Context, data, syncURL string, more ...string) (*manager, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
@@ -66,27 +67,27 @@ func (m *manager) ensure(ctx context.Context, n int) error {
 	return nil
 }
 
-// answers waits until the store manager does.
+// answers waits until the store manager answers.
 func (m *manager) answers(ctx context.Context) error {
 	_, err := m.await(ctx, m.Started, func(storemanager.Overview) bool { return true })
 	return err
 }
 
-// connected waits until exactly n stores are monitored and all of them connected, and returns how long that was after the moment.
+// connected waits until exactly n stores are monitored and all of them are connected. It returns how long after since that was.
 func (m *manager) connected(ctx context.Context, n int, since time.Time) (seconds float64, err error) {
 	return m.await(ctx, since, func(o storemanager.Overview) bool {
 		return o.Monitored == n && o.Connections[storemanager.ConnectionConnected] == n
 	})
 }
 
-// await asks the store manager until it answers what is wanted.
+// await asks the store manager until the answer is the one that is wanted.
 func (m *manager) await(ctx context.Context, since time.Time, wanted func(storemanager.Overview) bool) (seconds float64, err error) {
 	limit := time.NewTimer(tooLong)
 	defer limit.Stop()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
-		o, err := m.client.Overview(ctx) // which fails until the store manager listens
+		o, err := m.client.Overview(ctx) // this fails until the store manager listens
 		if err == nil && wanted(o) {
 			return time.Since(since).Seconds(), nil
 		}

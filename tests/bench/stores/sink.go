@@ -18,7 +18,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// sink receives the batches of the store manager, and believes nothing.
+// sink receives the batches of the store manager and checks everything about them.
 type sink struct {
 	url, secret string
 	webhook     *standardwebhooks.Webhook
@@ -26,7 +26,7 @@ type sink struct {
 	served      chan struct{} // closed when the server's goroutine has ended
 
 	mu   sync.Mutex
-	err  error // the first refused batch
+	err  error // why the first refused batch was refused
 	head map[string]int64
 	got  received
 	// first and last are when the first and the last batch came.
@@ -36,7 +36,7 @@ type sink struct {
 // received is what has arrived. Each event counts once.
 type received struct {
 	events, duplicates  int64
-	batches, disordered int64   // disordered ones left events out
+	batches, disordered int64   // disordered batches left events out
 	rate                float64 // events per second, from the first batch to the last
 	latencies           []time.Duration
 }
@@ -127,7 +127,7 @@ func (s *sink) take(body []byte) error {
 	return nil
 }
 
-// drained waits until so many events have arrived, or no more arrive.
+// drained waits until so many events have arrived, or until no more arrive.
 func (s *sink) drained(ctx context.Context, events int64) error {
 	const quiet = 15 * time.Second
 	for {

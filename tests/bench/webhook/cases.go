@@ -21,28 +21,28 @@ import (
 )
 
 const (
-	// rounds is into how many parts a case is cut, with floors before, between and after them, so that both meet the same moods of
-	// the machine.
+	// rounds is the number of parts that a case is cut into. Floors are measured before, between and after the parts, so that both meet the
+	// same conditions of the machine.
 	rounds = 4
-	// floorPart is how much smaller than a part of a case each of its floors is, but never so small that its start and end, when fewer
-	// are under way, count for much.
+	// floorPart is how many times smaller than a part of a case each of its floors is. leastTurns keeps a floor large enough that its start
+	// and end, when fewer are under way, hardly count.
 	floorPart  = 4
 	leastTurns = 5
 
 	repeatParallel = 50
 
-	targetThroughput = 0.9 // of the better floor's
-	targetLatency    = 1.3 // of the better floor's
-	targetRepeats    = 10  // of the best throughput of creations
-	targetGarbage    = 2   // of the latency without
+	targetThroughput = 0.9 // times that of the better floor
+	targetLatency    = 1.3 // times that of the better floor
+	targetRepeats    = 10  // times the best throughput of creations
+	targetGarbage    = 2   // times the latency without garbage
 )
 
 // timing is how long things took.
 type timing struct {
 	each  []time.Duration
 	total time.Duration
-	cpu   time.Duration // of the processes that serve them
-	// late are those of each whose outcome was not known in time: they don't count as throughput.
+	cpu   time.Duration // processor time of the processes that serve them
+	// late is how many outcomes were not known in time. These don't count as throughput.
 	late int
 }
 
@@ -59,10 +59,10 @@ func (t timing) millis(p int) float64 {
 	return float64(measure.Percentile(t.each, p).Microseconds()) / 1000
 }
 
-// cpuMillis is for one.
+// cpuMillis is the processor time of one thing, in milliseconds.
 func (t timing) cpuMillis() float64 { return t.cpu.Seconds() * 1000 / float64(len(t.each)) }
 
-// inParallel does n things, so many at a time, and measures the processor time of the processes.
+// inParallel calls do n times, at most parallel at a time, and measures how long each call takes and the processor time of the processes.
 func inParallel(ctx context.Context, n, parallel int, processes []*measure.Child, do func(ctx context.Context, i int) error) (t timing, err error) {
 	before, err := cpu(processes)
 	if err != nil {
@@ -107,10 +107,10 @@ func cpu(processes []*measure.Child) (sum time.Duration, err error) {
 // sample is a case that was measured in parts, with the floors around them.
 type sample struct {
 	parts      []timing
-	floors     map[string][]timing // by kind; the first is before the first part, and so on, the last after the last one
+	floors     map[string][]timing // by kind, in order: before the first part, between the parts, after the last part
 	deliveries []delivery
 	answers    []answer
-	counts     map[string]int // of answers
+	counts     map[string]int // how many answers of each kind
 }
 
 func newSample() *sample { return &sample{floors: map[string][]timing{}, counts: map[string]int{}} }
@@ -129,8 +129,9 @@ func (s *sample) floor(kind string) (t timing) {
 	return t
 }
 
-// toFloor is the median, over the parts, of their throughput divided by the mean of that before and after, with the floor that is the
-// better one.
+// toFloor compares the parts with the floors around them. For each kind of floor it takes the median, over the parts, of the part's
+// throughput divided by the mean of the floors before and after it. It returns the smallest of these medians, which is that of the better
+// floor.
 func (s *sample) toFloor() float64 {
 	worst := 0.0
 	for i, kind := range floors {
@@ -156,7 +157,7 @@ func (b *bench) measureCases(ctx context.Context) error {
 		return err
 	}
 	var best float64
-	known := alone // what is repeated
+	known := alone // the deliveries that are repeated
 	for _, parallel := range b.parallel {
 		s, err := b.measureParallel(ctx, parallel)
 		if err != nil {
@@ -168,7 +169,7 @@ func (b *bench) measureCases(ctx context.Context) error {
 	return b.measureRepeats(ctx, known, best)
 }
 
-// warmUp makes the connections and the pollers.
+// warmUp opens the connections and starts the pollers.
 func (b *bench) warmUp(ctx context.Context) error {
 	b.say("warming up")
 	s := newSample()
@@ -178,7 +179,7 @@ func (b *bench) warmUp(ctx context.Context) error {
 	return b.create(ctx, s, 200, 10)
 }
 
-// create creates n stores, a part of a case.
+// create creates n stores, as a part of a case.
 func (b *bench) create(ctx context.Context, s *sample, n, parallel int) error {
 	deliveries, answers := make([]delivery, n), make([]answer, n)
 	t, err := inParallel(ctx, n, parallel, []*measure.Child{b.standalone.Child}, func(ctx context.Context, i int) (err error) {
@@ -201,7 +202,7 @@ func (b *bench) create(ctx context.Context, s *sample, n, parallel int) error {
 	return nil
 }
 
-// floorPart measures n of each floor.
+// floorPart measures n calls of each floor.
 func (b *bench) floorPart(ctx context.Context, s *sample, n, parallel int) error {
 	for _, kind := range floors {
 		t, err := inParallel(ctx, n, parallel, []*measure.Child{b.standalone.Child, b.worker}, func(ctx context.Context, _ int) error {
@@ -215,7 +216,7 @@ func (b *bench) floorPart(ctx context.Context, s *sample, n, parallel int) error
 	return nil
 }
 
-// measureSequential measures one sender, alone and beside garbage, in turns.
+// measureSequential measures one sender, in turns alone and beside garbage.
 func (b *bench) measureSequential(ctx context.Context) (*sample, error) {
 	generator, err := measure.StartSelf(ctx, b.dir, garbageMode, b.standalone.url, strconv.Itoa(b.garbage))
 	if err != nil {
@@ -312,7 +313,8 @@ func (b *bench) measureParallel(ctx context.Context, parallel int) (*sample, err
 	return s, nil
 }
 
-// reportCase adds what all cases of creations have, and looks for what was lost. A delivery that was never answered 2xx promised nothing.
+// reportCase adds the figures that all cases of creations have, and looks for lost events. A delivery that was never answered 2xx promised
+// nothing, so it can't be lost.
 func (b *bench) reportCase(ctx context.Context, name string, s *sample) error {
 	t := s.all()
 	for _, p := range []int{50, 95, 99} {
@@ -339,7 +341,7 @@ func (b *bench) reportCase(ctx context.Context, name string, s *sample) error {
 	return nil
 }
 
-// measureRepeats sends deliveries again whose outcome is known: the answer must be the first one's.
+// measureRepeats sends deliveries again whose outcome is known. Each answer must equal the first one.
 func (b *bench) measureRepeats(ctx context.Context, known *sample, best float64) error {
 	var deliveries []delivery
 	var answers []answer

@@ -24,23 +24,23 @@ import (
 )
 
 const (
-	// quota is the processor time, of one core, that the standalone has in the first half of the case.
+	// quota is the processor time, in parts of one core, that the standalone has in the first half of the case.
 	quota = 0.3
 
 	// congestionRounds is how often each number of senders is measured.
 	congestionRounds = 3
 
-	// brokenPause comes after a connection that failed: an edge that is gone would be dialed thousands of times a second.
+	// brokenPause follows a connection that failed. Without it an edge that is gone would be dialed thousands of times a second.
 	brokenPause = 100 * time.Millisecond
 
-	targetCongestion = 0.8 // of the best rate with fewer senders
+	targetCongestion = 0.8 // times the best rate with fewer senders
 	targetRefusal    = 100 // milliseconds
 )
 
-// spinMode is the first argument of a child that keeps all processors busy: the neighbour, where no quota can be set.
+// spinMode is the first argument of a child that keeps all processors busy. It is the neighbour where no quota can be set.
 const spinMode = "spin"
 
-// measureCongestion measures more and more senders at once, with little processor time and with all of it.
+// measureCongestion measures more and more senders at once, first with little processor time and then with all of it.
 func (b *bench) measureCongestion(ctx context.Context, binary, authWorker string) error {
 	if b.congestion == 0 {
 		return nil
@@ -90,7 +90,7 @@ func (b *bench) congest(ctx context.Context, name, binary, authWorker string, sc
 	return nil
 }
 
-// crowds measures each number of senders in parts, and all numbers in turn, so that they meet the same moods of the machine.
+// crowds measures each number of senders in parts, and all numbers in turns, so that they meet the same conditions of the machine.
 func (b *bench) crowds(ctx context.Context, name string, s *standalone) ([]crowd, error) {
 	if _, err := b.crowd(ctx, s, b.senders[0]); err != nil { // warms up
 		return nil, err
@@ -146,17 +146,17 @@ func (b *bench) reportCrowd(ctx context.Context, prefix string, c crowd, fewer [
 	return nil
 }
 
-// crowd is what senders have seen.
+// crowd is what a number of senders saw.
 type crowd struct {
-	rates            []float64 // taken a second, of each part
-	taken            int       // within the time of a part
+	rates            []float64 // events taken a second, in each part
+	taken            int       // events taken within the time of the parts
 	outcomes, broken int
 	ids              []string
 	taking, refusals []time.Duration
-	doubtful         []string // stores whose event was not answered with its outcome, and not refused at once
+	doubtful         []string // stores whose event was neither answered with its outcome nor refused at once
 }
 
-// crowd lets n senders send one event after the other. What is under way at the end is waited for.
+// crowd lets n senders send one event after the other. It waits for what is under way at the end.
 func (b *bench) crowd(ctx context.Context, s *standalone, n int) (crowd, error) {
 	sender, err := newSender(s.url)
 	if err != nil {
@@ -174,7 +174,7 @@ func (b *bench) crowd(ctx context.Context, s *standalone, n int) (crowd, error) 
 				a, retryAfter, err := sender.sendOnce(ctx, d)
 				took := time.Since(began)
 				mu.Lock()
-				if err != nil { // a connection that was never used is closed after a while, and may be chosen just then
+				if err != nil { // an unused connection is closed after a while, and may be chosen at that moment
 					c.broken++
 					retryAfter = brokenPause
 				} else {
@@ -225,7 +225,7 @@ func (c *crowd) count(d delivery, a answer, took time.Duration, inTime bool) {
 	}
 }
 
-// sentTwice counts the stores whose one event is in the history of their workflow both as an update and as a signal.
+// sentTwice counts the stores whose single event is in the history of their workflow both as an update and as a signal.
 func sentTwice(ctx context.Context, temporal client.Client, stores []string) (twice int, err error) {
 	for _, id := range stores {
 		updated, signalled := false, false
@@ -252,7 +252,7 @@ func sentTwice(ctx context.Context, temporal client.Client, stores []string) (tw
 func spin(n int, until io.Reader) error {
 	for range n {
 		go func() {
-			for n := 0; ; n++ { // nothing that would yield
+			for n := 0; ; n++ { // a loop that never yields
 				_ = n
 			}
 		}()

@@ -15,15 +15,15 @@ import (
 	"storekeeper/internal/postgrestest"
 )
 
-// enginesParallel are how many creations are under way at once, on each engine.
+// enginesParallel are the numbers of creations under way at once, on each engine.
 var enginesParallel = []int{1, 50}
 
-// What Temporal's schema as it is costs, in what the default needs of it, and the room that an event may take.
+// Targets: how the default compares with Temporal's full schema, and how much room an event may take.
 const (
 	targetToFull    = 1.5  // throughput
 	targetP50ToFull = 0.8  // latency, alone
 	targetCPUToFull = 0.65 // processor time
-	targetDisk      = 8.0  // KB an event
+	targetDisk      = 8.0  // KB for each event
 )
 
 // engine is a standalone on a database of some kind.
@@ -34,9 +34,9 @@ type engine struct {
 	*bench
 }
 
-// measureEngines measures Temporal on the kinds of databases, in turns: SQLite as it is by default, with Temporal's full schema, and
-// PostgreSQL. The floors of each, and creations through the edge. The processor time that PostgreSQL itself uses is not in that of a
-// creation.
+// measureEngines measures Temporal on each kind of database, in turns: SQLite as it is by default, SQLite with Temporal's full schema, and
+// PostgreSQL. For each it measures the floors, and creations through the edge. The processor time of a creation does not include that of
+// PostgreSQL itself.
 func (b *bench) measureEngines(ctx context.Context, binary, authWorker string) error {
 	if b.engines == 0 {
 		return nil
@@ -95,8 +95,8 @@ func (b *bench) measureEngines(ctx context.Context, binary, authWorker string) e
 	return b.measureDisk(ctx, kinds[:2])
 }
 
-// compareEngines adds, of the creations and of each floor, what the engines do and the ratio to the first one, or of that to the full
-// schema, which has targets.
+// compareEngines adds the figures of each engine for creations and for each floor, and their ratio to those of the first engine. The ratio
+// of the default to the full schema has targets.
 func (b *bench) compareEngines(parallel int, kinds []*engine, samples []*sample) {
 	for _, what := range append([]string{"creations"}, floors...) {
 		of := func(s *sample) timing {
@@ -130,7 +130,7 @@ func (b *bench) compareEngines(parallel int, kinds []*engine, samples []*sample)
 	}
 }
 
-// measureDisk measures what creations leave in Temporal's files, once the log is in them.
+// measureDisk measures the room that creations take in Temporal's files, once the log is in them.
 func (b *bench) measureDisk(ctx context.Context, kinds []*engine) error {
 	b.say("what an event takes on disk")
 	for _, e := range kinds {
@@ -156,7 +156,7 @@ func (b *bench) measureDisk(ctx context.Context, kinds []*engine) error {
 	return nil
 }
 
-// settledSize is the size of Temporal's files once their logs are empty, as idle ones are after some seconds.
+// settledSize is the size of Temporal's files once their logs are empty. Idle files have empty logs after some seconds.
 func (e *engine) settledSize(ctx context.Context) (size int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, settled)
 	defer cancel()
@@ -189,7 +189,7 @@ func (e *engine) settledSize(ctx context.Context) (size int64, err error) {
 	}
 }
 
-// startEngine gives the engine this benchmark with a standalone of its own.
+// startEngine gives the engine a copy of this benchmark that has a standalone, a sender and floors of its own.
 func (b *bench) startEngine(ctx context.Context, binary, authWorker string, e *engine) (err error) {
 	own := *b
 	e.bench = &own

@@ -20,21 +20,21 @@ import (
 	"storekeeper/tests/bench/internal/measure"
 )
 
-// floorMode is the first argument of a child that is the worker of the floors; then comes Temporal's address.
+// floorMode is the first argument of a child that is the worker of the floors. Temporal's address follows.
 const floorMode = "floor"
 
 const (
 	floorQueue  = "bench-floor"
 	floorUpdate = "apply"
-	// The floors: what their one activity is.
+	// The floors, by what their one activity is.
 	regular = "activity"
 	local   = "local"
 )
 
 var floors = []string{regular, local}
 
-// workFloor is the child: it prints a line when it polls, and ends with its standard input. Its worker has the options of internal/worker,
-// without interceptors.
+// workFloor is the child. It prints a line when it polls, and ends when its standard input does. Its worker has the options of
+// internal/worker, without interceptors.
 func workFloor(_ context.Context, address string) error {
 	c, err := dialFloor(address)
 	if err != nil {
@@ -64,7 +64,7 @@ func dialFloor(address string) (client.Client, error) {
 	return client.Dial(client.Options{HostPort: address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 }
 
-// floorWorkflow is the least that an event needs: an update that carries out one activity; then the workflow completes.
+// floorWorkflow is the least that an event needs: an update runs one activity, and then the workflow completes.
 func floorWorkflow(ctx workflow.Context, kind string) error {
 	updated := false
 	err := workflow.SetUpdateHandler(ctx, floorUpdate, func(ctx workflow.Context, id string) error {
@@ -84,7 +84,7 @@ func floorWorkflow(ctx workflow.Context, kind string) error {
 
 func floorActivity(context.Context, string) error { return nil }
 
-// startFloor returns when the floors' worker polls.
+// startFloor returns once the worker of the floors polls.
 func (b *bench) startFloor(ctx context.Context) (err error) {
 	if b.worker, err = measure.StartSelf(ctx, b.dir, floorMode, b.standalone.temporal); err != nil {
 		return err

@@ -23,17 +23,18 @@ import (
 )
 
 const (
-	// garbageMode is the first argument of a child that sends what must be refused; then come the edge's URL and the requests a second.
+	// garbageMode is the first argument of a child that sends what must be refused. The edge's URL and the number of requests a second
+	// follow.
 	garbageMode = "garbage"
-	// mostUnderWay bounds how many requests wait for their answers; one that is due then is not sent, and counted.
+	// mostUnderWay bounds how many requests wait for their answers. A request that is due beyond that is counted and not sent.
 	mostUnderWay = 1000
 )
 
-// sent is what became of garbage. Its members are counts.
+// sent is what became of the garbage. Its fields are counts.
 type sent struct {
 	Due     int            `json:"due"`
 	Seconds float64        `json:"seconds"`
-	Answers map[string]int `json:"answers"` // by kind and HTTP status; without one: the connection was closed, or all were busy
+	Answers map[string]int `json:"answers"` // by kind and HTTP status; without a status the connection was closed, or all were busy
 }
 
 func (s *sent) add(more sent) {
@@ -71,7 +72,7 @@ func kindsOfGarbage() []kindOfGarbage {
 	}
 }
 
-// sendGarbage is the child. A line on its standard input makes it start, the next one stop and print what it has sent.
+// sendGarbage is the child. A line on its standard input makes it start. The next line makes it stop and print what it has sent.
 func sendGarbage(ctx context.Context, edge, perSecond string) error {
 	rate, err := strconv.Atoi(perSecond)
 	if err != nil {
@@ -104,7 +105,7 @@ type garbage struct {
 	http  *http.Client
 }
 
-// run sends so many requests a second, however slowly they are answered, until ctx ends.
+// run sends a fixed number of requests a second, however slowly they are answered, until ctx ends.
 func (g *garbage) run(ctx context.Context, rate int) sent {
 	result := sent{Answers: map[string]int{}}
 	var mu sync.Mutex

@@ -2,9 +2,9 @@
 
 // Command webhook measures the edge: `make bench-webhook`, docs/benchmarks.md.
 //
-// cmd/standalone runs as built for release, with its data on disk, and gets signed webhooks over HTTP. Floors are measured in the same
-// run on the same Temporal server, in turns with the cases: a bare workflow with one activity, and one with a local activity, whose
-// worker is a process of its own. Absolute figures depend on the machine and its other work, their ratio much less.
+// cmd/standalone runs as it is built for release, keeps its data on disk, and gets signed webhooks over HTTP. Floors are measured in the
+// same run, on the same Temporal server, in turns with the cases: a bare workflow with one activity, and one with a local activity. Their
+// worker is a process of its own. Absolute figures depend on the machine and its other work; ratios to the floors depend on them much less.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"storekeeper/tests/bench/internal/measure"
 )
 
-// Secrets of this run. The sender gives the first and signs with the second.
+// Secrets of this run. The sender sends the first and signs with the second.
 const (
 	token  = "bench-token"
 	secret = "bench-webhook-secret"
@@ -33,29 +33,29 @@ const (
 
 // bench is a run of this program.
 type bench struct {
-	dir        string // of files that go with the run
-	sequential int    // creations one after the other
+	dir        string // for files that are removed with the run
+	sequential int    // creations, one after the other
 	parallel   []int
 	creations  int // for each of parallel
 	repeats    int
 	garbage    int // requests a second
 	senders    []int
 	congestion time.Duration // for each of senders
-	engines    int           // creations on each, for each of enginesParallel
-	postgres   string        // URL
-	soak       time.Duration // 0: not
+	engines    int           // creations on each engine, for each of enginesParallel
+	postgres   string        // URL of a PostgreSQL
+	soak       time.Duration // 0: no soak test
 	progress   io.Writer
 	report     *measure.Report
 
 	standalone *standalone
 	sender     *sender
-	temporal   client.Client // of the floors
+	temporal   client.Client // the client of the floors
 	worker     *measure.Child
 }
 
 func main() { measure.Main("bench-webhook", run) }
 
-// run is what this process has to do: it may be a child of the benchmark.
+// run does what this process is started for. It may be a child of the benchmark.
 func run(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == floorMode:
@@ -91,14 +91,14 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("want at least %d of --sequential and of --creations (or 0 of these), and 1 of --repeats and --garbage", rounds)
 	}
 	b.report = &measure.Report{Machine: measure.Machine()}
-	// What was measured before an error is worth showing, too.
+	// What was measured before an error is worth showing too.
 	return errors.Join(b.measure(ctx), b.report.Write(os.Stdout))
 }
 
-// measure starts what all cases share, and goes through them.
+// measure starts what all cases share, and runs the cases.
 func (b *bench) measure(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the children, too
+	defer cancel() // ends the children too
 	var err error
 	if b.dir, err = os.MkdirTemp("", "bench-webhook-"); err != nil {
 		return err

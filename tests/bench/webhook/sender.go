@@ -17,12 +17,12 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// attempts bounds how often a delivery is sent that is answered 429 or 503.
+// attempts bounds how often a delivery is sent while it is answered 429 or 503.
 const attempts = 10
 
-// delivery is a workspace.created. Its repeats have the same id and body, and a signature of their own.
+// delivery is a workspace.created. Its repeats have the same id and body, and each has a signature of its own.
 type delivery struct {
-	id      string // "" for one that only has the secret
+	id      string // "" for a delivery that has only the secret
 	storeID string
 	body    []byte
 }
@@ -34,21 +34,21 @@ func newDelivery() delivery {
 	return d
 }
 
-// answer is the last one to a delivery.
+// answer is the last answer to a delivery.
 type answer struct {
 	code   int
-	status string // of the body
+	status string // the status in the body
 	body   []byte
 }
 
-// sender is the Auth Worker's side. It counts every answer.
+// sender plays the Auth Worker. It counts every answer.
 type sender struct {
 	url  string
 	hook *standardwebhooks.Webhook
 	http *http.Client
 
 	mu      sync.Mutex
-	answers map[string]int // by HTTP status and outcome
+	answers map[string]int // counts by HTTP status and outcome
 }
 
 func newSender(edge string) (*sender, error) {
@@ -61,7 +61,7 @@ func newSender(edge string) (*sender, error) {
 
 const webhookPath = "/webhooks/workspaces"
 
-// send sends the delivery until it is taken, or refused for good.
+// send sends the delivery until it is taken or refused for good.
 func (s *sender) send(ctx context.Context, d delivery) (a answer, err error) {
 	for range attempts {
 		var retryAfter time.Duration
@@ -77,7 +77,7 @@ func (s *sender) send(ctx context.Context, d delivery) (a answer, err error) {
 	return a, nil
 }
 
-// sendOnce returns how long to wait before the next attempt; 0: there should be none.
+// sendOnce sends once and returns how long to wait before the next attempt; 0 if there should be none.
 func (s *sender) sendOnce(ctx context.Context, d delivery) (a answer, retryAfter time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(d.body))
 	if err != nil {

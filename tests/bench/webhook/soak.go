@@ -19,24 +19,24 @@ import (
 
 const (
 	soakPause = 200 * time.Millisecond // between two events
-	// soakStores are created and deleted again and again, each once a minute: its deletion comes soakDelay creations later, and is done before
-	// the next creation.
+	// soakStores is how many stores are created and deleted again and again, each once a minute. The deletion of a store follows soakDelay
+	// creations after its own, and is done before its next creation.
 	soakStores = 150
 	soakDelay  = 25
-	// soakRetention is reached before the first look, or the files could only grow.
+	// soakRetention must pass before the first look: otherwise the files could only grow.
 	soakRetention = "2m"
-	// targetGrowth is by how much a figure may differ from that of the first look.
+	// targetGrowth is how much a figure may grow compared with the first look.
 	targetGrowth = 0.1
 )
 
-// soakFigures are what must not grow, as metrics name them.
+// soakFigures are the metrics that must not grow.
 var soakFigures = []string{
 	"process_resident_memory_bytes", "go_goroutines",
 	"storekeeper_database_size_bytes/temporal", "storekeeper_database_size_bytes/temporal_visibility", "storekeeper_database_size_bytes/registry",
 }
 
-// measureSoak sends five events a second, creations and deletions with a short grace period, and looks at memory and files after each
-// third of the time.
+// measureSoak sends five events a second, creations and deletions with a short grace period, and looks at memory and files after each third
+// of the time.
 func (b *bench) measureSoak(ctx context.Context, binary, authWorker string) error {
 	if b.soak == 0 {
 		return nil
@@ -68,14 +68,10 @@ func (b *bench) measureSoak(ctx context.Context, binary, authWorker string) erro
 			return s.Gone()
 		case <-tick.C:
 		}
-		kind, n := "workspace.created", i/2
-		if i%2 == 1 {
-			if kind, n = "workspace.deleted", i/2-soakDelay; n < 0 {
-				continue
-			}
+		d, due := soakEvent(i, ids, user)
+		if !due {
+			continue
 		}
-		d := delivery{storeID: ids[n%soakStores]}
-		d.body = fmt.Appendf(nil, `{"event":%q,"instanceId":%q,"userId":%q,"timestamp":%q}`, kind, d.storeID, user, time.Now().UTC().Format(time.RFC3339Nano))
 		if a, err := b.sender.send(ctx, d); err != nil || a.code >= http.StatusMultipleChoices {
 			return errors.Join(fmt.Errorf("event answered %d %s", a.code, a.body), err)
 		}
@@ -89,13 +85,7 @@ func (b *bench) measureSoak(ctx context.Context, binary, authWorker string) erro
 		if third == 1 {
 			first = now
 		}
-		for _, name := range soakFigures {
-			short := "g_" + strings.NewReplacer("storekeeper_database_size_bytes/", "size_", "process_", "", "go_", "").Replace(name)
-			b.report.Add(fmt.Sprintf("%s_%d", short, third), now[name], "")
-			if third > 1 {
-				b.report.AtMost(fmt.Sprintf("%s_%d_growth", short, third), now[name]/first[name]-1, "", targetGrowth)
-			}
-		}
+		b.reportSoak(third, now, first)
 		b.say("after %s: %v", time.Since(began).Round(time.Second), now)
 		third++
 	}
@@ -105,7 +95,33 @@ func (b *bench) measureSoak(ctx context.Context, binary, authWorker string) erro
 	return nil
 }
 
-// soakFigures scrapes the standalone. Files and memory go up and down, so each figure is the median of a few.
+// soakEvent returns the i-th event: in turns a creation, and the deletion of the store that was created soakDelay creations before. At first
+// there is no such store, and no deletion is due.
+func soakEvent(i int, ids []string, user string) (d delivery, due bool) {
+	kind, n := "workspace.created", i/2
+	if i%2 == 1 {
+		kind, n = "workspace.deleted", i/2-soakDelay
+	}
+	if n < 0 {
+		return delivery{}, false
+	}
+	d.storeID = ids[n%soakStores]
+	d.body = fmt.Appendf(nil, `{"event":%q,"instanceId":%q,"userId":%q,"timestamp":%q}`, kind, d.storeID, user, time.Now().UTC().Format(time.RFC3339Nano))
+	return d, true
+}
+
+// reportSoak adds the figures of a look, and how much they have grown since the first one.
+func (b *bench) reportSoak(third int, now, first map[string]float64) {
+	for _, name := range soakFigures {
+		short := "g_" + strings.NewReplacer("storekeeper_database_size_bytes/", "size_", "process_", "", "go_", "").Replace(name)
+		b.report.Add(fmt.Sprintf("%s_%d", short, third), now[name], "")
+		if third > 1 {
+			b.report.AtMost(fmt.Sprintf("%s_%d_growth", short, third), now[name]/first[name]-1, "", targetGrowth)
+		}
+	}
+}
+
+// soakFigures scrapes the standalone. Files and memory go up and down, so each figure is the median of a few scrapes.
 func (b *bench) soakFigures(ctx context.Context) (map[string]float64, error) {
 	all := map[string][]float64{}
 	for range 5 {

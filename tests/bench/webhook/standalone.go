@@ -16,22 +16,23 @@ import (
 	"storekeeper/tests/bench/internal/measure"
 )
 
-// settled is how long a creation that was answered 202 may take to be seen.
+// settled is how long a creation that was answered 202 may take to show.
 const settled = time.Minute
 
 // standalone is cmd/standalone in a process of its own.
 type standalone struct {
 	*measure.Child
-	url      string // of the edge
-	temporal string // address
+	url      string // URL of the edge
+	temporal string // address of Temporal
 }
 
-// startStandalone returns when webhooks would be worked off. Its log goes to a file. The rate limit is off: one address sends everything here.
+// startStandalone returns once webhooks would be processed. Its log goes to a file. The rate limit is off, because one address sends
+// everything here.
 func (b *bench) startStandalone(ctx context.Context, binary, authWorker, dir string, settings []string, flags ...string) (*standalone, error) {
 	c, err := measure.StartChild(ctx, dir+".log", append([]string{
 		"AUTH_WORKER_INTERNAL_URL=" + authWorker, "SERVER_BYPASS_TOKEN=" + token, "WEBHOOK_SECRET=" + secret + "," + key,
 		"WEBHOOK_RATE_LIMIT=0",
-		"WORKSPACE_RECONCILE_ENABLED=false", // it would find orphans only
+		"WORKSPACE_RECONCILE_ENABLED=false", // it would find only orphans
 		"TMPDIR=" + b.dir,
 	}, settings...), binary, append([]string{
 		"--data-dir", dir, "--listen", "127.0.0.1:0", "--temporal-listen", "127.0.0.1:0", "--ui-listen", "",
@@ -40,7 +41,7 @@ func (b *bench) startStandalone(ctx context.Context, binary, authWorker, dir str
 		return nil, err
 	}
 	s := &standalone{Child: c}
-	for s.url == "" || s.temporal == "" { // the banner has a row for each
+	for s.url == "" || s.temporal == "" { // the banner has a line for each
 		line, err := c.Line()
 		if err != nil {
 			return nil, err
@@ -55,7 +56,7 @@ func (b *bench) startStandalone(ctx context.Context, binary, authWorker, dir str
 	return s, nil
 }
 
-// lost counts the stores that the standalone does not know, once it had its time for them.
+// lost counts the stores that the standalone still does not know after the time that they have.
 func (s *standalone) lost(ctx context.Context, want []string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, settled)
 	defer cancel()
@@ -119,7 +120,7 @@ func (s *standalone) stores(ctx context.Context) (map[string]bool, error) {
 	}
 }
 
-// authWorker answers with a list of another workspace, which only re-checks read.
+// authWorker answers with a list of another workspace. Only re-checks read it.
 type authWorker struct {
 	*http.Server
 	url string

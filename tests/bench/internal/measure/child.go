@@ -17,27 +17,27 @@ import (
 	"time"
 )
 
-// Child is a process that ends when this one does, however that ends.
+// Child is a process that ends when this one does, however this one ends.
 type Child struct {
 	Stdin  io.WriteCloser
 	Stdout *bufio.Reader
-	// Started is just before it was.
+	// Started is the moment just before the start.
 	Started time.Time
-	// Ended is closed when it is gone.
+	// Ended is closed when the process is gone.
 	Ended chan struct{}
 
 	cmd *exec.Cmd
 	log string // the file of its standard error
 }
 
-// StartChild starts the command with these variables as its environment and no others; ctx ends it.
+// StartChild starts the command with these environment variables and no others. The end of ctx ends it.
 func StartChild(ctx context.Context, log string, environ []string, name string, args ...string) (*Child, error) {
 	c := &Child{cmd: exec.CommandContext(ctx, name, args...), log: log, Ended: make(chan struct{})}
 	stderr, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = stderr.Close() }() // the child has one of its own
+	defer func() { _ = stderr.Close() }() // the child has its own descriptor
 	c.cmd.Env, c.cmd.Stderr = environ, stderr
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if c.Stdin, err = c.cmd.StdinPipe(); err != nil {
@@ -53,7 +53,7 @@ func StartChild(ctx context.Context, log string, environ []string, name string, 
 		return nil, err
 	}
 	go func() {
-		_ = c.cmd.Wait() // why it ended is in its log
+		_ = c.cmd.Wait() // its log says why it ended
 		close(c.Ended)
 	}()
 	return c, nil
@@ -73,19 +73,19 @@ func (c *Child) End(ctx context.Context, signal os.Signal) error {
 	}
 }
 
-// Close closes its standard input and waits until it is gone.
+// Close closes the child's standard input and waits until the process is gone.
 func (c *Child) Close() {
 	_ = c.Stdin.Close()
 	<-c.Ended
 }
 
-// Kill is kill -9.
+// Kill ends the process as kill -9 does, and waits until it is gone.
 func (c *Child) Kill() {
 	_ = c.cmd.Process.Kill()
 	<-c.Ended
 }
 
-// Line reads a line of its standard output.
+// Line reads a line of the child's standard output.
 func (c *Child) Line() (string, error) {
 	line, err := c.Stdout.ReadString('\n')
 	if err != nil {
@@ -94,13 +94,13 @@ func (c *Child) Line() (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-// Gone is the error for a child that ended too early: the end of what it said.
+// Gone returns the error for a child that ended too early. It has the end of what the child wrote to its standard error.
 func (c *Child) Gone() error {
 	text, _ := os.ReadFile(c.log)
 	return fmt.Errorf("%s has ended: %s", strings.Join(c.cmd.Args, " "), bytes.TrimSpace(text[max(0, len(text)-2000):]))
 }
 
-// Memory is what /proc/PID/status says under the name, VmRSS or VmHWM (the most there was of it), in MiB.
+// Memory returns a figure of /proc/PID/status, in MiB: VmRSS, or VmHWM, which is the peak.
 func (c *Child) Memory(name string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	if err != nil {
@@ -115,29 +115,29 @@ func (c *Child) Memory(name string) (float64, error) {
 	return n / 1024, err
 }
 
-// ResetPeak makes VmHWM begin anew.
+// ResetPeak makes VmHWM start again from the present use.
 func (c *Child) ResetPeak() error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", c.cmd.Process.Pid), []byte("5"), 0)
 }
 
-// CPU is the processor time that it has used.
+// CPU returns the processor time that the process has used.
 func (c *Child) CPU() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	// After the name of the program, which may hold anything, the fields begin with the third; these are 14 and 15.
+	// The fields after the name of the program begin with the third; these are 14 and 15. The name may hold anything.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, errors.New("the kernel does not say what processor time was used")
 	}
 	user, err := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	const tick = 10 * time.Millisecond // on all architectures, for what it tells processes
+	const tick = 10 * time.Millisecond // this is the unit on all architectures
 	return time.Duration(user+system) * tick, errors.Join(err, err2)
 }
 
-// Usage is the memory in MiB, and the processor time in percent of one core, of d from now on.
+// Usage waits for d, and returns the memory in MiB and the processor time during d in percent of one core.
 func (c *Child) Usage(ctx context.Context, d time.Duration) (memory, percent float64, err error) {
 	before, err := c.CPU()
 	start := time.Now()

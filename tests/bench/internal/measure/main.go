@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// Main is what a benchmark's main does: run, until it ends or somebody interrupts it, and tell what went wrong. Run may be asked to
-// be a child of the benchmark; see StartSelf.
+// Main is the main of a benchmark. It calls run until that returns or somebody interrupts it, and prints what went wrong. run may be asked
+// to be a child of the benchmark; see StartSelf.
 func Main(name string, run func(ctx context.Context, args []string) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
@@ -27,7 +27,7 @@ func Main(name string, run func(ctx context.Context, args []string) error) {
 	}
 }
 
-// Numbers reads numbers that are separated by commas, none of them less than least. An empty text is an error.
+// Numbers reads numbers separated by commas, each at least least. An empty text is an error.
 func Numbers(s string, least int) ([]int, error) {
 	var numbers []int
 	for part := range strings.SplitSeq(s, ",") {
@@ -40,8 +40,8 @@ func Numbers(s string, least int) ([]int, error) {
 	return numbers, nil
 }
 
-// StartSelf starts this program as another one with these arguments, of which the first names its log in dir, where its temporary
-// files go, too.
+// StartSelf starts this program again as a child with these arguments. The first argument names its log in dir. Its temporary files go to
+// dir too.
 func StartSelf(ctx context.Context, dir string, args ...string) (*Child, error) {
 	self, err := os.Executable()
 	if err != nil {

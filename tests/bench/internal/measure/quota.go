@@ -10,13 +10,13 @@ import (
 	"strconv"
 )
 
-// Limit gives the process so much of one core from now on, 0.3 for instance, in periods of 100 ms as containers have them. The error is the
-// kernel's where cgroups can't be made. Call free when the process is gone.
+// Limit limits the process to a part of one core (0.3, for instance) from now on, in periods of 100 ms as containers have them. Where
+// cgroups can't be made, the error is the kernel's. Call free when the process is gone.
 func (c *Child) Limit(cores float64) (free func() error, err error) {
 	const period = 100_000 // microseconds
 	quota := int(cores * period)
 	name := fmt.Sprintf("bench-%d", c.cmd.Process.Pid)
-	// Of version 1, and of version 2.
+	// cgroups of version 1, and of version 2.
 	for _, group := range []struct {
 		dir   string
 		files map[string]string
@@ -46,7 +46,7 @@ func limit(dir string, files map[string]string, pid int) error {
 	return write(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid))
 }
 
-// write does not make the file: it is the kernel's.
+// write writes to an existing file. It does not create one, because the files are the kernel's.
 func write(file, value string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {

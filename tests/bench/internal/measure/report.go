@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package measure is what the benchmarks share: processes that are measured, and the report.
+// Package measure holds what the benchmarks share: the processes that are measured, and the report.
 package measure
 
 import (
@@ -15,9 +15,9 @@ import (
 	"text/tabwriter"
 )
 
-// Report is what has been measured, in that order.
+// Report is what was measured, in order.
 type Report struct {
-	// Machine is what the figures depend on.
+	// Machine describes what the figures depend on.
 	Machine string
 	figures []figure
 }
@@ -26,11 +26,11 @@ type figure struct {
 	name   string
 	value  float64
 	unit   string
-	target string // empty without one
+	target string // empty without a target
 	missed bool
 }
 
-// Add adds a figure without a target, unless it is none.
+// Add adds a figure without a target, unless the value is no number.
 func (r *Report) Add(name string, value float64, unit string) {
 	if math.IsNaN(value) || math.IsInf(value, 0) { // a ratio to something too small to be measured
 		return
@@ -38,22 +38,22 @@ func (r *Report) Add(name string, value float64, unit string) {
 	r.figures = append(r.figures, figure{name: name, value: value, unit: unit})
 }
 
-// AtMost adds a figure that should not be over the limit.
+// AtMost adds a figure whose target is at most the limit.
 func (r *Report) AtMost(name string, value float64, unit string, limit float64) {
 	r.figures = append(r.figures, figure{name, value, unit, "at most " + format(limit), !(value <= limit)})
 }
 
-// Below adds a figure that should be under the limit.
+// Below adds a figure whose target is below the limit.
 func (r *Report) Below(name string, value float64, unit string, limit float64) {
 	r.figures = append(r.figures, figure{name, value, unit, "under " + format(limit), !(value < limit)})
 }
 
-// AtLeast adds a figure that should not be under the limit.
+// AtLeast adds a figure whose target is at least the limit.
 func (r *Report) AtLeast(name string, value float64, unit string, limit float64) {
 	r.figures = append(r.figures, figure{name, value, unit, "at least " + format(limit), !(value >= limit)})
 }
 
-// Write writes a table for people, and a line for each figure for programs. Without figures it writes nothing.
+// Write writes a table for people, and one line for each figure for programs. Without figures it writes nothing.
 func (r *Report) Write(w io.Writer) error {
 	if len(r.figures) == 0 {
 		return nil
@@ -82,10 +82,10 @@ func (r *Report) Write(w io.Writer) error {
 	return err
 }
 
-// format writes a number with three decimals at the most.
+// format writes a number with at most three decimals.
 func format(v float64) string { return strconv.FormatFloat(math.Round(v*1000)/1000, 'f', -1, 64) }
 
-// Machine is what figures depend on.
+// Machine describes this machine, as far as figures depend on it.
 func Machine() string {
 	load, _ := os.ReadFile("/proc/loadavg")
 	busy, _, _ := strings.Cut(string(load), " ")
