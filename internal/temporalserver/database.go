@@ -258,8 +258,9 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w", errNoSQLite, err)
 	case dbfile.Damaged:
 		return fmt.Errorf("%w: %w", errDamaged, err)
+	default:
+		return dbfile.Explain(err)
 	}
-	return dbfile.Explain(err)
 }
 
 func inTransaction(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {
