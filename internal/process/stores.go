@@ -61,7 +61,7 @@ func (p *Process) OpenStores(ctx context.Context, path string) (Stores, func(), 
 	if err := stores.SetPins(ctx, p.Config.StoreIDs); err != nil {
 		return Stores{}, nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), stores.Close(), registry.Close())
 	}
-	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.Stores, error) { return figures(ctx, stores) })
+	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) { return figures(ctx, stores) })
 	return stores, func() {
 		if err := errors.Join(stores.Close(), registry.Close()); err != nil {
 			p.Log.Error("store manager not closed cleanly", zap.Error(err))
@@ -93,20 +93,20 @@ func (p *Process) monitor(ctx context.Context, registry *registry.Registry) (Mon
 }
 
 // figures are what metrics show of the stores.
-func figures(ctx context.Context, stores Stores) (telemetry.Stores, error) {
+func figures(ctx context.Context, stores Stores) (telemetry.StoreFigures, error) {
 	o, err := stores.Overview(ctx)
 	if err != nil {
-		return telemetry.Stores{}, err
+		return telemetry.StoreFigures{}, err
 	}
 	deliveries, err := stores.Count(ctx)
 	if err != nil {
-		return telemetry.Stores{}, err
+		return telemetry.StoreFigures{}, err
 	}
 	past, err := stores.Reconciliation(ctx)
 	if err != nil {
-		return telemetry.Stores{}, err
+		return telemetry.StoreFigures{}, err
 	}
-	f := telemetry.Stores{
+	f := telemetry.StoreFigures{
 		Reconciliation: reconciliation(past),
 		States: map[string]int{
 			"monitored": o.Monitored, storemanager.StoreDeletionPending: o.DeletionPending, storemanager.StoreHeld: o.Held,

@@ -10,8 +10,8 @@ import (
 // storeTimeout bounds the question that a scrape asks the store manager. Prometheus itself gives up after 10 s by default.
 const storeTimeout = 2 * time.Second
 
-// Stores are the figures of a store manager.
-type Stores struct {
+// StoreFigures are the figures of a store manager.
+type StoreFigures struct {
 	// States counts stores by what the registry knows of them; a store can be in several states. Connections counts the monitored stores by
 	// the state of their subscription. Both should hold zeros too: otherwise a state vanishes from the graphs with its last store.
 	States, Connections map[string]int
@@ -51,7 +51,7 @@ type ReconcileFindings struct {
 
 // RegisterStores makes each scrape ask for the figures of the process's store manager. ask gets a context that ends after 2 s. If it fails,
 // that scrape shows none of the figures. Registering twice panics.
-func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
+func (m *Metrics) RegisterStores(ask func(context.Context) (StoreFigures, error)) {
 	m.registry.MustRegister(storeCollector{
 		ask:         ask,
 		states:      desc("stores", "Stores in the registry, by state.", "state"),
@@ -72,7 +72,7 @@ func (m *Metrics) RegisterStores(ask func(context.Context) (Stores, error)) {
 }
 
 type storeCollector struct {
-	ask                                                                                       func(context.Context) (Stores, error)
+	ask                                                                                       func(context.Context) (StoreFigures, error)
 	states, connections, events, errors, reconnects, resets, dialing, guard, lost, deliveries *prometheus.Desc
 	lastSuccess, drift, failing, implausible                                                  *prometheus.Desc
 }

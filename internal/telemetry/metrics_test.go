@@ -38,10 +38,10 @@ func TestMetricsBeforeAnythingHappened(t *testing.T) {
 func TestMetricsOfOurs(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(t)
-	m.RegisterStores(func(ctx context.Context) (telemetry.Stores, error) {
+	m.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) {
 		_, bounded := ctx.Deadline()
 		require.True(t, bounded)
-		return telemetry.Stores{
+		return telemetry.StoreFigures{
 			States: map[string]int{"monitored": 7, "held": 0}, Connections: map[string]int{"connected": 6, "stuck": 1},
 			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, GuardTripped: true, RegistryLost: true, Deliveries: 9,
 			Reconciliation: telemetry.Reconciliation{
@@ -117,8 +117,8 @@ func TestAScrapeSurvivesAFailingRegistry(t *testing.T) {
 	log, out := newLogger(t)
 	m, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	m.RegisterStores(func(context.Context) (telemetry.Stores, error) {
-		return telemetry.Stores{}, errors.New("database is locked")
+	m.RegisterStores(func(context.Context) (telemetry.StoreFigures, error) {
+		return telemetry.StoreFigures{}, errors.New("database is locked")
 	})
 	m.Provisioned(time.Second)
 
