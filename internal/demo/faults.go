@@ -91,20 +91,20 @@ func (f *faults) writeList(w http.ResponseWriter, r *http.Request, all []listing
 	if err != nil {
 		return fmt.Errorf("encoding the workspace list: %w", err)
 	}
-	pause := func() {}
+	wait := func() {}
 	if fault == FaultTruncated {
 		body = body[:len(body)/2]
 	}
 	if fault == FaultSlow {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the rest may come much later
-		pause = func() {
+		wait = func() {
 			select {
 			case <-replaced:
 			case <-r.Context().Done():
 			}
 		}
 	}
-	sendList(w, r, body, pause)
+	sendList(w, r, body, wait)
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (f Fault) spoil(entries []listing) list {
 }
 
 // sendList sends the body in two halves with a pause between them. It compresses the body if the caller accepts gzip.
-func sendList(w http.ResponseWriter, r *http.Request, body []byte, pause func()) {
+func sendList(w http.ResponseWriter, r *http.Request, body []byte, wait func()) {
 	w.Header().Set("Content-Type", "application/json")
 	out, flush := io.Writer(w), func() {}
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -145,6 +145,6 @@ func sendList(w http.ResponseWriter, r *http.Request, body []byte, pause func())
 	_, _ = out.Write(body[:half])
 	flush()
 	_ = http.NewResponseController(w).Flush()
-	pause()
+	wait()
 	_, _ = out.Write(body[half:])
 }

@@ -100,11 +100,11 @@ func (s *sender) deliver(ev notifier.Event, log *zap.Logger) {
 			log.Error("workspace event lost")
 			return
 		}
-		pause := time.NewTimer(s.delays[attempt])
+		wait := time.NewTimer(s.delays[attempt])
 		select {
-		case <-pause.C:
+		case <-wait.C:
 		case <-s.ctx.Done():
-			pause.Stop()
+			wait.Stop()
 			log.Error("workspace event lost")
 			return
 		}

@@ -77,7 +77,7 @@ type System struct {
 	Stores   process.Stores
 	Temporal client.Client
 
-	engine *temporalserver.Server
+	temporalServer *temporalserver.Server
 }
 
 // Run runs everything until ctx ends, and then returns nil. Any other end is an error.
@@ -140,7 +140,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 	}
 	server, err := edge.New(edge.Options{
 		Guard: guard, Databases: func() edge.Databases { return databases(p, o, sys) }, Config: p.Config,
-		Orchestrator: embedded{orch, sys.engine}, Stores: sys.Stores, AuthWorker: auth,
+		Orchestrator: embedded{orch, sys.temporalServer}, Stores: sys.Stores, AuthWorker: auth,
 		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
@@ -158,7 +158,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 	g.Go(func() error { return server.Run(ctx, l) })
 	g.Go(func() error {
 		select {
-		case err := <-sys.engine.Failed():
+		case err := <-sys.temporalServer.Failed():
 			return fmt.Errorf("embedded temporal server: %w", err)
 		case <-ctx.Done():
 			return nil
@@ -279,7 +279,7 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 		return fmt.Errorf("embedded temporal server: %w", err)
 	}
 	s.push(server.Stop)
-	sys.engine = server
+	sys.temporalServer = server
 	sys.TemporalAddress = server.Addr()
 	if ui := server.UIAddr(); ui != "" {
 		sys.UIURL = "http://" + ui
@@ -300,7 +300,7 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 
 // databases describes the databases of the process.
 func databases(p *process.Process, o Options, sys *System) edge.Databases {
-	st := sys.engine.Status()
+	st := sys.temporalServer.Status()
 	var d edge.Databases
 	if r := st.Replaced; r != nil {
 		d.Replaced = &edge.ReplacedDatabase{At: r.At, Version: r.Version, SetAside: r.SetAside}

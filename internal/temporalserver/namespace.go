@@ -37,7 +37,7 @@ func setUpNamespace(ctx context.Context, db *config.SQL, o Options) error {
 	manager := persistence.NewMetadataManagerImpl(store, serializer, log.NewNoopLogger(), clusterName)
 
 	current, err := manager.GetNamespace(ctx, &persistence.GetNamespaceRequest{Name: o.Namespace})
-	if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); missing {
+	if _, notFound := errors.AsType[*serviceerror.NamespaceNotFound](err); notFound {
 		return createNamespace(ctx, manager, o)
 	}
 	if err != nil {

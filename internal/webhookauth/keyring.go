@@ -93,7 +93,7 @@ func Parse(entries []string) (*Keyring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %d %w", position, err)
 		}
-		if first, known := positions[content]; known {
+		if first, repeated := positions[content]; repeated {
 			return nil, fmt.Errorf("entry %d repeats entry %d: give each secret and each key once", position, first)
 		}
 		positions[content] = position

@@ -179,13 +179,13 @@ func (k *Keyring) checkSignature(header http.Header, now time.Time) (*signed, er
 }
 
 // single returns the value of a header that must come once. An empty header counts as missing, as in the reference library.
-func single(header http.Header, name string, missing Refusal) (string, error) {
+func single(header http.Header, name string, absent Refusal) (string, error) {
 	values := header.Values(name)
 	switch {
 	case len(values) > 1:
 		return "", ErrRepeatedHeader
 	case len(values) == 0 || values[0] == "":
-		return "", missing
+		return "", absent
 	}
 	return values[0], nil
 }

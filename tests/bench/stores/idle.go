@@ -143,7 +143,7 @@ func (t *idleTrial) idling(ctx context.Context) error {
 func (t *idleTrial) outage(ctx context.Context, address, database string) error {
 	t.say("%d stores: backend away for %s", t.n, outage)
 	t.backend.Kill()
-	if err := pause(ctx, outage); err != nil {
+	if err := wait(ctx, outage); err != nil {
 		return err
 	}
 	k, err := t.startBackend(ctx, address, database)

@@ -92,7 +92,7 @@ func (g *generator) run(ctx context.Context) error {
 func (g *generator) push(ctx context.Context, c *livestore.Conn, due time.Time) error {
 	head := int64(0)
 	for range g.pushes() {
-		if err := pause(ctx, time.Until(due)); err != nil {
+		if err := wait(ctx, time.Until(due)); err != nil {
 			return err
 		}
 		lag := time.Since(due)

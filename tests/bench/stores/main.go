@@ -125,8 +125,8 @@ func parseSizes(s string) ([]int, error) {
 	return sizes, nil
 }
 
-// pause waits. It returns the context's error if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
+// wait waits for d. It returns the context's error if that ends first.
+func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -137,7 +137,7 @@ func (s *sink) drained(ctx context.Context, events int64) error {
 		if done {
 			return nil
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := wait(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
 	}
