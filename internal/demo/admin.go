@@ -2,8 +2,6 @@ package demo
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"database/sql"
 	"errors"
 	"net/http"
@@ -25,10 +23,9 @@ type listing struct {
 }
 
 func (a *AuthWorker) withToken(h handler) handler {
-	want := sha256.Sum256([]byte(a.token))
+	want := httpserver.NewToken(a.token)
 	return func(w http.ResponseWriter, r *http.Request) error {
-		got := sha256.Sum256([]byte(bearer(r)))
-		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+		if !want.Is(httpserver.Bearer(r)) {
 			return refuse(http.StatusForbidden, "Forbidden")
 		}
 		httpserver.Trust(r.Context())
@@ -57,7 +54,7 @@ func (a *AuthWorker) addInstance(w http.ResponseWriter, r *http.Request) error {
 	if err := a.store.addMember(r.Context(), chi.URLParam(r, "userId"), body.InstanceID, time.Now()); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusCreated, map[string]bool{"success": true})
+	httpserver.WriteJSON(w, http.StatusCreated, map[string]bool{"success": true})
 	return nil
 }
 
@@ -66,7 +63,7 @@ func (a *AuthWorker) removeInstance(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]bool{"success": true})
+	httpserver.WriteJSON(w, http.StatusOK, map[string]bool{"success": true})
 	return nil
 }
 
@@ -74,7 +71,7 @@ func (a *AuthWorker) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	if err := a.store.deleteUser(r.Context(), chi.URLParam(r, "userId")); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]bool{"success": true})
+	httpserver.WriteJSON(w, http.StatusOK, map[string]bool{"success": true})
 	return nil
 }
 

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
+
+	"storekeeper/internal/httpserver"
 
 	"go.uber.org/zap"
 )
@@ -43,17 +44,11 @@ func (a *AuthWorker) endpoint(write func(http.ResponseWriter, int, string), h ha
 }
 
 func writeError(w http.ResponseWriter, status int, message string) {
-	writeJSON(w, status, map[string]any{"success": false, "error": map[string]string{"message": message}})
+	httpserver.WriteJSON(w, status, map[string]any{"success": false, "error": map[string]string{"message": message}})
 }
 
 func writeInternalError(w http.ResponseWriter, status int, message string) {
-	writeJSON(w, status, map[string]string{"error": message})
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // it fails only when the caller has gone
+	httpserver.WriteJSON(w, status, map[string]string{"error": message})
 }
 
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
@@ -66,11 +61,6 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 		return refuse(http.StatusBadRequest, "Invalid JSON")
 	}
 	return nil
-}
-
-func bearer(r *http.Request) string {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return token
 }
 
 // rateLimiter counts the requests of each address in windows of a minute, as the real one does.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"storekeeper/internal/httpserver"
+
 	"github.com/go-chi/chi/v5"
 	"golang.org/x/crypto/bcrypt"
 )
@@ -77,13 +79,13 @@ func (a *AuthWorker) welcome(w http.ResponseWriter, r *http.Request, u user) err
 			s.DefaultInstanceID = i.ID
 		}
 	}
-	writeJSON(w, http.StatusOK, s)
+	httpserver.WriteJSON(w, http.StatusOK, s)
 	return nil
 }
 
 // caller returns the id of the user whose access token the request has. Without one it is a refusal.
 func (a *AuthWorker) caller(r *http.Request) (userID string, err error) {
-	userID, err = a.store.userByToken(r.Context(), bearer(r))
+	userID, err = a.store.userByToken(r.Context(), httpserver.Bearer(r))
 	if err == nil && userID == "" {
 		return "", refuse(http.StatusUnauthorized, "Invalid or missing access token")
 	}
@@ -99,7 +101,7 @@ func (a *AuthWorker) listOwn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"instances": own})
+	httpserver.WriteJSON(w, http.StatusOK, map[string]any{"instances": own})
 	return nil
 }
 
@@ -124,7 +126,7 @@ func (a *AuthWorker) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.notifier.notify(eventCreated, created.ID, userID, now)
-	writeJSON(w, http.StatusCreated, map[string]any{"instance": created})
+	httpserver.WriteJSON(w, http.StatusCreated, map[string]any{"instance": created})
 	return nil
 }
 
@@ -138,6 +140,6 @@ func (a *AuthWorker) remove(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.notifier.notify(eventDeleted, id, userID, time.Now())
-	writeJSON(w, http.StatusOK, map[string]bool{"success": true})
+	httpserver.WriteJSON(w, http.StatusOK, map[string]bool{"success": true})
 	return nil
 }

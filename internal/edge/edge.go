@@ -4,7 +4,6 @@ package edge
 
 import (
 	"context"
-	"crypto/sha256"
 	"net"
 	"net/http"
 	"sync"
@@ -124,7 +123,7 @@ type Server struct {
 	backlog                backlog
 	frequent               *zap.Logger    // for what others can cause in any quantity: it leaves lines out, the metrics count all
 	conflicts              rate.Sometimes // bounds how often Sentry is told of them
-	tokenHash              [sha256.Size]byte
+	token                  httpserver.Token
 	started                time.Time
 	handler                http.Handler
 	checks                 *checks
@@ -156,9 +155,9 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, askDatabases: o.Databases, metrics: o.Metrics,
 		sentry: o.Sentry, log: o.Log, guard: o.Guard,
-		tokenHash: sha256.Sum256([]byte(o.Config.BypassToken)),
-		started:   time.Now(),
-		outage:    make(chan struct{}, 1), draining: make(chan struct{}),
+		token:   httpserver.NewToken(string(o.Config.BypassToken)),
+		started: time.Now(),
+		outage:  make(chan struct{}, 1), draining: make(chan struct{}),
 		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll, backlogPoll: backlogPoll, repairAfter: repairAfter,
 		maxConnections: maxConnections, keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
 		bodies: make(gate, maxBodies), unprovenBodies: make(gate, maxBodies), events: make(gate, maxUnderWay),
@@ -179,18 +178,22 @@ const adminPausePath = "/admin/pause"
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, s.recoverPanics, harden, httpserver.Prepare)
+	r.Use(httpserver.Identify, httpserver.Recover(s.answerPanic), harden, httpserver.Prepare)
 	if s.guard != nil {
 		r.Use(s.guard.Handler)
 	}
 	r.Use(middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, kindNotFound, "Not found") })
-	r.MethodNotAllowed(methodNotAllowed(r))
+	r.MethodNotAllowed(httpserver.MethodNotAllowed(r, true, func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, kindMethodNotAllowed, "Method not allowed")
+	}))
 
 	r.Get("/", index)
 	r.Post("/webhooks/workspaces", s.webhook)
 	r.Get("/health", s.health)
-	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, api.Status{Status: "ok"}) })
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) {
+		httpserver.WriteJSON(w, http.StatusOK, api.Status{Status: "ok"})
+	})
 	r.Get("/readyz", s.ready)
 	r.Method(http.MethodGet, "/metrics", s.metrics.Handler())
 	r.Get("/openapi.json", serveOpenAPI)
@@ -198,7 +201,9 @@ func (s *Server) routes() http.Handler {
 	r.Get("/docs/assets/{name}", serveDocsAsset)
 	r.Get(problemPath+"{code}", explainProblem)
 	r.Group(func(r chi.Router) {
-		r.Use(s.requireToken)
+		r.Use(httpserver.Require(s.authorized, func(w http.ResponseWriter, _ *http.Request) {
+			writeProblem(w, kindUnauthorized, "Unauthorized")
+		}))
 		r.Get("/stores", s.listStores)
 		r.Get("/stores/{id}", s.getStore)
 		r.Put("/stores/{id}/pause", s.pause)
@@ -265,7 +270,7 @@ var endpoints = map[string]string{
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, api.Index{
+	httpserver.WriteJSON(w, http.StatusOK, api.Index{
 		Service: "storekeeper", Version: telemetry.Version, Endpoints: endpoints,
 		Token: "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
 	})

@@ -60,7 +60,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	if len(answer.Reasons) > 0 {
 		answer.Status, status = "unhealthy", http.StatusServiceUnavailable
 	}
-	writeJSON(w, status, answer)
+	httpserver.WriteJSON(w, status, answer)
 }
 
 // reasons are what has failed. Lists that are tolerable are none.
@@ -316,8 +316,8 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	default:
 	}
 	if len(reasons) > 0 {
-		writeJSON(w, http.StatusServiceUnavailable, api.Status{Status: "not ready", Reasons: reasons})
+		httpserver.WriteJSON(w, http.StatusServiceUnavailable, api.Status{Status: "not ready", Reasons: reasons})
 		return
 	}
-	writeJSON(w, http.StatusOK, api.Status{Status: "ready"})
+	httpserver.WriteJSON(w, http.StatusOK, api.Status{Status: "ready"})
 }

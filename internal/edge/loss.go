@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
@@ -38,7 +39,7 @@ func (s *Server) acknowledgeLoss(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.failStores(w, err)
 	default:
-		s.log.Info("loss of the registry acknowledged", requestID(w), zap.String(telemetry.KeyActor, a.Actor), zap.String(telemetry.KeyReason, a.Reason))
+		s.log.Info("loss of the registry acknowledged", httpserver.LogRequestID(w), zap.String(telemetry.KeyActor, a.Actor), zap.String(telemetry.KeyReason, a.Reason))
 		w.WriteHeader(http.StatusNoContent)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/openapi"
 )
@@ -298,7 +299,7 @@ func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 			header := http.Header{}
 			header.Set("Content-Type", test.media)
 			header.Set("ETag", "1")
-			header.Set(requestIDHeader, "1")
+			header.Set(httpserver.HeaderRequestID, "1")
 			err = described.Check(r, openapi.NewAnswer(test.status, header, test.body))
 			if test.want == "" {
 				require.NoError(t, err)

@@ -47,9 +47,9 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.failStores(w, err)
 	default:
-		s.log.Info("reconciliation paused", requestID(w), zap.String(telemetry.KeyStoreID, id),
+		s.log.Info("reconciliation paused", httpserver.LogRequestID(w), zap.String(telemetry.KeyStoreID, id),
 			zap.String(telemetry.KeyActor, p.Actor), zap.String(telemetry.KeyReason, p.Reason), zap.Timep("expiresAt", p.ExpiresAt))
-		writeJSON(w, http.StatusOK, p)
+		httpserver.WriteJSON(w, http.StatusOK, p)
 	}
 }
 
@@ -88,7 +88,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 		s.failStores(w, err)
 		return
 	}
-	s.log.Info("reconciliation resumed", requestID(w), zap.String(telemetry.KeyStoreID, id))
+	s.log.Info("reconciliation resumed", httpserver.LogRequestID(w), zap.String(telemetry.KeyStoreID, id))
 	w.WriteHeader(http.StatusNoContent)
 }
 

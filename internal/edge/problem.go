@@ -1,16 +1,14 @@
 package edge
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/httpserver"
 )
 
 // kind is a kind of problem. Its code is the outcome in metrics and logs too, and the end of the problem's type.
@@ -111,24 +109,17 @@ func writeProblem(w http.ResponseWriter, k *kind, message string) {
 
 func writeRefusal(w http.ResponseWriter, r *refusal) {
 	if r.retryAfter > 0 {
-		setRetryAfter(w, r.retryAfter)
+		httpserver.SetRetryAfter(w, r.retryAfter)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(r.status)
-	_ = json.NewEncoder(w).Encode(api.Problem{ // it fails only when the caller has gone
+	httpserver.WriteProblem(w, r.status, api.Problem{
 		Type: problemPath + r.code, Title: r.title, Status: r.status, Detail: r.message, Error: r.message,
-		RequestID: w.Header().Get(requestIDHeader), RetryAfterMs: r.retryAfter.Milliseconds(),
+		RequestID: httpserver.RequestID(w), RetryAfterMs: r.retryAfter.Milliseconds(),
 	})
 }
 
 // writeUnavailable answers 503 with a Retry-After.
 func writeUnavailable(w http.ResponseWriter, message string) {
 	writeRefusal(w, &refusal{kind: kindUnavailable, message: message, retryAfter: retryLater})
-}
-
-// setRetryAfter rounds up: the header counts whole seconds.
-func setRetryAfter(w http.ResponseWriter, d time.Duration) {
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
 }
 
 // explainProblem is the page that a problem's type names.

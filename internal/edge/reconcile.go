@@ -11,6 +11,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
@@ -42,9 +43,9 @@ func (s *Server) adminReconcile(w http.ResponseWriter, r *http.Request) {
 	default: // the wait is over, or Temporal went away during it; the run goes on
 		answer.Status, status = "running", http.StatusAccepted
 	}
-	s.log.Info("manual reconcile answered", requestID(w), zap.String(telemetry.KeyRunID, answer.RunID),
+	s.log.Info("manual reconcile answered", httpserver.LogRequestID(w), zap.String(telemetry.KeyRunID, answer.RunID),
 		zap.String(telemetry.KeyOutcome, answer.Status), zap.Duration(telemetry.KeyDurationMs, time.Since(triggeredAt)), zap.Error(err))
-	writeJSON(w, status, answer)
+	httpserver.WriteJSON(w, status, answer)
 }
 
 // reconcileRuns answers with all the runs that are kept.
@@ -56,7 +57,7 @@ func (s *Server) reconcileRuns(w http.ResponseWriter, r *http.Request) {
 		s.failStores(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, api.ReconcileRuns{Runs: append([]storemanager.ReconcileRun{}, rec.Recent...)})
+	httpserver.WriteJSON(w, http.StatusOK, api.ReconcileRuns{Runs: append([]storemanager.ReconcileRun{}, rec.Recent...)})
 }
 
 // startReconcile has answered when it returns false.
@@ -84,7 +85,7 @@ func (s *Server) startReconcile(w http.ResponseWriter, r *http.Request, now time
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
 		writeProblem(w, kindConflict, "A reconcile run is under way")
 	case err != nil:
-		s.frequent.Error("manual reconcile not started", requestID(w), zap.Error(err))
+		s.frequent.Error("manual reconcile not started", httpserver.LogRequestID(w), zap.Error(err))
 		writeUnavailable(w, "Temporal can't be reached")
 	}
 	return run, err == nil

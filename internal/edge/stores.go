@@ -81,7 +81,7 @@ func (s *Server) listStores(w http.ResponseWriter, r *http.Request) {
 	for i, store := range page.Stores {
 		answer.Stores[i] = viewStore(store)
 	}
-	writeJSON(w, http.StatusOK, answer)
+	httpserver.WriteJSON(w, http.StatusOK, answer)
 }
 
 func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
@@ -113,7 +113,7 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 	ask, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if answer.Lifecycle, err = s.orchestrator.LifecycleStatus(ask, id); err != nil {
-		s.frequent.Warn("lifecycle not asked", requestID(w), zap.String(telemetry.KeyStoreID, id), zap.Error(err))
+		s.frequent.Warn("lifecycle not asked", httpserver.LogRequestID(w), zap.String(telemetry.KeyStoreID, id), zap.Error(err))
 		answer.LifecycleError = "Temporal or its workers can't be reached"
 	}
 	around := surroundings{now: time.Now(), overview: overview, lifecycle: answer.Lifecycle}
@@ -121,10 +121,10 @@ func (s *Server) getStore(w http.ResponseWriter, r *http.Request) {
 		around.authWorker = s.checkLists(s.checks.state.get(ctx, checkAge), around.now).Error
 	}
 	answer.Conditions = conditions(store, around)
-	writeJSON(w, http.StatusOK, answer)
+	httpserver.WriteJSON(w, http.StatusOK, answer)
 }
 
 func (s *Server) failStores(w http.ResponseWriter, err error) {
-	s.frequent.Error("store manager not asked", requestID(w), zap.Error(err))
+	s.frequent.Error("store manager not asked", httpserver.LogRequestID(w), zap.Error(err))
 	writeUnavailable(w, "The store manager can't be asked")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -52,7 +51,7 @@ type delivery struct {
 // webhook answers 2xx only once the event is durable: 200 with its outcome, or 202 when that is not known in time.
 func (s *Server) webhook(w http.ResponseWriter, r *http.Request) {
 	receivedAt := time.Now()
-	d := delivery{requestID: requestID(w)}
+	d := delivery{requestID: httpserver.LogRequestID(w)}
 	a, refused := s.take(w, r, &d, receivedAt)
 	s.tell(d, a, refused, time.Since(receivedAt))
 	if refused != nil {
@@ -115,7 +114,7 @@ func (s *Server) identifySender(w http.ResponseWriter, r *http.Request, d *deliv
 	if d.sender.SignatureErr != nil {
 		// Whoever moves to signatures wants to know before secrets are no longer taken.
 		s.metrics.WebhookAuth(string(webhookauth.MethodSignature), reason(d.sender.SignatureErr))
-		s.frequent.Warn("webhook signature wrong beside a right secret", requestID(w), zap.String(telemetry.KeyReason, reason(d.sender.SignatureErr)))
+		s.frequent.Warn("webhook signature wrong beside a right secret", httpserver.LogRequestID(w), zap.String(telemetry.KeyReason, reason(d.sender.SignatureErr)))
 	}
 	ids := r.Header.Values(webhookauth.HeaderID)
 	switch {
@@ -136,7 +135,7 @@ func (s *Server) readWebhook(w http.ResponseWriter, r *http.Request, claim webho
 	}
 	if !room.enter() {
 		if claim.Trusted() { // a stranger's refusal needs no repair
-			s.noteRefusal(r.Context(), requestID(w), errTooMany)
+			s.noteRefusal(r.Context(), httpserver.LogRequestID(w), errTooMany)
 		}
 		return nil, tooManyOnce
 	}
@@ -146,7 +145,7 @@ func (s *Server) readWebhook(w http.ResponseWriter, r *http.Request, claim webho
 
 func (s *Server) refuseSender(w http.ResponseWriter, err error) *refusal {
 	s.metrics.WebhookAuth("none", reason(err))
-	s.frequent.Info("sender refused", requestID(w), zap.String(telemetry.KeyReason, reason(err)))
+	s.frequent.Info("sender refused", httpserver.LogRequestID(w), zap.String(telemetry.KeyReason, reason(err)))
 	return unauthorized
 }
 
@@ -184,10 +183,7 @@ func (d *delivery) read(now time.Time) (contract.Event, *refusal) {
 
 // readBody reads all of a body that is not too large.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	if r.ContentLength > maxBody {
-		return nil, bodyTooLarge
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := httpserver.ReadBody(w, r, maxBody)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

@@ -102,6 +102,15 @@ func PathParam(r *http.Request, name string) string {
 	return unescaped
 }
 
+// ReadBody reads all of a body of at most limit bytes. The error of a larger one is a *http.MaxBytesError, at once when the head says how
+// large it is; that of one that has not come within the server's ReadTimeout is os.ErrDeadlineExceeded.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+}
+
 // Allowed are the methods that the routes have for the path of a request.
 func Allowed(routes chi.Routes, r *http.Request) (methods []string) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {

@@ -1,5 +1,6 @@
-// Package httpserver is what all servers of Storekeeper have in common: bounds that hold against whoever can connect, deadlines
-// that leave handlers the time they need, and requests that are read in one way only.
+// Package httpserver is what all HTTP servers of Storekeeper have in common. A Server has bounds that hold against whoever can connect, and
+// deadlines that leave handlers the time they need; Run serves, and drains at the end. Prepare has requests read in one way only. The rest is for
+// handlers: request ids (Identify), tokens (Token, Require), the answers 405 (MethodNotAllowed) and 500 (Recover), JSON and problems.
 package httpserver
 
 import (
