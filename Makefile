@@ -60,7 +60,7 @@ test-notifier: ## Test the TypeScript notifier (Node.js 20.11, npm)
 fuzz: ## Fuzz what strangers can send to the edge; FUZZTIME=10m each, a minute by default
 	for target in SignatureHeader Timestamp Body ID; do \
 		go test -run '^$$' -fuzz "^Fuzz$$target$$" -fuzztime $(FUZZTIME) ./internal/webhookauth || exit; done
-	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./internal/edge
+	go test -run '^$$' -fuzz '^FuzzEvent$$' -fuzztime $(FUZZTIME) ./internal/edge/intake
 
 .PHONY: bench-stores
 bench-stores: ## Measure what 1,000 and 10,000 monitored stores cost (Linux, 4 minutes); BENCHFLAGS='--stores 1000' narrows it

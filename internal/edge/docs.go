@@ -10,6 +10,11 @@ import (
 	"net/http"
 	"strings"
 
+	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/problem"
+	"storekeeper/internal/httpserver"
+	"storekeeper/internal/telemetry"
+
 	"github.com/go-chi/chi/v5"
 	"github.com/swaggest/swgui/v5/static"
 )
@@ -97,7 +102,7 @@ func serveDocs(w http.ResponseWriter, _ *http.Request) {
 func serveDocsAsset(w http.ResponseWriter, r *http.Request) {
 	asset, ok := docsAssets[chi.URLParam(r, "name")]
 	if !ok {
-		writeProblem(w, kindNotFound, "Not found")
+		problem.Write(w, problem.KindNotFound, "Not found")
 		return
 	}
 	w.Header().Set("Cache-Control", "no-cache")
@@ -119,4 +124,45 @@ func serveDocsAsset(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(w, plain) //nolint:gosec // our own file
 		}
 	}
+}
+
+// explainProblem is the page that a problem's type names.
+func explainProblem(w http.ResponseWriter, r *http.Request) {
+	for _, k := range problem.Kinds {
+		if k.Code == chi.URLParam(r, "code") {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = fmt.Fprintf(w, "%s (%d)\n\n%s\n", k.Title, k.Status, k.Advice)
+			return
+		}
+	}
+	problem.Write(w, problem.KindNotFound, "No such kind of problem")
+}
+
+// endpoints are what index names, with what each does.
+var endpoints = map[string]string{
+	"POST /webhooks/workspaces":   "takes workspace.created and workspace.deleted (X-Webhook-Secret, or a Standard Webhooks signature)",
+	"GET /health":                 "how the system is; 503 when it can't keep its promise (a token adds store ids)",
+	"GET /livez":                  "200 while the process serves",
+	"GET /readyz":                 "200 while a webhook would be taken and worked off",
+	"GET /metrics":                "Prometheus metrics",
+	"GET /docs":                   "all of this, to browse",
+	"GET /openapi.json":           "all of this as OpenAPI 3.1",
+	"GET /docs/problems/{code}":   "what an error means, and what to do",
+	"GET /stores":                 "the monitored stores, in pages: ?limit=&cursor= (token)",
+	"GET /stores/{id}":            "one store: its conditions, newest events and what is under way for it (token)",
+	"PUT /stores/{id}/pause":      "makes reconciliation leave the store alone: {reason, actor, expiresAt} (token)",
+	"DELETE /stores/{id}/pause":   "ends that (token)",
+	"PUT /admin/pause":            "makes reconciliation change nothing: {reason, actor, expiresAt} (token)",
+	"DELETE /admin/pause":         "ends that (token)",
+	"POST " + acknowledgeLossPath: "lets stores be stopped again after the registry was lost: {reason, actor} (token)",
+	"POST /admin/reconcile":       "starts a reconcile run and waits for its report (token)",
+	"GET /admin/reconcile/runs":   "the newest reconcile runs and their reports (token)",
+}
+
+// index is for whoever looks at the edge for the first time.
+func index(w http.ResponseWriter, _ *http.Request) {
+	httpserver.WriteJSON(w, http.StatusOK, api.Index{
+		Service: "storekeeper", Version: telemetry.Version, Endpoints: endpoints,
+		Token: "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
+	})
 }

@@ -1,9 +1,12 @@
-// Package edge is the public door of Storekeeper: it takes the Auth Worker's webhooks, and tells operators and monitoring
-// how the system is. It decides nothing: events go to the workflows, and what it shows is asked of those who know it.
+// Package edge is the public door of Storekeeper: it takes the Auth Worker's webhooks (package intake), and tells operators and monitoring
+// how the system is (package status). Here are the routes, what they have in common, and what is served about the edge itself. Neither intake nor
+// status knows of the other, or of this package.
 package edge
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -13,66 +16,40 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
 	"storekeeper/contract"
-	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
-	"storekeeper/internal/deliveries"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/intake"
+	"storekeeper/internal/edge/problem"
+	"storekeeper/internal/edge/status"
 	"storekeeper/internal/httpserver"
-	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/ownhost"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-	"storekeeper/internal/webhookauth"
 )
 
 // Orchestrator is what the edge asks of Temporal: an *orchestrator.Client, or a test's double of one.
 type Orchestrator interface {
-	Apply(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error)
-	LifecycleStatus(ctx context.Context, instanceID string) (*contract.LifecycleStatus, error)
-	Reachable(ctx context.Context) error
-	WorkersPolling(ctx context.Context) error
-	Backlog(ctx context.Context) (time.Duration, error)
-	StartReconcile(ctx context.Context, in contract.ReconcileInput) (orchestrator.ReconcileRun, error)
+	intake.Orchestrator
+	status.Orchestrator
 	RequestReconcile(ctx context.Context, in contract.ReconcileInput) error
-	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
-	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
-	CountDeletionsPending(ctx context.Context) (int, error)
 }
 
-// Stores is what the edge asks of the store manager, in process or over HTTP. All that it changes there are pauses,
-// its memory of deliveries and of events without an outcome, and what an operator acknowledges.
-type Stores interface {
-	Get(ctx context.Context, id string) (storemanager.Store, error)
-	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
-	Overview(ctx context.Context) (storemanager.Overview, error)
-	Reconciliation(ctx context.Context) (storemanager.Reconciliation, error)
-	Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error)
-	Resume(ctx context.Context, storeID string) error
-	Pauses(ctx context.Context) ([]storemanager.Pause, error)
-	Delivery(ctx context.Context, id string) (*deliveries.Delivery, error)
-	Remember(ctx context.Context, d deliveries.Delivery) (deliveries.Delivery, error)
-	KeepAccepted(ctx context.Context, e deliveries.AcceptedEvent) error
-	AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error
-	Ping(ctx context.Context) error
-}
-
-// AuthWorker says how the lists of the Auth Worker went: an *authclient.Client, or a test's double of one.
-type AuthWorker interface {
-	Status() authclient.Status
+// StoreManager is what the edge asks of the store manager, in process or over HTTP.
+type StoreManager interface {
+	intake.Memory
+	status.StoreManager
 }
 
 // Options of a Server. All are required but Databases, AuthWorker, Guard and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
-	Stores       Stores
+	StoreManager StoreManager
 	// Databases tells of those of this process. Nil: they are other processes'.
-	Databases func() Databases
+	Databases func() status.Databases
 	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
-	AuthWorker AuthWorker
+	AuthWorker status.AuthWorker
 	Metrics    *telemetry.Metrics
 	// Guard says by which hosts the edge may be asked; nil is any, for it is made to be public behind any name. A demo, whose token is
 	// published, wants one.
@@ -94,78 +71,63 @@ const (
 	maxConnections = 4096
 	// drainTimeout leaves a process that must end within 10 s some time for the rest.
 	drainTimeout = 8 * time.Second
-	// reconcileWait is how long POST /admin/reconcile waits for the report of its run.
-	reconcileWait = time.Minute
-	// outagePoll is how often Temporal is looked for while it is away.
-	outagePoll = time.Second
+	// crowdMemory is how long it is a warning that there was no room for a connection.
+	crowdMemory = time.Minute
 )
 
 // Server is the edge. Make it with New.
 type Server struct {
 	config       *config.Config
 	orchestrator Orchestrator
-	stores       Stores
-	authWorker   AuthWorker       // nil if it is asked elsewhere
-	askDatabases func() Databases // nil if there are none
+	manager      StoreManager
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
+	frequent     *zap.Logger    // for what others can cause in any quantity: it leaves lines out, the metrics count all
 	guard        *ownhost.Guard // nil: any host
+	token        httpserver.Token
 
-	keyring  *webhookauth.Keyring
-	limits   limits
-	underWay turns // of deliveries, by their ids
-	// bodies are those of senders with a right secret, unprovenBodies all others.
-	bodies, unprovenBodies gate
-	events                 gate
-	lane                   *lane
-	trial                  gate // of one event while Temporal takes none
-	backlog                backlog
-	frequent               *zap.Logger    // for what others can cause in any quantity: it leaves lines out, the metrics count all
-	conflicts              rate.Sometimes // bounds how often Sentry is told of them
-	token                  httpserver.Token
-	started                time.Time
-	handler                http.Handler
-	checks                 *checks
+	intake  *intake.Intake
+	status  *status.Status
+	handler http.Handler
+	server  atomic.Pointer[httpserver.Server] // nil before Run
 
-	// refused counts the events that the outage under way has cost, 0: there is none. outage wakes Run when one begins.
-	refused atomic.Int64
-	outage  chan struct{}
-	// refusedLast is when refused was last added to; notTaken when Temporal did not take the newest event.
-	refusedLast, notTaken moment
-	// pausedLast is when the reconcile schedule was last seen to be paused.
-	pausedLast moment
-	// memoryAway is when the memory of deliveries could not be asked, notRemembered when it did not keep the newest answer.
-	memoryAway, notRemembered moment
-	server                    atomic.Pointer[httpserver.Server] // nil before Run
-	// draining is closed when the shutdown begins.
-	draining chan struct{}
+	bounds bounds
+}
 
-	// As the constants of these names; tests can't wait as long.
-	readTimeout, reconcileWait, outagePoll, backlogPoll, repairAfter time.Duration
-	maxConnections                                                   int
+// bounds are set by tests, which can't wait as long; zero ones are those of a process.
+type bounds struct {
+	intake         intake.Bounds
+	reconcileWait  time.Duration
+	lossPoll       time.Duration
+	readTimeout    time.Duration
+	maxConnections int
 }
 
 // New returns a Server that has asked nobody anything yet. The error is that of Config.Keyring.
-func New(o Options) (*Server, error) {
-	keyring, err := o.Config.Keyring()
+func New(o Options) (*Server, error) { return newServer(o, bounds{}) }
+
+func newServer(o Options, b bounds) (*Server, error) {
+	s := &Server{
+		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, metrics: o.Metrics, sentry: o.Sentry,
+		log: o.Log, frequent: telemetry.Sampled(o.Log), guard: o.Guard, token: httpserver.NewToken(string(o.Config.BypassToken)),
+	}
+	b.readTimeout, b.maxConnections = cmp.Or(b.readTimeout, readTimeout), cmp.Or(b.maxConnections, maxConnections)
+	b.lossPoll = cmp.Or(b.lossPoll, lossPoll)
+	s.bounds = b
+	var err error
+	s.intake, err = intake.New(intake.Options{
+		Config: o.Config, Orchestrator: o.Orchestrator, Memory: o.StoreManager, RequestReconcile: s.requestReconcile,
+		Metrics: o.Metrics, Sentry: o.Sentry, Log: o.Log, Frequent: s.frequent, Bounds: b.intake,
+	})
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, stores: o.Stores, authWorker: o.AuthWorker, askDatabases: o.Databases, metrics: o.Metrics,
-		sentry: o.Sentry, log: o.Log, guard: o.Guard,
-		token:   httpserver.NewToken(string(o.Config.BypassToken)),
-		started: time.Now(),
-		outage:  make(chan struct{}, 1), draining: make(chan struct{}),
-		readTimeout: readTimeout, reconcileWait: reconcileWait, outagePoll: outagePoll, backlogPoll: backlogPoll, repairAfter: repairAfter,
-		maxConnections: maxConnections, keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
-		bodies: make(gate, maxBodies), unprovenBodies: make(gate, maxBodies), events: make(gate, maxUnderWay),
-		lane: newLane(o.Config.WebhookWait), trial: make(gate, 1),
-		conflicts: rate.Sometimes{Interval: conflictPause},
-		frequent:  telemetry.Sampled(o.Log),
-	}
-	s.checks = newChecks(s)
+	s.status = status.New(status.Options{
+		Config: o.Config, Orchestrator: o.Orchestrator, StoreManager: o.StoreManager, Intake: s.intake, Warnings: s.warnings,
+		Databases: o.Databases, AuthWorker: o.AuthWorker, Authorized: s.authorized, Log: o.Log, Frequent: s.frequent,
+		ReconcileWait: b.reconcileWait,
+	})
 	s.handler = s.routes()
 	return s, nil
 }
@@ -173,8 +135,8 @@ func New(o Options) (*Server, error) {
 // Handler serves everything but what Run does beside it.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// adminPausePath is where all of reconciliation is paused and resumed.
-const adminPausePath = "/admin/pause"
+// acknowledgeLossPath is where an operator says that the loss of the registry is known.
+const acknowledgeLossPath = "/admin/acknowledge-loss"
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
@@ -183,36 +145,36 @@ func (s *Server) routes() http.Handler {
 		r.Use(s.guard.Handler)
 	}
 	r.Use(middleware.GetHead)
-	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, kindNotFound, "Not found") })
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { problem.Write(w, problem.KindNotFound, "Not found") })
 	r.MethodNotAllowed(httpserver.MethodNotAllowed(r, true, func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, kindMethodNotAllowed, "Method not allowed")
+		problem.Write(w, problem.KindMethodNotAllowed, "Method not allowed")
 	}))
 
 	r.Get("/", index)
-	r.Post("/webhooks/workspaces", s.webhook)
-	r.Get("/health", s.health)
+	r.Post("/webhooks/workspaces", s.intake.Webhook)
+	r.Get("/health", s.status.Health)
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) {
 		httpserver.WriteJSON(w, http.StatusOK, api.Status{Status: "ok"})
 	})
-	r.Get("/readyz", s.ready)
+	r.Get("/readyz", s.status.Ready)
 	r.Method(http.MethodGet, "/metrics", s.metrics.Handler())
 	r.Get("/openapi.json", serveOpenAPI)
 	r.Get("/docs", serveDocs)
 	r.Get("/docs/assets/{name}", serveDocsAsset)
-	r.Get(problemPath+"{code}", explainProblem)
+	r.Get(problem.Path+"{code}", explainProblem)
 	r.Group(func(r chi.Router) {
 		r.Use(httpserver.Require(s.authorized, func(w http.ResponseWriter, _ *http.Request) {
-			writeProblem(w, kindUnauthorized, "Unauthorized")
+			problem.Write(w, problem.KindUnauthorized, "Unauthorized")
 		}))
-		r.Get("/stores", s.listStores)
-		r.Get("/stores/{id}", s.getStore)
-		r.Put("/stores/{id}/pause", s.pause)
-		r.Delete("/stores/{id}/pause", s.resume)
-		r.Put(adminPausePath, s.pause)
-		r.Delete(adminPausePath, s.resume)
-		r.Post(acknowledgeLossPath, s.acknowledgeLoss)
-		r.Post("/admin/reconcile", s.adminReconcile)
-		r.Get("/admin/reconcile/runs", s.reconcileRuns)
+		r.Get("/stores", s.status.Stores)
+		r.Get("/stores/{id}", s.status.Store)
+		r.Put("/stores/{id}/pause", s.status.PauseStore)
+		r.Delete("/stores/{id}/pause", s.status.ResumeStore)
+		r.Put("/admin/pause", s.status.PauseAll)
+		r.Delete("/admin/pause", s.status.ResumeAll)
+		r.Post(acknowledgeLossPath, s.status.AcknowledgeLoss)
+		r.Post("/admin/reconcile", s.status.Reconcile)
+		r.Get("/admin/reconcile/runs", s.status.ReconcileRuns)
 	})
 	return r
 }
@@ -225,13 +187,12 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer cancel()
-	background.Go(func() { s.repairOutages(ctx) })
+	background.Go(func() { s.intake.Run(ctx) })
 	background.Go(func() { s.repairLosses(ctx) })
-	background.Go(func() { s.watchBacklog(ctx) })
 
 	server := s.httpServer()
 	s.server.Store(server)
-	server.RegisterOnShutdown(func() { close(s.draining) })
+	server.RegisterOnShutdown(s.status.Drain)
 	s.log.Info("edge listens", zap.String("address", l.Addr().String()))
 	return server.Run(ctx, l, drainTimeout)
 }
@@ -239,39 +200,21 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 func (s *Server) httpServer() *httpserver.Server {
 	return httpserver.New(httpserver.Options{
 		Handler:           s.handler,
-		ReadHeaderTimeout: min(readHeaderTimeout, s.readTimeout),
-		ReadTimeout:       s.readTimeout,
+		ReadHeaderTimeout: min(readHeaderTimeout, s.bounds.readTimeout),
+		ReadTimeout:       s.bounds.readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		MaxConnections:    s.maxConnections,
+		MaxConnections:    s.bounds.maxConnections,
 		Log:               s.frequent,
 	})
 }
 
-var endpoints = map[string]string{
-	"POST /webhooks/workspaces":   "takes workspace.created and workspace.deleted (X-Webhook-Secret, or a Standard Webhooks signature)",
-	"GET /health":                 "how the system is; 503 when it can't keep its promise (a token adds store ids)",
-	"GET /livez":                  "200 while the process serves",
-	"GET /readyz":                 "200 while a webhook would be taken and worked off",
-	"GET /metrics":                "Prometheus metrics",
-	"GET /docs":                   "all of this, to browse",
-	"GET /openapi.json":           "all of this as OpenAPI 3.1",
-	"GET /docs/problems/{code}":   "what an error means, and what to do",
-	"GET /stores":                 "the monitored stores, in pages: ?limit=&cursor= (token)",
-	"GET /stores/{id}":            "one store: its conditions, newest events and what is under way for it (token)",
-	"PUT /stores/{id}/pause":      "makes reconciliation leave the store alone: {reason, actor, expiresAt} (token)",
-	"DELETE /stores/{id}/pause":   "ends that (token)",
-	"PUT /admin/pause":            "makes reconciliation change nothing: {reason, actor, expiresAt} (token)",
-	"DELETE /admin/pause":         "ends that (token)",
-	"POST " + acknowledgeLossPath: "lets stores be stopped again after the registry was lost: {reason, actor} (token)",
-	"POST /admin/reconcile":       "starts a reconcile run and waits for its report (token)",
-	"GET /admin/reconcile/runs":   "the newest reconcile runs and their reports (token)",
-}
-
-func index(w http.ResponseWriter, _ *http.Request) {
-	httpserver.WriteJSON(w, http.StatusOK, api.Index{
-		Service: "storekeeper", Version: telemetry.Version, Endpoints: endpoints,
-		Token: "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
-	})
+// warnings say what the edge itself is short of.
+func (s *Server) warnings() []string {
+	found := s.intake.RoomWarnings()
+	if server := s.server.Load(); server != nil && server.Crowded(crowdMemory) {
+		found = append(found, fmt.Sprintf("connections: %d are open, strangers' are closed to make room", server.Connections()))
+	}
+	return append(found, s.intake.MemoryWarnings()...)
 }

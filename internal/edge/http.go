@@ -4,22 +4,19 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
 )
-
-// retryLater is when a request is worth a repeat that a dependency's absence refused.
-const retryLater = 5 * time.Second
 
 // answerPanic tells an operator what happened, and the caller nothing.
 func (s *Server) answerPanic(w http.ResponseWriter, r *http.Request, err error) {
 	s.frequent.Error("request panicked", httpserver.LogRequestID(w), zap.String("method", r.Method), zap.Error(err), zap.Stack("stack"))
 	s.sentry.Capture(context.WithoutCancel(r.Context()), err, telemetry.Operation{Name: "http"})
-	writeProblem(w, kindInternal, "Internal server error")
+	problem.Write(w, problem.KindInternal, "Internal server error")
 }
 
 // harden keeps answers out of caches, and from being taken for anything but what they say they are.

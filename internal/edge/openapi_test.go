@@ -7,9 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/go-chi/chi/v5"
@@ -17,45 +15,24 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/edgetest"
+	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/openapi"
 )
 
-var describe = sync.OnceValues(func() (*openapi.Description, error) {
-	// RFC 3339 allows lower case; the validator's own pattern does not.
-	openapi3.DefineStringFormatValidator("date-time", openapi3.NewRegexpFormatValidator("(?i)"+openapi3.FormatOfStringDateTime))
-	d, err := openapi.Read(openAPI, "text/html", "text/css", "text/javascript", "image/png")
-	if err != nil {
-		return nil, err
-	}
-	d.Prepare = func(r *http.Request) {
-		if r.Header.Get("Content-Type") == "" { // but for webhooks, which are refused, whatever comes is read as JSON
-			r.Header.Set("Content-Type", "application/json")
-		}
-	}
-	return d, nil
-})
-
-// documented fails the test when an exchange with h is not as openapi.json says.
-func documented(t *testing.T, h http.Handler) http.Handler {
-	t.Helper()
-	described, err := describe()
-	require.NoError(t, err)
-	return described.Handler(t, h)
-}
-
 func TestTheDescriptionIsServedToEverybody(t *testing.T) {
 	t.Parallel()
-	resp := setup(t).do(t, http.MethodGet, "/openapi.json", "")
-	require.Equal(t, http.StatusOK, resp.status)
-	require.Equal(t, "application/json", resp.header.Get("Content-Type"))
-	require.Equal(t, string(openAPI), resp.body)
+	resp := setup(t).Do(t, http.MethodGet, "/openapi.json", "")
+	require.Equal(t, http.StatusOK, resp.Status)
+	require.Equal(t, "application/json", resp.Header.Get("Content-Type"))
+	require.Equal(t, string(openAPI), resp.Body)
 }
 
 func TestTheDescriptionHasTheRoutes(t *testing.T) {
 	t.Parallel()
-	described, err := describe()
+	described, err := edgetest.Describe()
 	require.NoError(t, err)
 	var want, got []string
 	require.NoError(t, chi.Walk(setup(t).routes().(chi.Routes),
@@ -74,7 +51,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 
 func TestTheIndexHasTheRoutes(t *testing.T) {
 	t.Parallel()
-	described, err := describe()
+	described, err := edgetest.Describe()
 	require.NoError(t, err)
 	for path, item := range described.Closed.Paths.Map() {
 		if path == "/" || path == "/openapi.json" || strings.HasPrefix(path, "/docs/") { // they are reached from what the index has
@@ -88,7 +65,7 @@ func TestTheIndexHasTheRoutes(t *testing.T) {
 
 func TestWhoIsRefusedIsDescribed(t *testing.T) {
 	t.Parallel()
-	described, err := describe()
+	described, err := edgetest.Describe()
 	require.NoError(t, err)
 	f := setup(t)
 	for path, item := range described.Closed.Paths.Map() {
@@ -96,21 +73,21 @@ func TestWhoIsRefusedIsDescribed(t *testing.T) {
 			require.NotNil(t, operation.Security, "%s %s", method, path)
 			open := len(*operation.Security) == 0 || slices.ContainsFunc(*operation.Security, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 })
 			path := strings.NewReplacer("{id}", storeA, "{name}", "start.js", "{code}", "invalid").Replace(path)
-			require.Equal(t, !open, f.do(t, method, path, "").status == http.StatusUnauthorized, "%s %s", method, path)
+			require.Equal(t, !open, f.Do(t, method, path, "").Status == http.StatusUnauthorized, "%s %s", method, path)
 		}
 	}
 }
 
 func TestTheDescriptionHasTheProblems(t *testing.T) {
 	t.Parallel()
-	described, err := describe()
+	described, err := edgetest.Describe()
 	require.NoError(t, err)
-	byType := map[string]*kind{}
-	for _, k := range kinds {
-		byType[problemPath+k.code] = k
+	byType := map[string]*problem.Kind{}
+	for _, k := range problem.Kinds {
+		byType[problem.Path+k.Code] = k
 	}
 	types := described.Closed.Components.Schemas["Problem"].Value.Properties["type"].Value.Enum
-	require.Len(t, types, len(kinds))
+	require.Len(t, types, len(problem.Kinds))
 	seen := map[string]bool{}
 	for path, item := range described.Closed.Paths.Map() {
 		for method, operation := range item.Operations() {
@@ -132,21 +109,21 @@ func TestTheDescriptionHasTheProblems(t *testing.T) {
 					where := method + " " + path + " " + status
 					k := byType[example["type"].(string)]
 					require.NotNil(t, k, "%s: %v", where, example)
-					seen[k.code] = true
-					require.EqualValues(t, k.status, example["status"], where)
-					require.Equal(t, strconv.Itoa(k.status), status, where)
-					require.Equal(t, k.title, example["title"], where)
+					seen[k.Code] = true
+					require.EqualValues(t, k.Status, example["status"], where)
+					require.Equal(t, strconv.Itoa(k.Status), status, where)
+					require.Equal(t, k.Title, example["title"], where)
 					require.Equal(t, example["detail"], example["error"], where)
 				}
 			}
 		}
 	}
-	require.Len(t, seen, len(kinds)-1, "all but that of unknown methods")
+	require.Len(t, seen, len(problem.Kinds)-1, "all but that of unknown methods")
 }
 
 func TestTheDescriptionHasTheConstants(t *testing.T) {
 	t.Parallel()
-	described, err := describe()
+	described, err := edgetest.Describe()
 	require.NoError(t, err)
 	schemas := described.Closed.Components.Schemas
 	enumeration := func(schema *openapi3.SchemaRef) (values []string) {
@@ -161,11 +138,6 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		connections = append(connections, string(c))
 	}
 	require.ElementsMatch(t, connections, enumeration(schemas["Connection"]))
-	var types []string
-	for _, c := range conditions(storemanager.Store{}, surroundings{now: time.Now()}) {
-		types = append(types, string(c.Type))
-	}
-	require.Equal(t, types, enumeration(schemas["Condition"].Value.Properties["type"]))
 	require.Equal(t, []string{string(contract.WorkspaceCreated), string(contract.WorkspaceDeleted)},
 		enumeration(schemas["WorkspaceEvent"].Value.Properties["event"]))
 	for _, id := range []string{"abc", "0-_", "ab", "-ab", strings.Repeat("a", 64), strings.Repeat("a", 65)} {
@@ -178,7 +150,6 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		"page":    {storemanager.MaxBatch, schemas["StoresPage"].Value.Properties["stores"].Value.MaxItems},
 		"events":  {storemanager.KeptStoreEvents, schemas["Store"].Value.Properties["events"].Value.MaxItems},
 		"history": {storemanager.KeptConnectionChanges, schemas["Store"].Value.Properties["statusHistory"].Value.MaxItems},
-		"pauses":  {shownPauses, schemas["Pauses"].Value.Properties["stores"].Value.MaxItems},
 	} {
 		require.EqualValues(t, limit.want, *limit.got, name)
 	}
@@ -186,7 +157,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 
 func TestTheDescriptionHasTheFields(t *testing.T) {
 	t.Parallel()
-	described, err := describe()
+	described, err := edgetest.Describe()
 	require.NoError(t, err)
 	for schema, of := range map[string]any{
 		"Problem":           api.Problem{},
@@ -260,7 +231,7 @@ func fieldsOf(structure reflect.Type) (fields, required []string) {
 
 func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 	t.Parallel()
-	described, err := describe()
+	described, err := edgetest.Describe()
 	require.NoError(t, err)
 	const (
 		problemType = "application/problem+json"

@@ -23,6 +23,7 @@ import (
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
+	"storekeeper/internal/edge/status"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/ownhost"
 	"storekeeper/internal/process"
@@ -139,8 +140,8 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 		guard = ownhost.New(o.Listen, o.UIHosts...)
 	}
 	server, err := edge.New(edge.Options{
-		Guard: guard, Databases: func() edge.Databases { return databases(p, o, sys) }, Config: p.Config,
-		Orchestrator: embedded{orch, sys.temporalServer}, Stores: sys.Stores, AuthWorker: auth,
+		Guard: guard, Databases: func() status.Databases { return databases(p, o, sys) }, Config: p.Config,
+		Orchestrator: embedded{orch, sys.temporalServer}, StoreManager: sys.Stores, AuthWorker: auth,
 		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
@@ -299,11 +300,11 @@ func startTemporal(ctx context.Context, p *process.Process, o Options, sys *Syst
 }
 
 // databases describes the databases of the process.
-func databases(p *process.Process, o Options, sys *System) edge.Databases {
+func databases(p *process.Process, o Options, sys *System) status.Databases {
 	st := sys.temporalServer.Status()
-	var d edge.Databases
+	var d status.Databases
 	if r := st.Replaced; r != nil {
-		d.Replaced = &edge.ReplacedDatabase{At: r.At, Version: r.Version, SetAside: r.SetAside}
+		d.Replaced = &status.ReplacedDatabase{At: r.At, Version: r.Version, SetAside: r.SetAside}
 	}
 	if !o.Ephemeral {
 		d.Usage = p.Usage(append([]dbfile.Database{{Name: "registry", Path: o.path("stores.db")}}, st.Databases...)...)

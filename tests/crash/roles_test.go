@@ -90,7 +90,7 @@ func runEdge(ctx context.Context, p *process.Process) error {
 	}
 	server, err := edge.New(edge.Options{
 		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
-		Stores: clients.Manager, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+		StoreManager: clients.Manager, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())

@@ -90,7 +90,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: process.Stores{Monitored: stores, Memory: registry}, Temporal: s.client,
 	}, Orchestrator: orchestrator.New(s.client, client.DefaultNamespace)}
 	server, err := edge.New(edge.Options{
-		Config: cfg, Orchestrator: s.Orchestrator, Stores: s.manager, Metrics: metrics, Log: zap.NewNop(),
+		Config: cfg, Orchestrator: s.Orchestrator, StoreManager: s.manager, Metrics: metrics, Log: zap.NewNop(),
 	})
 	require.NoError(t, err)
 	s.run(t, func(ctx context.Context) error { return server.Run(ctx, l) })

@@ -1,0 +1,237 @@
+package edgetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+
+	"storekeeper/contract"
+	"storekeeper/internal/authclient"
+	"storekeeper/internal/orchestrator"
+)
+
+// ErrDown is why Temporal can't be reached. It names an address, which is for nobody to read.
+var ErrDown = errors.New("dial tcp 10.9.8.7:7233: connection refused")
+
+// Orchestrator is a Temporal whose outages are at the test's command.
+type Orchestrator struct {
+	mu sync.Mutex
+	// OnApply nil answers monitoring_started.
+	OnApply func(context.Context, contract.Event) (contract.Result, error)
+	events  []contract.Event
+	waits   []time.Duration // of events
+	// Down: it can't be reached. NoWorkers: it can, and nobody polls.
+	Down, NoWorkers bool
+	// Age is that of the oldest event that waits for a worker.
+	Age time.Duration
+	// Paused and Every are those of the schedule.
+	Paused    bool
+	Every     time.Duration
+	Lifecycle *contract.LifecycleStatus
+	List      *orchestrator.ListAttempt
+	// Attended is how many deletions have lifecycles that wait for them.
+	Attended int
+	// Run is what a reconcile starts; nil: one is under way already.
+	Run      client.WorkflowRun
+	UnderWay orchestrator.UnderWay
+	// Requested has what reconciles are requested with. Requests counts the requests.
+	Requested chan contract.ReconcileInput
+	Requests  atomic.Int32
+}
+
+// Set is for what changes while others ask.
+func (f *Orchestrator) Set(change func(*Orchestrator)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+func (f *Orchestrator) unreachable() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Down {
+		return errors.Join(orchestrator.ErrUnavailable, ErrDown)
+	}
+	return nil
+}
+
+// Apply is that of an orchestrator.Client.
+func (f *Orchestrator) Apply(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
+	if err := f.unreachable(); err != nil {
+		return contract.Result{}, err
+	}
+	f.mu.Lock()
+	f.events, f.waits = append(f.events, ev), append(f.waits, wait)
+	apply := f.OnApply
+	f.mu.Unlock()
+	if apply != nil {
+		return apply(ctx, ev)
+	}
+	return contract.Result{Status: contract.StatusMonitoringStarted}, nil
+}
+
+// Applied are the events that have come.
+func (f *Orchestrator) Applied() []contract.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]contract.Event(nil), f.events...)
+}
+
+// Waits are for how long the outcomes of the events were waited for.
+func (f *Orchestrator) Waits() []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]time.Duration(nil), f.waits...)
+}
+
+// Request requests a reconcile as an edge does.
+func (f *Orchestrator) Request(ctx context.Context) (requested bool, err error) {
+	return true, f.RequestReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerEdge})
+}
+
+// LifecycleStatus is that of an orchestrator.Client.
+func (f *Orchestrator) LifecycleStatus(context.Context, string) (*contract.LifecycleStatus, error) {
+	return f.Lifecycle, f.unreachable()
+}
+
+// Reachable is that of an orchestrator.Client.
+func (f *Orchestrator) Reachable(context.Context) error { return f.unreachable() }
+
+// WorkersPolling is that of an orchestrator.Client.
+func (f *Orchestrator) WorkersPolling(context.Context) error {
+	if f.NoWorkers {
+		return orchestrator.ErrNoWorker
+	}
+	return f.unreachable()
+}
+
+// Backlog is that of an orchestrator.Client.
+func (f *Orchestrator) Backlog(context.Context) (time.Duration, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.Age, nil
+}
+
+// StartReconcile is that of an orchestrator.Client.
+func (f *Orchestrator) StartReconcile(ctx context.Context, in contract.ReconcileInput) (orchestrator.ReconcileRun, error) {
+	if err := f.unreachable(); err != nil {
+		return orchestrator.ReconcileRun{}, err
+	}
+	if f.Run == nil {
+		return orchestrator.ReconcileRun{}, orchestrator.ErrReconcileRunning
+	}
+	return orchestrator.New(oneRun{run: f.Run}, "").StartReconcile(ctx, in)
+}
+
+// RequestReconcile is that of an orchestrator.Client.
+func (f *Orchestrator) RequestReconcile(_ context.Context, in contract.ReconcileInput) error {
+	f.Requests.Add(1)
+	if err := f.unreachable(); err != nil {
+		return err
+	}
+	f.Requested <- in
+	return nil
+}
+
+// RequireRequest waits until an edge has requested a reconcile.
+func (f *Orchestrator) RequireRequest(t *testing.T) {
+	t.Helper()
+	select {
+	case in := <-f.Requested:
+		require.Equal(t, contract.ReconcileInput{Trigger: contract.TriggerEdge}, in)
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "no reconcile was requested")
+	}
+}
+
+// ReconcileRunning is that of an orchestrator.Client.
+func (f *Orchestrator) ReconcileRunning(context.Context) (orchestrator.UnderWay, error) {
+	err := f.unreachable()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	run := f.UnderWay
+	switch {
+	case f.Run != nil:
+		run = orchestrator.UnderWay{}
+	case run.StartedAt.IsZero():
+		run.StartedAt, run.LastSign = time.Now(), time.Now()
+	}
+	if f.List != nil {
+		run.List = new(*f.List)
+	}
+	return run, err
+}
+
+// CountDeletionsPending is that of an orchestrator.Client.
+func (f *Orchestrator) CountDeletionsPending(context.Context) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.Attended, nil
+}
+
+// ReconcileSchedule is that of an orchestrator.Client.
+func (f *Orchestrator) ReconcileSchedule(context.Context) (orchestrator.Schedule, error) {
+	return orchestrator.Schedule{Every: f.Every, Paused: f.Paused, Note: "paused by " + StoreA}, f.unreachable()
+}
+
+// oneRun is a Temporal client that can only start one run.
+type oneRun struct {
+	client.Client
+	run client.WorkflowRun
+}
+
+// ExecuteWorkflow starts the run.
+func (o oneRun) ExecuteWorkflow(context.Context, client.StartWorkflowOptions, any, ...any) (client.WorkflowRun, error) {
+	return o.run, nil
+}
+
+// Reconcile is a run that ends when Done is closed.
+type Reconcile struct {
+	client.WorkflowRun
+	Done   chan struct{}
+	Report contract.ReconcileReport
+	Err    error
+}
+
+// Finished is a run that has ended.
+func Finished(report contract.ReconcileReport, err error) *Reconcile {
+	run := &Reconcile{Done: make(chan struct{}), Report: report, Err: err}
+	close(run.Done)
+	return run
+}
+
+// GetRunID is "run-1".
+func (*Reconcile) GetRunID() string { return "run-1" }
+
+// Get waits for the end.
+func (r *Reconcile) Get(ctx context.Context, out any) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.Done:
+		*out.(*contract.ReconcileReport) = r.Report
+		return r.Err
+	}
+}
+
+// AuthWorker is a client of the Auth Worker that has asked already, a second ago.
+type AuthWorker struct {
+	// Err is how the newest list went.
+	Err error
+	// Is is what it says instead, unless nil.
+	Is *authclient.Status
+}
+
+// Status is that of an authclient.Client.
+func (a *AuthWorker) Status() authclient.Status {
+	if a.Is != nil {
+		return *a.Is
+	}
+	return authclient.Status{EndedAt: time.Now().Add(-time.Second), Err: a.Err}
+}

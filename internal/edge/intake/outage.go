@@ -1,0 +1,78 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// errStillRefusing: events have been refused lately, or since the run was requested.
+var errStillRefusing = errors.New("events are still refused")
+
+// repairOutages requests a reconcile run at once, and another each time that events are taken again after some had to be
+// refused: their senders may have given up, and only reconciliation can still find out. It ends with ctx.
+func (in *Intake) repairOutages(ctx context.Context) {
+	tick := time.NewTicker(in.bounds.OutagePoll)
+	defer tick.Stop()
+	for warned := false; ; {
+		err := in.repair(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			warned = false
+			for in.refused.Load() == 0 { // the wake-up may be one of refusals that are repaired
+				select {
+				case <-ctx.Done():
+					return
+				case <-in.outage:
+				}
+			}
+		case !warned:
+			warned = true
+			in.log.Warn("reconcile not requested yet, trying until events are taken", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// repair returns nil once a run has been requested that comes after every refusal so far.
+func (in *Intake) repair(ctx context.Context) error {
+	// A run now would come before the refusals that are still to come.
+	switch {
+	case in.backlog.over.Load():
+		return errBacklog
+	case in.refusedLast.within(in.bounds.RepairAfter):
+		return errStillRefusing
+	}
+	refused := in.refused.Load()
+	reach, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if err := in.orchestrator.Reachable(reach); err != nil {
+		return err
+	}
+	requested, err := in.requestReconcile(ctx)
+	if err != nil {
+		return err
+	}
+	if !requested && in.Refusing() || !in.refused.CompareAndSwap(refused, 0) {
+		return errStillRefusing
+	}
+	if refused > 0 {
+		in.log.Info("webhooks are taken again", zap.Int64("refused", refused))
+	}
+	return nil
+}
+
+// refusalMemory is how long a refused event speaks against readiness when no other has been taken since: an edge that is not
+// ready gets none that could prove the contrary.
+const refusalMemory = 10 * time.Second
+
+// Refusing says whether Temporal did not take the newest event, lately.
+func (in *Intake) Refusing() bool { return in.notTaken.within(refusalMemory) }

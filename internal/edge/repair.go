@@ -1,0 +1,75 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"storekeeper/contract"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
+)
+
+const (
+	// lossPoll is how often the store manager is asked whether its registry was lost.
+	lossPoll = time.Second
+	// askTimeout bounds each question that no request waits for.
+	askTimeout = 2 * time.Second
+)
+
+// requestReconcile says whether it did: not when reconciliation is disabled or paused. Whoever paused it has a reason, which a
+// restart of the edge does not know.
+func (s *Server) requestReconcile(ctx context.Context) (bool, error) {
+	if !s.config.ReconcileEnabled {
+		return false, nil
+	}
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	schedule, err := s.orchestrator.ReconcileSchedule(ask)
+	switch {
+	case err != nil:
+		return false, err
+	case schedule.Paused:
+		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, schedule.Note))
+		return false, nil
+	}
+	return true, s.orchestrator.RequestReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerEdge})
+}
+
+// repairLosses requests a reconcile run when the store manager says that its registry was lost, which may have restarted alone: its
+// stores are monitored again once a run has ensured them. It ends with ctx.
+func (s *Server) repairLosses(ctx context.Context) {
+	tick := time.NewTicker(s.bounds.lossPoll)
+	defer tick.Stop()
+	for repaired := (time.Time{}); ; {
+		if lost := s.askLoss(ctx); lost != nil && !lost.Since.Equal(repaired) && s.repairLoss(ctx, lost) {
+			repaired = lost.Since
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// askLoss is nil too when the store manager can't be asked, which health says.
+func (s *Server) askLoss(ctx context.Context) *storemanager.GuardHold {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	o, err := s.manager.Overview(ctx)
+	if err != nil {
+		return nil
+	}
+	return o.Loss()
+}
+
+// repairLoss says whether it is done with the loss, for this process.
+func (s *Server) repairLoss(ctx context.Context, lost *storemanager.GuardHold) bool {
+	requested, err := s.requestReconcile(ctx)
+	if err == nil {
+		s.log.Warn("the registry was lost", zap.String(telemetry.KeyReason, lost.Reason), zap.Bool("reconcileRequested", requested))
+	}
+	return err == nil
+}
