@@ -12,7 +12,7 @@ import (
 	"storekeeper/internal/demo"
 )
 
-func TestFaultsOfTheList(t *testing.T) {
+func TestEachFaultMakesTheListFaultyInItsWay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string

@@ -131,7 +131,7 @@ const (
 	ackPull = `{"_tag":"Ack","requestId":"0"}`
 )
 
-func TestSyncBackend(t *testing.T) {
+func TestTheSyncBackendSpeaksAsTheRealOne(t *testing.T) {
 	t.Parallel()
 
 	t.Run("its frames are those of the contract", func(t *testing.T) {

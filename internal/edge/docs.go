@@ -43,8 +43,8 @@ const docsPage = `<!doctype html>
 </html>
 `
 
-// docsScript is a file of its own, for docsPolicy allows no script within the page. Swagger UI would have another host
-// validate the document if validatorUrl did not say otherwise.
+// docsScript is a file of its own because docsPolicy allows no script within the page. Without validatorUrl, Swagger UI would have another host
+// validate the document.
 const docsScript = `SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",

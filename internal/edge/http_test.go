@@ -92,7 +92,7 @@ func TestABodyThatWasReadLeavesTheConnectionToTheNextRequest(t *testing.T) {
 	}
 }
 
-func TestTheBoundsOfTheEdge(t *testing.T) {
+func TestTheEdgeReadsForTenSecondsAndHas4096Connections(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	server := f.httpServer()

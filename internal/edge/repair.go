@@ -18,8 +18,8 @@ const (
 	askTimeout = 2 * time.Second
 )
 
-// requestReconcile says whether it did: not when reconciliation is disabled or paused. Whoever paused it has a reason, which a
-// restart of the edge does not know.
+// requestReconcile says whether it requested a run: not when reconciliation is disabled or its schedule paused. Whoever paused it has a reason that
+// the edge does not know.
 func (s *Server) requestReconcile(ctx context.Context) (bool, error) {
 	if !s.config.ReconcileEnabled {
 		return false, nil
@@ -37,8 +37,8 @@ func (s *Server) requestReconcile(ctx context.Context) (bool, error) {
 	return true, s.orchestrator.RequestReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerEdge})
 }
 
-// repairLosses requests a reconcile run when the store manager says that its registry was lost, which may have restarted alone: its
-// stores are monitored again once a run has ensured them. It ends with ctx.
+// repairLosses requests a reconcile run when the store manager says that its registry was lost: the stores are monitored again once a run has
+// ensured them. The store manager may have started again alone, so it is asked all the time. It ends with ctx.
 func (s *Server) repairLosses(ctx context.Context) {
 	tick := time.NewTicker(s.bounds.lossPoll)
 	defer tick.Stop()
@@ -54,7 +54,7 @@ func (s *Server) repairLosses(ctx context.Context) {
 	}
 }
 
-// askLoss is nil too when the store manager can't be asked, which health says.
+// askLoss is nil when nothing was lost, and when the store manager can't be asked, which health says.
 func (s *Server) askLoss(ctx context.Context) *storemanager.GuardHold {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -65,7 +65,7 @@ func (s *Server) askLoss(ctx context.Context) *storemanager.GuardHold {
 	return o.Loss()
 }
 
-// repairLoss says whether it is done with the loss, for this process.
+// repairLoss says whether this process is done with the loss.
 func (s *Server) repairLoss(ctx context.Context, lost *storemanager.GuardHold) bool {
 	requested, err := s.requestReconcile(ctx)
 	if err == nil {

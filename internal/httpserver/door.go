@@ -11,17 +11,16 @@ import (
 	"time"
 )
 
-// door knows all connections of a server. When there are as many as it may have, a new one takes the place of a stranger's; if there
-// is none, of one that is known and idle; of several, the one for which the longest time nothing has begun or ended. Strangers are all
-// who have not been trusted; see Trust.
+// door knows all connections of a server. When there is no room for a new one, it closes a stranger's, or else a trusted one that is idle. Of
+// several it closes the one where nothing has begun or ended for the longest time. Strangers are all who have not been trusted; see Trust.
 type door struct {
 	limit        int
 	writeTimeout time.Duration
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
-	// Both begin with the one that has been there longest: to come, to have sent the head of a request, and to have had its answer, each
-	// puts a connection at the end. One that is known and served is in neither.
+	// Both begin with the connection that has been there longest. It goes to the end when it comes, when it has sent the head of a request, and
+	// when it has had its answer. A trusted one that is being served is in neither.
 	strangers, idle list.List
 	crowded         time.Time // when there was no room last; zero: never
 }
@@ -31,7 +30,7 @@ type conn struct {
 	net.Conn
 	door *door
 
-	// Guarded by door.mu. In is the list that has the connection, nil if none does.
+	// These are guarded by door.mu. in is the list that has the connection; nil if none has.
 	in      *list.List
 	place   *list.Element
 	trusted bool
@@ -47,7 +46,7 @@ type listener struct {
 	door *door
 }
 
-// Accept also makes room when the process may open no more files.
+// Accept closes a connection to make room also when the process may open no more files.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		accepted, err := l.Listener.Accept()
@@ -66,7 +65,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// enter is false when there is no room, and none could be made.
+// enter returns false when there is no room and none could be made.
 func (d *door) enter(c *conn) bool {
 	d.mu.Lock()
 	full := len(d.open) >= d.limit
@@ -84,7 +83,7 @@ func (d *door) enter(c *conn) bool {
 	return true
 }
 
-// evict closes the connection that is missed least; false when none can be.
+// evict closes the connection that is missed least. It returns false when there is none that may be closed.
 func (d *door) evict() bool {
 	d.mu.Lock()
 	var victim *conn
@@ -103,7 +102,7 @@ func (d *door) evict() bool {
 	return true
 }
 
-// move puts the connection at the end of a list; nil: into none.
+// move puts the connection at the end of a list, and takes it out of the one where it was. Nil: it is in no list then.
 func (d *door) move(c *conn, to *list.List) {
 	if c.in != nil {
 		c.in.Remove(c.place)
@@ -155,7 +154,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// beginAnswer leaves an answer all the time that its handler takes: its deadline counts from its first write.
+// beginAnswer takes the deadline away: that of an answer counts from its first write, so a handler may take any time before it.
 func (c *conn) beginAnswer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,8 +183,8 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 // connKey is where the context of a request has its connection.
 type connKey struct{}
 
-// Trust tells the server that whoever sends this request has proved to be known: its connection stays open when others have to
-// make room. Elsewhere than in a Server it does nothing.
+// Trust tells the server that the sender of this request has proved to be known: its connection stays open when strangers' have to make room.
+// It does nothing when the request is not served by a Server.
 func Trust(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(*conn); ok {
 		c.door.trust(c)

@@ -11,14 +11,13 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// Prepare is what all handlers want to be done with a request before they see it:
+// Prepare does with a request what all handlers want before they see it:
 //   - An escaped character that needs no escape is the character itself (RFC 3986, section 2.3).
-//   - Once the request has come its ReadTimeout is over: for as long as the handler works, only the end of the connection ends the
-//     context.
-//   - The connection ends with the answer unless the body has been read: the server would otherwise wait for the rest of it, up to
-//     256 KiB, before it answers. It also ends when another reader could see the end of the body elsewhere (RFC 9112, section 6.1): net/http
-//     does not tell whether there was a Content-Length beside Transfer-Encoding, nor whether there was a Transfer-Encoding in a request of
-//     HTTP/1.0.
+//   - ReadTimeout ends once the request has come. From then on only the end of the connection ends the context.
+//   - The connection ends with the answer when the body has not been read. Otherwise the server would wait for the rest of it, up to 256 KiB,
+//     before it answers.
+//   - The connection also ends when another reader could see the end of the body elsewhere (RFC 9112, section 6.1): net/http does not tell whether
+//     there was a Content-Length beside Transfer-Encoding, nor whether there was a Transfer-Encoding in a request of HTTP/1.0.
 func Prepare(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := &body{ReadCloser: r.Body, left: r.ContentLength, w: w, keep: len(r.TransferEncoding) == 0 && r.ProtoAtLeast(1, 1)}
@@ -65,7 +64,7 @@ func (b *body) end() {
 
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
-// unescapeUnreserved leaves alone all that has a meaning when it is not escaped, such as a slash.
+// unescapeUnreserved leaves alone what has a meaning of its own when it is not escaped, such as a slash.
 func unescapeUnreserved(u *url.URL) *url.URL {
 	if !strings.Contains(u.RawPath, "%") {
 		return u

@@ -26,7 +26,7 @@ type Options struct {
 	MaxHeaderBytes int
 	// MaxConnections are served at a time. A new one then takes the place of the one that is missed least.
 	MaxConnections int
-	// Log has the warnings of the server, of which others can cause any number. Nil: none.
+	// Log gets the warnings of the server. Others can cause any number of them. Nil: none.
 	Log *zap.Logger
 }
 
@@ -66,8 +66,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.Server.Serve(&listener{Listener: l, door: s.door})
 }
 
-// Run serves on l, which it closes, until ctx ends. Then requests under way have that long to finish, and whoever is still served is cut off:
-// that is no error, for they have had no answer and ask again.
+// Run serves on l, which it closes, until ctx ends. Then requests under way have the time of drain to finish. Whoever is still served after it is
+// cut off; that is no error, for they have had no answer and ask again.
 func (s *Server) Run(ctx context.Context, l net.Listener, drain time.Duration) error {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

@@ -38,7 +38,7 @@ func (in *Intake) answerAgain(ctx context.Context, d *delivery, first deliveries
 		in.conflicts.Do(func() { in.sentry.Capture(ctx, errDeliveryConflict, telemetry.Operation{Name: operationWebhook}) })
 		return deliveryConflict
 	}
-	d.answer = answer{status: first.Status, body: first.Answer, outcome: outcomeReplayed, again: true}
+	d.answer = answer{status: first.Status, body: first.Answer, outcome: outcomeReplayed, replayed: true}
 	return nil
 }
 

@@ -10,28 +10,28 @@ import (
 )
 
 const (
-	// At Temporal at once are at first 8 events: as many as an embedded server needs to be busy. The limiter finds what a larger one
-	// can use.
+	// At first 8 events may be at Temporal at once: that many keep an embedded server busy. The limiter finds out how many a larger one can use.
 	firstAtTemporal, maxAtTemporal = 8, 256
-	// limiterSamples make a window of the limiter's: few, since a Temporal with little processor time does less than twenty events a second.
+	// limiterSamples make a window of the limiter. They are few: a Temporal with little processor time does less than twenty events a second.
 	limiterSamples = 10
-	// limiterRoom is how many times those under way the limit may be: without a bound it drifts up while it is not reached.
+	// limiterRoom bounds the limit to so many times the events that are under way. Without it the limit rises while it is not reached.
 	limiterRoom = 2
 	// firstPace is what is assumed of Temporal before it has shown its pace: some ten times what an idle machine takes (docs/benchmarks.md, case e).
 	firstPace = 100 * time.Millisecond
 	// paceSamples is over how many events the pace is smoothed.
 	paceSamples = 16
-	// leastInLane are let in whatever the pace was, or it could not be found to have become better. With fewer the pace would be that of
-	// the senders.
+	// leastInLane are always let in: a pace that is bad can only be found to be better by events. With fewer inside nothing is measured, for then the
+	// pace is that of the senders.
 	leastInLane = 8
-	// leastPatience is for a WEBHOOK_WAIT that is shorter: its events go out without their outcome, and that takes time, too.
+	// leastPatience is for a short WEBHOOK_WAIT. Its events are answered without their outcome, and that takes time, too.
 	leastPatience = time.Second
-	// longestSpread is over how long those who are refused come again, after as long a pause. Senders give up after some 25 s.
+	// longestSpread: those who are refused are told to wait for a spread of at most this, and up to twice as long at random, lest they all come
+	// again at once. Senders give up after some 25 s.
 	longestSpread = 5 * time.Second
 )
 
-// lane is the way of events to Temporal. Those that would wait too long for their turn are not let in: to refuse is cheap, to
-// begin what can't be finished in time is not.
+// lane is where events wait for their turn at Temporal. Those that would wait too long are not let in: to refuse is cheap, to begin what can't be
+// finished in time is not.
 type lane struct {
 	limiter  adaptivelimiter.AdaptiveLimiter[any] // first come, first served
 	patience time.Duration
@@ -39,9 +39,9 @@ type lane struct {
 	mu sync.Mutex
 	// inside have entered and not left.
 	inside int
-	// pace is the time from one event that Temporal is done with to the next while at least leastInLane are inside, smoothed; last is when
-	// it was done with the newest, or since when so many are inside.
+	// pace is the smoothed time between two events that Temporal is done with, measured while at least leastInLane are inside.
 	pace time.Duration
+	// last is when Temporal was done with the newest event, or since when so many are inside, whichever is later.
 	last time.Time
 }
 
@@ -56,7 +56,7 @@ func newLane(wait time.Duration) *lane {
 	}
 }
 
-// full is when to come again; 0 when there is room.
+// full returns after how long to come again; 0 when there is room.
 func (l *lane) full() (retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,7 +73,7 @@ func (l *lane) overdue() time.Duration {
 	return spread + rand.N(spread) //nolint:gosec // nothing secret
 }
 
-// enter returns 0 when the event is let in; then leave must follow. Otherwise it returns when to come again.
+// enter returns 0 when the event is let in; leave must follow then. Otherwise it returns after how long to come again.
 func (l *lane) enter() (retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +92,7 @@ func (l *lane) leave() {
 	l.inside--
 }
 
-// turn waits for the event's turn until no time is left; false: it has none. With one, done must follow.
+// turn waits for the event's turn as long as time is left. If it comes, done must follow; false: it did not.
 func (l *lane) turn(ctx context.Context, left time.Duration) (done func(), ok bool) {
 	permit, err := l.limiter.AcquirePermitWithMaxWait(ctx, max(0, left))
 	if err != nil {

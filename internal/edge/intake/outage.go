@@ -11,8 +11,8 @@ import (
 // errStillRefusing: events have been refused lately, or since the run was requested.
 var errStillRefusing = errors.New("events are still refused")
 
-// repairOutages requests a reconcile run at once, and another each time that events are taken again after some had to be
-// refused: their senders may have given up, and only reconciliation can still find out. It ends with ctx.
+// repairOutages requests a reconcile run at once, and another one each time that events are taken again after some had to be refused: their
+// senders may have given up, and then only reconciliation can find out. It ends with ctx.
 func (in *Intake) repairOutages(ctx context.Context) {
 	tick := time.NewTicker(in.bounds.OutagePoll)
 	defer tick.Stop()
@@ -23,7 +23,7 @@ func (in *Intake) repairOutages(ctx context.Context) {
 			return
 		case err == nil:
 			warned = false
-			for in.refused.Load() == 0 { // the wake-up may be one of refusals that are repaired
+			for in.refused.Load() == 0 { // the wake-up may be about refusals that have been repaired
 				select {
 				case <-ctx.Done():
 					return
@@ -70,9 +70,9 @@ func (in *Intake) repair(ctx context.Context) error {
 	return nil
 }
 
-// refusalMemory is how long a refused event speaks against readiness when no other has been taken since: an edge that is not
-// ready gets none that could prove the contrary.
+// refusalMemory is for how long an event that Temporal did not take makes the edge not ready. It must end by itself: an edge that is not ready gets
+// no event that could show that Temporal takes them again.
 const refusalMemory = 10 * time.Second
 
-// Refusing says whether Temporal did not take the newest event, lately.
+// Refusing says whether Temporal did not take the newest event, less than 10 s ago.
 func (in *Intake) Refusing() bool { return in.notTaken.within(refusalMemory) }

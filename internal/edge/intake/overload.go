@@ -15,8 +15,7 @@ type backlog struct {
 	over atomic.Bool  // webhooks are refused
 }
 
-// watchBacklog asks for the age of the backlog until ctx ends. What is over the bound stays so until it is down to half of that:
-// an edge on the brink would otherwise take and refuse in turn.
+// watchBacklog asks for the age of the backlog until ctx ends.
 func (in *Intake) watchBacklog(ctx context.Context) {
 	tick := time.NewTicker(in.bounds.BacklogPoll)
 	defer tick.Stop()
@@ -30,7 +29,8 @@ func (in *Intake) watchBacklog(ctx context.Context) {
 	}
 }
 
-// askBacklog leaves the door as it is when Temporal can't be asked: then it takes no events either.
+// askBacklog refuses webhooks from when the age is over the bound until it is down to half of it: an edge on the brink would otherwise take and
+// refuse by turns. Nothing changes when Temporal can't be asked: then it takes no events either.
 func (in *Intake) askBacklog(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -55,7 +55,7 @@ func (in *Intake) askBacklog(ctx context.Context) {
 
 const keyBacklogMs = "backlogMs"
 
-// gate lets as many in at a time as it has room for.
+// gate lets in as many at a time as it has room for.
 type gate chan struct{}
 
 // enter says whether there was room; then leave must follow.

@@ -157,7 +157,7 @@ func TestNotMoreBodiesThanTheEdgeCanCarryAreRead(t *testing.T) {
 	require.Equal(t, 200, f.Send(t, event("workspace.created")).Status)
 }
 
-func TestTheBoundsOfTheIntake(t *testing.T) {
+func TestTheIntakeCarries512EventsAnd2048BodiesOfEachKind(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.options.Bounds = Bounds{} })
 	require.Equal(t, 2048, cap(f.bodies))

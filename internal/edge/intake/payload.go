@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// maxClockLead is how far ahead the sender's clock may be. An event from the far future would make every later one stale.
+	// maxClockLead is how far ahead the sender's clock may be. An event of the far future would make all later ones stale.
 	maxClockLead = 24 * time.Hour
-	// maxDepth is of arrays and objects within each other. An event needs one.
+	// maxDepth is how deep arrays and objects may be within each other. An event needs 1.
 	maxDepth = 16
-	// maxUserID bounds, in bytes, what is only passed on.
+	// maxUserID is how many bytes a user id may have. It is only passed on.
 	maxUserID = 256
 )
 
@@ -52,11 +52,10 @@ func parseDateTime(text string) (time.Time, error) {
 
 var errNoDateTime = errors.New("no RFC 3339 date-time")
 
-// earliest is before any workspace; a time stamp before it is some default value.
+// earliest is before any workspace. A time stamp before it is somebody's default value.
 var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// parseEvent reads the body of a webhook. The checks and their order are those of the contract, up to the time stamp's
-// presence; then come those of our own.
+// parseEvent reads the body of a webhook. The checks of the contract come first, in its order; our own come after the blank line.
 func parseEvent(body []byte, now time.Time) (contract.Event, *problem.Refusal) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff")) // RFC 8259 lets a reader ignore it
 	if refused := checkJSON(body); refused != nil {

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limits are the rate limits of senders. There are as many as secrets and keys: whoever is not known has none, and can't use up
-// another's.
+// limits are the rate limits of senders, one for each secret and key. A stranger has none, and can't use up another's.
 type limits struct {
 	perSecond int // 0: no limit
 

@@ -81,7 +81,7 @@ func (in *Intake) noteRefusal(ctx context.Context, requestID zap.Field, err erro
 }
 
 func (a answer) write(w http.ResponseWriter) {
-	if a.again {
+	if a.replayed {
 		w.Header().Set(replayedHeader, "true")
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -50,8 +50,8 @@ type answer struct {
 	body   json.RawMessage
 	// outcome is for metrics and logs.
 	outcome string
-	// again: the delivery was answered before, and this is that answer.
-	again bool
+	// replayed: the delivery was answered before, and this is that answer.
+	replayed bool
 }
 
 // step is one step of an event's way. It refuses the event, or returns nil.
@@ -92,7 +92,7 @@ func (in *Intake) take(d *delivery) *problem.Refusal {
 	ctx := context.WithoutCancel(d.r.Context())
 	defer d.leave()
 	for _, next := range in.steps {
-		if refused := next(ctx, d); refused != nil || d.answer.again {
+		if refused := next(ctx, d); refused != nil || d.answer.replayed {
 			return refused
 		}
 	}

@@ -16,7 +16,7 @@ import (
 const (
 	// checkTimeout bounds each question that health asks.
 	checkTimeout = 2 * time.Second
-	// checkAge is how old an answer to just anybody may be: so any number of probes costs one question a second.
+	// checkAge is how old an answer may be for those who bring no token. So any number of probes costs one question a second.
 	checkAge = time.Second
 )
 
@@ -35,7 +35,7 @@ func newChecks(s *Status) *checks {
 	return c
 }
 
-// dependency makes the question out of the one that ask puts to the dependency, and of what say says of its failure.
+// dependency returns a question to one dependency: ask puts it, and say makes a sentence for everybody of its error.
 func (s *Status) dependency(name string, ask func(context.Context) error, say func(error) string) func(context.Context) api.Check {
 	return func(ctx context.Context) api.Check {
 		start := time.Now()
@@ -79,8 +79,7 @@ type shared[T any] struct {
 	value T
 }
 
-// get returns an answer that was asked for within the last age, or after this call; never waiting longer than two questions
-// last.
+// get returns an answer that is at most age old, or was asked for after this call. It waits for two questions at most.
 func (s *shared[T]) get(ctx context.Context, age time.Duration) T {
 	came := time.Now()
 	s.mu.Lock()
@@ -103,7 +102,7 @@ type state struct {
 	// attended is how many pending deletions have a lifecycle that waits.
 	attended *int
 	run      *orchestrator.UnderWay
-	// schedule is all zero too when reconciliation is disabled: then it is of no interest.
+	// schedule is all zero when reconciliation is disabled: then nobody is asked for it.
 	schedule *orchestrator.Schedule
 }
 
@@ -127,7 +126,7 @@ func (s *Status) askState(ctx context.Context) state {
 	var st state
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		// Temporal first: a deletion that ends in between is then missing on the other side.
+		// Temporal is asked first, so that a deletion that ends in between is not taken for one that nobody waits for.
 		st.attended = orNil(s.orchestrator.CountDeletionsPending(ctx))
 		st.overview = orNil(s.manager.Overview(ctx))
 	})
@@ -148,7 +147,7 @@ func (s *Status) askState(ctx context.Context) state {
 	return st
 }
 
-// orNil is nil when there is an error.
+// orNil is nil when there is an error: the value is not known.
 func orNil[T any](v T, err error) *T {
 	if err != nil {
 		return nil

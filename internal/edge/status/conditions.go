@@ -10,7 +10,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// overdueAfter is how long after its DeleteAt a deletion is taken to have stalled: the re-check takes some seconds.
+// overdueAfter is how long after its DeleteAt a deletion has stalled. The re-check takes some seconds.
 const overdueAfter = time.Minute
 
 // surroundings are what a store's conditions depend on beside the store.
@@ -57,7 +57,7 @@ var connectionReasons = map[storemanager.ConnectionState]string{
 	storemanager.ConnectionStopped:       "Stopped",
 }
 
-// connected is true of a stuck store too, as long as it has a subscription.
+// connected: a stuck store counts too as long as it has a subscription.
 func connected(st storemanager.Store) api.Condition {
 	c := api.Condition{
 		Type: api.ConditionConnected, Status: st.Connection == storemanager.ConnectionConnected,
@@ -74,7 +74,7 @@ func connected(st storemanager.Store) api.Condition {
 	return c
 }
 
-// drifted goes by the marks of reconciliation, which makes none for a store that it leaves alone.
+// drifted goes by the marks of reconciliation. It marks no store that it leaves alone, so of these it is not known.
 func drifted(st storemanager.Store) api.Condition {
 	leftAlone := st.Hold != nil || st.Pinned || st.Pause != nil || st.Deletion != nil
 	switch {
@@ -113,7 +113,7 @@ func deletionPending(st storemanager.Store, s surroundings) api.Condition {
 	return c
 }
 
-// recheck says how the re-check of a deletion that is due gets on.
+// recheck says how far the re-check of a deletion is that is due.
 func recheck(s surroundings) string {
 	switch {
 	case s.overview.Loss() != nil:
@@ -135,7 +135,7 @@ func held(h *storemanager.Hold) api.Condition {
 	}
 }
 
-// paused tells of both pauses; reconciliation comes back to the store when both are over.
+// paused tells of the store's own pause and of that of all. Reconciliation comes back to the store when both are over.
 func paused(own, all *storemanager.Pause) api.Condition {
 	c := api.Condition{Type: api.ConditionPaused, Reason: "NoPause"}
 	if own != nil {
@@ -173,7 +173,7 @@ func because(actor, reason string, expiresAt *time.Time, otherwise string) strin
 	return fmt.Sprintf("by %s until %s: %s", actor, untilWhen(expiresAt, otherwise), reason)
 }
 
-// untilWhen is otherwise for what does not end by itself.
+// untilWhen is the time, or otherwise when there is none.
 func untilWhen(expiresAt *time.Time, otherwise string) string {
 	if expiresAt == nil {
 		return otherwise
@@ -181,7 +181,7 @@ func untilWhen(expiresAt *time.Time, otherwise string) string {
 	return expiresAt.UTC().Format(time.RFC3339)
 }
 
-// stalled names the first of what does not get on.
+// stalled names the first thing that does not get on.
 func stalled(st storemanager.Store, s surroundings) api.Condition {
 	c := api.Condition{Type: api.ConditionStalled, Reason: "GettingOn"}
 	switch {

@@ -11,21 +11,21 @@ import (
 // Databases is what is known of the databases of the process.
 type Databases struct {
 	Usage []dbfile.Usage
-	// Replaced is the database whose place that of the embedded Temporal has taken; nil if there was none.
+	// Replaced is the database of the embedded Temporal that was replaced by a new one; nil if none was.
 	Replaced *ReplacedDatabase
 }
 
-// ReplacedDatabase was of a version of Temporal that this one can't go on with.
+// ReplacedDatabase is a database of a version of Temporal that this version can't go on with.
 type ReplacedDatabase struct {
 	At       time.Time
 	Version  string
 	SetAside string // its file
 }
 
-// replacedNews is how long health speaks of a database that was replaced: that is done, and an operator may want to look.
+// replacedNews is for how long health speaks of a database that was replaced. Nothing is to be done, but an operator may want to look.
 const replacedNews = 24 * time.Hour
 
-// warnings name files only to the trusted.
+// warnings names files only to those who bring the token.
 func (d Databases) warnings(now time.Time, trusted bool) []string {
 	var found []string
 	for _, u := range d.Usage {

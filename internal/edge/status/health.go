@@ -109,7 +109,7 @@ func (s *Status) checkWay(ctx context.Context, c *api.Checks) {
 	wg.Wait()
 	c.Backlog = checkBacklog(s.intake)
 	if c.Temporal.OK && s.intake.Refusing() {
-		// It answers, but takes nothing: its disk may be full.
+		// It answers, and takes nothing: its disk may be full.
 		c.Temporal.OK, c.Temporal.Error = false, "Temporal takes no events"
 	}
 }

@@ -25,14 +25,14 @@ func (c listCheck) warnings() []string {
 	return []string{"authWorker: " + c.Error}
 }
 
-// listNews is the end of an attempt to get a list. Each of those who may know of one tells the newest that it knows.
+// listNews is how an attempt to get a list ended.
 type listNews struct {
 	endedAt time.Time
 	err     error     // nil: it gave a list
 	nextAt  time.Time // zero: not known
 }
 
-// checkLists goes by the newest of what this process's own client, the run under way and the recorded runs tell.
+// checkLists goes by the newest attempt that is known. This process's own client, the run under way and the recorded runs may know of one.
 func (s *Status) checkLists(st state, now time.Time) listCheck {
 	c := listCheck{ListCheck: api.ListCheck{OK: true}}
 	var newest listNews
@@ -61,7 +61,7 @@ func (s *Status) checkLists(st state, now time.Time) listCheck {
 	return c
 }
 
-// newsOfClient notes in c what else this process's client knows.
+// newsOfClient also notes in c what else this process's client knows.
 func (s *Status) newsOfClient(c *listCheck) listNews {
 	if s.authWorker == nil {
 		return listNews{}
@@ -71,7 +71,7 @@ func (s *Status) newsOfClient(c *listCheck) listNews {
 	return listNews{status.EndedAt, status.Err, status.NextAt}
 }
 
-// newsOfAttempt leaves out what failed for another reason than the list.
+// newsOfAttempt is zero when the attempt failed for another reason than the list.
 func newsOfAttempt(run *orchestrator.UnderWay) listNews {
 	if run == nil || run.List == nil {
 		return listNews{}
@@ -88,7 +88,7 @@ func newsOfAttempt(run *orchestrator.UnderWay) listNews {
 	return news
 }
 
-// newsOfRuns are those of the newest run that says anything of a list.
+// newsOfRuns is the news of the newest run that says anything of a list.
 func newsOfRuns(st state) listNews {
 	if st.reconciliation == nil {
 		return listNews{}
@@ -98,8 +98,8 @@ func newsOfRuns(st state) listNews {
 			return listNews{endedAt: run.CompletedAt, err: recorded{err, run.Error}}
 		}
 		if report := reportOf(run); report != nil && !report.ListAt.IsZero() {
-			// Not the run's end: an attempt that failed while it repaired is newer than its list. Which may be older than the run, out of
-			// a cache.
+			// Not the run's end, for an attempt may have failed while it repaired. Nor always the list's time: a list out of a cache is older
+			// than the run that got it.
 			if run.StartedAt.After(report.ListAt) {
 				return listNews{endedAt: run.StartedAt}
 			}
@@ -118,8 +118,8 @@ type recorded struct {
 func (r recorded) Error() string { return r.text }
 func (r recorded) Unwrap() error { return r.error }
 
-// nextScheduledRun is nil when none is to come, or it is not known whether one is. A schedule's times are multiples of its interval, which is
-// the one that a worker has given it; jitter makes it up to half a minute later.
+// nextScheduledRun is nil when none is to come, and when that is not known. The times of a schedule are multiples of its interval; jitter makes
+// a run up to half a minute later.
 func nextScheduledRun(st state, now time.Time) *time.Time {
 	if st.schedule == nil || st.schedule.Paused || st.schedule.Every <= 0 {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"storekeeper/internal/telemetry"
 )
 
-// AcknowledgeLoss lets stores be stopped again after the registry was lost; that it was not is no error.
+// AcknowledgeLoss lets stores be stopped again after the registry was lost. It is no error when it was not lost.
 func (s *Status) AcknowledgeLoss(w http.ResponseWriter, r *http.Request) {
 	body, refused := problem.ReadBody(w, r)
 	if refused != nil {

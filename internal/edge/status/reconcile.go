@@ -61,7 +61,7 @@ func (s *Status) ReconcileRuns(w http.ResponseWriter, r *http.Request) {
 	httpserver.WriteJSON(w, http.StatusOK, api.ReconcileRuns{Runs: append([]storemanager.ReconcileRun{}, rec.Recent...)})
 }
 
-// startReconcile has answered when it returns false.
+// startReconcile has answered the request when it returns false.
 func (s *Status) startReconcile(w http.ResponseWriter, r *http.Request, now time.Time) (orchestrator.ReconcileRun, bool) {
 	var none orchestrator.ReconcileRun
 	if !s.config.ReconcileEnabled {
@@ -106,8 +106,7 @@ func (s *Status) awaitReport(r *http.Request, run orchestrator.ReconcileRun) (co
 	return run.Wait(ctx)
 }
 
-// failureMessage is the message of an activity's failure, which holds nothing that may not be shown to those who bring the
-// token.
+// failureMessage is the message of an activity's failure. It has nothing that those who bring the token must not see.
 func failureMessage(err error) string {
 	var app *temporal.ApplicationError
 	switch {

@@ -15,8 +15,8 @@ func checkBacklog(in Intake) api.DerivedCheck {
 	return api.DerivedCheck{OK: true}
 }
 
-// checkConnections wants at least one store to have a subscription if there are any to subscribe and one has failed: that none
-// has speaks of the sync backend and not of a store. Fewer are a warning.
+// checkConnections fails when a subscription has failed and no store has one: then it is the sync backend, and not a store. That some have none is
+// a warning.
 func checkConnections(st state) api.DerivedCheck {
 	if st.overview == nil {
 		return api.DerivedCheck{Error: "unknown, the store manager can't be asked"}
@@ -33,12 +33,11 @@ func checkConnections(st state) api.DerivedCheck {
 	return api.DerivedCheck{OK: true}
 }
 
-// runSilence is how long a run may show no progress: more than the minute after which Temporal takes a silent step to be lost, and
-// the time until its next attempt.
+// runSilence is how long a run may show no progress. Temporal takes a step to be lost after a minute of silence; the rest is for its next attempt.
 const runSilence = 2 * time.Minute
 
-// checkReconciliation wants a success within two intervals. A run that began within them and goes on is given the time it takes, however
-// short the interval. A schedule that an operator has paused for longer fails it too.
+// checkReconciliation fails when no run has succeeded within two intervals, also because the schedule is paused for so long. A run that began
+// within them and makes progress may take as long as it needs, however short the interval.
 func (s *Status) checkReconciliation(st state, now time.Time) api.DerivedCheck {
 	if !s.config.ReconcileEnabled {
 		return api.DerivedCheck{OK: true}
@@ -62,7 +61,8 @@ func (s *Status) checkReconciliation(st state, now time.Time) api.DerivedCheck {
 	return api.DerivedCheck{Error: "no successful run for two intervals" + why}
 }
 
-// interval is the longer one while the schedule, which a worker keeps, has not yet that of the edge's settings.
+// interval is that of the edge's settings or that of the schedule, whichever is longer. They differ until a worker has given the schedule the new
+// one.
 func (s *Status) interval(st state) time.Duration {
 	every := time.Duration(s.config.ReconcileInterval)
 	if st.schedule != nil {
@@ -71,8 +71,8 @@ func (s *Status) interval(st state) time.Duration {
 	return every
 }
 
-// successDueSince is the last success, or the start of this edge or the end of a pause if that came later: nobody could know better
-// before, unless runs had failed by then.
+// successDueSince is from when on a success is waited for: the last one, or the start of this edge, or the end of a pause, whichever is latest.
+// A start or a pause does not count when runs were failing before it.
 func (s *Status) successDueSince(st state) time.Time {
 	rec, since, pauseEnded := st.reconciliation, time.Time{}, time.Time{}
 	if at := s.pausedLast.Load(); at != nil {

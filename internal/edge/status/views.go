@@ -20,7 +20,7 @@ func viewOrchestrated(st storemanager.Store) api.OrchestratedStore {
 	}
 }
 
-// viewOrchestrator is nil when the overview is not known; a nil page names no stores.
+// viewOrchestrator is nil when the overview is not known. It names the stores of the page; nil: none.
 func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *api.Orchestrator {
 	if o == nil {
 		return nil
@@ -46,7 +46,7 @@ func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *api.Or
 
 const messageWithheld = "the run failed; with the token this says why"
 
-// viewReconciliation leaves out, unless trusted, ids and whatever text may hold some.
+// viewReconciliation shows ids, and texts that may have some, only to those who bring the token.
 func (s *Status) viewReconciliation(st state, trusted bool) api.Reconciliation {
 	v := api.Reconciliation{
 		Enabled:    s.config.ReconcileEnabled,
@@ -132,8 +132,8 @@ func lastManualSuccess(rec *storemanager.Reconciliation) *time.Time {
 	return &manual.CompletedAt
 }
 
-// manualWait is how long a manual run is still refused, at least 0. Only manual runs count, or the scheduled ones would keep
-// operators from what they are meant to be able to do.
+// manualWait is for how long a manual run is still refused; 0 when it is not. Only manual runs count: scheduled ones must not keep an operator from
+// starting one.
 func (s *Status) manualWait(rec *storemanager.Reconciliation, now time.Time) time.Duration {
 	last := lastManualSuccess(rec)
 	if last == nil {

@@ -10,7 +10,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// slowRunWarning says that runs take longer than their interval.
+// slowRunWarning says that the run under way takes longer than the interval; nil when it does not.
 func (s *Status) slowRunWarning(st state, now time.Time) []string {
 	if st.run == nil || st.run.StartedAt.IsZero() || now.Sub(st.run.StartedAt) <= s.interval(st) {
 		return nil
@@ -18,7 +18,7 @@ func (s *Status) slowRunWarning(st state, now time.Time) []string {
 	return []string{"reconciliation: the run under way takes longer than the interval, since " + st.run.StartedAt.UTC().Format(time.RFC3339)}
 }
 
-// warnings name stores and people only to the trusted.
+// warnings names stores and people only to those who bring the token.
 func warnings(st state, trusted bool) []string {
 	found := []string{}
 	if st.overview != nil {
@@ -30,11 +30,11 @@ func warnings(st state, trusted bool) []string {
 	if st.pauses != nil {
 		found = append(found, pauseWarnings(*st.pauses, trusted)...)
 	}
-	if st.overview != nil && st.overview.Guard != nil && st.overview.Loss() == nil { // a loss is no warning
-		held := st.overview.Guard
-		found = append(found, "reconciliation: the guard holds back removals since "+held.Since.Format(time.RFC3339)+", "+held.Reason)
+	if st.overview != nil && st.overview.Guard != nil && st.overview.Loss() == nil { // a loss is a reason and no warning
+		guard := st.overview.Guard
+		found = append(found, "reconciliation: the guard holds back removals since "+guard.Since.Format(time.RFC3339)+", "+guard.Reason)
 	}
-	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" && last.GuardVerdict == "" { // one that no approval releases
+	if last := lastResult(st.reconciliation); last != nil && last.Guard != "" && last.GuardVerdict == "" { // no approval ends this one
 		found = append(found, "reconciliation: the guard holds back removals, "+last.Guard)
 	}
 	if last := lastResult(st.reconciliation); last != nil {
@@ -46,7 +46,7 @@ func warnings(st state, trusted bool) []string {
 // shownFailing is how many failing stores a warning names; lastResult names more.
 const shownFailing = 5
 
-// storeWarnings say what the stores are short of; attended as in state.
+// storeWarnings says what the stores are short of. attended is that of state.
 func storeWarnings(o storemanager.Overview, attended *int) []string {
 	var found []string
 	for _, c := range []storemanager.ConnectionState{
@@ -67,7 +67,7 @@ func storeWarnings(o storemanager.Overview, attended *int) []string {
 	return found
 }
 
-// failureWarnings say what the run could not repair, or has left alone.
+// failureWarnings says what the run could not repair, and what it left alone.
 func failureWarnings(last contract.ReconcileReport, trusted bool) []string {
 	var found []string
 	if last.SetAsideCount > 0 {
@@ -97,7 +97,7 @@ func failureWarnings(last contract.ReconcileReport, trusted bool) []string {
 	return found
 }
 
-// pauseWarnings say what reconciliation leaves alone, and until when.
+// pauseWarnings says what reconciliation leaves alone, and until when.
 func pauseWarnings(pauses []storemanager.Pause, trusted bool) []string {
 	var found []string
 	stores := 0
