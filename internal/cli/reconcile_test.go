@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -175,7 +175,7 @@ func interruptOnceWaiting(t *testing.T, c *cli, args ...string) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stderr := &notifyingBuffer{written: cancel}
-	code := Execute(ctx, Options{Args: args, Stdout: &bytes.Buffer{}, Stderr: stderr, Environ: c.environ})
+	code := Run(ctx, Options{Args: args, Stdout: &bytes.Buffer{}, Stderr: stderr, Environ: c.environ})
 	require.Equal(t, int(exitInterrupted), code, stderr.String())
 	return stderr.String()
 }

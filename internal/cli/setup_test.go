@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,8 +62,8 @@ func (c *cli) run(t *testing.T, args ...string) outcome {
 func (c *cli) runContext(ctx context.Context, t *testing.T, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := Execute(ctx, Options{
-		Args: args, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Environ: c.environ,
+	code := Run(ctx, Options{
+		Args: args, Stdout: &stdout, Stderr: &stderr, Environ: c.environ,
 	})
 	for _, secret := range []string{testToken, testAPIKey} {
 		require.NotContains(t, stdout.String()+stderr.String(), secret, "a secret is shown by %v", args)

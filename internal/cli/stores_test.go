@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -223,7 +223,7 @@ func TestOutputThatCannotBeWrittenIsAFailure(t *testing.T) {
 		r, w := io.Pipe()
 		require.NoError(t, r.Close())
 		stderr := &bytes.Buffer{}
-		code := Execute(t.Context(), Options{Args: args, Stdout: w, Stderr: stderr, Environ: c.environ})
+		code := Run(t.Context(), Options{Args: args, Stdout: w, Stderr: stderr, Environ: c.environ})
 		require.Equal(t, int(exitFailed), code)
 		require.Contains(t, stderr.String(), "stdout can't be written")
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/json"
@@ -11,7 +11,7 @@ import (
 )
 
 // printf writes to stdout what people read. The format is ours; strings among args may be of others, and are made plain. The
-// first error of any write is kept in stdoutErr, and Execute reports it: a script must not take a part of the output for the whole.
+// first error of any write is kept in stdoutErr, and Run reports it: a script must not take a part of the output for the whole.
 func (a *app) printf(format string, args ...any) {
 	for i, arg := range args {
 		if v := reflect.ValueOf(arg); v.Kind() == reflect.String {

@@ -1,4 +1,6 @@
-package main
+// Package cli is the operator's command line: it sends events to workspaces, starts reconcile runs and shows what is known of a
+// store. It decides nothing itself. What it does goes through Temporal and the edge, and what it shows comes from these two.
+package cli
 
 import (
 	"context"
@@ -18,22 +20,20 @@ import (
 type Options struct {
 	// Args are the arguments without the program's name.
 	Args []string
-	// Stdin is not read by any command yet.
-	Stdin          io.Reader
+	// Stdout gets what was asked for, Stderr what went wrong and how far a wait is.
 	Stdout, Stderr io.Writer
 	// Environ are the variables as "NAME=value"; the process's own environment is not read beside it.
 	Environ []string
 }
 
-// Execute runs one command and returns the exit code of the process. When ctx ends, the command does.
-func Execute(ctx context.Context, o Options) int {
+// Run runs one command and returns the exit code for the process; the help lists the codes. When ctx ends, the command does.
+func Run(ctx context.Context, o Options) int {
 	a := &app{Options: o}
 	root := a.rootCommand()
 	if o.Args == nil {
 		o.Args = []string{} // cobra takes nil for os.Args
 	}
 	root.SetArgs(o.Args)
-	root.SetIn(o.Stdin)
 	root.SetOut(o.Stdout)
 	root.SetErr(o.Stderr)
 	err := root.ExecuteContext(ctx)

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -71,7 +71,7 @@ func (s *synced) start(ctx context.Context, args ...string) <-chan outcome {
 	ended := make(chan outcome, 1)
 	go func() {
 		var stdout, stderr bytes.Buffer
-		code := Execute(ctx, Options{Args: args, Stdout: &stdout, Stderr: &stderr, Environ: s.environ})
+		code := Run(ctx, Options{Args: args, Stdout: &stdout, Stderr: &stderr, Environ: s.environ})
 		ended <- outcome{exitCode(code), stdout.String(), stderr.String()}
 	}()
 	return ended
@@ -211,7 +211,7 @@ func TestAnEventThatDoesNotArriveIsPushedAllTheSame(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var stderr bytes.Buffer
 	stdout := &notifyingBuffer{written: cancel} // by what tells that the event is pushed
-	code := Execute(ctx, Options{Args: []string{"push", "ws-1"}, Stdout: stdout, Stderr: &stderr, Environ: s.environ})
+	code := Run(ctx, Options{Args: []string{"push", "ws-1"}, Stdout: stdout, Stderr: &stderr, Environ: s.environ})
 	require.Equal(t, int(exitInterrupted), code)
 	require.Equal(t, "ws-1: event 2 pushed\n", stdout.String())
 	require.Contains(t, stderr.String(), "interrupted: event 2 is at the sync backend; look with starter status ws-1")
