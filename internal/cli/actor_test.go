@@ -41,7 +41,7 @@ func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T)
 				actor = body.Actor
 				_ = json.NewEncoder(w).Encode(body)
 			})
-			c := &cli{append(tc.environ, "SERVER_BYPASS_TOKEN="+testToken)}
+			c := &operator{append(tc.environ, "SERVER_BYPASS_TOKEN="+testToken)}
 			out := c.run(t, append([]string{"pause", "ws-1", "--reason", "r", "--url", url}, tc.flags...)...)
 			require.Equal(t, exitDone, out.exit, out.stderr)
 			require.Equal(t, tc.want, actor)
@@ -53,7 +53,7 @@ func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T)
 func TestTheEmergencyCommandsWorkInAnEmptyEnvironment(t *testing.T) {
 	t.Parallel()
 	in := installed(t)
-	c := &cli{}
+	c := &operator{}
 	require.Equal(t, exitDone, c.run(t, "provision", "ws-empty-env", "--address", in.address).exit)
 	require.Equal(t, exitDone, c.run(t, "delete", "ws-empty-env", "--grace", "1h", "--address", in.address).exit)
 	out := c.run(t, "cancel-delete", "ws-empty-env", "--reason", "a mistake", "--address", in.address)
@@ -84,7 +84,7 @@ func TestASettingInQuotesStopsEveryCommandThatReadsSettings(t *testing.T) {
 func TestABadSettingOfAnotherProgramStandsInTheWayOfNoDeletionToCancel(t *testing.T) {
 	t.Parallel()
 	in := installed(t)
-	c := &cli{environ: []string{"PORT=tcp://10.0.0.1:80", "LOG_LEVEL=nope", `SENTRY_DSN="x"`}}
+	c := &operator{environ: []string{"PORT=tcp://10.0.0.1:80", "LOG_LEVEL=nope", `SENTRY_DSN="x"`}}
 	require.Equal(t, exitDone, c.run(t, "provision", "ws-others-port", "--address", in.address).exit)
 	require.Equal(t, exitDone, c.run(t, "delete", "ws-others-port", "--grace", "1h", "--address", in.address).exit)
 	for _, args := range [][]string{{"cancel-delete"}, {"hold"}} {
@@ -92,7 +92,7 @@ func TestABadSettingOfAnotherProgramStandsInTheWayOfNoDeletionToCancel(t *testin
 		require.Equal(t, exitDone, out.exit, out.stderr)
 	}
 	for _, misspelt := range []string{"export TEMPORAL_ADDRESS=x", `TEMPORAL_NAMESPACE="x"`, "STOREKEEPER_ACTOR='ann'"} {
-		out := (&cli{environ: []string{misspelt}}).run(t, "hold", "ws-others-port", "--reason", "r", "--address", in.address)
+		out := (&operator{environ: []string{misspelt}}).run(t, "hold", "ws-others-port", "--reason", "r", "--address", in.address)
 		require.Equal(t, exitUsage, out.exit, misspelt)
 	}
 }

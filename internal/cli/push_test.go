@@ -18,7 +18,7 @@ import (
 
 // synced is a demo sync backend, a subscriber of its store ws-1, and an edge that shows how far that is.
 type synced struct {
-	*cli
+	*operator
 	backend *demo.SyncBackend
 	events  chan livestore.Event // what the subscriber got
 	// lookedAt is called at each look at the store, and answers how it is.
@@ -60,7 +60,7 @@ func setupSync(t *testing.T) *synced {
 		status, processed := (*s.lookedAt.Load())()
 		_, _ = fmt.Fprintf(w, `{"id":"ws-1","status":%q,"head":%d,"processed":%d}`, status, processed, processed)
 	})
-	s.cli = setup(t, "STOREKEEPER_URL="+url, "LIVESTORE_SYNC_URL="+backend.URL())
+	s.operator = setup(t, "STOREKEEPER_URL="+url, "LIVESTORE_SYNC_URL="+backend.URL())
 	return s
 }
 
@@ -242,7 +242,7 @@ func TestAFaultySyncBackendIsTold(t *testing.T) {
 			if tc.says == "connection refused" {
 				address = "ws://" + closedPort(t)
 			}
-			c := &cli{[]string{"SERVER_BYPASS_TOKEN=" + tc.token}}
+			c := &operator{[]string{"SERVER_BYPASS_TOKEN=" + tc.token}}
 			out := c.run(t, "push", "ws-1", "--no-wait", "--json", "--timeout", "2s", "--sync-url", address+"/?key=query-that-must-not-show")
 			require.Equal(t, tc.exit, out.exit, out.stderr)
 			require.Equal(t, tc.code, out.errorCode(t))

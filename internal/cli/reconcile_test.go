@@ -170,7 +170,7 @@ func (i *installation) requireCancelledPlan(t *testing.T) {
 }
 
 // interruptOnceWaiting interrupts the command when it says on stderr that it waits, and returns what it said in all.
-func interruptOnceWaiting(t *testing.T, c *cli, args ...string) string {
+func interruptOnceWaiting(t *testing.T, c *operator, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -36,14 +36,14 @@ const (
 	testAPIKey = "api-key-that-must-not-show"
 )
 
-// cli runs commands in process, away from the environment and the home directory of whoever runs the tests.
-type cli struct {
+// operator runs commands in process, away from the environment and the home directory of whoever runs the tests.
+type operator struct {
 	environ []string
 }
 
-func setup(t *testing.T, environ ...string) *cli {
+func setup(t *testing.T, environ ...string) *operator {
 	t.Helper()
-	return &cli{append([]string{
+	return &operator{append([]string{
 		"USER=ann", "SERVER_BYPASS_TOKEN=" + testToken,
 		"TEMPORAL_CONFIG_FILE=" + filepath.Join(t.TempDir(), "none.toml"),
 	}, environ...)}
@@ -54,12 +54,12 @@ type outcome struct {
 	stdout, stderr string
 }
 
-func (c *cli) run(t *testing.T, args ...string) outcome {
+func (c *operator) run(t *testing.T, args ...string) outcome {
 	t.Helper()
 	return c.runContext(t.Context(), t, args...)
 }
 
-func (c *cli) runContext(ctx context.Context, t *testing.T, args ...string) outcome {
+func (c *operator) runContext(ctx context.Context, t *testing.T, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	code := Run(ctx, Options{
