@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,11 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/storemanager"
 )
 
 func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T) {
 	t.Parallel()
 	nobodys := &app{}
+	url := edgeOver(t, storemanager.Open(t, storemanager.Settings{}))
 	me := nobodys.userName(os.Getuid()) // of /etc/passwd, or an id
 	for name, tc := range map[string]struct {
 		environ []string
@@ -34,17 +34,10 @@ func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var actor string
-			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				var body pauseBody
-				_ = json.NewDecoder(r.Body).Decode(&body)
-				actor = body.Actor
-				_ = json.NewEncoder(w).Encode(body)
-			})
 			c := &operator{append(tc.environ, "SERVER_BYPASS_TOKEN="+testToken)}
-			out := c.run(t, append([]string{"pause", "ws-1", "--reason", "r", "--url", url}, tc.flags...)...)
+			out := c.run(t, append([]string{"pause", "ws-1", "--reason", "r", "--json", "--url", url}, tc.flags...)...)
 			require.Equal(t, exitDone, out.exit, out.stderr)
-			require.Equal(t, tc.want, actor)
+			require.Equal(t, tc.want, out.fields(t)["actor"])
 		})
 	}
 	require.Equal(t, "uid 4294967", nobodys.userName(4294967), "a container's user need not be in /etc/passwd")

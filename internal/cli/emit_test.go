@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"storekeeper/internal/storemanager"
+
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"github.com/stretchr/testify/require"
 )
@@ -54,15 +56,8 @@ func TestEmitSendsTheContractsWebhookAndPrintsTheAnswer(t *testing.T) {
 
 func TestEmitTellsARepeat(t *testing.T) {
 	t.Parallel()
-	var known atomic.Bool
-	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if known.Swap(true) {
-			w.Header().Set("Idempotent-Replayed", "true")
-		}
-		_, _ = io.WriteString(w, `{"status":"monitoring_started"}`)
-	})
-	c := setup(t, "STOREKEEPER_URL="+url, "WEBHOOK_SECRET="+emitSecret)
-	args := []string{"emit", "created", "ws-1", "--at", "2026-11-23T19:29:10Z"}
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, storemanager.Open(t, storemanager.Settings{})), "WEBHOOK_SECRET="+emitSecret)
+	args := []string{"emit", "created", "emit-1", "--at", "2026-11-23T19:29:10Z"}
 	const says = "answered before, nothing was done\n"
 	require.NotContains(t, c.run(t, args...).stdout, says)
 	require.Contains(t, c.run(t, args...).stdout, says)

@@ -7,13 +7,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/storemanager"
 	"storekeeper/internal/temporalserver"
 )
 
 func TestTheLifeOfAStore(t *testing.T) {
 	t.Parallel()
 	in := installed(t)
-	c := setup(t, "TEMPORAL_ADDRESS="+in.address, "STOREKEEPER_URL="+edgeOf(t))
+	c := setup(t, "TEMPORAL_ADDRESS="+in.address, "STOREKEEPER_URL="+edgeOver(t, in.registry))
 	status := func(want string, exit exitCode, args ...string) map[string]any {
 		t.Helper()
 		out := c.run(t, append(args, "--json")...)
@@ -63,7 +64,11 @@ func TestTheLifeOfAStore(t *testing.T) {
 	out = c.run(t, "cancel-delete", "life-1", "--reason", "too late", "--json")
 	require.Equal(t, exitNotFound, out.exit)
 	require.Equal(t, "no_pending_deletion", out.errorCode(t))
-	out = c.run(t, "status", "life-1", "--json")
+	out = c.run(t, "status", "life-1")
+	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Contains(t, out.stdout, "store      stopped\n")
+	require.Contains(t, out.stdout, "under way  nothing\n")
+	out = c.run(t, "status", "never-lived", "--json")
 	require.Equal(t, exitNotFound, out.exit)
 	require.Equal(t, "not_found", out.errorCode(t))
 }
@@ -127,7 +132,7 @@ func TestWithoutAWorkerEventsAreAcceptedAndTheWorkerIsMissed(t *testing.T) {
 	server, err := temporalserver.Start(t.Context(), temporalserver.Options{Listen: "127.0.0.1:0"})
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
-	c := setup(t, "TEMPORAL_ADDRESS="+server.Addr(), "STOREKEEPER_URL="+edgeOf(t))
+	c := setup(t, "TEMPORAL_ADDRESS="+server.Addr(), "STOREKEEPER_URL="+edgeOver(t, storemanager.Open(t, storemanager.Settings{})))
 	out := c.run(t, "provision", "ws-1", "--wait", "100ms")
 	require.Equal(t, exitAccepted, out.exit, out.stderr)
 	require.Equal(t, "ws-1: accepted\n", out.stdout)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
 )
 
@@ -15,8 +14,7 @@ import (
 // and sync backend; and an operator of it.
 func realInstallation(t *testing.T) (*harness.Installation, *operator) {
 	t.Helper()
-	in := harness.StartWith(t, standalone.Options{Ephemeral: true},
-		"SERVER_BYPASS_TOKEN="+testToken, "WEBHOOK_SECRET="+emitSecret, "STORE_IDS=pinned-1")
+	in := harness.Start(t, "SERVER_BYPASS_TOKEN="+testToken, "WEBHOOK_SECRET="+emitSecret, "STORE_IDS=pinned-1")
 	return in, &operator{[]string{
 		"USER=ann", "SERVER_BYPASS_TOKEN=" + testToken, "WEBHOOK_SECRET=" + emitSecret,
 		"TEMPORAL_CONFIG_FILE=" + filepath.Join(t.TempDir(), "none.toml"),

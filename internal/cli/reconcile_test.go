@@ -20,7 +20,7 @@ import (
 )
 
 // There is one reconcile id and one list, so this is one story.
-func TestReconcile(t *testing.T) {
+func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	t.Parallel()
 	in := installed(t)
 	c := setup(t, "TEMPORAL_ADDRESS="+in.address)

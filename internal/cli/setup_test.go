@@ -25,6 +25,8 @@ import (
 	"storekeeper/activities"
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/config"
+	realedge "storekeeper/internal/edge"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
@@ -105,6 +107,26 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	s := httptest.NewServer(handler)
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// edgeOver serves the real edge over these stores, with the installation's Temporal, and returns its URL. It takes testToken and emitSecret.
+func edgeOver(t *testing.T, stores realedge.Stores) string {
+	t.Helper()
+	return edgeBetween(t, installed(t).orch, stores)
+}
+
+// edgeBetween is edgeOver with a Temporal that may be away.
+func edgeBetween(t *testing.T, temporal *orchestrator.Client, stores realedge.Stores) string {
+	t.Helper()
+	cfg, err := config.Load([]string{
+		"SERVER_BYPASS_TOKEN=" + testToken, "WEBHOOK_SECRET=" + emitSecret, "STORE_MANAGER_URL=http://127.0.0.1",
+	}, config.RoleWebhook)
+	require.NoError(t, err)
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
+	e, err := realedge.New(realedge.Options{Config: cfg, Orchestrator: temporal, Stores: stores, Metrics: metrics, Log: zap.NewNop()})
+	require.NoError(t, err)
+	return serve(t, e.Handler().ServeHTTP)
 }
 
 // installation is a real Temporal server with a real worker and a registry in memory; only the Auth Worker is a fake.

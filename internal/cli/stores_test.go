@@ -7,57 +7,50 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
 )
 
-const (
-	plainStore = `{"id":"ws-a","status":"not_configured","orchestrator":{"storeId":"ws-a","status":"monitoring",
-		"firstMonitoredAt":"2026-01-02T03:04:05Z","lastEnsuredAt":null,"lastStoppedAt":null},"pinned":false,"futureField":7}`
-	pendingStore = `{"id":"ws-b","status":"not_configured","orchestrator":{"storeId":"ws-b","status":"monitoring"},
-		"deletion":{"eventAt":"2026-01-02T03:04:05Z","deleteAt":"2126-01-02T03:04:05Z","owner":"run-1"}}`
-	heldStore = `{"id":"ws-c","status":"connected","orchestrator":{"storeId":"ws-c","status":"monitoring"},
-		"hold":{"reason":"audit","actor":"bob","since":"2026-01-02T03:04:05Z"},"pinned":true}`
-)
-
-// marks are what a store in a state has in its JSON.
-var marks = map[string]string{"held": `"hold":`, "pinned": `"pinned":true`, "deletion_pending": `"deletion":`, "connected": `"status":"connected"`}
-
-// edgeOf serves the stores, those of a state if one is given, in pages of two at most, to who brings the token.
-func edgeOf(t *testing.T, stores ...string) string {
+// exemplary is a registry with a plain store ws-a, ws-b whose deletion is pending, and ws-c, which is held and pinned.
+func exemplary(t *testing.T) *storemanager.TestStores {
 	t.Helper()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /stores", func(w http.ResponseWriter, r *http.Request) {
-		start, limit := 0, 0
-		_, _ = fmt.Sscan(r.URL.Query().Get("cursor"), &start)
-		_, _ = fmt.Sscan(r.URL.Query().Get("limit"), &limit)
-		wanted := slices.DeleteFunc(slices.Clone(stores), func(s string) bool {
-			return !strings.Contains(s, marks[r.URL.Query().Get("state")])
-		})
-		end := min(start+min(limit, 2), len(wanted))
-		next := ""
-		if end < len(wanted) {
-			next = fmt.Sprintf(`,"nextCursor":"%d"`, end)
-		}
-		_, _ = fmt.Fprintf(w, `{"stores":[%s]%s}`, strings.Join(wanted[start:end], ","), next)
-	})
-	mux.HandleFunc("GET /stores/{id}", func(w http.ResponseWriter, r *http.Request) {
-		for _, s := range stores {
-			if strings.Contains(s, fmt.Sprintf(`{"id":%q`, r.PathValue("id"))) {
-				_, _ = fmt.Fprint(w, s)
-				return
-			}
-		}
-		http.Error(w, `{"error":"Not found"}`, http.StatusNotFound)
-	})
+	ctx, r := t.Context(), storemanager.Open(t, storemanager.Settings{})
+	for _, id := range []string{"ws-a", "ws-b"} {
+		_, err := r.Ensure(ctx, storemanager.EnsureRequest{StoreID: id, At: time.Now().Add(-time.Hour)})
+		require.NoError(t, err)
+	}
+	_, err := r.BeginDeletion(ctx, storemanager.DeletionRequest{StoreID: "ws-b", At: time.Now(), DeleteAt: nextCentury, Owner: "run-1"})
+	require.NoError(t, err)
+	require.NoError(t, r.SetPins(ctx, []string{"ws-c"}))
+	_, err = r.Hold(ctx, "ws-c", storemanager.Hold{Reason: "audit", Actor: "bob"})
+	require.NoError(t, err)
+	return r
+}
+
+var nextCentury = time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// doubledEdge shows one store whose JSON is of a kind that the real edge would not make.
+func doubledEdge(t *testing.T, store string) string {
+	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+testToken {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer "+testToken:
 			http.Error(w, `{"error":"Unauthorized"}`, http.StatusUnauthorized)
-			return
+		case r.URL.Path == "/stores":
+			_, _ = fmt.Fprintf(w, `{"stores":[%s]}`, store)
+		default:
+			_, _ = fmt.Fprint(w, store)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 
@@ -72,9 +65,9 @@ func ids(t *testing.T, stdout string) []string {
 	return all
 }
 
-func TestListShowsAllPages(t *testing.T) {
+func TestListShowsTheStoresOfAState(t *testing.T) {
 	t.Parallel()
-	c := setup(t, "STOREKEEPER_URL="+edgeOf(t, plainStore, pendingStore, heldStore))
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, exemplary(t)))
 	for name, tc := range map[string]struct {
 		args []string
 		want []string
@@ -82,9 +75,10 @@ func TestListShowsAllPages(t *testing.T) {
 		"everything":        {nil, []string{"ws-a", "ws-b", "ws-c"}},
 		"a limited number":  {[]string{"--limit", "1"}, []string{"ws-a"}},
 		"one state":         {[]string{"--state", "held"}, []string{"ws-c"}},
-		"the first of many": {[]string{"--state", "deletion_pending", "--limit", "1"}, []string{"ws-b"}},
+		"the first of many": {[]string{"--state", "not_configured", "--limit", "1"}, []string{"ws-a"}},
+		"the pending":       {[]string{"--state", "deletion_pending"}, []string{"ws-b"}},
 		"the pinned":        {[]string{"--state", "pinned"}, []string{"ws-c"}},
-		"the connected":     {[]string{"--state", "connected"}, []string{"ws-c"}},
+		"the connected":     {[]string{"--state", "connected"}, []string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -100,12 +94,36 @@ func TestListShowsAllPages(t *testing.T) {
 	out := c.run(t, "list")
 	require.Contains(t, out.stdout, "held by bob until released: audit; pinned by STORE_IDS")
 	require.Contains(t, out.stdout, "stopped at 2126-01-02T03:04:05Z")
-	require.Contains(t, c.run(t, "list", "--json").stdout, `"futureField":7`, "what the edge says is passed on whole")
+}
+
+func TestListShowsAllPages(t *testing.T) {
+	t.Parallel()
+	registry := storemanager.Open(t, storemanager.Settings{})
+	var all []string
+	for page := range slices.Chunk(make([]storemanager.EnsureRequest, 2*pageSize+1), pageSize) {
+		for i := range page {
+			id := fmt.Sprintf("ws-%04d", len(all))
+			page[i] = storemanager.EnsureRequest{StoreID: id, At: time.Now()}
+			all = append(all, id)
+		}
+		_, err := registry.EnsureBatch(t.Context(), page)
+		require.NoError(t, err)
+	}
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, registry))
+	require.Equal(t, all, ids(t, c.run(t, "list", "--json").stdout))
+	require.Equal(t, all[:pageSize+1], ids(t, c.run(t, "list", "--json", "--limit", strconv.Itoa(pageSize+1)).stdout))
+	require.Equal(t, len(all)+1, strings.Count(c.run(t, "list").stdout, "\n"))
+}
+
+func TestWhatALaterEdgeSaysIsPassedOnWhole(t *testing.T) {
+	t.Parallel()
+	c := setup(t, "STOREKEEPER_URL="+doubledEdge(t, `{"id":"ws-a","status":"not_configured","pinned":false,"futureField":7}`))
+	require.Contains(t, c.run(t, "list", "--json").stdout, `"futureField":7`)
 }
 
 func TestTextOfOthersDoesNotSteerTheTerminal(t *testing.T) {
 	t.Parallel()
-	url := edgeOf(t, `{"id":"ws-e","status":"error","statusReason":"\u001b[2Jgone","orchestrator":{"status":"stopped","firstMonitoredAt":"2026-01-02T03:04:05Z"},
+	url := doubledEdge(t, `{"id":"ws-e","status":"error","statusReason":"\u001b[2Jgone","orchestrator":{"status":"stopped","firstMonitoredAt":"2026-01-02T03:04:05Z"},
 		"hold":{"reason":"\u001b[31mRED\nws-f forged","actor":"b\u001bob","since":"2026-01-02T03:04:05Z"},
 		"conditions":[{"type":"Drifted","status":false,"unknown":true,"reason":"Pro\u001btected"}]}`)
 	c := setup(t, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+installed(t).address)
@@ -124,7 +142,7 @@ func TestTextOfOthersDoesNotSteerTheTerminal(t *testing.T) {
 
 func TestListOfNothing(t *testing.T) {
 	t.Parallel()
-	c := setup(t, "STOREKEEPER_URL="+edgeOf(t))
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, storemanager.Open(t, storemanager.Settings{})))
 	require.Equal(t, outcome{exitDone, "[]\n", ""}, c.run(t, "list", "--json"))
 	require.Equal(t, outcome{exitDone, "no stores\n", ""}, c.run(t, "list"))
 }
@@ -164,7 +182,7 @@ func TestAPartOfTheListIsNoWholeJSON(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"stores":[%s],"nextCursor":"n"}`, plainStore)
+		_, _ = fmt.Fprintf(w, `{"stores":[{"id":"ws-a"}],"nextCursor":"n"}`)
 	})
 	out := setup(t).run(t, "list", "--json", "--url", url)
 	require.Equal(t, exitUnreachable, out.exit)
@@ -174,7 +192,7 @@ func TestAPartOfTheListIsNoWholeJSON(t *testing.T) {
 func TestAMissingTokenIsNamed(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
-	c.environ = []string{"STOREKEEPER_URL=" + edgeOf(t)}
+	c.environ = []string{"STOREKEEPER_URL=" + edgeOver(t, storemanager.Open(t, storemanager.Settings{}))}
 	out := c.run(t, "list")
 	require.Equal(t, exitRefused, out.exit)
 	require.Contains(t, out.stderr, "set SERVER_BYPASS_TOKEN")
@@ -182,7 +200,12 @@ func TestAMissingTokenIsNamed(t *testing.T) {
 
 func TestStatusShowsWhatOneSideKnowsWhenTheOtherIsAway(t *testing.T) {
 	t.Parallel()
-	c := setup(t, "STOREKEEPER_URL="+edgeOf(t, heldStore), "TEMPORAL_ADDRESS="+closedPort(t))
+	away := closedPort(t)
+	temporal, err := client.NewLazyClient(client.Options{HostPort: away, Logger: telemetry.SDKLogger(zap.NewNop())})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	url := edgeBetween(t, orchestrator.New(temporal, client.DefaultNamespace), exemplary(t))
+	c := setup(t, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+away)
 	out := c.run(t, "status", "ws-c")
 	require.Equal(t, exitUnreachable, out.exit)
 	require.Contains(t, out.stdout, "held by bob")
@@ -191,7 +214,8 @@ func TestStatusShowsWhatOneSideKnowsWhenTheOtherIsAway(t *testing.T) {
 
 	out = c.run(t, "status", "ws-c", "--json")
 	require.Equal(t, "ws-c", out.fields(t)["id"])
-	require.NotContains(t, out.fields(t), "lifecycle")
+	require.Nil(t, out.fields(t)["lifecycle"])
+	require.NotEmpty(t, out.fields(t)["lifecycleError"], "the edge could not ask either")
 	require.Equal(t, "unreachable", out.errorCode(t))
 }
 
@@ -206,20 +230,22 @@ func TestStatusWithNeitherSideTellsOfBoth(t *testing.T) {
 
 func TestStatusTakesTheLifecycleFromTheEdgeWhenTemporalIsAway(t *testing.T) {
 	t.Parallel()
-	url := edgeOf(t, `{"id":"ws-d","lifecycle":{"instanceId":"ws-d","state":"deletion_pending",
-		"deletion":{"eventAt":"2026-01-02T03:04:05Z","deleteAt":"2126-01-02T03:04:05Z","source":"webhook"}}}`)
-	c := setup(t, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+closedPort(t))
+	in := installed(t)
+	reached := setup(t, "TEMPORAL_ADDRESS="+in.address)
+	require.Equal(t, exitDone, reached.run(t, "provision", "ws-d").exit)
+	require.Equal(t, exitDone, reached.run(t, "delete", "ws-d").exit)
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, in.registry), "TEMPORAL_ADDRESS="+closedPort(t))
 	out := c.run(t, "status", "ws-d")
 	require.Equal(t, exitUnreachable, out.exit)
-	require.Contains(t, out.stdout, "a deletion, asked for by webhook, due 2126-01-02T03:04:05Z")
+	require.Contains(t, out.stdout, "a deletion, asked for by operator, due ")
 	out = c.run(t, "status", "ws-d", "--json")
 	require.Equal(t, "deletion_pending", out.fields(t)["lifecycle"].(map[string]any)["state"])
 }
 
 func TestOutputThatCannotBeWrittenIsAFailure(t *testing.T) {
 	t.Parallel()
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, exemplary(t)))
 	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"version"}} {
-		c := setup(t, "STOREKEEPER_URL="+edgeOf(t, plainStore))
 		r, w := io.Pipe()
 		require.NoError(t, r.Close())
 		stderr := &bytes.Buffer{}
@@ -229,7 +255,7 @@ func TestOutputThatCannotBeWrittenIsAFailure(t *testing.T) {
 	}
 }
 
-func TestHealthcheck(t *testing.T) {
+func TestAHealthCheckIsPassedByStatus2xxAlone(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		status int

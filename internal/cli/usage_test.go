@@ -136,7 +136,7 @@ func TestAnInterruptedCommandSaysSo(t *testing.T) {
 	require.Equal(t, "interrupted", out.errorCode(t))
 }
 
-func TestVersion(t *testing.T) {
+func TestVersionNamesTheBuild(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	require.Contains(t, c.run(t, "version").stdout, "starter ")
