@@ -12,10 +12,9 @@ import (
 	"strconv"
 	"time"
 
-	"storekeeper/contract"
 	"storekeeper/internal/config"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpclient"
-	"storekeeper/internal/storemanager"
 )
 
 const (
@@ -24,39 +23,6 @@ const (
 	// maxAnswer bounds what is read of an answer: a store, its history included, takes some KiB.
 	maxAnswer = 16 << 20
 )
-
-// store is what the CLI shows of a store at the edge. With --json the edge's own object is passed on whole.
-type store struct {
-	ID string `json:"id"`
-	// Status is the state of the live connection, StatusReason why it is that.
-	Status       string `json:"status"`
-	StatusReason string `json:"statusReason"`
-	Head         int64  `json:"head"`
-	Processed    int64  `json:"processed"`
-	Orchestrator struct {
-		Status           string     `json:"status"`
-		FirstMonitoredAt *time.Time `json:"firstMonitoredAt"`
-		LastEnsuredAt    *time.Time `json:"lastEnsuredAt"`
-		LastStoppedAt    *time.Time `json:"lastStoppedAt"`
-	} `json:"orchestrator"`
-	Deletion     *storemanager.Deletion `json:"deletion"`
-	Hold         *storemanager.Hold     `json:"hold"`
-	Pinned       bool                   `json:"pinned"`
-	MissingSince *time.Time             `json:"missingSince"`
-	// Lifecycle is set for a single store alone; nil when nothing is under way or the edge could not ask.
-	Lifecycle *contract.LifecycleStatus `json:"lifecycle"`
-	// Conditions and Events are of a single store alone.
-	Conditions []struct {
-		Type        string     `json:"type"`
-		Status      bool       `json:"status"`
-		Unknown     bool       `json:"unknown"`
-		Reason      string     `json:"reason"`
-		Message     string     `json:"message"`
-		Since       *time.Time `json:"since"`
-		NextAttempt *time.Time `json:"nextAttempt"`
-	} `json:"conditions"`
-	Events []storemanager.StoreEvent `json:"events"`
-}
 
 // edge is the HTTP edge of an installation.
 type edge struct {
@@ -114,7 +80,7 @@ func (e *edge) do(ctx context.Context, method, path string, body, into any) erro
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusBadRequest && body != nil {
-		var said struct{ Error string }
+		var said api.Problem
 		_ = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&said) // without a text the code still tells
 		return &failure{exitRefused, "invalid", "the edge refused the request: " + plain(said.Error), ""}
 	}
@@ -173,7 +139,7 @@ func (e *edge) stores(ctx context.Context, size int, state string, yield func(js
 		if state != "" {
 			query.Set("state", state)
 		}
-		var page struct {
+		var page struct { // an api.StoresPage whose stores are left as the edge wrote them
 			Stores     []json.RawMessage `json:"stores"`
 			NextCursor string            `json:"nextCursor"`
 		}

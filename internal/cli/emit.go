@@ -12,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/contract"
 	"storekeeper/internal/config"
+	"storekeeper/internal/edge/api"
 	"storekeeper/notifier"
 )
 
@@ -134,7 +136,7 @@ func (e *edge) emitFailure(id string, answer notifier.Answer, err error) error {
 			"the keys and secrets in WEBHOOK_SECRET must be those of the edge's, WEBHOOK_AUTH there must accept them, and both clocks be right",
 		}
 	case answer.Status >= 400 && answer.Status <= 499 && answer.Status != http.StatusTooManyRequests:
-		var said struct{ Error string }
+		var said api.Problem
 		_ = json.Unmarshal(answer.Body, &said) // without a text the status still tells
 		return &failure{exitRefused, "invalid", fmt.Sprintf("the edge refused the event with status %d: %s", answer.Status, plain(said.Error)), ""}
 	}
@@ -146,10 +148,11 @@ func (a *app) showEmitted(res emitResult) {
 		a.writeJSON(res)
 		return
 	}
-	var said eventResult
+	var said api.WebhookAnswer
 	if json.Unmarshal(res.Answer, &said) == nil && said.Status != "" {
-		said.InstanceID = res.InstanceID
-		a.showResult(said)
+		a.showResult(eventResult{
+			InstanceID: res.InstanceID, Result: contract.Result{Status: said.Status, DeleteAt: said.DeleteAt, Detail: said.Detail},
+		})
 	}
 	a.printf("  status %d at attempt %d, delivery %s\n", res.HTTPStatus, res.Attempts, res.DeliveryID)
 	if res.Replayed {

@@ -10,18 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
 
-// pauseBody is what PUT /admin/pause takes.
-type pauseBody struct {
-	Reason    string     `json:"reason"`
-	Actor     string     `json:"actor"`
-	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
-}
-
 func (a *app) pauseCommand() *cobra.Command {
-	var body pauseBody
+	var body api.PauseRequest
 	var lasts time.Duration
 	cmd := &cobra.Command{
 		Use:   "pause [ID]",

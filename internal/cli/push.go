@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/livestore"
 	"storekeeper/internal/storemanager"
 )
@@ -236,26 +237,19 @@ func (o pushOptions) events(head int64) []livestore.Event {
 	return all
 }
 
-// monitoredStore is what the edge says of the subscription of a store.
-type monitoredStore struct {
-	Status string `json:"status"`
-	// Processed is the sequence number of the newest event processed, 0 before the first.
-	Processed int64 `json:"processed"`
-}
-
 // monitored fails when the store can't process anything.
-func (e *edge) monitored(ctx context.Context, id string) (s monitoredStore, _ error) {
+func (e *edge) monitored(ctx context.Context, id string) (s api.Store, _ error) {
 	const instead = "; --no-wait pushes without the edge"
 	raw, err := e.store(ctx, id)
 	if err == nil && json.Unmarshal(raw, &s) != nil {
 		err = e.unreachable("does not answer as Storekeeper does")
 	}
 	switch {
-	case errors.Is(err, errNotFound), err == nil && s.Status == string(storemanager.ConnectionStopped):
+	case errors.Is(err, errNotFound), err == nil && s.Status == storemanager.ConnectionStopped:
 		return s, &failure{exitNotFound, "not_found", "no store " + id + " is monitored", "starter provision " + id + " has it monitored" + instead}
 	case err != nil:
 		return s, err
-	case s.Status == string(storemanager.ConnectionNotConfigured):
+	case s.Status == storemanager.ConnectionNotConfigured:
 		return s, &failure{
 			exitRefused, "not_configured", "the store manager has no sync backend to monitor " + id + " at",
 			"set LIVESTORE_SYNC_URL for it" + instead,

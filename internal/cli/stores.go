@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
 
@@ -57,8 +58,8 @@ const (
 // listStates are the states that can be asked for: what is exceptional about a store, and the states of its connection.
 var listStates = strings.Join(storemanager.ListStates(), ", ")
 
-// states are what is exceptional about the store. It can be held and pinned at once.
-func (s store) states() []string {
+// states are what is exceptional about a store. It can be held and pinned at once.
+func states(s api.Store) []string {
 	var all []string
 	if s.Deletion != nil {
 		all = append(all, statePending)
@@ -83,7 +84,7 @@ func (a *app) list(ctx context.Context, limit int, state string) error {
 	}
 	shown := 0
 	err = e.stores(ctx, size, state, func(raw json.RawMessage) (bool, error) {
-		var s store
+		var s api.Store
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return false, e.unreachable("does not answer as Storekeeper does")
 		}
@@ -105,7 +106,7 @@ func (a *app) list(ctx context.Context, limit int, state string) error {
 }
 
 // listed prints one store as soon as it is known: there may be a million.
-func (a *app) listed(s store, raw json.RawMessage, first bool) {
+func (a *app) listed(s api.Store, raw json.RawMessage, first bool) {
 	switch {
 	case a.json && first:
 		a.printf("[%s\n", raw)
@@ -116,7 +117,7 @@ func (a *app) listed(s store, raw json.RawMessage, first bool) {
 		if first {
 			a.printf(row, "ID", "STATE", "CONNECTION", "WHY")
 		}
-		a.printf(row, s.ID, cmp.Or(strings.Join(s.states(), ","), stateMonitored), s.Status, s.why())
+		a.printf(row, s.ID, cmp.Or(strings.Join(states(s), ","), stateMonitored), s.Status, why(s))
 	}
 }
 
@@ -129,14 +130,14 @@ func due(deleteAt time.Time) string {
 }
 
 // connection is the state of the live connection, and why it is that.
-func (s store) connection() string {
+func connectionOf(s api.Store) string {
 	if s.StatusReason == "" {
-		return cmp.Or(s.Status, "unknown")
+		return cmp.Or(string(s.Status), "unknown")
 	}
-	return s.Status + ": " + s.StatusReason
+	return string(s.Status) + ": " + s.StatusReason
 }
 
-func (s store) why() string {
+func why(s api.Store) string {
 	var all []string
 	if s.StatusReason != "" {
 		all = append(all, s.StatusReason)
@@ -227,7 +228,7 @@ type known struct {
 	id string
 	// raw is the edge's own object, nil when it has none; store is the same, decoded.
 	raw     json.RawMessage
-	store   store
+	store   api.StoreDetails
 	edgeErr error
 
 	lifecycle   *contract.LifecycleStatus
@@ -257,13 +258,13 @@ func (a *app) printKnown(k known) {
 		a.printf("  store      none\n")
 	default:
 		a.printf("  store      %s\n", cmp.Or(s.Orchestrator.Status, "unknown"))
-		a.printf("  connection %s\n", s.connection())
+		a.printf("  connection %s\n", connectionOf(s.Store))
 		if s.Head > 0 {
 			a.printf("  events     %d received, %d processed\n", s.Head, s.Processed)
 		}
 	}
 	s.StatusReason = "" // it has been told
-	if why := s.why(); why != "" {
+	if why := why(s.Store); why != "" {
 		a.printf("  state      %s\n", why)
 	}
 	switch t := s.Orchestrator.FirstMonitoredAt; {
@@ -285,7 +286,7 @@ func (a *app) printKnown(k known) {
 	a.printEvents(s)
 }
 
-func (a *app) printConditions(s store) {
+func (a *app) printConditions(s api.StoreDetails) {
 	if len(s.Conditions) > 0 {
 		a.printf("  conditions\n")
 	}
@@ -308,7 +309,7 @@ func (a *app) printConditions(s store) {
 	}
 }
 
-func (a *app) printEvents(s store) {
+func (a *app) printEvents(s api.StoreDetails) {
 	if len(s.Events) > 0 {
 		a.printf("  last events\n")
 	}
