@@ -22,7 +22,7 @@ func (a *app) trimReason(reason, actor *string) error {
 	return a.nameActor(actor)
 }
 
-// nameActor makes an actor that is not given, or empty, whoever runs the CLI.
+// nameActor fills in who runs the CLI when no actor is given, or an empty one.
 func (a *app) nameActor(actor *string) error {
 	if *actor = strings.TrimSpace(*actor); *actor != "" {
 		return nil

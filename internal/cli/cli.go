@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/telemetry"
 )
 
 // Options are all that a run of the CLI takes from outside.
@@ -143,8 +145,22 @@ func (a *app) rootCommand() *cobra.Command {
 	return root
 }
 
-// settings reads the environment. The failure names what is wrong in it. The WEBHOOK_SECRET is left out: here it is a sender's, whose
-// keys are no receiver's.
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show which build this is", Example: "  starter version --json", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				a.writeJSON(map[string]string{"version": telemetry.Version, "go": runtime.Version()})
+			} else {
+				a.printf("starter %s (%s)\n", telemetry.Version, runtime.Version())
+			}
+			return nil
+		},
+	}
+}
+
+// settings reads the environment; its error names the variable that is wrong. WEBHOOK_SECRET is left out: here it holds a sender's keys,
+// and a receiver's settings may not have those.
 func (a *app) settings() (*config.Config, error) {
 	environ := slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool { return strings.HasPrefix(pair, webhookSecret+"=") })
 	cfg, err := config.Load(environ, config.RoleStarter)
@@ -154,8 +170,8 @@ func (a *app) settings() (*config.Config, error) {
 	return cfg, nil
 }
 
-// spelling checks the variables that every command reads, and no others: a bad one of another program must not stand in the way of an
-// operator who has a deletion to cancel.
+// spelling checks only the variables that every command reads. An operator must be able to cancel a deletion even if a variable of another
+// program is wrong.
 func (a *app) spelling() error {
 	err := config.CheckSpelling(a.Environ, func(name string) bool { return strings.HasPrefix(name, "TEMPORAL_") || name == actorVariable })
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// pageSize is how many stores are asked for at a time, the most that the edge gives.
+	// pageSize is how many stores are asked for at a time. The edge gives no more.
 	pageSize = 1000
-	// maxAnswer bounds what is read of an answer: a store, its history included, takes some KiB.
+	// maxAnswer is how many bytes of an answer are read at most. A store takes some KiB, its history included.
 	maxAnswer = 16 << 20
 )
 
@@ -81,7 +81,7 @@ func (e *edge) do(ctx context.Context, method, path string, body, into any) erro
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusBadRequest && body != nil {
 		var said api.Problem
-		_ = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&said) // without a text the code still tells
+		_ = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&said) // the failure needs no text
 		return &failure{exitRefused, "invalid", "the edge refused the request: " + plain(said.Error), ""}
 	}
 	if f := e.refusal(resp.StatusCode); f != nil {
@@ -98,7 +98,7 @@ func (e *edge) do(ctx context.Context, method, path string, body, into any) erro
 
 var errNotFound = errors.New("not found")
 
-// refusal is nil for status 200 or 204 and errNotFound, for the caller to put into words, for 404.
+// refusal turns the status of an answer into an error: nil for 200 and 204, errNotFound for 404, which the caller puts into words.
 func (e *edge) refusal(status int) error {
 	switch status {
 	case http.StatusOK, http.StatusNoContent:
@@ -129,7 +129,7 @@ func (e *edge) store(ctx context.Context, id string) (json.RawMessage, error) {
 	return raw, err
 }
 
-// stores calls yield with each monitored store, as the edge gives it, in the order of ids, until yield says no.
+// stores calls yield with each monitored store, as the edge wrote it, sorted by id. It stops when yield returns false or an error.
 func (e *edge) stores(ctx context.Context, size int, state string, yield func(json.RawMessage) (more bool, err error)) error {
 	for cursor, next := "", true; next; {
 		query := url.Values{"limit": {strconv.Itoa(size)}}

@@ -18,7 +18,7 @@ import (
 	"storekeeper/notifier"
 )
 
-// webhookSecret is a variable of the sender here. The receiver's, of the same name, holds the other halves of its keys.
+// webhookSecret holds a sender's secrets and private keys here. At the edge the variable of this name holds the receiver's.
 const webhookSecret = "WEBHOOK_SECRET"
 
 // emitResult is what emit writes with --json.
@@ -73,7 +73,7 @@ The same id, --user and --at make the same delivery: the edge answers it as it d
 	return cmd
 }
 
-// emit delivers the event and tells the answer.
+// emit delivers the event and shows the answer.
 func (a *app) emit(ctx context.Context, ev notifier.Event) error {
 	e, sender, err := a.sender()
 	if err != nil {
@@ -98,7 +98,7 @@ func (a *app) emit(ctx context.Context, ev notifier.Event) error {
 	return e.emitFailure(ev.InstanceID, answer, err)
 }
 
-// sender returns the edge and what sends to it.
+// sender returns the edge and a notifier that sends to it.
 func (a *app) sender() (*edge, *notifier.Notifier, error) {
 	secret, _ := environ(a.Environ).LookupEnv(webhookSecret)
 	if strings.TrimSpace(secret) == "" {
@@ -121,7 +121,7 @@ func (a *app) sender() (*edge, *notifier.Notifier, error) {
 	return e, n, nil
 }
 
-// emitFailure is nil for an event that was taken and whose outcome is known.
+// emitFailure is nil if the edge took the event and its outcome is known.
 func (e *edge) emitFailure(id string, answer notifier.Answer, err error) error {
 	switch {
 	case err == nil && answer.Status == http.StatusAccepted:
@@ -137,7 +137,7 @@ func (e *edge) emitFailure(id string, answer notifier.Answer, err error) error {
 		}
 	case answer.Status >= 400 && answer.Status <= 499 && answer.Status != http.StatusTooManyRequests:
 		var said api.Problem
-		_ = json.Unmarshal(answer.Body, &said) // without a text the status still tells
+		_ = json.Unmarshal(answer.Body, &said) // the failure needs no text
 		return &failure{exitRefused, "invalid", fmt.Sprintf("the edge refused the event with status %d: %s", answer.Status, plain(said.Error)), ""}
 	}
 	return e.unreachable(fmt.Sprintf("answers %d %s", answer.Status, http.StatusText(answer.Status)))

@@ -95,7 +95,7 @@ Without this CLI, and even while no worker runs:
 	return c
 }
 
-// cancellationCommand is a command with the flags that a hold consists of.
+// cancellationCommand is a command whose flags make a hold: why, who, how long.
 func (a *app) cancellationCommand(use, short string, run func(context.Context, string, contract.Cancellation) error) *cobra.Command {
 	var c contract.Cancellation
 	var holdFor time.Duration
@@ -116,7 +116,7 @@ func (a *app) cancellationCommand(use, short string, run func(context.Context, s
 	cmd.Flags().StringVar(&c.Reason, "reason", "", "why, for whoever finds the hold (required)")
 	cmd.Flags().StringVar(&c.Actor, "actor", "", actorUsage)
 	cmd.Flags().DurationVar(&holdFor, "for", contract.DefaultHold, "how long the hold lasts")
-	_ = cmd.MarkFlagRequired("reason") // the flag is there
+	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that is not defined
 	return cmd
 }
 
@@ -137,7 +137,7 @@ func (a *app) hold(ctx context.Context, id string, c contract.Cancellation) erro
 	return a.send(ctx, contract.Event{Type: contract.StoreHold, InstanceID: id, Hold: &c}, outcomeWait)
 }
 
-// send applies an event and tells its outcome.
+// send applies an event and shows its outcome.
 func (a *app) send(ctx context.Context, ev contract.Event, wait time.Duration) error {
 	c, err := a.dial(ctx)
 	if err != nil {
@@ -162,7 +162,7 @@ func (a *app) apply(ctx context.Context, c *connection, ev contract.Event, wait 
 	return eventResult{InstanceID: ev.InstanceID, DeliveryID: ev.DeliveryID, Result: result}, nil
 }
 
-// deleteAndWait deletes and stays until the deletion has come to its end.
+// deleteAndWait asks for the deletion and waits until it has ended.
 func (a *app) deleteAndWait(ctx context.Context, ev contract.Event, bounded bool) error {
 	c, err := a.dial(ctx)
 	if err != nil {
@@ -190,7 +190,7 @@ func (a *app) deleteAndWait(ctx context.Context, ev contract.Event, bounded bool
 	return a.conclude(ctx, c, ev.Type, res)
 }
 
-// waitContext is what --wait waits with: only an operator who says so gives up on work that goes on by itself.
+// waitContext is the context of --wait. The work goes on by itself, so the wait has no bound unless the operator gave a --timeout.
 func (a *app) waitContext(ctx context.Context, bounded bool) (context.Context, context.CancelFunc) {
 	if bounded {
 		return context.WithTimeout(ctx, a.timeout)
@@ -223,7 +223,7 @@ func (a *app) cancelDelete(ctx context.Context, id string, cancellation contract
 	return nil
 }
 
-// conclude shows the outcome of an event, and returns a failure when it is not what was asked for.
+// conclude shows the outcome of an event, and returns a failure if that is not what was asked for.
 func (a *app) conclude(ctx context.Context, c *connection, asked contract.EventType, res eventResult) error {
 	f := c.refusal(ctx, asked, res)
 	if f == nil {
@@ -237,7 +237,7 @@ func (a *app) conclude(ctx context.Context, c *connection, asked contract.EventT
 	return f
 }
 
-// refusal is nil for an outcome that was asked for.
+// refusal is nil if the outcome is what was asked for.
 func (c *connection) refusal(ctx context.Context, asked contract.EventType, res eventResult) *failure {
 	id := res.InstanceID
 	switch {

@@ -12,7 +12,7 @@ import (
 	"storekeeper/internal/orchestrator"
 )
 
-// exitCode is what a script sees; rootLong documents each.
+// exitCode is the exit code of the process. The help (rootLong) documents each.
 type exitCode int
 
 const (
@@ -28,12 +28,12 @@ const (
 	exitInterrupted exitCode = 130
 )
 
-// failure is why a command did not end with exitDone.
+// failure is why a command ends with another code than exitDone.
 type failure struct {
 	exit exitCode
-	// code is for scripts: it stands in the JSON.
+	// code is the error's code in the JSON, for scripts.
 	code string
-	// what happened, and what to do about it ("" when that is plain).
+	// what happened, and what to do about it; todo is "" if that is plain.
 	what, todo string
 }
 
@@ -57,7 +57,7 @@ func (f *failure) body() (b failureBody) {
 	return b
 }
 
-// asFailure gives every error its exit code. Only cobra's own errors and unforeseen ones are no failures yet.
+// asFailure makes a failure of every error. Those that are none yet are cobra's: unknown commands, bad or missing flags.
 func asFailure(ctx context.Context, err error) *failure {
 	var f *failure
 	switch {
@@ -66,7 +66,7 @@ func asFailure(ctx context.Context, err error) *failure {
 	case ctx.Err() != nil:
 		return interrupted("whether the request was taken is not known", "it can be repeated without harm")
 	}
-	return usageError(err.Error()) // cobra: unknown commands and flags, missing ones
+	return usageError(err.Error())
 }
 
 func usageError(what string) *failure {
@@ -124,7 +124,7 @@ func (c *connection) failure(err error) error {
 	return c.unreachable(err)
 }
 
-// workFailure tells the failure of a workflow by what its activity could not do.
+// workFailure is the failure of a workflow, told by the type of the error that its activity failed with.
 func workFailure(app *temporal.ApplicationError) *failure {
 	f := &failure{exitFailed, "failed", "the workflow failed: " + app.Message(), "the Temporal Web UI shows it"}
 	switch app.Type() {
@@ -148,8 +148,7 @@ func (c *connection) timedOut() *failure {
 	}
 }
 
-// waitFailure is for an error while waiting for work that is durable: unless the work itself failed, it goes on, whatever has
-// ended the waiting.
+// waitFailure is the failure of a command whose wait ended early. The work is durable: it goes on unless it has failed itself.
 func (c *connection) waitFailure(ctx context.Context, err error, what, todo string) error {
 	var execution *temporal.WorkflowExecutionError
 	switch {
@@ -168,7 +167,7 @@ func (c *connection) unreachable(err error) *failure {
 	}
 }
 
-// innermost is the cause without the layers that say again what the failure says.
+// innermost is the innermost cause. The layers around it would repeat what the failure says.
 func innermost(err error) error {
 	for {
 		var next error

@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// printf writes to stdout what people read. The format is ours; strings among args may be of others, and are made plain. The
-// first error of any write is kept in stdoutErr, and Run reports it: a script must not take a part of the output for the whole.
+// printf writes text for people to stdout. Strings among args may come from others, so they are made plain. The first error of a write is
+// kept in stdoutErr, and Run reports it: a script must not take part of the output for all of it.
 func (a *app) printf(format string, args ...any) {
 	for i, arg := range args {
 		if v := reflect.ValueOf(arg); v.Kind() == reflect.String {
@@ -22,7 +22,7 @@ func (a *app) printf(format string, args ...any) {
 	a.keep(err)
 }
 
-// tell writes to stderr. When that is gone, the exit code still tells.
+// tell writes to stderr. Errors are dropped: the exit code says enough.
 func (a *app) tell(format string, args ...any) { _, _ = fmt.Fprintf(a.Stderr, format, args...) }
 
 // writeJSON writes v to stdout.
@@ -41,7 +41,7 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// plain is text of others without what could steer a terminal.
+// plain replaces the characters that could control a terminal.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -51,7 +51,7 @@ func plain(s string) string {
 	}, s)
 }
 
-// plainLines is plain for text that may have lines of its own.
+// plainLines is plain for text of several lines.
 func plainLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {

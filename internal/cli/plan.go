@@ -74,7 +74,7 @@ const lookAtBoth = "look at the Auth Worker's list, and whether the store manage
 // obstacle is why no plan can be carried out now, and what to do about it; "" if nothing stands in the way.
 func obstacle(mode contract.Mode, paused string, orphans int) string {
 	switch {
-	case paused != "": // such a run observes, whatever its mode
+	case paused != "": // a run only looks then, whatever its mode
 		return "reconciliation is paused; first: starter resume"
 	case mode == contract.ModeObserve, mode == contract.ModeCreateOnly && orphans > 0:
 		return "the worker's RECONCILE_MODE is " + string(mode) + ", and must be " + string(contract.ModeFull)
@@ -99,12 +99,13 @@ func showable(p contract.Plan) shownPlan {
 	return shown
 }
 
-// drift counts all on which the sides differ, whether or not a run would do something about it.
+// drift counts the stores in which the sides differ, even those that a run would leave alone.
 func (p shownPlan) drift() int {
 	return p.MissingCount + p.unlisted() + p.AdoptCount + p.QuarantinedCount + p.SetAsideCount + p.ListedAgainCount
 }
 
-// unlisted counts what is monitored and not listed. A plan counts it by what becomes of it, and not at all when the list is empty.
+// unlisted counts the stores that are monitored and not listed. It is computed from the totals, for the plan counts these stores only by
+// what becomes of them, and counts none when the list is empty.
 func (p shownPlan) unlisted() int {
 	listedAndMonitored := p.AuthoritativeCount - p.MissingCount - p.SetAsideCount
 	return p.MonitoredCount - listedAndMonitored
@@ -117,7 +118,7 @@ func (p shownPlan) count(action contract.Action) int {
 	case contract.ActionDelete:
 		return p.OrphanCount
 	case contract.ActionCreate:
-		// Paused stores are of both sides.
+		// Paused stores may be missing or unlisted.
 		pausedUnlisted := p.unlisted() - (p.OrphanCount + p.FirstSightings + s.Held + s.Pinned + s.Pending + s.TooYoung)
 		return p.MissingCount - max(0, s.Paused-pausedUnlisted)
 	case contract.ActionAdopt:
@@ -130,7 +131,7 @@ func (p shownPlan) count(action contract.Action) int {
 	return 0
 }
 
-// plan asks for what a run would do now.
+// plan asks Temporal what a run would do now.
 func (a *app) plan(ctx context.Context, bounded bool) (shownPlan, error) {
 	c, err := a.dial(ctx)
 	if err != nil {

@@ -14,16 +14,16 @@ import (
 
 const (
 	progressPoll = 200 * time.Millisecond
-	// progressLine is how often progress within one phase is told where there is no terminal.
+	// progressLine is how often progress within one phase is shown when stderr is no terminal.
 	progressLine = 10 * time.Second
 	barWidth     = 24
 )
 
-// askProgress returns nil when nothing is known now.
+// askProgress returns nil if nothing is known at the moment.
 type askProgress func(context.Context) *contract.Progress
 
-// progress tells on stderr that what is waited for goes on: on a terminal in one line that is drawn anew, elsewhere in plain
-// lines. A nil ask shows the time alone. Stop ends it.
+// progress shows on stderr how far the awaited work is: on a terminal in one line that is redrawn, elsewhere in plain lines. If ask is nil,
+// only the time is shown. The caller must call stop.
 func (a *app) progress(ctx context.Context, what string, ask askProgress) (stop func()) {
 	if a.json {
 		return func() {}
@@ -71,13 +71,13 @@ func (a *app) progress(ctx context.Context, what string, ask askProgress) (stop 
 	}
 }
 
-// plainProgress remembers what was told last.
+// plainProgress is what was shown last.
 type plainProgress struct {
 	phase string
 	at    time.Time
 }
 
-// due says whether p is to be told: a new phase at once, the same one now and then.
+// due says whether to show p: a new phase at once, the same phase every progressLine.
 func (t *plainProgress) due(p contract.Progress, now time.Time) bool {
 	if p.Phase == t.phase && now.Sub(t.at) < progressLine {
 		return false
@@ -93,7 +93,7 @@ func doneOf(p contract.Progress) string {
 	return fmt.Sprintf("%d of %d", p.Done, p.Total)
 }
 
-// bar is "" for nil. Without a total there is nothing to draw but the count.
+// bar draws p; "" for nil. If the total is not known, only the count is shown.
 func bar(p *contract.Progress) string {
 	switch {
 	case p == nil:

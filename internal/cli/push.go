@@ -21,9 +21,9 @@ import (
 const (
 	// defaultSyncURL is where cmd/standalone --demo has its sync backend.
 	defaultSyncURL = "ws://127.0.0.1:8787"
-	// maxPushed is what sync backends take at a time, all or nothing.
+	// maxPushed is how many events sync backends take at a time, all of them or none.
 	maxPushed = 100
-	// pushAttempts is how often a push tries to be the first after the head, which other clients move as well.
+	// pushAttempts is how often a push is tried: other clients may push at the same time and move the head.
 	pushAttempts = 5
 	// lookInterval is how often the edge is asked whether an event has arrived.
 	lookInterval = 100 * time.Millisecond
@@ -43,8 +43,8 @@ type pushResult struct {
 	// First and Last are the sequence numbers of the first and the last event.
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`
-	// ProcessedMs is how many milliseconds after the push the last event was found processed; nil when nobody waited for that,
-	// or in vain.
+	// ProcessedMs is how many milliseconds after the push the last event was seen to be processed. Nil if that was not waited for, or
+	// did not happen in time.
 	ProcessedMs *int64 `json:"processedMs,omitempty"`
 }
 
@@ -91,7 +91,7 @@ shown the token in the variable SERVER_BYPASS_TOKEN. --timeout bounds each reque
 	return cmd
 }
 
-// push pushes the events and waits for the last one. What would let it wait in vain is told before anything is pushed.
+// push pushes the events and waits for the last one. If the wait would be in vain, it fails before anything is pushed.
 func (a *app) push(ctx context.Context, id string, o pushOptions) error {
 	e, err := a.edge()
 	if err != nil {
@@ -130,7 +130,7 @@ func (a *app) push(ctx context.Context, id string, o pushOptions) error {
 		}
 	}
 	switch {
-	case a.json: // one JSON value, and the numbers also when the waiting failed
+	case a.json: // one JSON value, written even if the wait failed
 		a.writeJSON(res)
 	case res.ProcessedMs != nil:
 		a.printf("  processed within %d ms\n", *res.ProcessedMs)
@@ -194,7 +194,7 @@ func (b *syncBackend) dial(ctx context.Context) (*livestore.Conn, error) {
 	}
 }
 
-// push appends the events and returns the head that they follow. Which one that is the backend says when it refuses another.
+// push appends the events and returns the head that they follow. It guesses the head; a backend that refuses the guess names its head.
 func (b *syncBackend) push(ctx context.Context, conn *livestore.Conn, o pushOptions) (head int64, _ error) {
 	pushCtx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -237,7 +237,7 @@ func (o pushOptions) events(head int64) []livestore.Event {
 	return all
 }
 
-// monitored fails when the store can't process anything.
+// monitored returns the store, or a failure if it can't process events.
 func (e *edge) monitored(ctx context.Context, id string) (s api.Store, _ error) {
 	const instead = "; --no-wait pushes without the edge"
 	raw, err := e.store(ctx, id)
@@ -258,7 +258,7 @@ func (e *edge) monitored(ctx context.Context, id string) (s api.Store, _ error) 
 	return s, nil
 }
 
-// processed waits until the edge says that the event is.
+// processed waits until the edge says that the event is processed.
 func (a *app) processed(ctx context.Context, e *edge, id string, seq int64) error {
 	waitCtx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
@@ -268,7 +268,7 @@ func (a *app) processed(ctx context.Context, e *edge, id string, seq int64) erro
 	for {
 		s, err := e.monitored(waitCtx, id)
 		switch {
-		case waitCtx.Err() != nil: // and so the error tells nothing
+		case waitCtx.Err() != nil: // the error says only that time is up
 		case err != nil:
 			why = err.Error()
 		case s.Processed >= seq:

@@ -14,7 +14,7 @@ import (
 	"storekeeper/internal/orchestrator"
 )
 
-// planHash is what activities name a plan with.
+// planHash is the form of a plan's hash.
 var planHash = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 // reconcileResult is what reconcile writes with --json; status and result are those of POST /admin/reconcile.
@@ -50,7 +50,7 @@ Without this CLI:
 		Example: "  starter reconcile --wait\n  starter reconcile --plan\n  starter reconcile --wait --apply 3f9a61c2d07b45e8",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			apply := cmd.Flags().Changed("apply") // "" too: a variable that is not set must not start a run without an approval
+			apply := cmd.Flags().Changed("apply") // even if it is "": an unset variable must not start a run without approval
 			if apply && !planHash.MatchString(approved) {
 				return usageError(fmt.Sprintf("--apply %.40q is no plan hash: 16 hexadecimal digits, as the report of a run names it", approved))
 			}
@@ -84,7 +84,8 @@ func (a *app) reconcile(ctx context.Context, in contract.ReconcileInput, wait, b
 			return err
 		}
 	}
-	// A run under way has not heard of an approval, and a script that does not wait must hear that nothing was started.
+	// Join a run that is under way only to wait for it. It does not know of an approval, and without --wait the caller must learn that no run
+	// was started.
 	start := c.StartReconcile
 	if wait && in.ApprovedPlan == "" {
 		start = c.JoinReconcile
@@ -118,13 +119,13 @@ func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.Re
 	waitCtx, cancel := a.waitContext(ctx, bounded)
 	defer cancel()
 	stop := a.progress(waitCtx, "reconcile run "+run.ID(), func(ctx context.Context) *contract.Progress {
-		p, _ := c.ReconcileProgress(ctx, run) // the wait itself tells of an outage
+		p, _ := c.ReconcileProgress(ctx, run) // an outage shows in the wait itself
 		return p
 	})
 	report, err := run.Wait(waitCtx)
 	stop()
 	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.Type() == contract.ErrTypePlanChanged {
-		// The message says whether the world has changed, or what stands in the way.
+		// The message says why: the world has changed, or something stands in the way.
 		return &failure{exitRefused, "plan_changed", app.Message(), "look at it again: starter reconcile --plan"}
 	}
 	if err != nil {
@@ -138,7 +139,7 @@ func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.Re
 	return conclusion(report)
 }
 
-// conclusion is nil for a run that has done all that it should.
+// conclusion is nil if the run has done all that it should.
 func conclusion(r contract.ReconcileReport) error {
 	if r.Guard != "" {
 		todo := lookAtBoth
@@ -207,7 +208,7 @@ func (a *app) printReport(r contract.ReconcileReport) {
 		ms(r.Phases.FetchMs), ms(r.Phases.CompareMs), ms(r.Phases.EnsureMs), ms(r.Phases.RemoveMs))
 }
 
-// heldBack counts the orphans that a tripped guard has kept. It counts none when the list is empty: that is no sighting.
+// heldBack counts the orphans that a tripped guard has kept back. It is 0 when the list is empty, for then no store counts as unlisted.
 func heldBack(r contract.ReconcileReport) int {
 	if r.Guard == "" {
 		return 0
@@ -215,13 +216,13 @@ func heldBack(r contract.ReconcileReport) int {
 	return max(0, r.Orphaned-r.Removed-r.FailedRemovals)
 }
 
-// countRow is so many of what.
+// countRow is a line of a report: how many stores, and what they are.
 type countRow struct {
 	count int
 	what  string
 }
 
-// printCounts leaves out what there is none of.
+// printCounts prints the rows whose count is not 0.
 func (a *app) printCounts(rows []countRow) {
 	for _, row := range rows {
 		if row.count > 0 {

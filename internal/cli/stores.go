@@ -55,7 +55,7 @@ const (
 	statePinned    = storemanager.StorePinned
 )
 
-// listStates are the states that can be asked for: what is exceptional about a store, and the states of its connection.
+// listStates are the values of --state: what is exceptional about a store, and the states of its connection.
 var listStates = strings.Join(storemanager.ListStates(), ", ")
 
 // states are what is exceptional about a store. It can be held and pinned at once.
@@ -121,7 +121,7 @@ func (a *app) listed(s api.Store, raw json.RawMessage, first bool) {
 	}
 }
 
-// due says when the store is to be stopped. Past that time the re-check has not come to an end.
+// due says when the store is to be stopped. If that time has passed, the re-check has not ended yet.
 func due(deleteAt time.Time) string {
 	if deleteAt.Before(time.Now()) {
 		return "to be stopped since " + moment(deleteAt) + ", waiting for the Auth Worker or the store manager"
@@ -129,7 +129,7 @@ func due(deleteAt time.Time) string {
 	return "to be stopped at " + moment(deleteAt)
 }
 
-// connection is the state of the live connection, and why it is that.
+// connectionOf is the state of the live connection, and the reason for it.
 func connectionOf(s api.Store) string {
 	if s.StatusReason == "" {
 		return cmp.Or(string(s.Status), "unknown")
@@ -137,6 +137,8 @@ func connectionOf(s api.Store) string {
 	return string(s.Status) + ": " + s.StatusReason
 }
 
+// why is what is exceptional about a store, in words.
+// why is what is exceptional about a store, in words.
 func why(s api.Store) string {
 	var all []string
 	if s.StatusReason != "" {
@@ -263,7 +265,7 @@ func (a *app) printKnown(k known) {
 			a.printf("  events     %d received, %d processed\n", s.Head, s.Processed)
 		}
 	}
-	s.StatusReason = "" // it has been told
+	s.StatusReason = "" // it is printed already
 	if why := why(s.Store); why != "" {
 		a.printf("  state      %s\n", why)
 	}
@@ -330,7 +332,7 @@ func underWay(l *contract.LifecycleStatus) string {
 	return "an event"
 }
 
-// both joins what the two sides failed with: both messages, and the exit code of the first. Nil when neither did.
+// both joins the failures of the two sides: both messages, with the exit code of the edge's. Nil if neither failed.
 func both(edgeErr, temporalErr error) error {
 	var first, second *failure
 	switch {

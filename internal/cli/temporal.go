@@ -18,7 +18,7 @@ import (
 
 const (
 	defaultAddress = "127.0.0.1:7233"
-	// dialTimeout bounds the way to a Temporal that does not answer at all.
+	// dialTimeout is how long to wait for a Temporal that does not answer at all.
 	dialTimeout = 5 * time.Second
 )
 
@@ -31,7 +31,7 @@ type connection struct {
 	timeout time.Duration
 }
 
-// dial connects to Temporal: flags before variables before the profile.
+// dial connects to Temporal. Flags count before variables, and these before the profile.
 func (a *app) dial(ctx context.Context) (*connection, error) {
 	if err := a.spelling(); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (a *app) dial(ctx context.Context) (*connection, error) {
 
 func (c *connection) close() { c.sdk.Close() }
 
-// worked checks that a worker polls. Without one a wait for what it does would never end.
+// worked checks that a worker polls. Without one, a wait for its work would never end.
 func (c *connection) worked(ctx context.Context) error {
 	askCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -75,8 +75,7 @@ func (c *connection) worked(ctx context.Context) error {
 	return nil
 }
 
-// explained is err, or the reason for it when that is not an outage: a query is answered by a worker, so without one
-// Temporal itself seems to be away.
+// explained is err, or ErrNoWorker if that is the reason. Workers answer queries, so without one Temporal itself seems to be away.
 func (c *connection) explained(ctx context.Context, err error) error {
 	if errors.Is(err, orchestrator.ErrUnavailable) && errors.Is(c.WorkersPolling(ctx), orchestrator.ErrNoWorker) {
 		return orchestrator.ErrNoWorker

@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/httpclient"
-	"storekeeper/internal/telemetry"
 )
 
 // healthTimeout is shorter than what containers give a health check by default.
@@ -50,20 +48,6 @@ func (a *app) healthcheckCommand() *cobra.Command {
 			}
 			if a.json {
 				a.writeJSON(map[string]int{"status": resp.StatusCode})
-			}
-			return nil
-		},
-	}
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Show which build this is", Example: "  starter version --json", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if a.json {
-				a.writeJSON(map[string]string{"version": telemetry.Version, "go": runtime.Version()})
-			} else {
-				a.printf("starter %s (%s)\n", telemetry.Version, runtime.Version())
 			}
 			return nil
 		},

@@ -54,11 +54,11 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 	cmd.Flags().StringVar(&body.Reason, "reason", "", "why, for whoever finds the pause (required)")
 	cmd.Flags().StringVar(&body.Actor, "actor", "", actorUsage)
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long the pause lasts (default until resumed)")
-	_ = cmd.MarkFlagRequired("reason") // the flag is there
+	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that is not defined
 	return cmd
 }
 
-// tooShort is err, or what it means when the edge refuses a pause that has ended by now: the rest of it was checked before.
+// tooShort says in plain words that the edge refused a pause because its end has passed. Any other error is returned as it is.
 func tooShort(err error, expiresAt *time.Time) error {
 	var f *failure
 	if errors.As(err, &f) && f.code == "invalid" && expiresAt != nil && !expiresAt.After(time.Now()) {
@@ -103,7 +103,48 @@ func (a *app) changePause(ctx context.Context, method string, args []string, bod
 	return err
 }
 
-// optionalID is storeID for a command that means all stores without one.
+func (a *app) acknowledgeCommand() *cobra.Command {
+	var body storemanager.Acknowledgement
+	cmd := &cobra.Command{
+		Use:   "acknowledge",
+		Short: "Let stores be stopped again after the registry was lost",
+		Long: `Let stores be stopped again after the registry was lost.
+
+The registry (stores.db) was found to be new, older or another one than it should be: health says what was found. Its stores are
+monitored again by a reconcile run, but holds, pauses and pending deletions may be gone. Until you say that this is known no store is
+stopped, whoever asks. Put the holds back first. Without a loss nothing is done.`,
+		Example: `  starter acknowledge --reason "the disk was replaced, holds are put back"`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.trimReason(&body.Reason, &body.Actor); err != nil {
+				return err
+			}
+			e, err := a.edge()
+			if err != nil {
+				return err
+			}
+			const path = "/admin/acknowledge-loss"
+			err = e.do(cmd.Context(), http.MethodPost, path, body, nil)
+			switch {
+			case errors.Is(err, errNotFound):
+				return e.unreachable("has no " + path)
+			case err != nil:
+				return err
+			case a.json:
+				a.writeJSON(map[string]string{"status": "acknowledged"})
+			default:
+				a.printf("acknowledged, whatever was lost: stores may be stopped\n")
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&body.Reason, "reason", "", "why that is right, for the record (required)")
+	cmd.Flags().StringVar(&body.Actor, "actor", "", actorUsage)
+	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that is not defined
+	return cmd
+}
+
+// optionalID is storeID for a command that means all stores when no id is given.
 func optionalID(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
