@@ -15,7 +15,7 @@ import (
 
 var complete = []string{"WEBHOOK_SECRET=hook-secret", "SERVER_BYPASS_TOKEN=bypass-token", "AUTH_WORKER_INTERNAL_URL=http://127.0.0.1:8788"}
 
-func TestDefaults(t *testing.T) {
+func TestWhatIsNotSetHasItsDefault(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(complete, config.RoleStandalone)
 	require.NoError(t, err)

@@ -178,7 +178,7 @@ func TestUsersManageTheirWorkspaces(t *testing.T) {
 	require.Equal(t, []string{ann.DefaultInstanceID}, b.list().ids())
 }
 
-func TestARequestThatIsNotRightIsRefusedAndChangesNothing(t *testing.T) {
+func TestRequestsThatBreakARuleAreRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	ann, bob := b.signup("ann@example.com"), b.signup("bob@example.com")
@@ -229,7 +229,7 @@ func TestARequestThatIsNotRightIsRefusedAndChangesNothing(t *testing.T) {
 	require.Len(t, b.list().Workspaces, 3, "refused requests change nothing")
 }
 
-func TestErrorsHaveTheTwoShapesOfTheContract(t *testing.T) {
+func TestErrorsComeInTwoShapes(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	require.JSONEq(t, `{"error":"Forbidden"}`, string(b.do("GET", "/internal/workspaces", "wrong", nil).body))

@@ -131,7 +131,7 @@ const (
 	ackPull = `{"_tag":"Ack","requestId":"0"}`
 )
 
-func TestTheSyncBackendSpeaksAsTheRealOne(t *testing.T) {
+func TestTheDemosSyncBackendKeepsToTheContract(t *testing.T) {
 	t.Parallel()
 
 	t.Run("its frames are those of the contract", func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"storekeeper/internal/livestore"
 )
 
-func TestDial(t *testing.T) {
+func TestADialShowsItsPayloadToTheBackendAlone(t *testing.T) {
 	t.Parallel()
 
 	t.Run("the URL carries the store and the payload, encoded twice, and keeps what it had", func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestDial(t *testing.T) {
 	})
 }
 
-func TestKeepAlive(t *testing.T) {
+func TestAQuietConnectionStaysUpAndASilentBackendIsGivenUp(t *testing.T) {
 	t.Parallel()
 
 	t.Run("a quiet connection is pinged and stays up", func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
-func TestPush(t *testing.T) {
+func TestAPushAppendsAllOrSaysWhyNot(t *testing.T) {
 	t.Parallel()
 
 	for name, dialect := range map[string]demo.SyncDialect{"dev22": demo.SyncDev22, "v040": demo.SyncV040} {

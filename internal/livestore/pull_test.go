@@ -12,7 +12,7 @@ import (
 	"storekeeper/internal/livestore"
 )
 
-func TestPull(t *testing.T) {
+func TestAPullBringsEachEventOnceAndInOrder(t *testing.T) {
 	t.Parallel()
 	dialects := map[string]demo.SyncDialect{"dev22": demo.SyncDev22, "v040": demo.SyncV040}
 

@@ -114,7 +114,7 @@ func (s *script) pongs() (stop func()) {
 	return func() { close(done) }
 }
 
-func TestPullAgainstScript(t *testing.T) {
+func TestAPullKeepsToTheContractWhateverTheBackendSends(t *testing.T) {
 	t.Parallel()
 
 	const pullFrame = `{"_tag":"Request","id":"0","tag":"SyncWsRpc.Pull","payload":{"storeId":"store-1",` +

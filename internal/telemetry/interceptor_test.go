@@ -80,7 +80,7 @@ func runActivity(policy temporal.RetryPolicy) func(workflow.Context, storeInput)
 	}
 }
 
-func TestActivityThatSucceeds(t *testing.T) {
+func TestAnActivityThatSucceedsIsCountedAndReportedNowhere(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	env := b.newWorkflowEnv(func(context.Context, storeInput) error { return nil }, runActivity(temporal.RetryPolicy{}))
@@ -205,7 +205,7 @@ func TestCancelledActivityIsNoFailure(t *testing.T) {
 	require.Empty(t, b.events(t))
 }
 
-func TestWorkflowFailure(t *testing.T) {
+func TestAWorkflowsFailureIsCapturedOnce(t *testing.T) {
 	t.Parallel()
 
 	t.Run("is captured once", func(t *testing.T) {

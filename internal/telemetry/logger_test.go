@@ -13,7 +13,7 @@ import (
 	"storekeeper/internal/telemetry"
 )
 
-func TestNewLogger(t *testing.T) {
+func TestALoggerWritesAsItsLevelAndFormatSay(t *testing.T) {
 	t.Parallel()
 
 	t.Run("an unknown level or format is refused", func(t *testing.T) {

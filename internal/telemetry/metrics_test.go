@@ -35,7 +35,7 @@ func TestMetricsBeforeAnythingHappened(t *testing.T) {
 	}
 }
 
-func TestMetricsOfOurs(t *testing.T) {
+func TestOurMetricsSayWhatWasDoneAndNameNoStore(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(t)
 	m.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) {

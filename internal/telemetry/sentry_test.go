@@ -35,7 +35,7 @@ func TestSentryRefusesABadDSNWithoutQuotingIt(t *testing.T) {
 	}
 }
 
-func TestCapture(t *testing.T) {
+func TestACapturedErrorHasItsOwnTagsAndTheTrailBeforeIt(t *testing.T) {
 	t.Parallel()
 
 	t.Run("sends the error with its tags and the trail before it", func(t *testing.T) {

@@ -204,7 +204,7 @@ func settings(t *testing.T, c client.Client) (time.Duration, map[string]enums.In
 	return response.Config.WorkflowExecutionRetentionTtl.AsDuration(), attributes.CustomAttributes
 }
 
-func TestStartRefuses(t *testing.T) {
+func TestAServerThatCouldNotWorkDoesNotStart(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
