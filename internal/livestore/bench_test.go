@@ -1,12 +1,10 @@
 package livestore_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -20,6 +18,7 @@ import (
 
 	"storekeeper/internal/demo"
 	"storekeeper/internal/livestore"
+	"storekeeper/tests/proctest"
 )
 
 // backendEnv makes the test binary a demo sync backend that lives until its standard input ends, so that a benchmark measures
@@ -50,16 +49,8 @@ func BenchmarkIdleConnections(b *testing.B) {
 		n, err = strconv.Atoi(s)
 		require.NoError(b, err)
 	}
-	child := exec.CommandContext(b.Context(), os.Args[0])
-	child.Env = append(os.Environ(), backendEnv+"=1")
-	stdin, err := child.StdinPipe()
-	require.NoError(b, err)
-	stdout, err := child.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, child.Start())
-	out := bufio.NewReader(stdout)
-	url, err := out.ReadString('\n')
-	require.NoError(b, err)
+	child := proctest.StartSelf(b, backendEnv+"=1")
+	url := child.Line()
 
 	for b.Loop() {
 		before, start := measure(), time.Now()
@@ -71,7 +62,7 @@ func BenchmarkIdleConnections(b *testing.B) {
 		for i := range n {
 			dialing.Go(func() error {
 				c, err := livestore.Dial(ctx, livestore.Options{
-					URL: strings.TrimSpace(url), StoreID: fmt.Sprintf("store-%d", i), Payload: payload(),
+					URL: url, StoreID: fmt.Sprintf("store-%d", i), Payload: payload(),
 				})
 				if err != nil {
 					return err
@@ -94,9 +85,10 @@ func BenchmarkIdleConnections(b *testing.B) {
 		cancel()
 		pulls.Wait()
 	}
-	require.NoError(b, stdin.Close())
-	rest, _ := io.ReadAll(out)
-	b.Log(strings.TrimSpace(string(rest)))
+	require.NoError(b, child.Stdin.Close())
+	for line, more := child.Next(); more; line, more = child.Next() {
+		b.Log(line)
+	}
 	_ = child.Wait()
 }
 

@@ -1,7 +1,6 @@
 package process_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/process"
+	"storekeeper/tests/proctest"
 )
 
 // TestMain makes the test binary also a process to signal: it says when it runs and when it was told to stop.
@@ -52,54 +52,33 @@ func TestMain(m *testing.M) {
 	process.Main(cmd)
 }
 
-type child struct {
-	*exec.Cmd
-	t     *testing.T
-	lines *bufio.Scanner
-	stdin io.Closer
+// self is the test binary as the process to signal; mode says how it behaves.
+func self(t *testing.T, mode string, args ...string) *exec.Cmd {
+	return proctest.Self(t.Context(), []string{"STOREKEEPER_TEST_PROCESS=" + mode}, args...)
 }
 
-func start(t *testing.T, settings ...string) *child {
+func start(t *testing.T, mode string) *proctest.Child {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Args = cmd.Args[:1]
-	return begin(t, cmd, settings...)
-}
-
-func begin(t *testing.T, cmd *exec.Cmd, settings ...string) *child {
-	t.Helper()
-	cmd.Env = append(os.Environ(), settings...)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	return &child{cmd, t, bufio.NewScanner(out), in}
-}
-
-func (c *child) expect(line string) {
-	c.t.Helper()
-	require.True(c.t, c.lines.Scan())
-	require.Equal(c.t, line, c.lines.Text())
+	return proctest.Start(t, self(t, mode))
 }
 
 func TestASignalEndsTheProcessWithSuccess(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		c := start(t, "STOREKEEPER_TEST_PROCESS=obedient")
-		c.expect("running")
+		c := start(t, "obedient")
+		require.Equal(t, "running", c.Line())
 		require.NoError(t, c.Process.Signal(sig))
-		c.expect("stopping")
+		require.Equal(t, "stopping", c.Line())
 		require.NoError(t, c.Wait())
 	}
 }
 
 func TestASecondSignalEndsAStuckProcessAtOnce(t *testing.T) {
 	t.Parallel()
-	c := start(t, "STOREKEEPER_TEST_PROCESS=stuck")
-	c.expect("running")
+	c := start(t, "stuck")
+	require.Equal(t, "running", c.Line())
 	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
-	c.expect("stopping")
+	require.Equal(t, "stopping", c.Line())
 	// The handler is off once ctx has ended; until the kernel has been told, a signal may still be swallowed.
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
@@ -117,9 +96,7 @@ func TestASecondSignalEndsAStuckProcessAtOnce(t *testing.T) {
 
 func TestABadSettingIsOneLineAndExitCodeOne(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Args = cmd.Args[:1]
-	cmd.Env = append(os.Environ(), "STOREKEEPER_TEST_PROCESS=obedient", "PORT=abc")
+	cmd := proctest.Self(t.Context(), []string{"STOREKEEPER_TEST_PROCESS=obedient", "PORT=abc"})
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	err := cmd.Run()

@@ -8,29 +8,32 @@ import (
 	"syscall"
 	"testing"
 
+	"storekeeper/tests/proctest"
+
 	"github.com/stretchr/testify/require"
 )
 
 func TestAClosedTerminalIsAStopAndASecondHangupChangesNothing(t *testing.T) {
 	t.Parallel()
-	c := start(t, "STOREKEEPER_TEST_PROCESS=slow")
-	c.expect("running")
+	c := start(t, "slow")
+	require.Equal(t, "running", c.Line())
 	require.NoError(t, c.Process.Signal(syscall.SIGHUP))
-	c.expect("stopping")
+	require.Equal(t, "stopping", c.Line())
 	require.NoError(t, c.Process.Signal(syscall.SIGHUP))
-	require.NoError(t, c.stdin.Close())
-	c.expect("stopped")
+	require.NoError(t, c.Stdin.Close())
+	require.Equal(t, "stopped", c.Line())
 	require.NoError(t, c.Wait())
 }
 
 func TestWhoIsStartedToOutliveTheTerminalDoes(t *testing.T) {
 	t.Parallel()
 	sh := exec.CommandContext(t.Context(), "sh", "-c", `trap "" HUP; exec "$0"`, os.Args[0])
-	c := begin(t, sh, "STOREKEEPER_TEST_PROCESS=obedient")
-	c.expect("running")
+	sh.Env = append(os.Environ(), "STOREKEEPER_TEST_PROCESS=obedient")
+	c := proctest.Start(t, sh)
+	require.Equal(t, "running", c.Line())
 	require.NoError(t, c.Process.Signal(syscall.SIGHUP))
 	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
-	c.expect("stopping")
+	require.Equal(t, "stopping", c.Line())
 	require.NoError(t, c.Wait(), "the hangup ended nothing")
 }
 
@@ -38,19 +41,18 @@ func TestALogThatNobodyReadsAnyMoreStopsNoWork(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Args = cmd.Args[:1]
+	cmd := self(t, "chatty")
 	cmd.Stderr = w // a supervisor's pipe
-	c := begin(t, cmd, "STOREKEEPER_TEST_PROCESS=chatty")
-	c.expect("running")
+	c := proctest.Start(t, cmd)
+	require.Equal(t, "running", c.Line())
 	require.NoError(t, w.Close())
 	first := bufio.NewScanner(r)
 	require.True(t, first.Scan())
 	require.Contains(t, first.Text(), "a line")
 	require.NoError(t, r.Close())
-	c.expect("worked") // after a thousand lines more
+	require.Equal(t, "worked", c.Line()) // after a thousand lines more
 	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
-	c.expect("stopping")
+	require.Equal(t, "stopping", c.Line())
 	require.NoError(t, c.Wait())
 }
 
@@ -60,23 +62,21 @@ func TestAFullDiskUnderTheLogStopsNoWork(t *testing.T) {
 	if err != nil {
 		t.Skip("/dev/full is Linux's")
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Args = cmd.Args[:1]
+	cmd := self(t, "chatty")
 	cmd.Stderr = full
-	c := begin(t, cmd, "STOREKEEPER_TEST_PROCESS=chatty")
+	c := proctest.Start(t, cmd)
 	require.NoError(t, full.Close())
-	c.expect("running")
-	c.expect("worked")
+	require.Equal(t, "running", c.Line())
+	require.Equal(t, "worked", c.Line())
 	require.NoError(t, c.Process.Signal(syscall.SIGTERM))
-	c.expect("stopping")
+	require.Equal(t, "stopping", c.Line())
 	require.NoError(t, c.Wait())
 }
 
 func TestAFlagInQuotesIsABadValue(t *testing.T) {
 	t.Parallel()
 	for flag, shown := range map[string]string{`--dir="./data"`: `--dir="./data"`, `--url="postgres://u:pw@host/db"`: `--url=[redacted]`} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], flag)
-		cmd.Env = append(os.Environ(), "STOREKEEPER_TEST_PROCESS=obedient")
+		cmd := self(t, "obedient", flag)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		require.Error(t, cmd.Run())

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/telemetry"
+	"storekeeper/tests/proctest"
 )
 
 // storeInput is an argument that says what it is for.
@@ -37,7 +38,7 @@ type bundle struct {
 	metrics *telemetry.Metrics
 	sentry  *telemetry.Sentry
 	fake    *fakeSentry
-	log     *lockedBuffer
+	log     *proctest.Log
 }
 
 func setup(t *testing.T) bundle {
@@ -163,7 +164,7 @@ func TestFailingActivityIsCapturedOnce(t *testing.T) {
 			env.ExecuteWorkflow("W", storeInput{"abc"})
 
 			warnings := 0
-			for _, entry := range b.log.entries(t) {
+			for _, entry := range logged(t, b.log) {
 				if entry["msg"] != "activity failed" {
 					continue
 				}
@@ -218,7 +219,7 @@ func TestAWorkflowsFailureIsCapturedOnce(t *testing.T) {
 		events := b.events(t)
 		require.Len(t, events, 1)
 		require.Equal(t, map[string]string{"operation": "W", "phase": "workflow"}, events[0].Tags)
-		entries := b.log.entries(t)
+		entries := logged(t, b.log)
 		require.Len(t, entries, 1)
 		require.Equal(t, "workflow failed", entries[0]["msg"])
 	})

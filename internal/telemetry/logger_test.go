@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/telemetry"
+	"storekeeper/tests/proctest"
 )
 
 func TestALoggerWritesAsItsLevelAndFormatSay(t *testing.T) {
@@ -26,13 +27,13 @@ func TestALoggerWritesAsItsLevelAndFormatSay(t *testing.T) {
 
 	t.Run("auto writes JSON to what is no terminal", func(t *testing.T) {
 		t.Parallel()
-		out := &lockedBuffer{}
+		out := &proctest.Log{}
 		l, err := telemetry.NewLogger("info", "auto", out, nil)
 		require.NoError(t, err)
 		l.Debug("below the level")
 		l.Info("store ensured", zap.String(telemetry.KeyStoreID, "abc"), zap.Duration(telemetry.KeyDurationMs, 1500*time.Millisecond))
 
-		entries := out.entries(t)
+		entries := logged(t, out)
 		require.Len(t, entries, 1)
 		require.Equal(t, "store ensured", entries[0]["msg"])
 		require.Equal(t, "abc", entries[0]["storeId"])
@@ -69,7 +70,7 @@ func TestSDKLogger(t *testing.T) {
 		sdk.Error("Workflow panic", "WorkflowID", "workspace/1", "RunID", "r", "ActivityID", "7", "Attempt", 3,
 			"Error", errors.New("boom"), telemetry.KeyStoreID, "abc", "odd")
 
-		entry := out.entries(t)[0]
+		entry := logged(t, out)[0]
 		for key, want := range map[string]any{
 			"level": "error", "msg": "Workflow panic", "namespace": "default", "taskQueue": "q", "workerId": "w",
 			"workflowId": "workspace/1", "runId": "r", "activityId": "7", "attempt": 3.0, "error": "boom", "storeId": "abc",
@@ -88,7 +89,7 @@ func TestSDKLogger(t *testing.T) {
 		log.With(sdk, "a", 1).Warn("with")
 		wrapper(sdk)
 
-		entries := out.entries(t)
+		entries := logged(t, out)
 		require.Len(t, entries, 3)
 		for _, entry := range entries {
 			require.Contains(t, entry["caller"], "telemetry/logger_test.go:")

@@ -148,5 +148,5 @@ func TestNoSecretLeaves(t *testing.T) {
 		}
 	}
 	require.Contains(t, out.String(), "leaked [redacted]")
-	out.entries(t) // still JSON, each line
+	logged(t, out) // still JSON, each line
 }

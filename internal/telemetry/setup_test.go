@@ -1,7 +1,6 @@
 package telemetry_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,35 +15,18 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/telemetry"
+	"storekeeper/tests/proctest"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// lockedBuffer is a log sink that a test reads while others write.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// entries returns the JSON lines logged so far.
-func (b *lockedBuffer) entries(t *testing.T) []map[string]any {
+// logged returns the JSON lines logged so far.
+func logged(t *testing.T, log *proctest.Log) []map[string]any {
 	t.Helper()
 	var out []map[string]any
-	for line := range strings.Lines(b.String()) {
+	for line := range strings.Lines(log.String()) {
 		var entry map[string]any
 		require.NoError(t, json.Unmarshal([]byte(line), &entry), line)
 		out = append(out, entry)
@@ -52,9 +34,9 @@ func (b *lockedBuffer) entries(t *testing.T) []map[string]any {
 	return out
 }
 
-func newLogger(t *testing.T, secrets ...string) (*zap.Logger, *lockedBuffer) {
+func newLogger(t *testing.T, secrets ...string) (*zap.Logger, *proctest.Log) {
 	t.Helper()
-	out := &lockedBuffer{}
+	out := &proctest.Log{}
 	log, err := telemetry.NewLogger("debug", "json", out, secrets)
 	require.NoError(t, err)
 	return log, out

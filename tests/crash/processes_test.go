@@ -3,8 +3,6 @@ package crash_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +18,7 @@ import (
 
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
+	"storekeeper/tests/proctest"
 )
 
 // layout is which processes an installation consists of. The names of the roles are in the order in which they start.
@@ -89,18 +88,11 @@ func startInstallation(t *testing.T, l layout, dir string, auth *authWorker, set
 	return in
 }
 
-// freeAddress is one that nobody listens at. It lies below the ports that the kernel gives to clients, or one of those might have it
-// when the process comes back.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
-		if err == nil {
-			require.NoError(t, l.Close())
-			return address
-		}
-	}
+	address, err := proctest.FreeAddress(t.Context())
+	require.NoError(t, err)
+	return address
 }
 
 func (in *installation) start(name string) {
@@ -144,8 +136,7 @@ func (c *child) start(m mine) error {
 		return err
 	}
 	defer func() { _ = logs.Close() }() // the process has its own
-	cmd := exec.Command(os.Args[0])     // this very test binary
-	cmd.Env = append(append(os.Environ(), c.env...), envMine+"="+string(m))
+	cmd := proctest.Self(context.Background(), append(slices.Clone(c.env), envMine+"="+string(m)))
 	cmd.Stdout, cmd.Stderr = logs, logs
 	if err := cmd.Start(); err != nil {
 		return err

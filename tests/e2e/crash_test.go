@@ -1,16 +1,12 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +21,7 @@ import (
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
+	"storekeeper/tests/proctest"
 )
 
 // runStandalone is cmd/standalone with addresses picked by the kernel, told on standard output as JSON.
@@ -48,45 +45,25 @@ func runStandalone() {
 // child is an installation in a process of its own, which can be killed.
 type child struct {
 	*harness.Installation
-	cmd *exec.Cmd
+	process *proctest.Child
 }
 
 func startChild(t *testing.T, dir string, settings ...string) *child {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$") // this very test binary; killed below
-	cmd.Args = cmd.Args[:1]
-	cmd.Env = append(os.Environ(), append([]string{
+	cmd := proctest.Self(t.Context(), append([]string{
 		"STOREKEEPER_TEST_RUN_STANDALONE=1", "STOREKEEPER_TEST_DATA_DIR=" + dir, "WORKSPACE_RECONCILE_INTERVAL_MS=86400000", "WEBHOOK_WAIT=20s",
-	}, settings...)...)
-	logs, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = logs.Close() })
-	cmd.Stderr = logs
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_, _ = cmd.Process.Wait()
-	})
+	}, settings...))
+	cmd.Stderr = &proctest.Log{}
+	p := proctest.Start(t, cmd)
 	var where struct{ Edge, Auth string }
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		text, _ := os.ReadFile(logs.Name())
-		t.Fatalf("the child did not start: %v\n%s", err, text)
-	}
-	require.NoError(t, json.Unmarshal(line, &where))
-	return &child{cmd: cmd, Installation: &harness.Installation{
+	require.NoError(t, json.Unmarshal([]byte(p.Line()), &where))
+	return &child{process: p, Installation: &harness.Installation{
 		T: t, System: &standalone.System{EdgeURL: where.Edge, AuthURL: where.Auth},
 	}}
 }
 
 // kill is kill -9.
-func (c *child) kill() {
-	c.T.Helper()
-	require.NoError(c.T, c.cmd.Process.Signal(syscall.SIGKILL))
-	_, _ = c.cmd.Process.Wait()
-}
+func (c *child) kill() { c.process.Kill() }
 
 func TestADeletionHappensAtItsTimeAlthoughTheProcessIsKilledInTheMiddleOfTheGracePeriod(t *testing.T) {
 	t.Parallel()
@@ -135,10 +112,8 @@ func TestTheProcessEndsGracefullyOnASignal(t *testing.T) {
 	t.Parallel()
 	c := startChild(t, t.TempDir())
 	started := time.Now()
-	require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
-	state, err := c.cmd.Process.Wait()
-	require.NoError(t, err)
-	require.Equal(t, 0, state.ExitCode())
+	require.NoError(t, c.process.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, c.process.Wait(), "exit code 0")
 	require.Less(t, time.Since(started), 10*time.Second)
 }
 
@@ -155,17 +130,8 @@ func runWorker() {
 // startWorkerProcess starts a worker in a process of its own; kill is kill -9, and returns when it is dead.
 func (s *split) startWorkerProcess(t *testing.T, settings ...string) (kill func()) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$") // this very test binary
-	cmd.Args = cmd.Args[:1]
-	cmd.Env = append(os.Environ(), append(settings, "STOREKEEPER_TEST_RUN_WORKER=1", "WORKSPACE_RECONCILE_INTERVAL_MS=86400000",
-		"TEMPORAL_ADDRESS="+s.address, "STORE_MANAGER_URL="+s.managerURL, "AUTH_WORKER_INTERNAL_URL="+s.authURL)...)
-	require.NoError(t, cmd.Start())
-	kill = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill()
-		_, _ = cmd.Process.Wait()
-	})
-	t.Cleanup(kill)
-	return kill
+	return proctest.StartSelf(t, append(settings, "STOREKEEPER_TEST_RUN_WORKER=1", "WORKSPACE_RECONCILE_INTERVAL_MS=86400000",
+		"TEMPORAL_ADDRESS="+s.address, "STORE_MANAGER_URL="+s.managerURL, "AUTH_WORKER_INTERNAL_URL="+s.authURL)...).Kill
 }
 
 func TestAWorkerThatIsKilledIsMissedLongBeforeItsPollWouldHaveEnded(t *testing.T) {

@@ -14,11 +14,12 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
+	"storekeeper/tests/proctest"
 )
 
 func TestATrippedGuardShowsEverywhereAndIsReleasedByItsPlanAlone(t *testing.T) {
 	t.Parallel()
-	sent := &harness.Buffer{}
+	sent := &proctest.Log{}
 	sentry := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(sent, r.Body) }))
 	t.Cleanup(sentry.Close)
 	in := harness.Start(t, "DELETION_GRACE_PERIOD=0s", "SENTRY_DSN="+strings.Replace(sentry.URL, "http://", "http://key@", 1)+"/1")

@@ -1,8 +1,8 @@
 package e2e_test
 
 import (
-	"fmt"
 	"net/http"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -88,9 +88,9 @@ func TestAnInstallationEndsWhenItsPostgreSQLIsNoLongerItsOwn(t *testing.T) {
 	c := startChild(t, t.TempDir(), "TEMPORAL_DB="+cluster.URL("temporal"))
 	require.NoError(t, cluster.Exec(t.Context(), "temporal", "UPDATE schema_version SET curr_version = '1.18'",
 		"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
-	late := time.AfterFunc(harness.Patience, func() { _ = c.cmd.Process.Kill() }) // which is no exit code
+	late := time.AfterFunc(harness.Patience, func() { _ = c.process.Process.Kill() }) // which is no exit code
 	defer late.Stop()
-	state, err := c.cmd.Process.Wait()
-	require.NoError(t, err)
-	require.Equal(t, 1, state.ExitCode(), fmt.Sprint(state))
+	var exit *exec.ExitError
+	require.ErrorAs(t, c.process.Wait(), &exit)
+	require.Equal(t, 1, exit.ExitCode(), exit.String())
 }

@@ -23,6 +23,7 @@ import (
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/telemetry"
+	"storekeeper/tests/proctest"
 )
 
 // Patience is how long a test waits for a condition before it fails. It is no measure of speed: this is for slow machines.
@@ -33,7 +34,7 @@ type Installation struct {
 	*standalone.System
 	T            *testing.T
 	Orchestrator *orchestrator.Client
-	Logs         *Buffer
+	Logs         *proctest.Log
 
 	stop func()
 }
@@ -53,7 +54,7 @@ func StartWith(t *testing.T, o standalone.Options, settings ...string) *Installa
 	}, settings...))
 	cfg, err := config.Load(environ, config.RoleStandalone)
 	require.NoError(t, err)
-	logs := &Buffer{}
+	logs := &proctest.Log{}
 	log, err := telemetry.NewLogger("info", "json", logs, cfg.Secrets())
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(log)
@@ -236,24 +237,4 @@ func (u *User) Delete(id string) {
 	u.in.T.Helper()
 	r := u.in.Do(http.MethodDelete, u.in.AuthURL+"/workspaces/"+id, "", "Authorization", "Bearer "+u.token)
 	require.Equal(u.in.T, http.StatusOK, r.Code, r.Body)
-}
-
-// Buffer is a log that can be read while it is written.
-type Buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (b *Buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-// String returns what has been written.
-func (b *Buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"storekeeper/tests/proctest"
 )
 
 // The targets of `make bench-stores`.
@@ -36,7 +38,7 @@ type idleTrial struct {
 
 func (b *bench) measureIdle(ctx context.Context, n int) error {
 	t := &idleTrial{bench: b, n: n, data: b.path(fmt.Sprintf("data-%d", n))}
-	address, err := freeAddress(ctx)
+	address, err := proctest.FreeAddress(ctx)
 	if err != nil {
 		return err
 	}

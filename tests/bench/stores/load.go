@@ -16,6 +16,7 @@ import (
 
 	"storekeeper/internal/livestore"
 	"storekeeper/tests/bench/internal/measure"
+	"storekeeper/tests/proctest"
 )
 
 // pushSize is how many events are pushed at a time.
@@ -122,7 +123,7 @@ func (b *bench) measureLoad(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the children too
 	b.say("%d events/s over %d stores for %s", b.load.rate, b.load.stores, b.load.duration)
-	address, err := freeAddress(ctx)
+	address, err := proctest.FreeAddress(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/tests/bench/internal/measure"
+	"storekeeper/tests/proctest"
 )
 
 // manager is cmd/storemanager in a process of its own.
@@ -29,7 +30,7 @@ func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 // startManager starts the store manager on the registry in the directory data, and does not wait until it answers. more are further
 // settings.
 func (b *bench) startManager(ctx context.Context, data, syncURL string, more ...string) (*manager, error) {
-	address, err := freeAddress(ctx)
+	address, err := proctest.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
