@@ -1,16 +1,13 @@
 package monitor
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +16,7 @@ import (
 	"storekeeper/internal/demo"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
+	"storekeeper/tests/proctest"
 )
 
 // backendEnv makes the test binary a demo sync backend that lives until its standard input ends, so that a profile shows the
@@ -45,21 +43,14 @@ func BenchmarkIdleStores(b *testing.B) {
 		n, err = strconv.Atoi(s)
 		require.NoError(b, err)
 	}
-	child := exec.CommandContext(b.Context(), os.Args[0])
-	child.Env = append(os.Environ(), backendEnv+"=1")
-	stdin, err := child.StdinPipe()
-	require.NoError(b, err)
-	stdout, err := child.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, child.Start())
-	url, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(b, err)
+	child := proctest.StartSelf(b, backendEnv+"=1")
+	url := child.Line()
 
 	r, err := storetest.TryOpen(b.Context(), storetest.Settings{Path: b.TempDir() + "/stores.db"})
 	require.NoError(b, err)
 	for b.Loop() {
 		s, err := Supervise(b.Context(), r.Registry, Options{
-			SyncURL: func(string) string { return strings.TrimSpace(url) }, Token: storetest.Token, Processor: newRecorder(),
+			SyncURL: func(string) string { return url }, Token: storetest.Token, Processor: newRecorder(),
 		})
 		require.NoError(b, err)
 		before := heap()
@@ -80,7 +71,7 @@ func BenchmarkIdleStores(b *testing.B) {
 		require.NoError(b, s.Close())
 	}
 	require.NoError(b, r.Close())
-	require.NoError(b, stdin.Close())
+	require.NoError(b, child.Stdin.Close())
 	require.NoError(b, child.Wait())
 }
 

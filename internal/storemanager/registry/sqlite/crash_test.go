@@ -1,17 +1,16 @@
 package sqlite_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"storekeeper/tests/proctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,17 +65,12 @@ func TestWhatWasAnsweredSurvivesKill9(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registry.db")
 	answered := map[string]string{} // the last answer by id; an id's answers come in order
 	for round := range 3 {
-		child := exec.CommandContext(t.Context(), os.Args[0])
-		child.Env = append(os.Environ(), crashFileEnv+"="+path)
-		out, err := child.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, child.Start())
-
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ { // until the pipe is empty: what was printed before the kill counts too
-			what, id, ok := strings.Cut(lines.Text(), " ")
-			require.True(t, ok, lines.Text())
-			require.NotEqual(t, "failed", what, lines.Text())
+		child := proctest.StartSelf(t, crashFileEnv+"="+path)
+		line, more := child.Next()
+		for n := 0; more; n++ { // until the pipe is empty: what was printed before the kill counts too
+			what, id, ok := strings.Cut(line, " ")
+			require.True(t, ok, line)
+			require.NotEqual(t, "failed", what, line)
 			// Later rounds repeat the requests of the first, whose answers then tell less.
 			if round == 0 || answered[id] == "" {
 				answered[id] = what
@@ -88,6 +82,7 @@ func TestWhatWasAnsweredSurvivesKill9(t *testing.T) {
 			if n == 200 {
 				require.NoError(t, child.Process.Kill())
 			}
+			line, more = child.Next()
 		}
 		_ = child.Wait() // "signal: killed"
 
@@ -116,17 +111,14 @@ func TestWhatWasAnsweredSurvivesKill9(t *testing.T) {
 // killedWriter is what a process leaves that was killed after so many of its answers.
 func killedWriter(t *testing.T, k killed, answers int) {
 	t.Helper()
-	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), crashFileEnv+"="+k.file(""))
-	out, err := child.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, child.Start())
-	lines := bufio.NewScanner(out)
-	for n := 0; lines.Scan(); n++ {
-		require.False(t, strings.HasPrefix(lines.Text(), "failed"), lines.Text())
+	child := proctest.StartSelf(t, crashFileEnv+"="+k.file(""))
+	line, more := child.Next()
+	for n := 0; more; n++ {
+		require.False(t, strings.HasPrefix(line, "failed"), line)
 		if n == answers {
 			require.NoError(t, child.Process.Kill())
 		}
+		line, more = child.Next()
 	}
 	_ = child.Wait() // "signal: killed"
 }
