@@ -9,7 +9,7 @@ COPY . .
 ARG VERSION=dev
 # As the Makefile builds.
 ENV CGO_ENABLED=0 \
-    GOFLAGS="-trimpath -tags=disable_grpc_modules -gcflags=all=-dwarf=false '-ldflags=-s -X=storekeeper/internal/telemetry.Version=${VERSION}'"
+    GOFLAGS="-trimpath -tags=disable_grpc_modules -gcflags=all=-dwarf=false '-ldflags=-s -X=storekeeper/internal/build.Version=${VERSION}'"
 RUN mkdir /data
 
 FROM source AS build

@@ -13,7 +13,7 @@ export CGO_ENABLED = 0
 # share all but 100 compiled packages.
 GO_TEST_RACE = CGO_ENABLED=1 GOFLAGS='$(PLAIN_GOFLAGS)' go test -race -tags=disable_grpc_modules
 
-LDFLAGS  = -s -X storekeeper/internal/telemetry.Version=$(VERSION) # -s leaves out the symbols, which stack traces do not need
+LDFLAGS  = -s -X storekeeper/internal/build.Version=$(VERSION) # -s leaves out the symbols, which stack traces do not need
 GO_BUILD = $(dir $(firstword $(MAKEFILE_LIST)))tools/gobuild bin/ '$(strip $(LDFLAGS))'
 
 VERSION    ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)

@@ -10,12 +10,13 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 )
 
 func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T) {
 	t.Parallel()
 	nobodys := &app{}
-	url := edgeOver(t, storemanager.Open(t, storemanager.Settings{}))
+	url := edgeOver(t, storemanager.Open(t, storetest.Settings{}))
 	me := nobodys.userName(os.Getuid()) // of /etc/passwd, or an id
 	for name, tc := range map[string]struct {
 		environ []string

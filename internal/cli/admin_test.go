@@ -15,11 +15,12 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storetest"
 )
 
 func TestAPauseIsKeptUntilItIsResumed(t *testing.T) {
 	t.Parallel()
-	registry := storemanager.Open(t, storemanager.Settings{})
+	registry := storemanager.Open(t, storetest.Settings{})
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, registry))
 	paused := func(id string) storemanager.Pause {
 		t.Helper()
@@ -127,13 +128,13 @@ func TestALossIsAcknowledgedAtTheEdge(t *testing.T) {
 }
 
 // lostRegistry is a new one where another one was.
-func lostRegistry(t *testing.T, log *zap.Logger) *storemanager.TestStores {
+func lostRegistry(t *testing.T, log *zap.Logger) *storetest.Stores {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stores.db")
-	before := storemanager.Open(t, storemanager.Settings{Path: path})
+	before := storemanager.Open(t, storetest.Settings{Path: path})
 	_, err := before.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "ws-1", At: time.Now()})
 	require.NoError(t, err)
 	require.NoError(t, before.Close())
 	require.NoError(t, os.Remove(path))
-	return storemanager.Open(t, storemanager.Settings{Path: path, Logger: log})
+	return storemanager.Open(t, storetest.Settings{Path: path, Logger: log})
 }

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
-	"storekeeper/internal/telemetry"
 )
 
 // Options are all that a run of the CLI takes from outside.
@@ -150,9 +150,9 @@ func (a *app) versionCommand() *cobra.Command {
 		Use: "version", Short: "Show which build this is", Example: "  starter version --json", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
-				a.writeJSON(map[string]string{"version": telemetry.Version, "go": runtime.Version()})
+				a.writeJSON(map[string]string{"version": build.Version, "go": runtime.Version()})
 			} else {
-				a.printf("starter %s (%s)\n", telemetry.Version, runtime.Version())
+				a.printf("starter %s (%s)\n", build.Version, runtime.Version())
 			}
 			return nil
 		},

@@ -10,10 +10,10 @@ import (
 	"net/http"
 	"strings"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
-	"storekeeper/internal/telemetry"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/swaggest/swgui/v5/static"
@@ -162,7 +162,7 @@ var endpoints = map[string]string{
 // index is for whoever looks at the edge for the first time.
 func index(w http.ResponseWriter, _ *http.Request) {
 	httpserver.WriteJSON(w, http.StatusOK, api.Index{
-		Service: "storekeeper", Version: telemetry.Version, Endpoints: endpoints,
+		Service: "storekeeper", Version: build.Version, Endpoints: endpoints,
 		Token: "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/config"
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/httpserver"
@@ -64,7 +65,7 @@ func Command(o Options) *cobra.Command {
 		Use:           o.Use,
 		Short:         o.Short,
 		Long:          o.Long + "\n\nSettings are read from the environment:\n\n" + config.Usage(o.Role),
-		Version:       telemetry.Version,
+		Version:       build.Version,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -8,6 +8,8 @@ import (
 
 	"github.com/getsentry/sentry-go"
 	"go.temporal.io/sdk/temporal"
+
+	"storekeeper/internal/build"
 )
 
 // breadcrumbCategory is the category of all our breadcrumbs.
@@ -36,7 +38,7 @@ type Sentry struct {
 }
 
 // NewSentry returns a nil *Sentry, which does nothing, when the DSN is empty. A malformed DSN is an error, which does not quote it. Events
-// carry the release "storekeeper@<Version>" and no personal data. Close ends what NewSentry starts.
+// carry the release "storekeeper@<build.Version>" and no personal data. Close ends what NewSentry starts.
 func NewSentry(opts SentryOptions) (*Sentry, error) {
 	if opts.DSN == "" {
 		return nil, nil
@@ -45,7 +47,7 @@ func NewSentry(opts SentryOptions) (*Sentry, error) {
 	client, err := sentry.NewClient(sentry.ClientOptions{
 		Dsn:         opts.DSN,
 		Environment: opts.Environment,
-		Release:     "storekeeper@" + Version,
+		Release:     "storekeeper@" + build.Version,
 		BeforeSend:  s.scrub,
 	})
 	if err != nil {

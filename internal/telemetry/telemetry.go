@@ -1,16 +1,11 @@
 // Package telemetry is what an operator sees of Storekeeper: logs (zap), failures (Sentry) and metrics (Prometheus). A process sets each of
-// them up once, at its start, and passes it on. Only Version is global.
+// them up once, at its start, and passes it on. Nothing here is global.
 //
-// The package knows nothing of Storekeeper but how databases measure themselves (dbfile). Ids, operations and outcomes reach it as plain
-// strings.
+// Of Storekeeper the package knows only how databases measure themselves (dbfile) and the version (build). Ids, operations and outcomes
+// reach it as plain strings.
 package telemetry
 
 import "time"
-
-// Version is the version of this build, set by the linker:
-//
-//	go build -ldflags "-X storekeeper/internal/telemetry.Version=v1.2.3"
-var Version = "dev"
 
 // The outcomes an Operation may have.
 const (

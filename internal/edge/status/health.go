@@ -9,10 +9,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
-	"storekeeper/internal/telemetry"
 )
 
 // Health answers 503 when the system can't keep its promise, and says why. Ids, and texts that may name some, are only for
@@ -48,7 +48,7 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 		Status: "healthy", Reasons: reasons(c, lists.tolerable),
 		Warnings: append(s.edgeWarnings(), slices.Concat(s.databases().warnings(now, trusted), lists.warnings(), s.slowRunWarning(st, now),
 			warnings(st, trusted))...),
-		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: telemetry.Version,
+		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: build.Version,
 		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
 	}
