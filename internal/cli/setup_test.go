@@ -109,13 +109,13 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 }
 
 // edgeOver serves the real edge over these stores, with the installation's Temporal, and returns its URL. It takes testToken and emitSecret.
-func edgeOver(t *testing.T, stores realedge.Stores) string {
+func edgeOver(t *testing.T, stores realedge.StoreManager) string {
 	t.Helper()
 	return edgeBetween(t, installed(t).orch, stores)
 }
 
 // edgeBetween is edgeOver with a Temporal that may be away.
-func edgeBetween(t *testing.T, temporal *orchestrator.Client, stores realedge.Stores) string {
+func edgeBetween(t *testing.T, temporal *orchestrator.Client, stores realedge.StoreManager) string {
 	t.Helper()
 	cfg, err := config.Load([]string{
 		"SERVER_BYPASS_TOKEN=" + testToken, "WEBHOOK_SECRET=" + emitSecret, "STORE_MANAGER_URL=http://127.0.0.1",
@@ -123,7 +123,7 @@ func edgeBetween(t *testing.T, temporal *orchestrator.Client, stores realedge.St
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	e, err := realedge.New(realedge.Options{Config: cfg, Orchestrator: temporal, Stores: stores, Metrics: metrics, Log: zap.NewNop()})
+	e, err := realedge.New(realedge.Options{Config: cfg, Orchestrator: temporal, StoreManager: stores, Metrics: metrics, Log: zap.NewNop()})
 	require.NoError(t, err)
 	return serve(t, e.Handler().ServeHTTP)
 }
