@@ -9,14 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 )
 
 func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T) {
 	t.Parallel()
 	nobodys := &app{}
-	url := edgeOver(t, storemanager.Open(t, storetest.Settings{}))
+	url := edgeOver(t, storetest.Open(t, storetest.Settings{}))
 	me := nobodys.userName(os.Getuid()) // of /etc/passwd, or an id
 	for name, tc := range map[string]struct {
 		environ []string

@@ -20,7 +20,7 @@ import (
 
 func TestAPauseIsKeptUntilItIsResumed(t *testing.T) {
 	t.Parallel()
-	registry := storemanager.Open(t, storetest.Settings{})
+	registry := storetest.Open(t, storetest.Settings{})
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, registry))
 	paused := func(id string) storemanager.Pause {
 		t.Helper()
@@ -131,10 +131,10 @@ func TestALossIsAcknowledgedAtTheEdge(t *testing.T) {
 func lostRegistry(t *testing.T, log *zap.Logger) *storetest.Stores {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stores.db")
-	before := storemanager.Open(t, storetest.Settings{Path: path})
+	before := storetest.Open(t, storetest.Settings{Path: path})
 	_, err := before.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "ws-1", At: time.Now()})
 	require.NoError(t, err)
 	require.NoError(t, before.Close())
 	require.NoError(t, os.Remove(path))
-	return storemanager.Open(t, storetest.Settings{Path: path, Logger: log})
+	return storetest.Open(t, storetest.Settings{Path: path, Logger: log})
 }

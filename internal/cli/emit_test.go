@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -57,7 +56,7 @@ func TestEmitSendsTheContractsWebhookAndPrintsTheAnswer(t *testing.T) {
 
 func TestEmitTellsARepeat(t *testing.T) {
 	t.Parallel()
-	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, storemanager.Open(t, storetest.Settings{})), "WEBHOOK_SECRET="+emitSecret)
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, storetest.Open(t, storetest.Settings{})), "WEBHOOK_SECRET="+emitSecret)
 	args := []string{"emit", "created", "emit-1", "--at", "2026-11-23T19:29:10Z"}
 	const says = "answered before, nothing was done\n"
 	require.NotContains(t, c.run(t, args...).stdout, says)

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/temporalserver"
 )
@@ -133,7 +132,7 @@ func TestWithoutAWorkerEventsAreAcceptedAndTheWorkerIsMissed(t *testing.T) {
 	server, err := temporalserver.Start(t.Context(), temporalserver.Options{Listen: "127.0.0.1:0"})
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
-	c := setup(t, "TEMPORAL_ADDRESS="+server.Addr(), "STOREKEEPER_URL="+edgeOver(t, storemanager.Open(t, storetest.Settings{})))
+	c := setup(t, "TEMPORAL_ADDRESS="+server.Addr(), "STOREKEEPER_URL="+edgeOver(t, storetest.Open(t, storetest.Settings{})))
 	out := c.run(t, "provision", "ws-1", "--wait", "100ms")
 	require.Equal(t, exitAccepted, out.exit, out.stderr)
 	require.Equal(t, "ws-1: accepted\n", out.stdout)

@@ -25,7 +25,7 @@ import (
 // exemplary is a registry with a plain store ws-a, ws-b whose deletion is pending, and ws-c, which is held and pinned.
 func exemplary(t *testing.T) *storetest.Stores {
 	t.Helper()
-	ctx, r := t.Context(), storemanager.Open(t, storetest.Settings{})
+	ctx, r := t.Context(), storetest.Open(t, storetest.Settings{})
 	for _, id := range []string{"ws-a", "ws-b"} {
 		_, err := r.Ensure(ctx, storemanager.EnsureRequest{StoreID: id, At: time.Now().Add(-time.Hour)})
 		require.NoError(t, err)
@@ -99,7 +99,7 @@ func TestListShowsTheStoresOfAState(t *testing.T) {
 
 func TestListShowsAllPages(t *testing.T) {
 	t.Parallel()
-	registry := storemanager.Open(t, storetest.Settings{})
+	registry := storetest.Open(t, storetest.Settings{})
 	var all []string
 	for page := range slices.Chunk(make([]storemanager.EnsureRequest, 2*pageSize+1), pageSize) {
 		for i := range page {
@@ -143,7 +143,7 @@ func TestTextOfOthersDoesNotSteerTheTerminal(t *testing.T) {
 
 func TestListOfNothing(t *testing.T) {
 	t.Parallel()
-	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, storemanager.Open(t, storetest.Settings{})))
+	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, storetest.Open(t, storetest.Settings{})))
 	require.Equal(t, outcome{exitDone, "[]\n", ""}, c.run(t, "list", "--json"))
 	require.Equal(t, outcome{exitDone, "no stores\n", ""}, c.run(t, "list"))
 }
@@ -193,7 +193,7 @@ func TestAPartOfTheListIsNoWholeJSON(t *testing.T) {
 func TestAMissingTokenIsNamed(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
-	c.environ = []string{"STOREKEEPER_URL=" + edgeOver(t, storemanager.Open(t, storetest.Settings{}))}
+	c.environ = []string{"STOREKEEPER_URL=" + edgeOver(t, storetest.Open(t, storetest.Settings{}))}
 	out := c.run(t, "list")
 	require.Equal(t, exitRefused, out.exit)
 	require.Contains(t, out.stderr, "set SERVER_BYPASS_TOKEN")
