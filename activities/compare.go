@@ -93,16 +93,16 @@ func (r *Reconcile) merge(
 
 // keepVerdict keeps what the plan means for the guard before anything is repaired. What a run adds must not open the guard, and neither may
 // the acknowledgement of a loss, behind which nobody sees it.
-func (r *Reconcile) keepVerdict(ctx context.Context, plan contract.Plan, v verdict, known *storemanager.GuardHold) error {
+func (r *Reconcile) keepVerdict(ctx context.Context, plan contract.Plan, v verdict, known *storemanager.KeptBack) error {
 	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
 	switch {
 	case v == tripped && (known == nil || known.Lost):
-		return r.Manager.MarkMissing(ctx, storemanager.MissingMarks{ListAt: plan.ListAt, Guard: storemanager.GuardHeld, GuardReason: plan.Guard})
+		return r.Manager.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: plan.ListAt, Guard: storemanager.GuardKeepsBack, GuardReason: plan.Guard})
 	case v == cleared && known != nil:
-		return r.Manager.MarkMissing(ctx, storemanager.MissingMarks{ListAt: plan.ListAt, Guard: storemanager.GuardCleared})
+		return r.Manager.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: plan.ListAt, Guard: storemanager.GuardCleared})
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func TestALimitMeansNothingBelowTheLeastNumberOfStores(t *testing.T) {
 		w := someWorld(tt.stores)
 		w.guard = Guard{}
 		s := w.stores[storeID(0)]
-		s.MissingSince = new(planStart.Add(-time.Minute))
+		s.UnlistedSince = new(planStart.Add(-time.Minute))
 		w.stores[storeID(0)] = s
 		delete(w.listed, storeID(0))
 		plan := w.plan().finish()

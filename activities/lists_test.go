@@ -167,7 +167,7 @@ func (c listCase) fill(t *testing.T, listAt time.Time) *storetest.Stores {
 		_, err := r.Pause(t.Context(), storemanager.Pause{StoreID: id, Reason: "r", Actor: "a"})
 		require.NoError(t, err)
 	}
-	require.NoError(t, r.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: listAt.Add(-time.Minute), Missing: sighted}))
+	require.NoError(t, r.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: listAt.Add(-time.Minute), Unlisted: sighted}))
 	for _, id := range of(byDeletion) {
 		_, err := r.BeginDeletion(t.Context(), storemanager.DeletionRequest{
 			StoreID: id, At: now, DeleteAt: listAt.Add(time.Hour), Owner: "run", ByList: true,
@@ -277,11 +277,11 @@ func (c listCase) see(t *testing.T, sighted map[string]bool, before, after []sto
 		return
 	}
 	for i, s := range after {
-		require.Equal(t, sighted[s.ID], s.MissingSince != nil, s.ID)
+		require.Equal(t, sighted[s.ID], s.UnlistedSince != nil, s.ID)
 		if len(c.valid) > 0 {
 			require.Equal(t, c.valid[s.ID] && s.Deletion != nil, s.ListedSince != nil, s.ID)
 		}
-		before[i].MissingSince, before[i].ListedSince = s.MissingSince, s.ListedSince
+		before[i].UnlistedSince, before[i].ListedSince = s.UnlistedSince, s.ListedSince
 		c.stores[s.ID] = listedStore{c.stores[s.ID].protected, sighted[s.ID]}
 	}
 	require.Equal(t, before, after, "only sightings are kept")

@@ -114,13 +114,13 @@ func (c *comparison) readStores(ctx context.Context) error {
 
 func (c *comparison) flushMarks(ctx context.Context) error {
 	marks := &c.planner.marks
-	if len(marks.Missing)+len(marks.Listed) == 0 {
+	if len(marks.Unlisted)+len(marks.Listed) == 0 {
 		return nil
 	}
 	var err error
 	if !c.input.ReadOnly {
-		err = c.manager.MarkMissing(ctx, *marks)
+		err = c.manager.MarkUnlisted(ctx, *marks)
 	}
-	marks.Missing, marks.Listed = nil, nil
+	marks.Unlisted, marks.Listed = nil, nil
 	return err
 }

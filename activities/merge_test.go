@@ -21,7 +21,7 @@ type smallPages struct {
 	size            int
 	meanwhile       func() // what happens before a page is read
 	rows            int    // how many stores were read with all that is known of them
-	marks           storemanager.MissingMarks
+	marks           storemanager.ListMarks
 }
 
 func (m *smallPages) List(_ context.Context, q storemanager.ListRequest) (page storemanager.Page, _ error) {
@@ -45,7 +45,7 @@ func (m *smallPages) ListIDs(ctx context.Context, cursor string) (page storemana
 	m.rows -= len(stores.Stores)
 	for _, s := range stores.Stores {
 		page.IDs = append(page.IDs, s.ID)
-		if page.Unsettled == "" && (s.MissingSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
+		if page.Unsettled == "" && (s.UnlistedSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
 			page.Unsettled = s.ID
 		}
 	}
@@ -53,9 +53,9 @@ func (m *smallPages) ListIDs(ctx context.Context, cursor string) (page storemana
 	return page, err
 }
 
-func (m *smallPages) MarkMissing(_ context.Context, marks storemanager.MissingMarks) error {
+func (m *smallPages) MarkUnlisted(_ context.Context, marks storemanager.ListMarks) error {
 	m.marks.ListAt = marks.ListAt
-	m.marks.Missing, m.marks.Listed = append(m.marks.Missing, marks.Missing...), append(m.marks.Listed, marks.Listed...)
+	m.marks.Unlisted, m.marks.Listed = append(m.marks.Unlisted, marks.Unlisted...), append(m.marks.Listed, marks.Listed...)
 	return nil
 }
 
@@ -79,7 +79,7 @@ func TestComparingIDsFindsWhatComparingStoresFinds(t *testing.T) {
 		m := &smallPages{stores: w.stores, size: rapid.IntRange(1, 7).Draw(t, "size"), meanwhile: func() {}}
 		want, got := w.plan(), w.merged(t, m)
 		require.Equal(t, want.finish(), got.finish())
-		require.Equal(t, want.marks.Missing, m.marks.Missing)
+		require.Equal(t, want.marks.Unlisted, m.marks.Unlisted)
 		require.Equal(t, want.marks.Listed, m.marks.Listed)
 	})
 }

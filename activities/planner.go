@@ -32,7 +32,7 @@ type planner struct {
 	overlap int                       // listed and monitored
 	leaving int                       // on their way out because lists lacked them, without anybody's approval
 	items   map[contract.Action]int   // counts Plan.Items
-	marks   storemanager.MissingMarks // to be written, and emptied, by the caller
+	marks   storemanager.ListMarks // to be written, and emptied, by the caller
 	all     digest                    // of all that is to be done
 	removal digest                    // of the deletes alone
 	rest    digest                    // of the deletes that don't fit into the plan
@@ -46,7 +46,7 @@ func newPlanner(in contract.CompareInput, guard Guard, listAt time.Time, listed 
 	return &planner{
 		in: in, guard: guard, rules: allRules(), paused: func(string) bool { return false },
 		plan:  contract.Plan{Mode: in.Mode, ListAt: listAt, AuthoritativeCount: listed},
-		marks: storemanager.MissingMarks{ListAt: listAt}, items: map[contract.Action]int{},
+		marks: storemanager.ListMarks{ListAt: listAt}, items: map[contract.Action]int{},
 		all: digest{Hash: sha256.New()}, removal: digest{Hash: sha256.New()}, rest: digest{Hash: sha256.New()},
 	}
 }
@@ -79,7 +79,7 @@ func (p *planner) listed(id string) {
 func (p *planner) both(s *storemanager.Store) {
 	p.settled()
 	against := s.Deletion != nil && s.Deletion.OutdatedBy(p.plan.ListAt)
-	if s.MissingSince != nil || against {
+	if s.UnlistedSince != nil || against {
 		p.marks.Listed = append(p.marks.Listed, s.ID)
 	}
 	if against && p.in.Confirm && p.earlierList(s.ListedSince) && !p.paused(s.ID) {
@@ -110,11 +110,11 @@ func (p *planner) monitored(s *storemanager.Store) {
 		return // an empty list is no sighting
 	}
 	if s.ListedSince != nil {
-		p.marks.Missing = append(p.marks.Missing, s.ID) // the lists that speak against its deletion are not consecutive
+		p.marks.Unlisted = append(p.marks.Unlisted, s.ID) // the lists that speak against its deletion are not consecutive
 	}
 	switch reason {
 	case contract.ReasonCase:
-		if s.MissingSince != nil {
+		if s.UnlistedSince != nil {
 			p.marks.Listed = append(p.marks.Listed, s.ID)
 		}
 		p.item(s.ID, contract.ActionSkip, reason)
@@ -134,8 +134,8 @@ func (p *planner) monitored(s *storemanager.Store) {
 
 // sight marks the store as missing from the list unless it is marked already.
 func (p *planner) sight(s *storemanager.Store) {
-	if s.MissingSince == nil && s.ListedSince == nil {
-		p.marks.Missing = append(p.marks.Missing, s.ID)
+	if s.UnlistedSince == nil && s.ListedSince == nil {
+		p.marks.Unlisted = append(p.marks.Unlisted, s.ID)
 	}
 }
 

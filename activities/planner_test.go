@@ -79,7 +79,7 @@ func worlds() *rapid.Generator[world] {
 		}
 		if mostListed == 1 && rapid.Bool().Draw(t, "all sighted before") { // else hardly a foreign list could be approved
 			for id, s := range w.stores {
-				s.MissingSince = new(planStart.Add(-3 * time.Second))
+				s.UnlistedSince = new(planStart.Add(-3 * time.Second))
 				w.stores[id] = s
 			}
 		}
@@ -135,7 +135,7 @@ func store(t *rapid.T, id string, moment *rapid.Generator[time.Time]) storemanag
 		s.ListedSince = new(moment.Draw(t, "listedSince"))
 	}
 	if rapid.Bool().Draw(t, "missing") {
-		s.MissingSince = new(moment.Draw(t, "missingSince"))
+		s.UnlistedSince = new(moment.Draw(t, "missingSince"))
 	}
 	return s
 }
@@ -145,7 +145,7 @@ func (w world) planner() *planner {
 	p := newPlanner(w.in, w.guard, w.listAt, len(w.listed))
 	known := storemanager.Overview{Monitored: w.registered, GuardApprovedAt: w.approvedAt, ListRemovals: w.removed}
 	if w.keepsBack {
-		known.Guard = &storemanager.GuardHold{Since: planStart, Reason: "too many"}
+		known.Guard = &storemanager.KeptBack{Since: planStart, Reason: "too many"}
 	}
 	p.know(known)
 	p.paused = func(id string) bool { return w.paused[id] }
@@ -193,7 +193,7 @@ func (w world) leaving(s storemanager.Store) bool {
 
 // orphan says whether it was sighted before this run, and is not protected.
 func (w world) orphan(s storemanager.Store) bool {
-	return !w.protected(s) && w.in.Confirm && s.MissingSince != nil && s.MissingSince.Before(w.in.RunStartedAt)
+	return !w.protected(s) && w.in.Confirm && s.UnlistedSince != nil && s.UnlistedSince.Before(w.in.RunStartedAt)
 }
 
 // check compares the plan with the world; "" when all is right.
@@ -252,10 +252,10 @@ func (w world) check(p *planner) string {
 		return fmt.Sprintf("it removes %v, and not %v", plan.Orphans, orphans)
 	case plan.LacksNothing != free:
 		return "it says what the list lacks wrongly"
-	case len(w.listed) == 0 && len(p.marks.Missing) > 0:
+	case len(w.listed) == 0 && len(p.marks.Unlisted) > 0:
 		return "an empty list is a sighting"
 	}
-	for _, id := range p.marks.Missing {
+	for _, id := range p.marks.Unlisted {
 		if w.protected(w.stores[id]) && w.stores[id].ListedSince == nil {
 			return "a protected store is sighted: " + id
 		}
@@ -271,7 +271,7 @@ func (w world) checkListedAgain(p *planner) string {
 		spoken := s.Deletion != nil && s.Deletion.EventAt.Before(w.listAt) && s.Deletion.Since.Before(w.listAt)
 		switch {
 		case len(w.listed) == 0:
-		case !w.listed[id] && s.ListedSince != nil && !slices.Contains(p.marks.Missing, id):
+		case !w.listed[id] && s.ListedSince != nil && !slices.Contains(p.marks.Unlisted, id):
 			return "lists that are not consecutive speak against a deletion: " + id
 		case w.listed[id] && spoken && s.ListedSince == nil && !slices.Contains(p.marks.Listed, id):
 			return "a list that speaks against a deletion is not kept: " + id

@@ -27,7 +27,7 @@ type ReconcileKeeper interface {
 	ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error)
 	Overview(ctx context.Context) (storemanager.Overview, error)
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
-	MarkMissing(ctx context.Context, m storemanager.MissingMarks) error
+	MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error
 	EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error)
 	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
 	Unheard(ctx context.Context, q deliveries.UnheardRequest) ([]deliveries.AcceptedEvent, error)

@@ -46,7 +46,7 @@ var unlistedRules = []storeRule{
 	// Each run looks for pending deletions that nobody waits for.
 	{contract.ReasonPending, func(_ *planner, s *storemanager.Store) bool { return s.Deletion != nil }},
 	{contract.ReasonFirstSighting, func(p *planner, s *storemanager.Store) bool {
-		return !p.in.Confirm || !p.earlierList(s.MissingSince)
+		return !p.in.Confirm || !p.earlierList(s.UnlistedSince)
 	}},
 }
 

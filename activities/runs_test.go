@@ -160,7 +160,7 @@ func TestIDsThatDifferInCaseAloneAreNeitherAddedNorRemoved(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, page.Stores, 23, "of new ones each is added: none of them is monitored")
 	for _, s := range page.Stores {
-		require.Nil(t, s.MissingSince, s.ID)
+		require.Nil(t, s.UnlistedSince, s.ID)
 	}
 	require.Equal(t, 1, b.mustRun(append(ids(0, 20), "Mixed-Case", "NEW-store", "new-STORE", "store-000020"), "").Added)
 }
@@ -304,7 +304,7 @@ func TestAnApprovedRunEndsItsRemovalsWhenWhatIsLeftIsAnother(t *testing.T) {
 	last := ids(6999, 7000)[0]
 	_, err := b.registry.Hold(t.Context(), last, storemanager.Hold{Reason: "r", Actor: "a"})
 	require.NoError(t, err)
-	require.NoError(t, b.registry.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: b.now, Missing: []string{last}}))
+	require.NoError(t, b.registry.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: b.now, Unlisted: []string{last}}))
 	b.mustRun(ids(7000, 7100), "")
 	tripped := b.mustRun(ids(7000, 7100), "")
 	k := b.act.Manager.(*keeper)

@@ -22,7 +22,7 @@ func TestContractAndStoreManagerHaveTheSameValues(t *testing.T) {
 		require.Equal(t, string(theirs), string(ours))
 	}
 	for ours, theirs := range map[contract.GuardVerdict]storemanager.GuardVerdict{
-		contract.GuardKeepsBack: storemanager.GuardHeld,
+		contract.GuardKeepsBack: storemanager.GuardKeepsBack,
 		contract.GuardCleared:   storemanager.GuardCleared,
 		contract.GuardApproved:  storemanager.GuardApproved,
 	} {

@@ -750,7 +750,7 @@ func TestALifecycleGoesOnWithTheDeletionThatTheStoreManagerHasAsPending(t *testi
 			b.monitored()
 			b.auth.others = test.others
 			deleteAt := b.start.Add(3 * time.Hour)
-			require.NoError(t, b.store.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: b.start, Missing: []string{storeID}}))
+			require.NoError(t, b.store.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: b.start, Unlisted: []string{storeID}}))
 			_, err := b.store.BeginDeletion(t.Context(), storemanager.DeletionRequest{
 				StoreID: storeID, At: b.start, DeleteAt: deleteAt, Owner: "a run that is no more", ByList: test.byList,
 			})

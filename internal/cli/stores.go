@@ -157,8 +157,8 @@ func why(s api.Store) string {
 	if s.Pinned {
 		all = append(all, "pinned by STORE_IDS")
 	}
-	if s.MissingSince != nil {
-		all = append(all, "not listed by the Auth Worker since "+moment(*s.MissingSince))
+	if s.UnlistedSince != nil {
+		all = append(all, "not listed by the Auth Worker since "+moment(*s.UnlistedSince))
 	}
 	return strings.Join(all, "; ")
 }
@@ -312,10 +312,10 @@ func (a *app) printConditions(s api.StoreDetails) {
 }
 
 func (a *app) printEvents(s api.StoreDetails) {
-	if len(s.Events) > 0 {
+	if len(s.History) > 0 {
 		a.printf("  last events\n")
 	}
-	for _, e := range s.Events {
+	for _, e := range s.History {
 		a.printf("    %s\n", strings.TrimSpace(fmt.Sprintf("%s  %s  %s  %s", moment(e.At), e.Kind, e.Outcome, e.Detail)))
 	}
 }

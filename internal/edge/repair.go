@@ -55,7 +55,7 @@ func (s *Server) repairLosses(ctx context.Context) {
 }
 
 // askLoss is nil when nothing was lost, and when the store manager can't be asked, which health says.
-func (s *Server) askLoss(ctx context.Context) *storemanager.GuardHold {
+func (s *Server) askLoss(ctx context.Context) *storemanager.KeptBack {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	o, err := s.manager.Overview(ctx)
@@ -66,7 +66,7 @@ func (s *Server) askLoss(ctx context.Context) *storemanager.GuardHold {
 }
 
 // repairLoss says whether this process is done with the loss.
-func (s *Server) repairLoss(ctx context.Context, lost *storemanager.GuardHold) bool {
+func (s *Server) repairLoss(ctx context.Context, lost *storemanager.KeptBack) bool {
 	requested, err := s.requestReconcile(ctx)
 	if err == nil {
 		s.log.Warn("the registry was lost", zap.String(telemetry.KeyReason, lost.Reason), zap.Bool("reconcileRequested", requested))

@@ -130,11 +130,11 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-func (m MissingMarks) Validate() error {
-	if n := len(m.Missing) + len(m.Listed); n > MaxBatch {
+func (m ListMarks) Validate() error {
+	if n := len(m.Unlisted) + len(m.Listed); n > MaxBatch {
 		return fmt.Errorf("%w: %d stores in one request, at most %d are taken", ErrInvalid, n, MaxBatch)
 	}
-	for _, id := range slices.Concat(m.Missing, m.Listed) {
+	for _, id := range slices.Concat(m.Unlisted, m.Listed) {
 		if err := CheckID(id); err != nil {
 			return err
 		}

@@ -109,14 +109,14 @@ type Pauses interface {
 
 // Reconciliations is the memory of reconciliation: what its lists said, what its runs came to, and the loss that makes it keep back.
 type Reconciliations interface {
-	// MarkMissing keeps the first sightings of orphans across reconcile runs.
-	MarkMissing(ctx context.Context, m MissingMarks) error
+	// MarkUnlisted keeps the first sightings of orphans across reconcile runs.
+	MarkUnlisted(ctx context.Context, m ListMarks) error
 	// RecordReconcile keeps the report of a finished reconcile run. A repeat with the same RunID replaces it.
 	RecordReconcile(ctx context.Context, r ReconcileRun) error
 	// Reconciliation returns the totals and the kept runs, newest first.
 	Reconciliation(ctx context.Context) (Reconciliation, error)
 
-	// AcknowledgeLoss ends what GuardHold.Lost says. Without a loss it does nothing.
+	// AcknowledgeLoss ends what KeptBack.Lost says. Without a loss it does nothing.
 	AcknowledgeLoss(ctx context.Context, a Acknowledgement) error
 }
 
@@ -124,7 +124,7 @@ type Reconciliations interface {
 // then.
 const MaxClockLead = 5 * time.Minute
 
-// MaxBatch is the largest number of stores in one EnsureBatch or MarkMissing, and in a page.
+// MaxBatch is the largest number of stores in one EnsureBatch or MarkUnlisted, and in a page.
 const MaxBatch = 1000
 
 // State of a store in the registry.
@@ -158,12 +158,12 @@ type Store struct {
 	Pinned bool `json:"pinned,omitempty"`
 	// Pause is nil unless reconciliation leaves this very store alone.
 	Pause *Pause `json:"pause,omitempty"`
-	// Events are the newest KeptStoreEvents, newest first; of Get alone.
-	Events []StoreEvent `json:"events,omitempty"`
+	// Events are the newest KeptHistory, newest first; of Get alone.
+	History []HistoryEntry `json:"events,omitempty"`
 	// Failing is nil unless a Node server did not take the store when it was last asked to; of Get alone.
 	Failing *Failure `json:"failing,omitempty"`
-	// MissingSince is the start of the fetch of the first complete list that lacked the store; nil while the lists have it.
-	MissingSince *time.Time `json:"missingSince,omitempty"`
+	// UnlistedSince is the start of the fetch of the first complete list that lacked the store; nil while the lists have it.
+	UnlistedSince *time.Time `json:"missingSince,omitempty"`
 	// ListedSince is the start of the fetch of the first complete list after the pending deletion began that has the workspace; nil
 	// without one. If the next list has it too, the deletion ends.
 	ListedSince *time.Time `json:"listedSince,omitempty"`
@@ -221,8 +221,8 @@ type Pause struct {
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
 
-// StoreEvent is something that was asked about a store, and what came of it. One that repeats the newest is kept as one.
-type StoreEvent struct {
+// HistoryEntry is something that was asked about a store, and what came of it. One that repeats the newest is kept as one.
+type HistoryEntry struct {
 	// At is when the store manager decided, by its clock; of a repeated one, the last time.
 	At time.Time `json:"at"`
 	// Kind is ensure, deletion, cancel_deletion, stop, hold, release, pause or resume.
@@ -233,8 +233,8 @@ type StoreEvent struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// KeptStoreEvents is how many events of a store are kept.
-const KeptStoreEvents = 10
+// KeptHistory is how many events of a store are kept.
+const KeptHistory = 10
 
 // EnsureRequest asks for a store to be monitored.
 type EnsureRequest struct {
@@ -440,7 +440,7 @@ type Page struct {
 type IDPage struct {
 	IDs []string `json:"ids"`
 	// Unsettled is the first of IDs whose store a reconcile run may have to do something about though it is listed: it has a
-	// MissingSince, its deletion is pending, or nobody ever told of it (its EventAt is 1970). "" when there is none.
+	// UnlistedSince, its deletion is pending, or nobody ever told of it (its EventAt is 1970). "" when there is none.
 	Unsettled string `json:"unsettled,omitempty"`
 	// NextCursor is "" on the last page.
 	NextCursor string `json:"nextCursor,omitempty"`
@@ -475,7 +475,7 @@ type Overview struct {
 	// no operator has approved it.
 	ListRemovals int `json:"listRemovals"`
 	// Guard is nil unless the guard of reconciliation holds removals back, or the registry was lost.
-	Guard *GuardHold `json:"guard,omitempty"`
+	Guard *KeptBack `json:"guard,omitempty"`
 	// GuardApprovedAt is the newest ReconcileRun.ApprovedListAt: deletions that lists asked for up to then are approved. Nil before
 	// the first.
 	GuardApprovedAt *time.Time `json:"guardApprovedAt,omitempty"`
@@ -487,7 +487,7 @@ type Overview struct {
 }
 
 // Loss is the Guard that says that the registry was lost, and nobody has acknowledged it; nil without one, and of an Overview that is not known.
-func (o *Overview) Loss() *GuardHold {
+func (o *Overview) Loss() *KeptBack {
 	if o == nil || o.Guard == nil || !o.Guard.Lost {
 		return nil
 	}
@@ -507,16 +507,16 @@ type MonitorTotals struct {
 	Dialing int64 `json:"dialing"`
 }
 
-// MissingMarks is what one complete authoritative list says of first sightings.
-type MissingMarks struct {
+// ListMarks is what one complete authoritative list says of first sightings.
+type ListMarks struct {
 	// ListAt is the start of the list's fetch.
 	ListAt time.Time `json:"listAt"`
-	// Missing stores were not in the list: MissingSince is set where it was nil, unless a deletion is pending; ListedSince is cleared.
-	Missing []string `json:"missing,omitempty"`
-	// Listed stores were in the list: MissingSince is cleared; ListedSince is set where it was nil and a deletion is pending that had
+	// Missing stores were not in the list: UnlistedSince is set where it was nil, unless a deletion is pending; ListedSince is cleared.
+	Unlisted []string `json:"missing,omitempty"`
+	// Listed stores were in the list: UnlistedSince is cleared; ListedSince is set where it was nil and a deletion is pending that had
 	// begun when the list was asked for.
 	Listed []string `json:"listed,omitempty"`
-	// Guard is GuardHeld or GuardCleared, or "", and GuardReason why the guard holds: the first reason stays.
+	// Guard is GuardKeepsBack or GuardCleared, or "", and GuardReason why the guard holds: the first reason stays.
 	Guard       GuardVerdict `json:"guard,omitempty"`
 	GuardReason string       `json:"guardReason,omitempty"`
 }
@@ -530,7 +530,7 @@ type ReconcileRun struct {
 	Error string `json:"error,omitempty"`
 	// Report is the workflow's own report, kept as it is.
 	Report json.RawMessage `json:"report,omitempty"`
-	// ApprovedListAt is MissingMarks.ListAt of the newest list whose removals were approved in this run; nil for none. It releases the
+	// ApprovedListAt is ListMarks.ListAt of the newest list whose removals were approved in this run; nil for none. It releases the
 	// guard (Overview.Guard), acknowledges a loss that was found before, and is not kept with the run.
 	ApprovedListAt *time.Time `json:"approvedListAt,omitempty"`
 	// Actor is who approved them, and so acknowledges the loss; "" where it is not known. It is not kept with the run either: Report says it.
@@ -542,16 +542,16 @@ type GuardVerdict string
 
 // The verdicts. "" leaves the guard as it is.
 const (
-	// GuardHeld: the list lacks more than may be removed. The guard holds from now on, whatever later lists lack.
-	GuardHeld GuardVerdict = "held"
+	// GuardKeepsBack: the list lacks more than may be removed. The guard holds from now on, whatever later lists lack.
+	GuardKeepsBack GuardVerdict = "held"
 	// GuardCleared: the list lacks nothing that is not protected.
 	GuardCleared GuardVerdict = "cleared"
 	// GuardApproved: the removals were approved.
 	GuardApproved GuardVerdict = "approved"
 )
 
-// GuardHold says that the guard of reconciliation holds removals back.
-type GuardHold struct {
+// KeptBack says that the guard of reconciliation holds removals back.
+type KeptBack struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
 	// Lost: the registry is new, older or another one than it should be, as Reason says. Until an operator acknowledges that, or approves

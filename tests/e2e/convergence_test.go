@@ -227,7 +227,7 @@ func (l *lane) set(state []workspace) []string {
 	l.api.Store(&api)
 	now := time.Now()
 	var all, pins []string
-	sightings := storemanager.MissingMarks{ListAt: now.Add(-time.Minute)}
+	sightings := storemanager.ListMarks{ListAt: now.Add(-time.Minute)}
 	for _, w := range state {
 		id := uuid.NewString()
 		all = append(all, id)
@@ -246,7 +246,7 @@ func (l *lane) set(state []workspace) []string {
 				StoreID: id, At: now.Add(-time.Minute), DeleteAt: now.Add(time.Hour), Owner: "somebody",
 			})
 		case sighted:
-			sightings.Missing = append(sightings.Missing, id)
+			sightings.Unlisted = append(sightings.Unlisted, id)
 		case held:
 			_, err = l.stores.Hold(ctx, id, storemanager.Hold{Reason: "under investigation", Actor: "ann"})
 		case pinned:
@@ -258,7 +258,7 @@ func (l *lane) set(state []workspace) []string {
 			require.NoError(l.T, err)
 		}
 	}
-	require.NoError(l.T, l.stores.MarkMissing(ctx, sightings))
+	require.NoError(l.T, l.stores.MarkUnlisted(ctx, sightings))
 	require.NoError(l.T, l.stores.SetPins(ctx, pins))
 	return all
 }

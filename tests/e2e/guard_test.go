@@ -92,13 +92,13 @@ func TestAFirstSightingSurvivesTheRestartOfWorkerAndStoreManager(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, report.FirstSightings)
 	require.Zero(t, report.Removed)
-	sighted := monitored(t, first.Stores)[orphan].MissingSince
+	sighted := monitored(t, first.Stores)[orphan].UnlistedSince
 	require.NotNil(t, sighted)
 	first.Stop()
 
 	second := harness.StartWith(t, o)
 	// Not one of the run that the edge has asked for at its start.
-	require.Equal(t, sighted, monitored(t, second.Stores)[orphan].MissingSince)
+	require.Equal(t, sighted, monitored(t, second.Stores)[orphan].UnlistedSince)
 	report, err = reconcile(second, "")
 	require.NoError(t, err)
 	require.Zero(t, report.FirstSightings, "it was sighted before the restart")

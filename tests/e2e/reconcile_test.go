@@ -97,7 +97,7 @@ func TestAFaultyListLeavesADriftAsItWas(t *testing.T) {
 	require.NoError(t, err)
 	setMonitored(t, in.Stores, missing, false)
 	before := monitored(t, in.Stores)
-	require.NotNil(t, before[orphan].MissingSince)
+	require.NotNil(t, before[orphan].UnlistedSince)
 
 	for name, fault := range map[string]demo.Fault{ //nolint:paralleltest // one installation, one fault at a time
 		"truncated":              demo.FaultTruncated,
@@ -258,7 +258,7 @@ func TestAWorkspaceCreatedWhileTheListIsInFlightIsNoOrphan(t *testing.T) {
 	require.True(t, s.Monitored(id))
 	store, err := s.Stores.Get(t.Context(), id)
 	require.NoError(t, err)
-	require.Nil(t, store.MissingSince, "the list says nothing of it, so it is not even a first sighting")
+	require.Nil(t, store.UnlistedSince, "the list says nothing of it, so it is not even a first sighting")
 }
 
 func TestARepairGoesOnWhereItWasWhenItsWorkerIsGone(t *testing.T) {

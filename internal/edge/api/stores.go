@@ -29,8 +29,8 @@ type StoreDetails struct {
 	LifecycleError string                    `json:"lifecycleError,omitempty"`
 	// Conditions are one of each type, in a fixed order.
 	Conditions []Condition `json:"conditions"`
-	// Events are the newest of what was asked about the store, newest first.
-	Events []storemanager.StoreEvent `json:"events"`
+	// History is the newest of what was asked about the store, newest first.
+	History []storemanager.HistoryEntry `json:"events"`
 }
 
 // Store is one store and its live connection.
@@ -63,7 +63,7 @@ type Store struct {
 	Deletion      *storemanager.Deletion `json:"deletion,omitempty"`
 	Hold          *storemanager.Hold     `json:"hold,omitempty"`
 	Pinned        bool                   `json:"pinned"`
-	MissingSince  *time.Time             `json:"missingSince,omitempty"`
+	UnlistedSince *time.Time             `json:"missingSince,omitempty"`
 	ListedSince   *time.Time             `json:"listedSince,omitempty"`
 }
 

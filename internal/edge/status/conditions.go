@@ -78,16 +78,16 @@ func connected(st storemanager.Store) api.Condition {
 func drifted(st storemanager.Store) api.Condition {
 	leftAlone := st.Hold != nil || st.Pinned || st.Pause != nil || st.Deletion != nil
 	switch {
-	case st.MissingSince == nil && leftAlone:
+	case st.UnlistedSince == nil && leftAlone:
 		return api.Condition{
 			Type: api.ConditionDrifted, Unknown: true, Reason: "Protected",
 			Message: "reconciliation takes no note of what lists lack while the store is held, pinned or paused, or its deletion is pending",
 		}
-	case st.MissingSince == nil:
+	case st.UnlistedSince == nil:
 		return api.Condition{Type: api.ConditionDrifted, Reason: "NotMissed"}
 	}
 	return api.Condition{
-		Type: api.ConditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace", Since: st.MissingSince,
+		Type: api.ConditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace", Since: st.UnlistedSince,
 	}
 }
 

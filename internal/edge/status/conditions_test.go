@@ -91,7 +91,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 			},
 		},
 		"a store that the list lacks": {
-			store: monitored(func(st *storemanager.Store) { st.MissingSince = at(-7) }),
+			store: monitored(func(st *storemanager.Store) { st.UnlistedSince = at(-7) }),
 			want: []api.Condition{{
 				Type: api.ConditionDrifted, Status: true, Reason: "NotListed", Message: "the Auth Worker's list lacks the workspace", Since: at(-7),
 			}},
@@ -144,7 +144,7 @@ func TestConditionsSayHowAStoreIs(t *testing.T) {
 		"a pinned store": {store: monitored(func(st *storemanager.Store) { st.Pinned = true }), want: []api.Condition{protected}},
 		"a held store that the list lacked before": {
 			store: monitored(func(st *storemanager.Store) {
-				st.MissingSince, st.Hold = at(-7), &storemanager.Hold{Reason: "export", Actor: "bob", Since: *at(-4)}
+				st.UnlistedSince, st.Hold = at(-7), &storemanager.Hold{Reason: "export", Actor: "bob", Since: *at(-4)}
 			}),
 			want: []api.Condition{
 				{
@@ -227,7 +227,7 @@ func TestADeletionThatALossHoldsUpSaysSo(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	st := storemanager.Store{State: storemanager.StateMonitored, Deletion: &storemanager.Deletion{EventAt: now.Add(-time.Hour), DeleteAt: now.Add(-2 * time.Minute)}}
-	c := stalled(st, surroundings{now: now, overview: storemanager.Overview{Guard: &storemanager.GuardHold{Lost: true}}})
+	c := stalled(st, surroundings{now: now, overview: storemanager.Overview{Guard: &storemanager.KeptBack{Lost: true}}})
 	require.Equal(t, "DeletionOverdue", c.Reason)
 	require.Contains(t, c.Message, "before the loss of the registry is acknowledged")
 }

@@ -238,8 +238,8 @@ func TestATrippedGuardShowsUntilItIsReleasedWhateverLaterRunsReport(t *testing.T
 		}))
 		return f.Do(t, http.MethodGet, "/health", "", "Authorization", "Bearer "+token).Body
 	}
-	require.NoError(t, f.Registry.MarkMissing(t.Context(), storemanager.MissingMarks{
-		ListAt: time.Now(), Guard: storemanager.GuardHeld, GuardReason: "too many are lacking",
+	require.NoError(t, f.Registry.MarkUnlisted(t.Context(), storemanager.ListMarks{
+		ListAt: time.Now(), Guard: storemanager.GuardKeepsBack, GuardReason: "too many are lacking",
 	}))
 	held := "the guard holds back removals since"
 	require.Contains(t, record("r1", nil, `{"guard":"too many are lacking","guardVerdict":"held"}`), held)

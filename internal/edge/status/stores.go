@@ -23,7 +23,7 @@ const defaultPage = 100
 func viewStore(st storemanager.Store) api.Store {
 	v := api.Store{
 		ID: st.ID, Status: st.Connection, StatusHistory: []api.StatusChange{}, Orchestrator: viewOrchestrated(st),
-		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, MissingSince: st.MissingSince, ListedSince: st.ListedSince,
+		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, UnlistedSince: st.UnlistedSince, ListedSince: st.ListedSince,
 	}
 	m := st.Monitor
 	if m == nil {
@@ -107,7 +107,7 @@ func (s *Status) Store(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := api.StoreDetails{
 		Store: viewStore(store), State: store.State, EventAt: store.EventAt,
-		Events: append([]storemanager.StoreEvent{}, store.Events...),
+		History: append([]storemanager.HistoryEntry{}, store.History...),
 	}
 	ask, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

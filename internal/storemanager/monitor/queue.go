@@ -32,15 +32,15 @@ type queue struct {
 	m    *monitor
 	room chan struct{} // holds one token when there may be room again
 
-	mu      sync.Mutex
-	batches []processor.Batch // at most maxQueuedEvents each, but for a page that is larger
-	events  int               // in batches
-	bytes   int               // the same
-	held    int               // bytes, with those of the batch that is being processed
-	busy    bool              // there is a worker
-	failing bool              // its batch has failed before
-	turn    int               // counts the batches processed
-	workers sync.WaitGroup
+	mu               sync.Mutex
+	batches          []processor.Batch // at most maxQueuedEvents each, but for a page that is larger
+	events           int               // in batches
+	bytes            int               // the same
+	heldBytes        int               // bytes, with those of the batch that is being processed
+	busy             bool              // there is a worker
+	failing          bool              // its batch has failed before
+	processedBatches int               // counts the batches processed
+	workers          sync.WaitGroup
 }
 
 // put queues a page, when there is room for it; its only error is that of ctx, which may end before the monitor does.
@@ -62,7 +62,7 @@ func (q *queue) tryPut(page processor.Batch) bool {
 	switch {
 	case len(q.batches) > 0 && (q.failing || q.events >= maxQueuedEvents || q.bytes >= maxQueuedBytes):
 		return false
-	case q.busy && q.m.s.held.Load()+int64(n) > maxHeldBytes:
+	case q.busy && q.m.s.queuedBytes.Load()+int64(n) > maxHeldBytes:
 		return false // room comes with the end of the batch
 	}
 	q.events += len(page.Events)
@@ -82,8 +82,8 @@ func (q *queue) tryPut(page processor.Batch) bool {
 }
 
 func (q *queue) hold(n int) {
-	q.held += n
-	q.m.s.held.Add(int64(n))
+	q.heldBytes += n
+	q.m.s.queuedBytes.Add(int64(n))
 }
 
 func size(b processor.Batch) int {
@@ -99,7 +99,7 @@ func (q *queue) wait() {
 	q.workers.Wait()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.hold(-q.held)
+	q.hold(-q.heldBytes)
 }
 
 // work processes until the queue is empty or ctx ends. What is left then comes again: the cursor is before it.
@@ -141,7 +141,7 @@ func (q *queue) wake() {
 func (q *queue) process(ctx context.Context, b processor.Batch) bool {
 	m := q.m
 	q.mu.Lock()
-	turn := q.turn
+	turn := q.processedBatches
 	q.mu.Unlock()
 	stalled := time.AfterFunc(m.s.timing.stuck, func() { q.stalled(turn, b) })
 	defer stalled.Stop()
@@ -182,7 +182,7 @@ func (q *queue) processed(b processor.Batch) {
 	q.m.s.cursors.set(q.m.id, livestore.Cursor{BackendID: b.BackendID, Seq: last})
 	q.m.s.totals.events.Add(int64(len(b.Events)))
 	q.mu.Lock()
-	q.turn++
+	q.processedBatches++
 	q.failing = false
 	q.hold(-size(b))
 	q.wake()
@@ -194,7 +194,7 @@ func (q *queue) processed(b processor.Batch) {
 func (q *queue) stalled(turn int, b processor.Batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.turn != turn {
+	if q.processedBatches != turn {
 		return
 	}
 	q.m.status.block(fmt.Sprintf("the event processor has not taken event %d for %s: %s",

@@ -185,7 +185,7 @@ func TestAPageThatWaitsForTheBudgetIsWokenWhenTheWorkerEnds(t *testing.T) {
 	// A worker, driven by hand, has the only batch; other stores hold all that all may hold.
 	q.busy = true
 	q.hold(size(page))
-	s.held.Add(maxHeldBytes)
+	s.queuedBytes.Add(maxHeldBytes)
 	require.False(t, q.tryPut(page))
 	q.processed(page)
 	<-q.room

@@ -139,9 +139,9 @@ func (s *Supervisor) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
 	return s.registry.Pauses(ctx)
 }
 
-// MarkMissing implements Manager.
-func (s *Supervisor) MarkMissing(ctx context.Context, m storemanager.MissingMarks) error {
-	return s.registry.MarkMissing(ctx, m)
+// MarkUnlisted implements Manager.
+func (s *Supervisor) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
+	return s.registry.MarkUnlisted(ctx, m)
 }
 
 // RecordReconcile implements Manager.

@@ -44,18 +44,18 @@ type Options struct {
 // Supervisor is the Manager that has a monitor for each store that is monitored by its Registry, from Supervise to Close.
 // Ensuring a store does not wait for its sync backend.
 type Supervisor struct {
-	registry  *registry.Registry
-	syncURL   func(string) string
-	token     string
-	processor processor.Processor
-	log       *zap.Logger // sampled: ten thousand stores may be lost at once
-	timing    timing
-	changes   *changelog.Log
-	cursors   *cursors
-	dials     *dials
-	outage    func(error)
-	totals    struct{ events, errors, reconnects, resets, subscribed atomic.Int64 }
-	held      atomic.Int64 // bytes, see maxHeldBytes
+	registry    *registry.Registry
+	syncURL     func(string) string
+	token       string
+	processor   processor.Processor
+	log         *zap.Logger // sampled: ten thousand stores may be lost at once
+	timing      timing
+	changes     *changelog.Log
+	cursors     *cursors
+	dials       *dials
+	outage      func(error)
+	totals      struct{ events, errors, reconnects, resets, subscribed atomic.Int64 }
+	queuedBytes atomic.Int64 // bytes, see maxHeldBytes
 
 	ctx     context.Context // of the monitors
 	cancel  context.CancelFunc

@@ -14,7 +14,7 @@ import (
 )
 
 // wanted says how many have the turn of the store or wait for it.
-func (ts *turns) wanted(id string) int {
+func (ts *storeLocks) wanted(id string) int {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if t := ts.of[id]; t != nil {
@@ -43,7 +43,7 @@ func TestNodeAdoptsNoStoreThatIsStoppedWhileItsListIsUnderWay(t *testing.T) {
 	})
 	marked := make(chan error, 1)
 	go func() {
-		marked <- b.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: storetest.At(5), Missing: []string{storetest.ID}})
+		marked <- b.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: storetest.At(5), Unlisted: []string{storetest.ID}})
 	}()
 	storetest.Next(t, asked)
 
@@ -60,7 +60,7 @@ func TestNodeAdoptsNoStoreThatIsStoppedWhileItsListIsUnderWay(t *testing.T) {
 		}
 		stopped <- err
 	}()
-	require.Eventually(t, func() bool { return b.node.turns.wanted(storetest.ID) > 1 || len(stopped) == 1 }, 10*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return b.node.storeLocks.wanted(storetest.ID) > 1 || len(stopped) == 1 }, 10*time.Second, time.Millisecond,
 		"it neither waits for the list nor overtakes it")
 	release()
 	require.NoError(t, storetest.Next(t, marked))

@@ -319,8 +319,8 @@ func (t *nodeTime) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// turns lets those who would change the same store at the server do so one after the other. The zero value is ready to use.
-type turns struct {
+// storeLocks lets those who would change the same store at the server do so one after the other. The zero value is ready to use.
+type storeLocks struct {
 	mu      sync.Mutex
 	of      map[string]*turn // by store, while somebody has or wants one
 	running sync.WaitGroup   // whoever has or wants one
@@ -332,7 +332,7 @@ type turn struct {
 }
 
 // take waits for the turn of the store. ErrShutdown once open has ended.
-func (ts *turns) take(ctx, open context.Context, id string) (release func(), err error) {
+func (ts *storeLocks) take(ctx, open context.Context, id string) (release func(), err error) {
 	ts.mu.Lock()
 	if open.Err() != nil {
 		ts.mu.Unlock()
@@ -367,7 +367,7 @@ func (ts *turns) take(ctx, open context.Context, id string) (release func(), err
 }
 
 // wait returns when no turn is taken or wanted. The context that take calls open has ended.
-func (ts *turns) wait() {
+func (ts *storeLocks) wait() {
 	ts.mu.Lock()   // whoever comes later finds that it has ended
 	ts.mu.Unlock() //nolint:staticcheck // it is the waiting that matters
 	ts.running.Wait()

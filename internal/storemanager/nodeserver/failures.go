@@ -68,28 +68,28 @@ func (f *failures) add(id string, err error, now time.Time) {
 }
 
 // heldBack is the failure of a store that is not due for its next repair; nil for one that may be asked for.
-func (n *Node) heldBack(id string) *storemanager.Failure {
+func (n *Node) notDue(id string) *storemanager.Failure {
 	if f := n.failures.get(id); f != nil && n.registry.Clock().Before(f.NextAttemptAt) {
 		return f
 	}
 	return nil
 }
 
-// repair is ensured for what no event asks for: errHeldBack at once for a store that is.
+// repair is ensured for what no event asks for: errNotDue at once for a store that is.
 func (n *Node) repair(ctx context.Context, q storemanager.EnsureRequest, res storemanager.EnsureResult) (storemanager.EnsureResult, error) {
-	if res.Connection != "" && n.heldBack(res.StoreID) != nil {
-		return storemanager.EnsureResult{}, errHeldBack
+	if res.Connection != "" && n.notDue(res.StoreID) != nil {
+		return storemanager.EnsureResult{}, errNotDue
 	}
 	return n.ensured(ctx, q, res)
 }
 
-// errHeldBack: the server is not asked, see heldBack.
-var errHeldBack = errors.New("the store failed before and is not due yet")
+// errNotDue: the server is not asked, see heldBack.
+var errNotDue = errors.New("the store failed before and is not due yet")
 
 // notRepaired is the result of a repair that failed.
 func (n *Node) notRepaired(id string, err error) storemanager.EnsureResult {
 	res := storemanager.EnsureResult{StoreID: id, Outcome: storemanager.EnsureFailed, Error: shown(err)}
-	if f := n.heldBack(id); f != nil {
+	if f := n.notDue(id); f != nil {
 		res.Error, res.NextAttemptAt = f.LastError, &f.NextAttemptAt
 	}
 	return res

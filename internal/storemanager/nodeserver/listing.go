@@ -28,17 +28,17 @@ func (n *Node) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest
 	return n.registry.BeginDeletion(ctx, q)
 }
 
-// MarkMissing implements Manager.
-func (n *Node) MarkMissing(ctx context.Context, m storemanager.MissingMarks) error {
+// MarkUnlisted implements Manager.
+func (n *Node) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	for _, id := range m.Missing {
+	for _, id := range m.Unlisted {
 		if _, err := n.adopt(ctx, id); err != nil {
 			return err
 		}
 	}
-	return n.registry.MarkMissing(ctx, m)
+	return n.registry.MarkUnlisted(ctx, m)
 }
 
 // adopt takes a store into the registry that only the server has. If the registry had a tombstone of it, gone is when the
@@ -49,8 +49,8 @@ func (n *Node) adopt(ctx context.Context, id string) (gone time.Time, err error)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(n.ctx, cancel)()     // Close waits for turns
-	release, err := n.turns.take(ctx, n.ctx, id) // or a stop that is under way would be taken for one that never came
+	defer context.AfterFunc(n.ctx, cancel)()          // Close waits for turns
+	release, err := n.storeLocks.take(ctx, n.ctx, id) // or a stop that is under way would be taken for one that never came
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -194,7 +194,7 @@ func (n *Node) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage,
 	for i := range stores.Stores {
 		s := &stores.Stores[i]
 		page.IDs[i] = s.ID
-		if page.Unsettled == "" && (s.MissingSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
+		if page.Unsettled == "" && (s.UnlistedSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
 			page.Unsettled = s.ID
 		}
 	}

@@ -62,11 +62,11 @@ type Node struct {
 	restoreEvery time.Duration
 	batchTime    time.Duration
 
-	ctx    context.Context // of the requests that change the server
-	cancel context.CancelFunc
-	turns  turns
-	kept   sync.WaitGroup // keep
-	wake   chan struct{}  // of keep; holds one token
+	ctx        context.Context // of the requests that change the server
+	cancel     context.CancelFunc
+	storeLocks storeLocks
+	kept       sync.WaitGroup // keep
+	wake       chan struct{}  // of keep; holds one token
 
 	failures failures
 
@@ -114,7 +114,7 @@ func Drive(ctx context.Context, r *registry.Registry, o Options) (*Node, error) 
 func (n *Node) Close() error {
 	n.cancel()
 	n.kept.Wait()
-	n.turns.wait()
+	n.storeLocks.wait()
 	n.client.http.CloseIdleConnections()
 	return nil
 }
@@ -242,7 +242,7 @@ func (n *Node) Stop(ctx context.Context, q storemanager.StopRequest) (storemanag
 func (n *Node) tell(ctx context.Context, id string, decide func(registry.Record) (event string, err error),
 	then func(ctx context.Context, at time.Time, answer string, err error) error,
 ) error {
-	release, err := n.turns.take(ctx, n.ctx, id)
+	release, err := n.storeLocks.take(ctx, n.ctx, id)
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (n *Node) each(count int, fn func(i int)) {
 }
 
 func (n *Node) logFailures(message string, errs []error) {
-	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || errors.Is(err, errHeldBack) })
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || errors.Is(err, errNotDue) })
 	if len(errs) > 0 {
 		n.log.Warn(message, zap.Int("stores", len(errs)), zap.NamedError("first", errs[0]))
 	}

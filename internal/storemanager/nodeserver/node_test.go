@@ -281,9 +281,9 @@ func TestNode(t *testing.T) {
 			require.Equal(t, storemanager.DeletionAlreadyStopped, b.MustBegin(t, 1, "run"))
 			b.fake.boot(storetest.ID, "unknown-store")
 			require.Len(t, b.list(t), 2)
-			require.NoError(t, b.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: storetest.At(2), Missing: []string{storetest.ID, "unknown-store", "nowhere"}}))
+			require.NoError(t, b.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: storetest.At(2), Unlisted: []string{storetest.ID, "unknown-store", "nowhere"}}))
 			for _, s := range b.list(t) {
-				require.Equal(t, new(storetest.At(2)), s.MissingSince, s.ID)
+				require.Equal(t, new(storetest.At(2)), s.UnlistedSince, s.ID)
 			}
 			_, err := b.Get(t.Context(), "nowhere")
 			require.ErrorIs(t, err, storemanager.ErrNotFound)
@@ -492,7 +492,7 @@ func TestNodeInTurn(t *testing.T) {
 			b.MustEnsure(t, 1)
 			b.MustBegin(t, 2, "run")
 			b.Clock.Set(storetest.At(100))
-			release, err := b.node.turns.take(t.Context(), t.Context(), storetest.ID)
+			release, err := b.node.storeLocks.take(t.Context(), t.Context(), storetest.ID)
 			require.NoError(t, err)
 			stopped := make(chan storemanager.StopOutcome, 1)
 			go func() {
@@ -511,7 +511,7 @@ func TestNodeInTurn(t *testing.T) {
 			require.Equal(t, []string{storetest.ID}, b.fake.ids())
 		},
 		"an ensure that waited while its store was stopped is not told": func(t *testing.T, b *nodeBundle) {
-			release, err := b.node.turns.take(t.Context(), t.Context(), storetest.ID)
+			release, err := b.node.storeLocks.take(t.Context(), t.Context(), storetest.ID)
 			require.NoError(t, err)
 			ensured := make(chan storemanager.EnsureResult, 1)
 			go func() {
@@ -592,9 +592,9 @@ func TestNodeInTurn(t *testing.T) {
 func (b *nodeBundle) waiting(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		b.node.turns.mu.Lock()
-		defer b.node.turns.mu.Unlock()
-		return b.node.turns.of[storetest.ID] != nil && b.node.turns.of[storetest.ID].users == 2
+		b.node.storeLocks.mu.Lock()
+		defer b.node.storeLocks.mu.Unlock()
+		return b.node.storeLocks.of[storetest.ID] != nil && b.node.storeLocks.of[storetest.ID].users == 2
 	}, 10*time.Second, time.Millisecond)
 }
 

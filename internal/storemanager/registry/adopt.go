@@ -17,7 +17,7 @@ type Adoption struct {
 // Adopt takes in a store that another server monitors, unless the registry has it as monitored. If the registry had a tombstone of it, gone is
 // when the workspace was known to be gone; zero otherwise.
 func (r *Registry) Adopt(ctx context.Context, a Adoption) (gone time.Time, err error) {
-	return change(ctx, r, func(tx *changes) (gone time.Time, err error) {
+	return change(ctx, r, func(tx *transaction) (gone time.Time, err error) {
 		err = tx.apply(ctx, a.StoreID, func(s *Record) error {
 			if !s.Monitored() {
 				gone = s.EventAt
@@ -31,7 +31,7 @@ func (r *Registry) Adopt(ctx context.Context, a Adoption) (gone time.Time, err e
 
 // AdoptUnknown takes in those of the stores that the registry does not know. It leaves tombstones as they are.
 func (r *Registry) AdoptUnknown(ctx context.Context, as []Adoption) error {
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		for _, a := range as {
 			if err := tx.apply(ctx, a.StoreID, func(s *Record) error {
 				if s.Unknown() {

@@ -28,8 +28,8 @@ type Driver interface {
 	IDs(ctx context.Context, after string, limit int) (ids []string, unsettled string, err error)
 	// MonitoredIDs are those of all monitored stores, sorted.
 	MonitoredIDs(ctx context.Context) ([]string, error)
-	// StoreEvents are those of a store, newest first; nil for none.
-	StoreEvents(ctx context.Context, id string) ([]storemanager.StoreEvent, error)
+	// History are those of a store, newest first; nil for none.
+	History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error)
 	// Counts counts the stores, and what else there is of each kind, as of these moments.
 	Counts(ctx context.Context, at Moments) (Counts, error)
 	// Pause is that of the scope, a store's id or "" for all; nil for none that is in force at now.
@@ -39,7 +39,7 @@ type Driver interface {
 	// Runs are the kept reconcile runs, the newest first by CompletedAt, and what was counted of all.
 	Runs(ctx context.Context) (Runs, error)
 	// Loss is what was lost and is not acknowledged; nil for nothing.
-	Loss(ctx context.Context) (*storemanager.GuardHold, error)
+	Loss(ctx context.Context) (*storemanager.KeptBack, error)
 	// Cursor is how far the events of a store are processed; the zero Cursor without any.
 	Cursor(ctx context.Context, id string) (Cursor, error)
 	// Ping returns nil if the database can be read, and keeps what is changed.
@@ -65,11 +65,11 @@ type Tx interface {
 	NoteListRemoval(ctx context.Context, id string, listAt, at, oldest time.Time) error
 
 	// NewestEvent is that of a store, without its moment, and its number; 0 for none.
-	NewestEvent(ctx context.Context, id string) (seq int64, e storemanager.StoreEvent, err error)
+	NewestEntry(ctx context.Context, id string) (seq int64, e storemanager.HistoryEntry, err error)
 	// SaveEvent keeps an event in place of the one of its number.
-	SaveEvent(ctx context.Context, id string, seq int64, e storemanager.StoreEvent) error
+	SaveEntry(ctx context.Context, id string, seq int64, e storemanager.HistoryEntry) error
 	// DropEvents forgets the events of a store up to that number.
-	DropEvents(ctx context.Context, id string, upTo int64) error
+	DropEntries(ctx context.Context, id string, upTo int64) error
 
 	// Pause is as in Driver.
 	Pause(ctx context.Context, scope string, now time.Time) (*storemanager.Pause, error)
@@ -90,7 +90,7 @@ type Tx interface {
 	Approve(ctx context.Context, listAt time.Time) error
 
 	// Loss is as in Driver.
-	Loss(ctx context.Context) (*storemanager.GuardHold, error)
+	Loss(ctx context.Context) (*storemanager.KeptBack, error)
 	// NoteLoss keeps that something was lost.
 	NoteLoss(ctx context.Context, found string, at time.Time) error
 	// Acknowledge ends the losses that were found before that moment, nil for all, and says how many they were.
@@ -119,7 +119,7 @@ type Counts struct {
 	TotalProvisioned, TotalStopped                                   int64
 	LastProvisionedAt, LastStoppedAt                                 *time.Time
 	// Guard is nil unless the guard keeps removals back, Approved nil before the first approval.
-	Guard    *storemanager.GuardHold
+	Guard    *storemanager.KeptBack
 	Approved *time.Time
 }
 

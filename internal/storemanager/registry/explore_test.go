@@ -79,7 +79,7 @@ func (p packed) record() Record {
 		return prefix + string(rune('0'+n))
 	}
 	s := Record{
-		ID: "workspace-1", EventAt: atTick(p.eventAt), CreatedBy: name("creation-", p.createdBy), MissingSince: atTick(p.missingSince),
+		ID: "workspace-1", EventAt: atTick(p.eventAt), CreatedBy: name("creation-", p.createdBy), UnlistedSince: atTick(p.missingSince),
 		ListedSince: atTick(p.listedSince), ListedAt: atTick(p.listedAt), Pinned: p.pinned, CancelledEventAt: atTick(p.cancelledAt), StoppedBy: name("run-", p.stoppedBy),
 		Deletion: storemanager.Deletion{
 			EventAt: atTick(p.deletionEventAt), Since: atTick(p.deletionSince), DeleteAt: atTick(p.deleteAt), Owner: name("run-", p.deletion),
@@ -103,7 +103,7 @@ func pack(s Record, q promises) packed {
 		return int8(name[len(name)-1] - '0')
 	}
 	return packed{
-		stopped: !s.TombstoneAt.IsZero(), pinned: s.Pinned, held: s.held(), byList: s.Deletion.ByList, eventAt: tickOf(s.EventAt), missingSince: tickOf(s.MissingSince),
+		stopped: !s.TombstoneAt.IsZero(), pinned: s.Pinned, held: s.held(), byList: s.Deletion.ByList, eventAt: tickOf(s.EventAt), missingSince: tickOf(s.UnlistedSince),
 		listedSince: tickOf(s.ListedSince), listedAt: tickOf(s.ListedAt), cancelledAt: tickOf(s.CancelledEventAt), createdBy: number(s.CreatedBy), stoppedBy: number(s.StoppedBy),
 		deletionEventAt: tickOf(s.Deletion.EventAt), deletionSince: tickOf(s.Deletion.Since), deleteAt: tickOf(s.Deletion.DeleteAt),
 		deletion: number(s.Deletion.Owner), promises: q,

@@ -22,7 +22,7 @@ func (r *Registry) tellLoss(ctx context.Context) error {
 
 // refuseIfLost is ErrLossUnacknowledged while it is so: holds, pins and newer events may be among what was lost.
 func refuseIfLost(ctx context.Context, db interface {
-	Loss(ctx context.Context) (*storemanager.GuardHold, error)
+	Loss(ctx context.Context) (*storemanager.KeptBack, error)
 },
 ) error {
 	loss, err := db.Loss(ctx)
@@ -38,7 +38,7 @@ func (r *Registry) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowled
 		return err
 	}
 	a = normalAcknowledgement(a)
-	ended, err := change(ctx, r, func(tx *changes) (int64, error) { return tx.Acknowledge(ctx, a, tx.now, nil) })
+	ended, err := change(ctx, r, func(tx *transaction) (int64, error) { return tx.Acknowledge(ctx, a, tx.now, nil) })
 	if err == nil && ended > 0 {
 		r.tellAcknowledged(a)
 	}
@@ -56,16 +56,16 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q storemanager.RestoreRe
 	}
 	q.DeleteAt = precise(q.DeleteAt)
 	found := false
-	out, err := change(ctx, r, func(tx *changes) (out storemanager.Store, err error) {
+	out, err := change(ctx, r, func(tx *transaction) (out storemanager.Store, err error) {
 		loss, err := tx.Loss(ctx)
 		if err != nil {
 			return storemanager.Store{}, err
 		}
-		q.EventAt = known(q.EventAt, tx.now)
-		err = tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.StoreEvent, _ error) {
+		q.EventAt = believed(q.EventAt, tx.now)
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.HistoryEntry, _ error) {
 			// A run waits for a deletion of a store that was never here: the folder was lost, with the mark that would have told it.
 			if found = loss == nil && s.Unknown(); (found || loss != nil) && s.restoreDeletion(q, tx.decision) {
-				e = storemanager.StoreEvent{Kind: eventDeletion, Outcome: outcomeRestored, Detail: "due " + q.DeleteAt.Format(time.RFC3339)}
+				e = storemanager.HistoryEntry{Kind: kindDeletion, Outcome: outcomeRestored, Detail: "due " + q.DeleteAt.Format(time.RFC3339)}
 			}
 			if s.Unknown() {
 				return e, fmt.Errorf("%w: %q is unknown", storemanager.ErrNotFound, q.StoreID)

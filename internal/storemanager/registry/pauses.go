@@ -16,7 +16,7 @@ func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanage
 		return storemanager.Pause{}, err
 	}
 	p = normalPause(p)
-	return change(ctx, r, func(tx *changes) (storemanager.Pause, error) {
+	return change(ctx, r, func(tx *transaction) (storemanager.Pause, error) {
 		if err := checkExpiry(p.ExpiresAt, tx.now); err != nil {
 			return storemanager.Pause{}, err
 		}
@@ -34,8 +34,8 @@ func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanage
 		if err := tx.SavePause(ctx, p); err != nil {
 			return storemanager.Pause{}, err
 		}
-		return p, tx.tell(ctx, p.StoreID, storemanager.StoreEvent{
-			Kind: eventPause, Outcome: outcomeDone, Detail: protection(p.Reason, p.Actor, p.ExpiresAt),
+		return p, tx.tell(ctx, p.StoreID, storemanager.HistoryEntry{
+			Kind: kindPause, Outcome: outcomeDone, Detail: protection(p.Reason, p.Actor, p.ExpiresAt),
 		})
 	})
 }
@@ -45,14 +45,14 @@ func (r *Registry) Resume(ctx context.Context, storeID string) error {
 	if err := storemanager.CheckScope(storeID); err != nil {
 		return err
 	}
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		if err := tx.DropExpiredPauses(ctx, tx.now); err != nil {
 			return struct{}{}, err
 		}
 		if ended, err := tx.DropPause(ctx, storeID); err != nil || !ended {
 			return struct{}{}, err
 		}
-		return struct{}{}, tx.tell(ctx, storeID, storemanager.StoreEvent{Kind: eventResume, Outcome: outcomeDone})
+		return struct{}{}, tx.tell(ctx, storeID, storemanager.HistoryEntry{Kind: kindResume, Outcome: outcomeDone})
 	})
 	return err
 }

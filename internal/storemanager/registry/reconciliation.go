@@ -17,7 +17,7 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 	approval := normalAcknowledgement(storemanager.Acknowledgement{
 		Actor: cmp.Or(run.Actor, "whoever approved it"), Reason: "the approved plan of run " + run.RunID,
 	})
-	ended, err := change(ctx, r, func(tx *changes) (ended int64, err error) {
+	ended, err := change(ctx, r, func(tx *transaction) (ended int64, err error) {
 		if err := tx.SaveRun(ctx, run, storemanager.KeptReconcileRuns); err != nil || run.ApprovedListAt == nil {
 			return 0, err
 		}
@@ -34,9 +34,9 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 }
 
 // guard keeps since when the guard keeps removals back and why, however often that is found again.
-func (tx *changes) guard(ctx context.Context, m storemanager.MissingMarks) error {
+func (tx *transaction) guard(ctx context.Context, m storemanager.ListMarks) error {
 	switch m.Guard {
-	case storemanager.GuardHeld:
+	case storemanager.GuardKeepsBack:
 		return tx.KeepBack(ctx, cut(m.GuardReason), tx.now)
 	case storemanager.GuardCleared:
 		return tx.LetGo(ctx)

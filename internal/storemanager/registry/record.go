@@ -18,7 +18,7 @@ type Record struct {
 	FirstMonitoredAt time.Time
 	LastEnsuredAt    time.Time
 	LastStoppedAt    time.Time
-	MissingSince     time.Time
+	UnlistedSince    time.Time
 	ListedSince      time.Time
 	ListedAt         time.Time // the newest list, since the pending deletion began, that has the workspace
 	Pinned           bool
@@ -114,7 +114,7 @@ func (s *Record) revive(at, now time.Time) {
 func (s *Record) seen(at, now time.Time) {
 	s.EventAt = later(s.EventAt, at)
 	s.LastEnsuredAt = now
-	s.MissingSince = time.Time{}
+	s.UnlistedSince = time.Time{}
 }
 
 func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) storemanager.DeletionResult {
@@ -142,7 +142,7 @@ func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) store
 		s.ListedSince = time.Time{} // the list was asked for before what is known now
 	}
 	if !q.ByList {
-		s.MissingSince = time.Time{}
+		s.UnlistedSince = time.Time{}
 	}
 	return storemanager.DeletionResult{Outcome: storemanager.DeletionScheduled, DeleteAt: s.Deletion.DeleteAt, EventAt: s.Deletion.EventAt}
 }
@@ -191,7 +191,7 @@ func (s *Record) restoreDeletion(q storemanager.RestoreRequest, d decision) bool
 	s.Deletion = storemanager.Deletion{EventAt: q.EventAt, Since: d.now, DeleteAt: q.DeleteAt, Owner: q.Owner, ByList: q.ByList}
 	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 	if !q.ByList {
-		s.MissingSince = time.Time{}
+		s.UnlistedSince = time.Time{}
 	}
 	return true
 }
@@ -207,15 +207,15 @@ func (s *Record) cancelDeletion() {
 // it only loses the list that spoke against it. A list that is older than what is known of the store can't have missed it.
 func (s *Record) unlisted(at time.Time) {
 	s.ListedSince = time.Time{}
-	if !s.pending() && s.MissingSince.IsZero() && !at.Before(s.EventAt) {
-		s.MissingSince = at
+	if !s.pending() && s.UnlistedSince.IsZero() && !at.Before(s.EventAt) {
+		s.UnlistedSince = at
 	}
 }
 
 // listed notes that a complete list has the store. Against a pending deletion speaks only a list that was asked for after all that
 // is known of it.
 func (s *Record) listed(at time.Time, d decision) {
-	s.MissingSince = time.Time{}
+	s.UnlistedSince = time.Time{}
 	if !s.pending() || !s.Deletion.OutdatedBy(at) && d.obeys(ruleListAfterDeletion) {
 		return
 	}
@@ -272,7 +272,7 @@ func (s *Record) Store() storemanager.Store {
 	out := storemanager.Store{
 		ID: s.ID, State: storemanager.StateMonitored, Connection: storemanager.ConnectionNotConfigured, EventAt: s.EventAt, Pinned: s.Pinned,
 		FirstMonitoredAt: optional(s.FirstMonitoredAt), LastEnsuredAt: optional(s.LastEnsuredAt),
-		LastStoppedAt: optional(s.LastStoppedAt), MissingSince: optional(s.MissingSince), ListedSince: optional(s.ListedSince),
+		LastStoppedAt: optional(s.LastStoppedAt), UnlistedSince: optional(s.UnlistedSince), ListedSince: optional(s.ListedSince),
 	}
 	if !s.Monitored() {
 		out.State, out.Connection = storemanager.StateStopped, storemanager.ConnectionStopped
@@ -288,7 +288,7 @@ func (s *Record) Store() storemanager.Store {
 
 // known is the moment of some knowledge, as far as we believe it: an event from the future would make all that comes after it
 // stale until that time has come.
-func known(at, now time.Time) time.Time {
+func believed(at, now time.Time) time.Time {
 	if latest := now.Add(storemanager.MaxClockLead); at.After(latest) {
 		at = latest
 	}

@@ -14,7 +14,7 @@ func (r *Registry) Ensure(ctx context.Context, q storemanager.EnsureRequest) (st
 	if err := q.Validate(); err != nil {
 		return storemanager.EnsureResult{}, err
 	}
-	return change(ctx, r, func(tx *changes) (storemanager.EnsureResult, error) { return tx.ensure(ctx, q) })
+	return change(ctx, r, func(tx *transaction) (storemanager.EnsureResult, error) { return tx.ensure(ctx, q) })
 }
 
 // EnsureBatch implements Manager.
@@ -22,7 +22,7 @@ func (r *Registry) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequ
 	if len(qs) > storemanager.MaxBatch {
 		return nil, fmt.Errorf("%w: %d stores in one batch, at most %d are taken", storemanager.ErrInvalid, len(qs), storemanager.MaxBatch)
 	}
-	return change(ctx, r, func(tx *changes) ([]storemanager.EnsureResult, error) {
+	return change(ctx, r, func(tx *transaction) ([]storemanager.EnsureResult, error) {
 		results := make([]storemanager.EnsureResult, len(qs))
 		for i, q := range qs {
 			if q.Validate() != nil {
@@ -41,17 +41,17 @@ func (r *Registry) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequ
 // Enter ensures stores, all at once, that another server monitors. The events of those that this server is yet to be told of are left to
 // NoteEnsured.
 func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
-	return change(ctx, r, func(tx *changes) ([]storemanager.EnsureResult, error) {
+	return change(ctx, r, func(tx *transaction) ([]storemanager.EnsureResult, error) {
 		results := make([]storemanager.EnsureResult, len(qs))
 		for i, q := range qs {
 			if q.Validate() != nil {
 				results[i] = storemanager.EnsureResult{StoreID: q.StoreID, Outcome: storemanager.EnsureInvalid}
 				continue
 			}
-			q.At = known(q.At, tx.now)
-			if err := tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.StoreEvent, _ error) {
+			q.At = believed(q.At, tx.now)
+			if err := tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.HistoryEntry, _ error) {
 				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
-					e = ensureEvent(q, results[i])
+					e = ensureEntry(q, results[i])
 				}
 				return e, nil
 			}); err != nil {
@@ -62,11 +62,11 @@ func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) (
 	})
 }
 
-func (tx *changes) ensure(ctx context.Context, q storemanager.EnsureRequest) (res storemanager.EnsureResult, err error) {
-	q.At = known(q.At, tx.now)
-	err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.StoreEvent, error) {
+func (tx *transaction) ensure(ctx context.Context, q storemanager.EnsureRequest) (res storemanager.EnsureResult, err error) {
+	q.At = believed(q.At, tx.now)
+	err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.HistoryEntry, error) {
 		res = s.ensure(q, tx.decision)
-		return ensureEvent(q, res), nil
+		return ensureEntry(q, res), nil
 	})
 	return res, err
 }
@@ -76,15 +76,15 @@ func (r *Registry) BeginDeletion(ctx context.Context, q storemanager.DeletionReq
 	if err := q.Validate(); err != nil {
 		return storemanager.DeletionResult{}, err
 	}
-	return change(ctx, r, func(tx *changes) (res storemanager.DeletionResult, err error) {
-		q.At = known(q.At, tx.now)
+	return change(ctx, r, func(tx *transaction) (res storemanager.DeletionResult, err error) {
+		q.At = believed(q.At, tx.now)
 		if q.GracePeriod > 0 { // a clock that is behind cuts it not short
 			q.DeleteAt = later(q.DeleteAt, tx.now.Add(q.GracePeriod))
 		}
 		q.DeleteAt = precise(q.DeleteAt)
-		err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.StoreEvent, error) {
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.HistoryEntry, error) {
 			res = s.beginDeletion(q, tx.decision)
-			return deletionEvent(res), nil
+			return deletionEntry(res), nil
 		})
 		return res, err
 	})
@@ -122,7 +122,7 @@ func (r *Registry) StopAsDecided(ctx context.Context, q storemanager.StopRequest
 
 // stop decides as of decidedAt; the zero time means now.
 func (r *Registry) stop(ctx context.Context, q storemanager.StopRequest, decidedAt time.Time) (storemanager.StopResult, error) {
-	return change(ctx, r, func(tx *changes) (res storemanager.StopResult, err error) {
+	return change(ctx, r, func(tx *transaction) (res storemanager.StopResult, err error) {
 		if err := refuseIfLost(ctx, tx); err != nil {
 			return storemanager.StopResult{}, err
 		}
@@ -130,9 +130,9 @@ func (r *Registry) stop(ctx context.Context, q storemanager.StopRequest, decided
 		if !decidedAt.IsZero() {
 			d.now = decidedAt
 		}
-		err = tx.decide(ctx, q.StoreID, func(s *Record) (_ storemanager.StoreEvent, err error) {
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (_ storemanager.HistoryEntry, err error) {
 			res, err = s.stop(q, d)
-			return storemanager.StoreEvent{Kind: eventStop, Outcome: string(res.Outcome)}, err
+			return storemanager.HistoryEntry{Kind: kindStop, Outcome: string(res.Outcome)}, err
 		})
 		if err == nil && res.Outcome == storemanager.StopStopped && tx.stopped > 0 && decidedAt.IsZero() && !fresh(q, r.Clock()) {
 			return storemanager.StopResult{}, errAnswerTooOld
@@ -149,9 +149,9 @@ func (r *Registry) CancelDeletion(ctx context.Context, q storemanager.CancelRequ
 	if !q.EventAt.IsZero() {
 		q.EventAt = precise(q.EventAt)
 	}
-	return r.changeMonitored(ctx, q.StoreID, func(s *Record, d decision) (e storemanager.StoreEvent, _ error) {
+	return r.changeMonitored(ctx, q.StoreID, func(s *Record, d decision) (e storemanager.HistoryEntry, _ error) {
 		if s.cancel(q, d) {
-			e = storemanager.StoreEvent{Kind: eventCancelDeletion, Outcome: outcomeDone}
+			e = storemanager.HistoryEntry{Kind: kindCancelDeletion, Outcome: outcomeDone}
 		}
 		return e, nil
 	})
@@ -162,9 +162,9 @@ func (r *Registry) TakeOverDeletion(ctx context.Context, q storemanager.TakeOver
 	if err := q.Validate(); err != nil {
 		return storemanager.Store{}, err
 	}
-	return r.changeMonitored(ctx, q.StoreID, func(s *Record, _ decision) (e storemanager.StoreEvent, _ error) {
+	return r.changeMonitored(ctx, q.StoreID, func(s *Record, _ decision) (e storemanager.HistoryEntry, _ error) {
 		if before := s.Deletion.Owner; s.takeOver(q.Owner) && before != q.Owner {
-			e = storemanager.StoreEvent{Kind: eventDeletion, Outcome: outcomeResumed, Detail: "due " + s.Deletion.DeleteAt.Format(time.RFC3339)}
+			e = storemanager.HistoryEntry{Kind: kindDeletion, Outcome: outcomeResumed, Detail: "due " + s.Deletion.DeleteAt.Format(time.RFC3339)}
 		}
 		return e, nil
 	})
@@ -176,35 +176,35 @@ func (r *Registry) Hold(ctx context.Context, id string, h storemanager.Hold) (st
 		return storemanager.Store{}, err
 	}
 	h = normalHold(h)
-	return r.changeMonitored(ctx, id, func(s *Record, d decision) (storemanager.StoreEvent, error) {
+	return r.changeMonitored(ctx, id, func(s *Record, d decision) (storemanager.HistoryEntry, error) {
 		if err := checkExpiry(h.ExpiresAt, d.now); err != nil {
-			return storemanager.StoreEvent{}, err
+			return storemanager.HistoryEntry{}, err
 		}
 		s.holdFrom(d, h)
-		return storemanager.StoreEvent{Kind: eventHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt)}, nil
+		return storemanager.HistoryEntry{Kind: kindHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt)}, nil
 	})
 }
 
 // Release implements Manager.
 func (r *Registry) Release(ctx context.Context, id string) (storemanager.Store, error) {
-	return r.changeMonitored(ctx, id, func(s *Record, _ decision) (e storemanager.StoreEvent, _ error) {
+	return r.changeMonitored(ctx, id, func(s *Record, _ decision) (e storemanager.HistoryEntry, _ error) {
 		if s.held() {
 			s.Hold = storemanager.Hold{}
-			e = storemanager.StoreEvent{Kind: eventRelease, Outcome: outcomeDone}
+			e = storemanager.HistoryEntry{Kind: kindRelease, Outcome: outcomeDone}
 		}
 		return e, nil
 	})
 }
 
 // changeMonitored decides by a rule that makes sense for monitored stores only; ErrNotFound for any other.
-func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*Record, decision) (storemanager.StoreEvent, error)) (storemanager.Store, error) {
+func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*Record, decision) (storemanager.HistoryEntry, error)) (storemanager.Store, error) {
 	if err := storemanager.CheckID(id); err != nil {
 		return storemanager.Store{}, err
 	}
-	return change(ctx, r, func(tx *changes) (out storemanager.Store, err error) {
-		err = tx.decide(ctx, id, func(s *Record) (storemanager.StoreEvent, error) {
+	return change(ctx, r, func(tx *transaction) (out storemanager.Store, err error) {
+		err = tx.decide(ctx, id, func(s *Record) (storemanager.HistoryEntry, error) {
 			if !s.Monitored() {
-				return storemanager.StoreEvent{}, fmt.Errorf("%w: %q", storemanager.ErrNotFound, id)
+				return storemanager.HistoryEntry{}, fmt.Errorf("%w: %q", storemanager.ErrNotFound, id)
 			}
 			e, err := rule(s, tx.decision)
 			out = s.Store()
@@ -225,7 +225,7 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 			return err
 		}
 	}
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		if err := tx.Unpin(ctx); err != nil {
 			return struct{}{}, err
 		}
@@ -239,13 +239,13 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 	return err
 }
 
-// MarkMissing implements Manager. What is not monitored is of no interest to lists.
-func (r *Registry) MarkMissing(ctx context.Context, m storemanager.MissingMarks) error {
+// MarkUnlisted implements Manager. What is not monitored is of no interest to lists.
+func (r *Registry) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
 	m.ListAt = precise(m.ListAt)
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) {
+	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		mark := func(ids []string, rule func(*Record)) error {
 			for _, id := range ids {
 				if err := tx.apply(ctx, id, func(s *Record) error {
@@ -259,7 +259,7 @@ func (r *Registry) MarkMissing(ctx context.Context, m storemanager.MissingMarks)
 			}
 			return nil
 		}
-		if err := mark(m.Missing, func(s *Record) { s.unlisted(m.ListAt) }); err != nil {
+		if err := mark(m.Unlisted, func(s *Record) { s.unlisted(m.ListAt) }); err != nil {
 			return struct{}{}, err
 		}
 		if err := mark(m.Listed, func(s *Record) { s.listed(m.ListAt, tx.decision) }); err != nil {

@@ -6,7 +6,7 @@ import (
 )
 
 // changes is a transaction under way: what is changed, and when.
-type changes struct {
+type transaction struct {
 	Tx
 	decision             // when the rules decide
 	retention            time.Duration
@@ -15,10 +15,10 @@ type changes struct {
 }
 
 // change runs fn in one transaction of the driver.
-func change[T any](ctx context.Context, r *Registry, fn func(*changes) (T, error)) (T, error) {
+func change[T any](ctx context.Context, r *Registry, fn func(*transaction) (T, error)) (T, error) {
 	var result T
 	err := r.driver.Change(ctx, func(driven Tx) (err error) {
-		tx := &changes{Tx: driven, decision: decision{now: r.Clock()}, retention: r.retention}
+		tx := &transaction{Tx: driven, decision: decision{now: r.Clock()}, retention: r.retention}
 		if result, err = fn(tx); err != nil {
 			return err
 		}
@@ -32,7 +32,7 @@ func change[T any](ctx context.Context, r *Registry, fn func(*changes) (T, error
 }
 
 // finish counts what was provisioned and stopped. Whoever adds a tombstone also removes those that are too old: no one else has to.
-func (tx *changes) finish(ctx context.Context) error {
+func (tx *transaction) finish(ctx context.Context) error {
 	if tx.provisioned+tx.stopped > 0 {
 		tx.Count(tx.provisioned, tx.stopped, tx.now)
 	}
@@ -42,10 +42,12 @@ func (tx *changes) finish(ctx context.Context) error {
 	return nil
 }
 
-func (tx *changes) prune(ctx context.Context) error { return tx.Prune(ctx, tx.now.Add(-tx.retention)) }
+func (tx *transaction) prune(ctx context.Context) error {
+	return tx.Prune(ctx, tx.now.Add(-tx.retention))
+}
 
 // apply runs a rule on the record of id and keeps what it made of it. An error of the rule is returned as it is.
-func (tx *changes) apply(ctx context.Context, id string, rule func(*Record) error) error {
+func (tx *transaction) apply(ctx context.Context, id string, rule func(*Record) error) error {
 	before, err := tx.Record(ctx, id)
 	if err != nil {
 		return err

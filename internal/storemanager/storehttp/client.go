@@ -245,8 +245,8 @@ func (c *Client) EngineTold(ctx context.Context, q deliveries.EngineRequest) err
 	return err
 }
 
-// MarkMissing implements Manager.
-func (c *Client) MarkMissing(ctx context.Context, m storemanager.MissingMarks) error {
+// MarkUnlisted implements Manager.
+func (c *Client) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "missing"), m)
 	return err
 }

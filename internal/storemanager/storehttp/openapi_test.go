@@ -83,7 +83,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	}{
 		"page":    {storemanager.MaxBatch, schemas["Page"].Value.Properties["stores"].Value.MaxItems},
 		"ids":     {storemanager.MaxBatch, schemas["IDPage"].Value.Properties["ids"].Value.MaxItems},
-		"events":  {storemanager.KeptStoreEvents, schemas["Store"].Value.Properties["events"].Value.MaxItems},
+		"events":  {storemanager.KeptHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
 		"history": {storemanager.KeptConnectionChanges, schemas["MonitorStatus"].Value.Properties["history"].Value.MaxItems},
 		"runs":    {storemanager.KeptReconcileRuns, schemas["Reconciliation"].Value.Properties["recent"].Value.MaxItems},
 	} {
@@ -107,7 +107,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"Hold", storemanager.Hold{}, ""},
 		{"Pause", storemanager.Pause{}, ""},
 		{"Delivery", deliveries.Delivery{}, ""},
-		{"StoreEvent", storemanager.StoreEvent{}, ""},
+		{"StoreEvent", storemanager.HistoryEntry{}, ""},
 		{"Failure", storemanager.Failure{}, ""},
 		{"EnsureResult", storemanager.EnsureResult{}, ""},
 		{"DeletionResult", storemanager.DeletionResult{}, ""},
@@ -117,7 +117,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"Change", storemanager.Change{}, ""},
 		{"Overview", storemanager.Overview{}, ""},
 		{"MonitorTotals", storemanager.MonitorTotals{}, ""},
-		{"GuardHold", storemanager.GuardHold{}, ""},
+		{"GuardHold", storemanager.KeptBack{}, ""},
 		{"ReconcileRun", storemanager.ReconcileRun{}, "approvedListAt,actor"},
 		{"Reconciliation", storemanager.Reconciliation{}, ""},
 		{"Problem", problem{}, ""},
@@ -129,7 +129,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"StopRequest", storemanager.StopRequest{}, "storeId"},
 		{"HoldRequest", storemanager.Hold{}, "since"},
 		{"PauseRequest", storemanager.Pause{}, "since,storeId"},
-		{"MissingMarks", storemanager.MissingMarks{}, ""},
+		{"MissingMarks", storemanager.ListMarks{}, ""},
 		{"RunRequest", storemanager.ReconcileRun{}, "runId"},
 	} {
 		var fields, required []string

@@ -97,7 +97,7 @@ type server struct {
 //	GET    /v1/accepted-events               Unheard; ?engine=&after= as in UnheardRequest
 //	PUT    /v1/engine                        EngineTold
 //	GET    /v1/overview                      Overview
-//	POST   /v1/missing                       MarkMissing
+//	POST   /v1/missing                       MarkUnlisted
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
 //	POST   /v1/acknowledge-loss              AcknowledgeLoss
@@ -169,8 +169,8 @@ func (s *server) routes() http.Handler {
 		}))
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
-		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.MissingMarks) (any, error) {
-			return nothing{}, m.MarkMissing(r.Context(), marks)
+		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {
+			return nothing{}, m.MarkUnlisted(r.Context(), marks)
 		}))
 		r.Get("/reconciliation", s.answer(func(r *http.Request) (any, error) { return m.Reconciliation(r.Context()) }))
 		r.Put("/reconciliation/runs/{runId}", answerBody(s, func(r *http.Request, run storemanager.ReconcileRun) (any, error) {

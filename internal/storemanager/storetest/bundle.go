@@ -96,15 +96,15 @@ func (b *Bundle) MustGet(t *testing.T) storemanager.Store {
 	t.Helper()
 	s, err := b.Get(t.Context(), ID)
 	require.NoError(t, err)
-	s.Events = nil
+	s.History = nil
 	return s
 }
 
-func (b *Bundle) MustEvents(t *testing.T) []storemanager.StoreEvent {
+func (b *Bundle) MustHistory(t *testing.T) []storemanager.HistoryEntry {
 	t.Helper()
 	s, err := b.Get(t.Context(), ID)
 	require.NoError(t, err)
-	return s.Events
+	return s.History
 }
 
 func (b *Bundle) MustHold(t *testing.T, h storemanager.Hold) storemanager.Store {
@@ -183,7 +183,7 @@ func Describe(t *testing.T, h http.Handler) (*openapi.Description, error) {
 }
 
 // CountEvents counts them, of all stores.
-func (b *Bundle) CountEvents(t *testing.T) (n int) {
+func (b *Bundle) CountHistory(t *testing.T) (n int) {
 	t.Helper()
 	b.Registry.Query(t, `SELECT count(*) FROM store_events`).Scan(&n)
 	return n

@@ -17,7 +17,7 @@ func RequireSameIDs(t *testing.T, m storemanager.Manager) (unsettled []string) {
 		want := storemanager.IDPage{IDs: []string{}, NextCursor: stores.NextCursor}
 		for _, s := range stores.Stores {
 			want.IDs = append(want.IDs, s.ID)
-			if s.MissingSince == nil && s.EventAt.Unix() != 0 {
+			if s.UnlistedSince == nil && s.EventAt.Unix() != 0 {
 				continue
 			}
 			unsettled = append(unsettled, s.ID)

@@ -43,7 +43,7 @@ func (on suite) TestStoreEvents(t *testing.T) {
 			b.MustBegin(t, 7, "run")
 			b.Clock.Set(storetest.At(100))
 			b.MustStop(t, "run")
-			require.Equal(t, []storemanager.StoreEvent{
+			require.Equal(t, []storemanager.HistoryEntry{
 				event(storetest.At(100), "stop", "stopped", ""),
 				event(storetest.At(8), "deletion", "scheduled", "due 2026-11-23T12:01:40Z"),
 				event(storetest.At(7), "resume", "done", ""),
@@ -54,7 +54,7 @@ func (on suite) TestStoreEvents(t *testing.T) {
 				event(storetest.At(2), "cancel_deletion", "done", ""),
 				event(storetest.At(1), "deletion", "scheduled", "due 2026-11-23T12:01:40Z"),
 				event(storetest.At(0), "ensure", "created", ""),
-			}, b.MustEvents(t))
+			}, b.MustHistory(t))
 		},
 		"what says the same as the newest takes its place": func(t *testing.T, b *storetest.Bundle) {
 			ensure(t, b, 1, "delivery-1")
@@ -66,31 +66,31 @@ func (on suite) TestStoreEvents(t *testing.T) {
 			ensure(t, b, 1, "delivery-2")
 			b.Clock.Set(storetest.At(51))
 			ensure(t, b, 1, "delivery-3")
-			require.Equal(t, []storemanager.StoreEvent{
+			require.Equal(t, []storemanager.HistoryEntry{
 				event(storetest.At(51), "ensure", "exists", ""),
 				event(storetest.At(29), "ensure", "exists", "from reconciliation"),
 				event(storetest.At(0), "ensure", "created", ""),
-			}, b.MustEvents(t))
+			}, b.MustHistory(t))
 		},
 		"a store that reconciliation creates says so": func(t *testing.T, b *storetest.Bundle) {
 			ensure(t, b, 1, "reconcile/1")
-			require.Equal(t, []storemanager.StoreEvent{event(storetest.T0, "ensure", "created", "from reconciliation")}, b.MustEvents(t))
+			require.Equal(t, []storemanager.HistoryEntry{event(storetest.T0, "ensure", "created", "from reconciliation")}, b.MustHistory(t))
 		},
 		"an ensure that cancels a deletion says so": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
 			b.MustBegin(t, 5, "run")
 			ensure(t, b, 6, "reconcile/1")
-			require.Equal(t, event(storetest.T0, "ensure", "exists", "from reconciliation, listed again, cancelled the pending deletion"), b.MustEvents(t)[0])
+			require.Equal(t, event(storetest.T0, "ensure", "exists", "from reconciliation, listed again, cancelled the pending deletion"), b.MustHistory(t)[0])
 		},
 		"what is refused as too old is one": func(t *testing.T, b *storetest.Bundle) {
 			b.MustBegin(t, 5, "run")
 			b.MustEnsure(t, 4)
-			require.Equal(t, []storemanager.StoreEvent{event(storetest.T0, "ensure", "stale", ""), event(storetest.T0, "deletion", "already_stopped", "")}, b.MustEvents(t))
+			require.Equal(t, []storemanager.HistoryEntry{event(storetest.T0, "ensure", "stale", ""), event(storetest.T0, "deletion", "already_stopped", "")}, b.MustHistory(t))
 		},
 		"what ended in an error or changed nothing is none": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
 			b.MustBegin(t, 5, "run")
-			before := b.MustEvents(t)
+			before := b.MustHistory(t)
 			_, err := b.Stop(t.Context(), storemanager.StopRequest{StoreID: storetest.ID, Owner: "run", AbsentAt: b.Clock.Now()})
 			require.ErrorIs(t, err, storemanager.ErrTooEarly)
 			_, err = b.Hold(t.Context(), storetest.ID, storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: new(storetest.T0)})
@@ -98,26 +98,26 @@ func (on suite) TestStoreEvents(t *testing.T) {
 			_, err = b.Release(t.Context(), storetest.ID)
 			require.NoError(t, err)
 			b.MustResume(t, storetest.ID)
-			require.Equal(t, before, b.MustEvents(t))
+			require.Equal(t, before, b.MustHistory(t))
 			_, err = b.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: storetest.ID})
 			require.NoError(t, err)
-			before = b.MustEvents(t)
+			before = b.MustHistory(t)
 			_, err = b.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: storetest.ID})
 			require.NoError(t, err)
-			require.Equal(t, before, b.MustEvents(t))
+			require.Equal(t, before, b.MustHistory(t))
 		},
 		"the newest are kept": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
-			for i := range 3 * storemanager.KeptStoreEvents {
+			for i := range 3 * storemanager.KeptHistory {
 				b.Clock.Set(storetest.At(i))
 				b.MustHold(t, storemanager.Hold{Reason: fmt.Sprint("reason ", i), Actor: "a"})
 			}
-			events := b.MustEvents(t)
-			require.Len(t, events, storemanager.KeptStoreEvents)
+			events := b.MustHistory(t)
+			require.Len(t, events, storemanager.KeptHistory)
 			for i, e := range events {
-				require.Equal(t, storetest.At(3*storemanager.KeptStoreEvents-1-i), e.At)
+				require.Equal(t, storetest.At(3*storemanager.KeptHistory-1-i), e.At)
 			}
-			require.Equal(t, storemanager.KeptStoreEvents, b.CountEvents(t))
+			require.Equal(t, storemanager.KeptHistory, b.CountHistory(t))
 		},
 		"a batch has those of each store, and answers none": func(t *testing.T, b *storetest.Bundle) {
 			qs := storetest.Batch(0, 3, storetest.T0)
@@ -126,22 +126,22 @@ func (on suite) TestStoreEvents(t *testing.T) {
 			for i, want := range []int{1, 2, 1} {
 				s, err := b.Get(t.Context(), qs[i].StoreID)
 				require.NoError(t, err)
-				require.Len(t, s.Events, want)
+				require.Len(t, s.History, want)
 			}
 			page, err := b.List(t.Context(), storemanager.ListRequest{})
 			require.NoError(t, err)
 			for _, s := range page.Stores {
-				require.Nil(t, s.Events)
+				require.Nil(t, s.History)
 			}
 			held, err := b.Hold(t.Context(), qs[0].StoreID, storetest.SomeHold)
 			require.NoError(t, err)
-			require.Nil(t, held.Events)
+			require.Nil(t, held.History)
 		},
 		"a store that is not known has none": func(t *testing.T, b *storetest.Bundle) {
 			require.Equal(t, storemanager.StopAlreadyStopped, b.MustStop(t, "run"))
 			b.MustPause(t, onePaused)
 			b.MustResume(t, storetest.ID)
-			require.Zero(t, b.CountEvents(t))
+			require.Zero(t, b.CountHistory(t))
 		},
 		"a pruned tombstone takes them along, and its pause stays": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
@@ -149,13 +149,13 @@ func (on suite) TestStoreEvents(t *testing.T) {
 			b.Clock.Set(storetest.At(100))
 			b.MustStop(t, "run")
 			b.MustPause(t, onePaused)
-			require.Len(t, b.MustEvents(t), 4)
+			require.Len(t, b.MustHistory(t), 4)
 			b.Clock.Set(storetest.At(100).Add(registry.DefaultTombstoneRetention + time.Second))
 			_, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: "another-one", At: storetest.At(200), DeleteAt: storetest.At(200), Owner: "run"})
 			require.NoError(t, err)
-			require.Equal(t, 1, b.CountEvents(t), "that of the other one")
+			require.Equal(t, 1, b.CountHistory(t), "that of the other one")
 			b.MustEnsure(t, 300)
-			require.Len(t, b.MustEvents(t), 1, "it begins anew")
+			require.Len(t, b.MustHistory(t), 1, "it begins anew")
 			require.NotNil(t, b.MustGet(t).Pause)
 		},
 	} {
@@ -171,13 +171,13 @@ func (on suite) TestStoreEventsAreThereAfterClose(t *testing.T) {
 	b := on.setup(t)
 	b.MustEnsure(t, 1)
 	b.MustHold(t, storetest.SomeHold)
-	want := b.MustEvents(t)
+	want := b.MustHistory(t)
 	require.NoError(t, b.Registry.Close())
 	s, err := on.open(t, storetest.Settings{Path: b.Path, Now: b.Clock.Now}).Get(t.Context(), storetest.ID)
 	require.NoError(t, err)
-	require.Equal(t, want, s.Events)
+	require.Equal(t, want, s.History)
 }
 
-func event(at time.Time, kind, outcome, detail string) storemanager.StoreEvent {
-	return storemanager.StoreEvent{At: at, Kind: kind, Outcome: outcome, Detail: detail}
+func event(at time.Time, kind, outcome, detail string) storemanager.HistoryEntry {
+	return storemanager.HistoryEntry{At: at, Kind: kind, Outcome: outcome, Detail: detail}
 }

@@ -73,11 +73,11 @@ func (on suite) TestFencing(t *testing.T) {
 		},
 		"a list speaks against a pending deletion if it was asked for since, and the list before too": func(t *testing.T, b *storetest.Bundle) {
 			list := func(seconds int, has bool) {
-				marks := storemanager.MissingMarks{ListAt: storetest.At(seconds), Missing: []string{storetest.ID}}
+				marks := storemanager.ListMarks{ListAt: storetest.At(seconds), Unlisted: []string{storetest.ID}}
 				if has {
-					marks = storemanager.MissingMarks{ListAt: storetest.At(seconds), Listed: []string{storetest.ID}}
+					marks = storemanager.ListMarks{ListAt: storetest.At(seconds), Listed: []string{storetest.ID}}
 				}
-				require.NoError(t, b.MarkMissing(t.Context(), marks))
+				require.NoError(t, b.MarkUnlisted(t.Context(), marks))
 			}
 			b.MustEnsure(t, 1)
 			b.Clock.Set(storetest.At(10))
@@ -89,7 +89,7 @@ func (on suite) TestFencing(t *testing.T) {
 			require.Equal(t, new(storetest.At(11)), b.MustGet(t).ListedSince)
 			list(13, false)
 			require.Nil(t, b.MustGet(t).ListedSince, "no consecutive lists")
-			require.Nil(t, b.MustGet(t).MissingSince, "what an event deletes is no sighting")
+			require.Nil(t, b.MustGet(t).UnlistedSince, "what an event deletes is no sighting")
 			list(14, true)
 			b.MustBegin(t, 20, "run")
 			require.Nil(t, b.MustGet(t).ListedSince, "the list is older than what is known now")

@@ -43,13 +43,13 @@ func (on suite) TestListIDsTellsOfTheFirstUnsettledStoreOfAPage(t *testing.T) {
 
 		next := storetest.Batch(storemanager.MaxBatch, 2, storetest.T0)
 		mark := func(ids ...string) {
-			require.NoError(t, b.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: storetest.At(1), Missing: ids}))
+			require.NoError(t, b.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: storetest.At(1), Unlisted: ids}))
 		}
 		mark(next[0].StoreID)
 		require.Equal(t, []string{next[0].StoreID}, storetest.RequireSameIDs(t, b), "the first page is not told of the next")
 		mark(page.IDs[7], page.IDs[5])
 		require.Equal(t, []string{page.IDs[5], page.IDs[7], next[0].StoreID}, storetest.RequireSameIDs(t, b))
-		require.NoError(t, b.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: storetest.At(2), Listed: []string{page.IDs[5]}}))
+		require.NoError(t, b.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: storetest.At(2), Listed: []string{page.IDs[5]}}))
 		require.Equal(t, []string{page.IDs[7], next[0].StoreID}, storetest.RequireSameIDs(t, b))
 
 		for id, event := range map[string]time.Duration{ // nobody ever told of those of 1970

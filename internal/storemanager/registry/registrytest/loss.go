@@ -24,12 +24,12 @@ func (on suite) TestNothingIsStoppedWhileALossIsNotAcknowledged(t *testing.T) {
 		require.NotNil(t, b.MustGet(t).Deletion)
 
 		list := func(verdict storemanager.GuardVerdict) {
-			require.NoError(t, b.MarkMissing(t.Context(), storemanager.MissingMarks{ListAt: storetest.At(201), Guard: verdict, GuardReason: "too many"}))
+			require.NoError(t, b.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: storetest.At(201), Guard: verdict, GuardReason: "too many"}))
 		}
-		list(storemanager.GuardHeld)
-		require.Equal(t, &storemanager.GuardHold{Since: storetest.At(200), Reason: "it was lost", Lost: true}, b.MustOverview(t).Guard)
+		list(storemanager.GuardKeepsBack)
+		require.Equal(t, &storemanager.KeptBack{Since: storetest.At(200), Reason: "it was lost", Lost: true}, b.MustOverview(t).Guard)
 		list(storemanager.GuardCleared)
-		require.Equal(t, &storemanager.GuardHold{Since: storetest.At(200), Reason: "it was lost", Lost: true}, b.MustOverview(t).Guard)
+		require.Equal(t, &storemanager.KeptBack{Since: storetest.At(200), Reason: "it was lost", Lost: true}, b.MustOverview(t).Guard)
 		b.Registry.Lose(t, "and again", b.Clock.Now())
 		require.Equal(t, "it was lost; and again", b.MustOverview(t).Guard.Reason)
 
@@ -116,7 +116,7 @@ func (on suite) TestAPendingDeletionIsRestoredAfterALoss(t *testing.T) {
 				}
 				storetest.RequireCountsMatchRows(t, b.Registry)
 				if tt.want == deletion {
-					require.Equal(t, "restored", b.MustEvents(t)[0].Outcome)
+					require.Equal(t, "restored", b.MustHistory(t)[0].Outcome)
 					require.NoError(t, b.AcknowledgeLoss(t.Context(), storemanager.Acknowledgement{Reason: "known", Actor: "ann"}))
 					b.Clock.Set(storetest.At(100))
 					require.Equal(t, storemanager.StopStopped, b.MustStop(t, "run"))

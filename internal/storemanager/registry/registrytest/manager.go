@@ -24,22 +24,22 @@ func (on suite) TestMissing(t *testing.T) {
 			require.NoError(t, err)
 			return res.Outcome
 		}())
-		mark := func(m storemanager.MissingMarks) *time.Time {
-			require.NoError(t, b.MarkMissing(t.Context(), m))
-			return b.MustGet(t).MissingSince
+		mark := func(m storemanager.ListMarks) *time.Time {
+			require.NoError(t, b.MarkUnlisted(t.Context(), m))
+			return b.MustGet(t).UnlistedSince
 		}
 		ids := []string{storetest.ID, "gone", "unknown"}
-		require.Nil(t, mark(storemanager.MissingMarks{ListAt: storetest.At(0), Missing: ids}), "the store is newer than the list")
-		require.Equal(t, new(storetest.At(2)), mark(storemanager.MissingMarks{ListAt: storetest.At(2), Missing: ids}))
-		require.Equal(t, new(storetest.At(2)), mark(storemanager.MissingMarks{ListAt: storetest.At(3), Missing: ids}), "the first sighting stays")
-		require.Nil(t, mark(storemanager.MissingMarks{ListAt: storetest.At(4), Listed: ids}))
-		require.Equal(t, new(storetest.At(5)), mark(storemanager.MissingMarks{ListAt: storetest.At(5), Missing: ids}))
+		require.Nil(t, mark(storemanager.ListMarks{ListAt: storetest.At(0), Unlisted: ids}), "the store is newer than the list")
+		require.Equal(t, new(storetest.At(2)), mark(storemanager.ListMarks{ListAt: storetest.At(2), Unlisted: ids}))
+		require.Equal(t, new(storetest.At(2)), mark(storemanager.ListMarks{ListAt: storetest.At(3), Unlisted: ids}), "the first sighting stays")
+		require.Nil(t, mark(storemanager.ListMarks{ListAt: storetest.At(4), Listed: ids}))
+		require.Equal(t, new(storetest.At(5)), mark(storemanager.ListMarks{ListAt: storetest.At(5), Unlisted: ids}))
 		b.MustEnsure(t, 6)
-		require.Nil(t, b.MustGet(t).MissingSince)
+		require.Nil(t, b.MustGet(t).UnlistedSince)
 
 		gone, err := b.Get(t.Context(), "gone")
 		require.NoError(t, err)
-		require.Nil(t, gone.MissingSince)
+		require.Nil(t, gone.UnlistedSince)
 		_, err = b.Get(t.Context(), "unknown")
 		require.ErrorIs(t, err, storemanager.ErrNotFound)
 	})
@@ -302,7 +302,7 @@ func (on suite) TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 			"release": func(ctx context.Context, m storemanager.Manager) error { _, err := m.Release(ctx, bad); return err },
 			"get":     func(ctx context.Context, m storemanager.Manager) error { _, err := m.Get(ctx, bad); return err },
 			"mark": func(ctx context.Context, m storemanager.Manager) error {
-				return m.MarkMissing(ctx, storemanager.MissingMarks{ListAt: storetest.T0, Listed: []string{"fine", bad}})
+				return m.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: storetest.T0, Listed: []string{"fine", bad}})
 			},
 		} {
 			calls[fmt.Sprintf("%s %.10q", name, bad)] = call
@@ -352,10 +352,10 @@ func (on suite) TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 		return err
 	}
 	calls["too many marks"] = func(ctx context.Context, m storemanager.Manager) error {
-		return m.MarkMissing(ctx, storemanager.MissingMarks{ListAt: storetest.T0, Listed: make([]string, storemanager.MaxBatch/2), Missing: make([]string, storemanager.MaxBatch/2+1)})
+		return m.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: storetest.T0, Listed: make([]string, storemanager.MaxBatch/2), Unlisted: make([]string, storemanager.MaxBatch/2+1)})
 	}
 	calls["marks without a time"] = func(ctx context.Context, m storemanager.Manager) error {
-		return m.MarkMissing(ctx, storemanager.MissingMarks{})
+		return m.MarkUnlisted(ctx, storemanager.ListMarks{})
 	}
 
 	on.each(t, func(t *testing.T, b *storetest.Bundle) {

@@ -99,7 +99,7 @@ func (on suite) TestPauses(t *testing.T) {
 			require.Nil(t, b.MustOverview(t).Paused)
 			require.Zero(t, b.MustOverview(t).PausedStores)
 			b.MustResume(t, storetest.ID)
-			require.NotEqual(t, "resume", b.MustEvents(t)[0].Kind, "there was nothing to resume")
+			require.NotEqual(t, "resume", b.MustHistory(t)[0].Kind, "there was nothing to resume")
 			var kept int
 			b.Registry.Query(t, `SELECT count(*) FROM pauses`).Scan(&kept)
 			require.Zero(t, kept, "any change removes them")
@@ -122,7 +122,7 @@ func (on suite) TestPauses(t *testing.T) {
 			require.ErrorIs(t, err, storemanager.ErrNotFound)
 			b.MustEnsure(t, 1)
 			require.Equal(t, &p, b.MustGet(t).Pause)
-			require.Len(t, b.MustEvents(t), 1, "the pause of a store that was not known is no event of it")
+			require.Len(t, b.MustHistory(t), 1, "the pause of a store that was not known is no event of it")
 		},
 		"a store may be called all": func(t *testing.T, b *storetest.Bundle) {
 			b.MustPause(t, storemanager.Pause{StoreID: "all", Reason: "r", Actor: "a"})
@@ -145,7 +145,7 @@ func (on suite) TestPauses(t *testing.T) {
 			p := b.MustPause(t, storemanager.Pause{StoreID: storetest.ID, Reason: strings.Repeat("ü", storemanager.MaxText), Actor: strings.Repeat("a", storemanager.MaxText)})
 			require.LessOrEqual(t, len(p.Reason), storemanager.MaxText)
 			require.Equal(t, &p, b.MustGet(t).Pause)
-			require.LessOrEqual(t, len(b.MustEvents(t)[0].Detail), storemanager.MaxText)
+			require.LessOrEqual(t, len(b.MustHistory(t)[0].Detail), storemanager.MaxText)
 		},
 		"what can't be is refused, and changes nothing": func(t *testing.T, b *storetest.Bundle) {
 			first := b.MustPause(t, allPaused)

@@ -34,7 +34,7 @@ type model struct {
 	clock    *storetest.Clock
 	stores   map[string]*modelStore
 	paused   map[string]time.Time // until when
-	events   map[string][]storemanager.StoreEvent
+	events   map[string][]storemanager.HistoryEntry
 	created  int
 	stopped  int
 }
@@ -61,7 +61,7 @@ func (m *model) held(s *modelStore) bool { return s.heldUntil.After(m.clock.Now(
 
 // told notes an event: newest last, and the same again in place of the newest.
 func (m *model) told(id, kind, outcome, detail string) {
-	e := storemanager.StoreEvent{Kind: kind, Outcome: outcome, Detail: detail}
+	e := storemanager.HistoryEntry{Kind: kind, Outcome: outcome, Detail: detail}
 	kept := m.events[id]
 	if n := len(kept); n > 0 {
 		newest := kept[n-1]
@@ -72,7 +72,7 @@ func (m *model) told(id, kind, outcome, detail string) {
 	}
 	e.At = m.clock.Now()
 	kept = append(kept, e)
-	m.events[id] = kept[max(0, len(kept)-storemanager.KeptStoreEvents):]
+	m.events[id] = kept[max(0, len(kept)-storemanager.KeptHistory):]
 }
 
 func (m *model) Ensure(t *rapid.T) {
@@ -320,8 +320,8 @@ func (m *model) checkAtTheEnd(t *rapid.T) {
 		require.NoError(t, err)
 		require.Equal(t, want.monitored, got.State == storemanager.StateMonitored)
 		require.Equal(t, want.newest, got.EventAt)
-		slices.Reverse(got.Events)
-		require.Equal(t, m.events[id], got.Events)
+		slices.Reverse(got.History)
+		require.Equal(t, m.events[id], got.History)
 	}
 	m.checkPauses(t)
 	storetest.RequireCountsMatchRows(t, m.registry)
@@ -353,7 +353,7 @@ func (on suite) TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{
 			clock: storetest.NewClock(), stores: map[string]*modelStore{"store-a": {}, "store-b": {}, "store-c": {}},
-			paused: map[string]time.Time{}, events: map[string][]storemanager.StoreEvent{},
+			paused: map[string]time.Time{}, events: map[string][]storemanager.HistoryEntry{},
 		}
 		var err error
 		m.registry, err = on.tryOpen(context.Background(), storetest.Settings{Now: m.clock.Now})

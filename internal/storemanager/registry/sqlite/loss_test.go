@@ -220,7 +220,7 @@ func TestARegistryIsNeverSmallerWithoutAWord(t *testing.T) {
 	require.NotZero(t, lost)
 }
 
-func requireLost(t *testing.T, r *storetest.Stores) *storemanager.GuardHold {
+func requireLost(t *testing.T, r *storetest.Stores) *storemanager.KeptBack {
 	t.Helper()
 	o, err := r.Overview(t.Context())
 	require.NoError(t, err)

@@ -100,19 +100,19 @@ func (tx *transaction) becomeAnother(ctx context.Context) error {
 const selectLoss = `SELECT min(found_at), coalesce(group_concat(found, '; '), '') FROM losses WHERE acknowledged_at IS NULL`
 
 // Loss implements Driver.
-func (r *Database) Loss(ctx context.Context) (*storemanager.GuardHold, error) {
+func (r *Database) Loss(ctx context.Context) (*storemanager.KeptBack, error) {
 	return lossOf(ctx, r.read)
 }
 
 // Loss implements Tx.
-func (tx *transaction) Loss(ctx context.Context) (*storemanager.GuardHold, error) {
+func (tx *transaction) Loss(ctx context.Context) (*storemanager.KeptBack, error) {
 	return lossOf(ctx, tx)
 }
 
 // lossOf is what a registry says of its loss; nil for none.
-func lossOf(ctx context.Context, db dbfile.Queryer) (*storemanager.GuardHold, error) {
+func lossOf(ctx context.Context, db dbfile.Queryer) (*storemanager.KeptBack, error) {
 	var since column
-	loss := storemanager.GuardHold{Lost: true}
+	loss := storemanager.KeptBack{Lost: true}
 	if err := db.QueryRowContext(ctx, selectLoss).Scan(&since, &loss.Reason); err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}

@@ -36,7 +36,7 @@ func (r *Database) Counts(ctx context.Context, at registry.Moments) (registry.Co
 	var (
 		n                                    registry.Counts
 		provisioned, stopped, kept, approved column
-		guard                                storemanager.GuardHold
+		guard                                storemanager.KeptBack
 	)
 	if err := r.usable(); err != nil {
 		return registry.Counts{}, err
@@ -55,16 +55,16 @@ func (r *Database) Counts(ctx context.Context, at registry.Moments) (registry.Co
 	return n, nil
 }
 
-// StoreEvents implements Driver.
-func (r *Database) StoreEvents(ctx context.Context, id string) ([]storemanager.StoreEvent, error) {
+// History implements Driver.
+func (r *Database) History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error) {
 	rows, err := r.events.QueryContext(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var events []storemanager.StoreEvent
+	var events []storemanager.HistoryEntry
 	for rows.Next() {
-		var e storemanager.StoreEvent
+		var e storemanager.HistoryEntry
 		if err := rows.Scan((*column)(&e.At), &e.Kind, &e.Outcome, &e.Detail); err != nil {
 			return nil, fmt.Errorf("read registry: %w", err)
 		}

@@ -39,7 +39,7 @@ func values(s registry.Record) []any {
 	}
 	return []any{
 		s.ID, column(s.TombstoneAt), column(s.EventAt), s.CreatedBy, column(s.FirstMonitoredAt), column(s.LastEnsuredAt),
-		column(s.LastStoppedAt), column(s.MissingSince), s.Pinned, column(s.Deletion.EventAt), column(s.Deletion.DeleteAt),
+		column(s.LastStoppedAt), column(s.UnlistedSince), s.Pinned, column(s.Deletion.EventAt), column(s.Deletion.DeleteAt),
 		s.Deletion.Owner, column(s.CancelledEventAt), s.StoppedBy,
 		column(s.Hold.Since), column(holdExpiresAt), s.Hold.Reason, s.Hold.Actor, column(s.Deletion.Since), column(s.ListedSince),
 		column(s.ListedAt), s.Deletion.ByList,
@@ -52,7 +52,7 @@ func scanRecord(row interface{ Scan(dest ...any) error }) (registry.Record, erro
 	var holdExpiresAt time.Time
 	err := row.Scan(
 		&s.ID, (*column)(&s.TombstoneAt), (*column)(&s.EventAt), &s.CreatedBy, (*column)(&s.FirstMonitoredAt),
-		(*column)(&s.LastEnsuredAt), (*column)(&s.LastStoppedAt), (*column)(&s.MissingSince), &s.Pinned,
+		(*column)(&s.LastEnsuredAt), (*column)(&s.LastStoppedAt), (*column)(&s.UnlistedSince), &s.Pinned,
 		(*column)(&s.Deletion.EventAt), (*column)(&s.Deletion.DeleteAt), &s.Deletion.Owner, (*column)(&s.CancelledEventAt),
 		&s.StoppedBy, (*column)(&s.Hold.Since), (*column)(&holdExpiresAt), &s.Hold.Reason, &s.Hold.Actor,
 		(*column)(&s.Deletion.Since), (*column)(&s.ListedSince), (*column)(&s.ListedAt), &s.Deletion.ByList,

@@ -33,7 +33,7 @@ func TestARegistryOfAnEarlierVersionIsBroughtUpToDate(t *testing.T) {
 			s, err := r.Get(t.Context(), storetest.ID)
 			require.NoError(t, err)
 			require.Equal(t, storemanager.StateMonitored, s.State)
-			require.Empty(t, s.Events)
+			require.Empty(t, s.History)
 			o, err := r.Overview(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, 1, o.Monitored)
@@ -44,7 +44,7 @@ func TestARegistryOfAnEarlierVersionIsBroughtUpToDate(t *testing.T) {
 			s, err = r.Get(t.Context(), storetest.ID)
 			require.NoError(t, err)
 			require.NotNil(t, s.Pause)
-			require.Len(t, s.Events, 1)
+			require.Len(t, s.History, 1)
 		})
 	}
 }

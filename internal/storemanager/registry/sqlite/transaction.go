@@ -152,16 +152,16 @@ func (tx *transaction) NoteListRemoval(ctx context.Context, id string, listAt, a
 }
 
 // NewestEvent implements Tx.
-func (tx *transaction) NewestEvent(ctx context.Context, id string) (seq int64, e storemanager.StoreEvent, err error) {
+func (tx *transaction) NewestEntry(ctx context.Context, id string) (seq int64, e storemanager.HistoryEntry, err error) {
 	err = tx.newest.QueryRowContext(ctx, id).Scan(&seq, &e.Kind, &e.Outcome, &e.Detail)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, storemanager.StoreEvent{}, fmt.Errorf("read registry: %w", err)
+		return 0, storemanager.HistoryEntry{}, fmt.Errorf("read registry: %w", err)
 	}
 	return seq, e, nil
 }
 
 // SaveEvent implements Tx.
-func (tx *transaction) SaveEvent(ctx context.Context, id string, seq int64, e storemanager.StoreEvent) error {
+func (tx *transaction) SaveEntry(ctx context.Context, id string, seq int64, e storemanager.HistoryEntry) error {
 	if _, err := tx.note.ExecContext(ctx, id, seq, column(e.At), e.Kind, e.Outcome, e.Detail); err != nil {
 		return fmt.Errorf("write registry: %w", err)
 	}
@@ -169,7 +169,7 @@ func (tx *transaction) SaveEvent(ctx context.Context, id string, seq int64, e st
 }
 
 // DropEvents implements Tx.
-func (tx *transaction) DropEvents(ctx context.Context, id string, upTo int64) error {
+func (tx *transaction) DropEntries(ctx context.Context, id string, upTo int64) error {
 	if _, err := tx.forget.ExecContext(ctx, id, upTo); err != nil {
 		return fmt.Errorf("write registry: %w", err)
 	}

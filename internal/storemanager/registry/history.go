@@ -9,16 +9,16 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// What StoreEvent.Kind may be.
+// What HistoryEntry.Kind may be.
 const (
-	eventEnsure         = "ensure"
-	eventDeletion       = "deletion"
-	eventCancelDeletion = "cancel_deletion"
-	eventStop           = "stop"
-	eventHold           = "hold"
-	eventRelease        = "release"
-	eventPause          = "pause"
-	eventResume         = "resume"
+	kindEnsure         = "ensure"
+	kindDeletion       = "deletion"
+	kindCancelDeletion = "cancel_deletion"
+	kindStop           = "stop"
+	kindHold           = "hold"
+	kindRelease        = "release"
+	kindPause          = "pause"
+	kindResume         = "resume"
 
 	outcomeDone     = "done"
 	outcomeResumed  = "resumed" // of a deletion, by another run
@@ -29,8 +29,8 @@ const (
 const RestoreRequestID = "restore"
 
 // decide is apply for a rule that also says what is to be told of it; an event without a Kind is nothing.
-func (tx *changes) decide(ctx context.Context, id string, rule func(*Record) (storemanager.StoreEvent, error)) error {
-	var e storemanager.StoreEvent
+func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record) (storemanager.HistoryEntry, error)) error {
+	var e storemanager.HistoryEntry
 	var before, after Record
 	err := tx.apply(ctx, id, func(s *Record) (err error) {
 		before = *s
@@ -45,8 +45,8 @@ func (tx *changes) decide(ctx context.Context, id string, rule func(*Record) (st
 }
 
 // tell keeps an event that changes no record, if the store is known.
-func (tx *changes) tell(ctx context.Context, id string, e storemanager.StoreEvent) error {
-	return tx.decide(ctx, id, func(*Record) (storemanager.StoreEvent, error) { return e, nil })
+func (tx *transaction) tell(ctx context.Context, id string, e storemanager.HistoryEntry) error {
+	return tx.decide(ctx, id, func(*Record) (storemanager.HistoryEntry, error) { return e, nil })
 }
 
 // NoteEnsured keeps the event of a store that Enter has ensured, and another server was told of. failure is why it did not take the
@@ -55,20 +55,20 @@ func (r *Registry) NoteEnsured(ctx context.Context, q storemanager.EnsureRequest
 	if failure != "" {
 		res.Outcome = storemanager.EnsureFailed
 	}
-	e := ensureEvent(q, res)
+	e := ensureEntry(q, res)
 	e.Detail = strings.Join(slices.DeleteFunc([]string{e.Detail, failure}, func(s string) bool { return s == "" }), ", ")
-	_, err := change(ctx, r, func(tx *changes) (struct{}, error) { return struct{}{}, tx.tell(ctx, q.StoreID, e) })
+	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) { return struct{}{}, tx.tell(ctx, q.StoreID, e) })
 	return err
 }
 
 // keep keeps an event of a store, the first one if the store was unknown before. One that says the same as the newest takes its
 // place, so that what is repeated every few minutes doesn't push out the rest.
-func (tx *changes) keep(ctx context.Context, id string, e storemanager.StoreEvent, first bool) error {
-	var newest storemanager.StoreEvent
+func (tx *transaction) keep(ctx context.Context, id string, e storemanager.HistoryEntry, first bool) error {
+	var newest storemanager.HistoryEntry
 	seq := int64(0)
 	if !first {
 		var err error
-		if seq, newest, err = tx.NewestEvent(ctx, id); err != nil {
+		if seq, newest, err = tx.NewestEntry(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -78,17 +78,17 @@ func (tx *changes) keep(ctx context.Context, id string, e storemanager.StoreEven
 		seq++
 	}
 	e.At = tx.now
-	if err := tx.SaveEvent(ctx, id, seq, e); err != nil {
+	if err := tx.SaveEntry(ctx, id, seq, e); err != nil {
 		return err
 	}
-	if !repeated && seq > storemanager.KeptStoreEvents {
-		return tx.DropEvents(ctx, id, seq-storemanager.KeptStoreEvents)
+	if !repeated && seq > storemanager.KeptHistory {
+		return tx.DropEntries(ctx, id, seq-storemanager.KeptHistory)
 	}
 	return nil
 }
 
 // ensureEvent is what is told of an ensure.
-func ensureEvent(q storemanager.EnsureRequest, res storemanager.EnsureResult) storemanager.StoreEvent {
+func ensureEntry(q storemanager.EnsureRequest, res storemanager.EnsureResult) storemanager.HistoryEntry {
 	var detail []string
 	if strings.HasPrefix(q.RequestID, storemanager.ReconcileRequest) {
 		detail = append(detail, "from reconciliation")
@@ -102,12 +102,12 @@ func ensureEvent(q storemanager.EnsureRequest, res storemanager.EnsureResult) st
 	if res.DeletionCancelled {
 		detail = append(detail, "cancelled the pending deletion")
 	}
-	return storemanager.StoreEvent{Kind: eventEnsure, Outcome: string(res.Outcome), Detail: strings.Join(detail, ", ")}
+	return storemanager.HistoryEntry{Kind: kindEnsure, Outcome: string(res.Outcome), Detail: strings.Join(detail, ", ")}
 }
 
 // deletionEvent is what is told of a deletion that was asked for.
-func deletionEvent(res storemanager.DeletionResult) storemanager.StoreEvent {
-	e := storemanager.StoreEvent{Kind: eventDeletion, Outcome: string(res.Outcome)}
+func deletionEntry(res storemanager.DeletionResult) storemanager.HistoryEntry {
+	e := storemanager.HistoryEntry{Kind: kindDeletion, Outcome: string(res.Outcome)}
 	switch {
 	case res.Outcome == storemanager.DeletionScheduled:
 		e.Detail = "due " + res.DeleteAt.Format(time.RFC3339)
