@@ -24,6 +24,7 @@ import (
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
 	"storekeeper/internal/edge/status"
+	"storekeeper/internal/manager"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/ownhost"
 	"storekeeper/internal/process"
@@ -75,7 +76,7 @@ type System struct {
 	Auth *demo.AuthWorker
 	// Sync is nil without a demo, and with a LIVESTORE_SYNC_URL.
 	Sync     *demo.SyncBackend
-	Stores   process.Stores
+	Stores   *manager.Manager
 	Temporal client.Client
 
 	temporalServer *temporalserver.Server
@@ -113,11 +114,10 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 	if err := startSyncBackend(ctx, p, o, sys, &s); err != nil {
 		return err
 	}
-	var closeStores func()
-	if sys.Stores, closeStores, err = p.OpenStores(ctx, o.path("stores.db")); err != nil {
+	if sys.Stores, err = manager.Open(ctx, p, o.path(manager.RegistryFile)); err != nil {
 		return err
 	}
-	s.push(closeStores)
+	s.push(sys.Stores.End)
 	if err := startAuthWorker(ctx, p, o, secret, sys, &s); err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func databases(p *process.Process, o Options, sys *System) status.Databases {
 		d.Replaced = &status.ReplacedDatabase{At: r.At, Version: r.Version, SetAside: r.SetAside}
 	}
 	if !o.Ephemeral {
-		d.Usage = p.Usage(append([]dbfile.Database{{Name: "registry", Path: o.path("stores.db")}}, st.Databases...)...)
+		d.Usage = p.Usage(append([]dbfile.Database{{Name: "registry", Path: o.path(manager.RegistryFile)}}, st.Databases...)...)
 	}
 	return d
 }

@@ -17,11 +17,10 @@ import (
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/edge"
+	"storekeeper/internal/manager"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
-	"storekeeper/internal/storemanager/storehttp"
-	"storekeeper/internal/telemetry"
 	"storekeeper/internal/temporalserver"
 	"storekeeper/tests/harness"
 )
@@ -103,16 +102,16 @@ func runWorker(ctx context.Context, p *process.Process) error {
 }
 
 func runManager(ctx context.Context, p *process.Process) error {
-	stores, closeStores, err := p.OpenStores(ctx, filepath.Join(os.Getenv(envDataDir), registryFile))
+	stores, err := manager.Open(ctx, p, filepath.Join(os.Getenv(envDataDir), registryFile))
 	if err != nil {
 		return err
 	}
-	defer closeStores()
+	defer stores.End()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", os.Getenv(envListen))
 	if err != nil {
 		return err
 	}
-	return p.Serve(ctx, l, storehttp.Handler(stores, stores, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	return p.Serve(ctx, l, stores.Handler(p))
 }
 
 func runTemporal() error {

@@ -1,4 +1,4 @@
-package process_test
+package manager_test
 
 import (
 	"context"
@@ -15,21 +15,22 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/livestore"
+	"storekeeper/internal/manager"
 	"storekeeper/internal/process"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
 
-func openStores(t *testing.T, settings ...string) process.Stores {
+func openStores(t *testing.T, settings ...string) *manager.Manager {
 	t.Helper()
 	cfg, err := config.Load(append(settings, "SERVER_BYPASS_TOKEN=the-token"), config.RoleStoreManager)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
 	p := &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
-	stores, closeStores, err := p.OpenStores(t.Context(), t.TempDir()+"/stores.db")
+	stores, err := manager.Open(t.Context(), p, t.TempDir()+"/stores.db")
 	require.NoError(t, err)
-	t.Cleanup(closeStores)
+	t.Cleanup(stores.End)
 	return stores
 }
 
@@ -89,9 +90,9 @@ func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	stores, closeStores, err := (&process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}).OpenStores(t.Context(), "")
+	stores, err := manager.Open(t.Context(), &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}, "")
 	require.NoError(t, err)
-	t.Cleanup(closeStores)
+	t.Cleanup(stores.End)
 	scrape := func() string {
 		w := httptest.NewRecorder()
 		metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))

@@ -1,0 +1,131 @@
+// Package manager is the role of the store manager: it opens the registry and the memory of webhooks, monitors the stores, and serves the API.
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+
+	"github.com/go-chi/chi/v5"
+	"go.uber.org/zap"
+
+	"storekeeper/internal/config"
+	"storekeeper/internal/dbfile"
+	"storekeeper/internal/deliveries"
+	deliverysqlite "storekeeper/internal/deliveries/sqlite"
+	"storekeeper/internal/process"
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/monitor"
+	"storekeeper/internal/storemanager/nodeserver"
+	"storekeeper/internal/storemanager/processor"
+	"storekeeper/internal/storemanager/registry"
+	"storekeeper/internal/storemanager/registry/sqlite"
+	"storekeeper/internal/storemanager/storehttp"
+	"storekeeper/internal/telemetry"
+)
+
+// RegistryFile is the name of the registry's database within the data directory.
+const RegistryFile = "stores.db"
+
+// Manager is a store manager in this process, with the memory of webhooks beside it in the same database.
+type Manager struct {
+	Monitored
+	deliveries.Memory
+	close func() error
+	log   *zap.Logger
+}
+
+// Monitored is a registry whose stores are monitored: by a *monitor.Supervisor, or by a Node server that a *nodeserver.Node drives.
+type Monitored interface {
+	storemanager.Manager
+	// Ping returns nil if the registry can be read and keeps what is changed, and a Node server answers and takes the secret.
+	Ping(ctx context.Context) error
+	// SetPins makes ids the pinned stores, and no others.
+	SetPins(ctx context.Context, ids []string) error
+	// Close ends the monitoring.
+	Close() error
+}
+
+// Run serves the store manager of STORE_DATA_PATH at STORE_MANAGER_LISTEN until ctx ends.
+func Run(ctx context.Context, p *process.Process) error {
+	database := dbfile.Database{Name: "registry", Path: filepath.Join(p.Config.StoreDataPath, RegistryFile)}
+	m, err := Open(ctx, p, database.Path)
+	if err != nil {
+		return err
+	}
+	defer m.End()
+	p.Metrics.RegisterDatabases(func() []dbfile.Usage { return p.Usage(database) })
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.StoreManagerListen))
+	if err != nil {
+		return fmt.Errorf("STORE_MANAGER_LISTEN: %w", err)
+	}
+	p.Log.Info("store manager listens", zap.Stringer("address", l.Addr()))
+	return p.Serve(ctx, l, m.Handler(p))
+}
+
+// Open opens the registry at path, "" for one in memory, and monitors its stores as the settings say, until ctx ends or End is called, which
+// must be done. The pinned stores are those of STORE_IDS from then on. Its figures show in the metrics.
+func Open(ctx context.Context, p *process.Process, path string) (*Manager, error) {
+	database, err := sqlite.Open(ctx, path, p.Log)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	known, err := registry.New(ctx, database, registry.Options{Logger: p.Log.With(zap.String("path", path))})
+	if err != nil {
+		return nil, fmt.Errorf("registry: %s: %w", path, err)
+	}
+	memory, err := deliverysqlite.New(ctx, database, deliverysqlite.Options{})
+	if err != nil {
+		return nil, errors.Join(err, known.Close())
+	}
+	monitored, err := watch(ctx, p, known)
+	if err != nil {
+		return nil, errors.Join(err, known.Close())
+	}
+	m := &Manager{Monitored: monitored, Memory: memory, close: known.Close, log: p.Log}
+	if err := m.SetPins(ctx, p.Config.StoreIDs); err != nil {
+		return nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), monitored.Close(), known.Close())
+	}
+	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) { return figures(ctx, m) })
+	return m, nil
+}
+
+// End ends the monitoring and closes the registry. What does not go well is logged: nobody can do anything about it any more.
+func (m *Manager) End() {
+	if err := errors.Join(m.Monitored.Close(), m.close()); err != nil {
+		m.log.Error("store manager not closed cleanly", zap.Error(err))
+	}
+}
+
+// Handler serves the API and the metrics.
+func (m *Manager) Handler(p *process.Process) http.Handler {
+	r := chi.NewRouter()
+	r.Handle("/metrics", p.Metrics.Handler())
+	r.Mount("/", storehttp.Handler(m, m, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	return r
+}
+
+// watch makes the stores that are known monitored, as the settings say.
+func watch(ctx context.Context, p *process.Process, known *registry.Registry) (Monitored, error) {
+	c := p.Config
+	if c.StoreManagerKind == config.KindNode {
+		return nodeserver.Drive(ctx, known, nodeserver.Options{
+			URL: string(c.NodeServerURL), WebhookSecret: string(c.NodeServerSecret), Logger: p.Log,
+		})
+	}
+	var taker processor.Processor = processor.NewLog(p.Log)
+	if c.EventSinkURL != "" {
+		var err error
+		taker, err = processor.NewSink(processor.SinkOptions{URL: string(c.EventSinkURL), Secret: string(c.EventSinkSecret)})
+		if err != nil {
+			return nil, fmt.Errorf("EVENT_SINK_URL: %w", err)
+		}
+	}
+	return monitor.Supervise(ctx, known, monitor.Options{
+		SyncURL: c.StoreSyncURL, Token: string(c.BypassToken), Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
+		Outage: func(err error) { p.Sentry.Capture(ctx, err, telemetry.Operation{Name: "sync_backend_outage"}) },
+	})
+}
