@@ -28,14 +28,14 @@ type planner struct {
 	aside func(id string) bool
 
 	plan    contract.Plan
-	verdict verdict                   // of the guard, from finish on
-	overlap int                       // listed and monitored
-	leaving int                       // on their way out because lists lacked them, without anybody's approval
-	items   map[contract.Action]int   // counts Plan.Items
-	marks   storemanager.ListMarks // to be written, and emptied, by the caller
-	all     digest                    // of all that is to be done
-	removal digest                    // of the deletes alone
-	rest    digest                    // of the deletes that don't fit into the plan
+	verdict verdict                 // of the guard, from finish on
+	overlap int                     // listed and monitored
+	leaving int                     // on their way out because lists lacked them, without anybody's approval
+	items   map[contract.Action]int // counts Plan.Items
+	marks   storemanager.ListMarks  // to be written, and emptied, by the caller
+	all     digest                  // of all that is to be done
+	removal digest                  // of the deletes alone
+	rest    digest                  // of the deletes that don't fit into the plan
 }
 
 // newPlanner plans for a complete list with so many valid ids, whose fetch began at listAt.
