@@ -95,7 +95,7 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 
 // End ends the monitoring and closes the registry. What does not go well is logged: nobody can do anything about it any more.
 func (m *Manager) End() {
-	if err := errors.Join(m.Monitored.Close(), m.close()); err != nil {
+	if err := errors.Join(m.Close(), m.close()); err != nil {
 		m.log.Error("store manager not closed cleanly", zap.Error(err))
 	}
 }
