@@ -32,14 +32,16 @@ const RegistryFile = "stores.db"
 
 // Manager is a store manager in this process, with the memory of webhooks beside it in the same database.
 type Manager struct {
-	Monitored
+	storemanager.Manager
 	deliveries.Memory
-	close func() error
-	log   *zap.Logger
+	monitored monitored
+	registry  *registry.Registry
+	log       *zap.Logger
 }
 
-// Monitored is a registry whose stores are monitored: by a *monitor.Supervisor, or by a Node server that a *nodeserver.Node drives.
-type Monitored interface {
+// monitored is a registry whose stores are monitored: by a *monitor.Supervisor, which is a storemanager.Watcher too, or by a Node server that
+// a *nodeserver.Node drives.
+type monitored interface {
 	storemanager.Manager
 	// Ping returns nil if the registry can be read and keeps what is changed, and a Node server answers and takes the secret.
 	Ping(ctx context.Context) error
@@ -56,7 +58,7 @@ func Run(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	defer m.End()
+	defer m.Close()
 	p.Metrics.RegisterDatabases(func() []dbfile.Usage { return p.Usage(database) })
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.StoreManagerListen))
 	if err != nil {
@@ -66,7 +68,7 @@ func Run(ctx context.Context, p *process.Process) error {
 	return p.Serve(ctx, l, m.Handler(p))
 }
 
-// Open opens the registry at path, "" for one in memory, and monitors its stores as the settings say, until ctx ends or End is called, which
+// Open opens the registry at path, "" for one in memory, and monitors its stores as the settings say, until ctx ends or Close is called, which
 // must be done. The pinned stores are those of STORE_IDS from then on. Its figures show in the metrics.
 func Open(ctx context.Context, p *process.Process, path string) (*Manager, error) {
 	database, err := sqlite.Open(ctx, path, p.Log)
@@ -81,21 +83,29 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err != nil {
 		return nil, errors.Join(err, known.Close())
 	}
-	monitored, err := watch(ctx, p, known)
+	stores, err := watch(ctx, p, known)
 	if err != nil {
 		return nil, errors.Join(err, known.Close())
 	}
-	m := &Manager{Monitored: monitored, Memory: memory, close: known.Close, log: p.Log}
-	if err := m.SetPins(ctx, p.Config.StoreIDs); err != nil {
-		return nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), monitored.Close(), known.Close())
+	if err := stores.SetPins(ctx, p.Config.StoreIDs); err != nil {
+		return nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), stores.Close(), known.Close())
 	}
+	m := &Manager{Manager: stores, Memory: memory, monitored: stores, registry: known, log: p.Log}
 	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) { return figures(ctx, m) })
 	return m, nil
 }
 
-// End ends the monitoring and closes the registry. What does not go well is logged: nobody can do anything about it any more.
-func (m *Manager) End() {
-	if err := errors.Join(m.Close(), m.close()); err != nil {
+// Ping returns nil if the store manager can do its work.
+func (m *Manager) Ping(ctx context.Context) error { return m.monitored.Ping(ctx) }
+
+// SetPins makes ids the pinned stores, and no others.
+func (m *Manager) SetPins(ctx context.Context, ids []string) error {
+	return m.monitored.SetPins(ctx, ids)
+}
+
+// Close ends the monitoring and closes the registry. What does not go well is logged: nobody can do anything about it any more.
+func (m *Manager) Close() {
+	if err := errors.Join(m.monitored.Close(), m.registry.Close()); err != nil {
 		m.log.Error("store manager not closed cleanly", zap.Error(err))
 	}
 }
@@ -104,12 +114,12 @@ func (m *Manager) End() {
 func (m *Manager) Handler(p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
-	r.Mount("/", storehttp.Handler(m, m, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	r.Mount("/", storehttp.Handler(m.monitored, m.Memory, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
 	return r
 }
 
 // watch makes the stores that are known monitored, as the settings say.
-func watch(ctx context.Context, p *process.Process, known *registry.Registry) (Monitored, error) {
+func watch(ctx context.Context, p *process.Process, known *registry.Registry) (monitored, error) {
 	c := p.Config
 	if c.StoreManagerKind == config.KindNode {
 		return nodeserver.Drive(ctx, known, nodeserver.Options{

@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 	"storekeeper/internal/manager"
 	"storekeeper/internal/process"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/telemetry"
 )
 
@@ -30,7 +32,7 @@ func openStores(t *testing.T, settings ...string) *manager.Manager {
 	p := &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
 	stores, err := manager.Open(t.Context(), p, t.TempDir()+"/stores.db")
 	require.NoError(t, err)
-	t.Cleanup(stores.End)
+	t.Cleanup(stores.Close)
 	return stores
 }
 
@@ -92,7 +94,7 @@ func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T)
 	require.NoError(t, err)
 	stores, err := manager.Open(t.Context(), &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}, "")
 	require.NoError(t, err)
-	t.Cleanup(stores.End)
+	t.Cleanup(stores.Close)
 	scrape := func() string {
 		w := httptest.NewRecorder()
 		metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -136,4 +138,29 @@ func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T)
 		require.Contains(t, scrape(), "storekeeper_reconcile_implausible "+step.want+"\n", "%+v", step)
 	}
 	require.Contains(t, scrape(), `storekeeper_reconcile_drift{kind="missing"} 0`+"\n")
+}
+
+func TestTheAPITellsOfChangesOfConnectionsAndPingsWhatMonitors(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load([]string{"SERVER_BYPASS_TOKEN=the-token"}, config.RoleStoreManager)
+	require.NoError(t, err)
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
+	p := &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
+	stores, err := manager.Open(t.Context(), p, "")
+	require.NoError(t, err)
+	t.Cleanup(stores.Close)
+	api := httptest.NewServer(stores.Handler(p))
+	t.Cleanup(api.Close)
+	client, err := storehttp.NewClient(api.URL, "the-token", nil)
+	require.NoError(t, err)
+	t.Cleanup(client.CloseIdleConnections)
+	enough := errors.New("enough")
+	require.ErrorIs(t, client.Watch(t.Context(), "", func(c storemanager.Change) error {
+		require.True(t, c.Lost)
+		return enough
+	}), enough)
+	n, err := client.Count(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n)
 }

@@ -117,7 +117,7 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 	if sys.Stores, err = manager.Open(ctx, p, o.path(manager.RegistryFile)); err != nil {
 		return err
 	}
-	s.push(sys.Stores.End)
+	s.push(sys.Stores.Close)
 	if err := startAuthWorker(ctx, p, o, secret, sys, &s); err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func runManager(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	defer stores.End()
+	defer stores.Close()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", os.Getenv(envListen))
 	if err != nil {
 		return err

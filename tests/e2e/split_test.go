@@ -88,7 +88,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	t.Cleanup(s.client.Close)
 	s.Installation = &harness.Installation{T: t, System: &standalone.System{
-		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: &manager.Manager{Monitored: stores, Memory: registry}, Temporal: s.client,
+		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: &manager.Manager{Manager: stores, Memory: registry}, Temporal: s.client,
 	}, Orchestrator: orchestrator.New(s.client, client.DefaultNamespace)}
 	server, err := edge.New(edge.Options{
 		Config: cfg, Orchestrator: s.Orchestrator, StoreManager: s.manager, Metrics: metrics, Log: zap.NewNop(),
