@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/deliveries"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -122,7 +123,7 @@ func TestClientHearsOfAShutdown(t *testing.T) {
 
 func TestClientWantsAResultForEachStore(t *testing.T) {
 	t.Parallel()
-	c := answering(t, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, batchResponse{}) })
+	c := answering(t, func(w http.ResponseWriter, _ *http.Request) { httpserver.WriteJSON(w, http.StatusOK, batchResponse{}) })
 	_, err := c.EnsureBatch(t.Context(), storetest.Batch(0, 2, storetest.T0))
 	require.ErrorContains(t, err, "0 results for 2 stores")
 }
@@ -148,7 +149,7 @@ func TestClientSendsItsTokenAndKeepsThePrefix(t *testing.T) {
 	var seen atomic.Pointer[http.Request]
 	c := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		seen.Store(r)
-		writeJSON(w, http.StatusOK, nothing{})
+		httpserver.WriteJSON(w, http.StatusOK, nothing{})
 	})
 	require.NoError(t, c.RecordReconcile(t.Context(), storemanager.ReconcileRun{RunID: "a/b %41", StartedAt: storetest.T0, CompletedAt: storetest.T0}))
 	r := seen.Load()

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/deliveries"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/tests/openapi"
@@ -184,7 +185,7 @@ func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
 	require.NoError(t, err)
 	answer := func(status int, contentType, body string) *openapi.Answer {
-		return openapi.NewAnswer(status, http.Header{"Content-Type": {contentType}, requestIDHeader: {"1"}}, body)
+		return openapi.NewAnswer(status, http.Header{"Content-Type": {contentType}, httpserver.HeaderRequestID: {"1"}}, body)
 	}
 	const fine = `{"id":"abc","state":"monitored","connection":"connected","eventAt":"2026-11-23T12:00:00Z"`
 	for name, test := range map[string]struct {

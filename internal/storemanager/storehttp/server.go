@@ -2,17 +2,10 @@ package storehttp
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-
-	"storekeeper/internal/deliveries"
-	"storekeeper/internal/storemanager"
-
-	_ "embed"
+	_ "embed" // openapi.json
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,19 +13,16 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/deliveries"
 	"storekeeper/internal/httpserver"
+	"storekeeper/internal/storemanager"
 )
 
-// openapi.json
-
 const (
-	maxRequestBody   = 1 << 20
-	readyTimeout     = 2 * time.Second
-	requestIDHeader  = "X-Request-Id"
-	maxRequestIDSize = 128
+	maxRequestBody = 1 << 20
+	readyTimeout   = 2 * time.Second
 	// answerTimeout is less than clientTimeout: a caller that has gone hears no problem.
 	answerTimeout = 27 * time.Second
 )
@@ -66,8 +56,7 @@ var openAPI []byte
 type server struct {
 	manager   storemanager.Manager
 	memory    deliveries.Memory
-	tokenHash [sha256.Size]byte
-	noToken   bool
+	token     httpserver.Token
 	log       *zap.Logger
 	heartbeat time.Duration
 }
@@ -118,29 +107,24 @@ func newServer(m storemanager.Manager, memory deliveries.Memory, token string, l
 		log = zap.NewNop()
 	}
 	return &server{
-		manager: m, memory: memory, tokenHash: sha256.Sum256([]byte(token)), noToken: token == "", log: log, heartbeat: streamHeartbeat,
+		manager: m, memory: memory, token: httpserver.NewToken(token), log: log, heartbeat: streamHeartbeat,
 	}
 }
 
 func (s *server) routes() http.Handler {
 	m := s.manager
 	r := chi.NewRouter()
-	r.Use(identify)
+	r.Use(httpserver.Identify)
 	r.NotFound(s.noRoute)
-	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		for _, method := range httpserver.Allowed(r, req) {
-			w.Header().Add("Allow", method)
-		}
-		s.fail(w, req, errNoMethod)
-	})
-	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, statusBody{"ok"}) })
+	r.MethodNotAllowed(httpserver.MethodNotAllowed(r, false, s.noMethod))
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { httpserver.WriteJSON(w, http.StatusOK, statusBody{"ok"}) })
 	r.Get("/readyz", s.ready)
 	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(openAPI) // the caller is gone
 	})
 	r.Route("/v1", func(r chi.Router) {
-		r.Use(s.authorize)
+		r.Use(httpserver.Require(s.authorized, s.unauthorized))
 		s.storeRoutes(r)
 		s.pauseRoutes(r, "/stores/{id}/pause", oneStore)
 		s.pauseRoutes(r, "/pause", everyStore)
@@ -316,41 +300,14 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		s.log.Warn("store manager is not ready", zap.Error(err))
-		writeJSON(w, http.StatusServiceUnavailable, statusBody{"the store manager can't do its work, its log says why"})
+		httpserver.WriteJSON(w, http.StatusServiceUnavailable, statusBody{"the store manager can't do its work, its log says why"})
 		return
 	}
-	writeJSON(w, http.StatusOK, statusBody{"ok"})
+	httpserver.WriteJSON(w, http.StatusOK, statusBody{"ok"})
 }
 
 type statusBody struct {
 	Status string `json:"status"`
-}
-
-// identify gives each request an id, the caller's where it has one, by which the log and the answer can be matched.
-func identify(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(requestIDHeader)
-		if id == "" || len(id) > maxRequestIDSize {
-			id = uuid.NewString()
-		}
-		w.Header().Set(requestIDHeader, id)
-		next.ServeHTTP(w, r)
-	})
-}
-
-// authorize compares hashes, which are of one length, so that the time taken tells nothing about the token.
-func (s *server) authorize(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		hash := sha256.Sum256([]byte(token))
-		if s.noToken || !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(hash[:], s.tokenHash[:]) != 1 {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			s.fail(w, r, storemanager.ErrUnauthorized)
-			return
-		}
-		httpserver.Trust(r.Context())
-		next.ServeHTTP(w, r)
-	})
 }
 
 // answer serves a call that takes no body.
@@ -363,7 +320,7 @@ func (s *server) answer(call func(*http.Request) (any, error)) http.HandlerFunc 
 			s.fail(w, r, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, result)
+		httpserver.WriteJSON(w, http.StatusOK, result)
 	}
 }
 
@@ -372,7 +329,7 @@ func answerBody[Q any](s *server, call func(*http.Request, Q) (any, error)) http
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.answer(func(r *http.Request) (any, error) {
 			var q Q
-			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
+			body, err := httpserver.ReadBody(w, r, maxRequestBody)
 			if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 				return nil, fmt.Errorf("%w: %w", storemanager.ErrInvalid, tooLarge)
 			}
@@ -387,25 +344,24 @@ func answerBody[Q any](s *server, call func(*http.Request, Q) (any, error)) http
 	}
 }
 
+func (s *server) authorized(r *http.Request) bool { return s.token.Is(httpserver.Bearer(r)) }
+
+func (s *server) unauthorized(w http.ResponseWriter, r *http.Request) {
+	s.fail(w, r, storemanager.ErrUnauthorized)
+}
+
 func (s *server) noRoute(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNoRoute) }
+
+func (s *server) noMethod(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNoMethod) }
 
 // fail answers with the problem that err is. What is not the caller's to know is logged, under the id of the answer.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p.Code == codeInternal && r.Context().Err() == nil {
-		id := w.Header().Get(requestIDHeader)
-		p.Detail = "see the log of the store manager for request " + id
-		s.log.Error("store manager request failed", zap.String("requestId", id), zap.String("method", r.Method),
+		p.Detail = "see the log of the store manager for request " + httpserver.RequestID(w)
+		s.log.Error("store manager request failed", httpserver.LogRequestID(w), zap.String("method", r.Method),
 			zap.String("route", chi.RouteContext(r.Context()).RoutePattern()), zap.String("storeId", httpserver.PathParam(r, "id")),
 			zap.Error(err))
 	}
-	w.Header().Set("Content-Type", problemType)
-	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the caller is gone
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the caller is gone
+	httpserver.WriteProblem(w, p.Status, p)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/changelog"
 	"storekeeper/internal/storemanager/storetest"
@@ -208,7 +209,7 @@ func TestClientTellsAnEndFromABreak(t *testing.T) {
 		"silent from the start":       {hang, 0, "it was silent for"},
 		"not JSON":                    {events(end, "data: {\n\n"), 0, "read change of store manager"},
 		"an endless line":             {events(hang, strings.Repeat("x", 1<<17)), 0, "token too long"},
-		"a page of a proxy":           {func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, nothing{}) }, 0, "no event stream"},
+		"a page of a proxy":           {func(w http.ResponseWriter, _ *http.Request) { httpserver.WriteJSON(w, http.StatusOK, nothing{}) }, 0, "no event stream"},
 		"a proxy without the manager": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, 0, "answered 502"},
 	} {
 		t.Run(name, func(t *testing.T) {
