@@ -9,17 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
-
-	"storekeeper/internal/storemanager/registry"
-
-	_ "modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"storekeeper/internal/dbfile"
+	"storekeeper/internal/storemanager/registry"
 )
-
-// the driver "sqlite"
 
 // Database is the registry's Driver on SQLite, in a file or in memory. One process at a time can have a file open.
 //
@@ -39,8 +36,10 @@ type Database struct {
 	identity  string
 	committed highest               // changes that are on disk
 	broken    atomic.Pointer[error] // why nothing can be kept any more; nil: it can
-	// endUpkeep ends the upkeep of the files, and returns when it is done; nil before it has begun.
+	// endUpkeep ends the upkeep of the files, and returns when it is done. It is nil before the upkeep has begun.
 	endUpkeep func()
+	// nextCheckpoint is when upkeep may empty the log again; zero: at once. Only the upkeep uses it.
+	nextCheckpoint time.Time
 }
 
 var _ registry.Driver = (*Database)(nil)
@@ -65,59 +64,56 @@ func Open(ctx context.Context, path string, log *zap.Logger) (*Database, error) 
 	if log == nil {
 		log = zap.NewNop()
 	}
-	r := &Database{log: log}
-	r.mark.log = log
-	if err := r.open(ctx, path); err != nil {
-		_ = r.Close()
+	db := &Database{log: log}
+	db.mark.log = log
+	if err := db.open(ctx, path); err != nil {
+		_ = db.Close()
 		return nil, fmt.Errorf("%s: %w", cmp.Or(path, "in memory"), err)
 	}
 	log.Info("registry opened", zap.String("path", path), zap.Int("schemaVersion", len(migrations)))
-	return r, nil
+	return db, nil
 }
 
-func (r *Database) open(ctx context.Context, path string) error {
+func (db *Database) open(ctx context.Context, path string) error {
 	uri := "file::memory:"
 	if path != "" {
-		if err := r.claim(path); err != nil {
+		if err := db.claim(path); err != nil {
 			return err
 		}
-		uri = dbfile.URI(r.path)
+		uri = dbfile.URI(db.path)
 	}
 	// synchronous(full) waits for the disk at each commit: an event that was answered 2xx must survive a power loss too, not
 	// only a crash of the process. busy_timeout (ms) is for others who hold the file for a moment: sqlite3, a backup.
 	// journal_size_limit cuts the log off when it begins anew.
 	pragmas := fmt.Sprintf("?_dqs=0&_pragma=busy_timeout(10000)&_pragma=synchronous(full)&_pragma=journal_size_limit(%d)", logSize)
 	var err error
-	if r.write, err = sql.Open("sqlite", uri+pragmas+"&_txlock=immediate"); err != nil {
+	if db.write, err = sql.Open("sqlite", uri+pragmas+"&_txlock=immediate"); err != nil {
 		return err
 	}
-	r.write.SetMaxOpenConns(1)
-	if r.isNew, err = migrate(ctx, r.write); err != nil {
+	db.write.SetMaxOpenConns(1)
+	if db.isNew, err = migrate(ctx, db.write); err != nil {
 		return err
 	}
 
-	r.read = r.write
+	db.read = db.write
 	if path != "" {
-		if err := dbfile.Tighten(r.path); err != nil {
-			r.log.Warn("others may read the registry", zap.Error(err))
+		if err := dbfile.Tighten(db.path); err != nil {
+			db.log.Warn("others may read the registry", zap.Error(err))
 		}
-		if r.file, err = os.Stat(r.path); err != nil {
+		if db.file, err = os.Stat(db.path); err != nil {
 			return err
 		}
-		if r.read, err = sql.Open("sqlite", uri+pragmas+"&_query_only=1"); err != nil {
+		if db.read, err = sql.Open("sqlite", uri+pragmas+"&_query_only=1"); err != nil {
 			return err
 		}
-		r.read.SetMaxOpenConns(4)
-		r.read.SetMaxIdleConns(4)
+		db.read.SetMaxOpenConns(4)
+		db.read.SetMaxIdleConns(4)
 	}
-	if err := r.prepare(ctx); err != nil {
-		return err
-	}
-	return nil
+	return db.prepare(ctx)
 }
 
 // claim takes the lock of the file at path, and makes the file where it is missing.
-func (r *Database) claim(path string) error {
+func (db *Database) claim(path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -128,35 +124,35 @@ func (r *Database) claim(path string) error {
 	if err := os.MkdirAll(filepath.Dir(abs), dbfile.DirMode); err != nil {
 		return err
 	}
-	if r.lock, err = dbfile.Lock(abs); errors.Is(err, dbfile.ErrInUse) {
+	if db.lock, err = dbfile.Lock(abs); errors.Is(err, dbfile.ErrInUse) {
 		return errors.New("another process has it open: stop that one, or use another file")
 	} else if err != nil {
 		return err
 	}
-	r.path = abs
-	r.mark.path = markOf(abs)
+	db.path = abs
+	db.mark.path = markOf(abs)
 	return dbfile.Create(abs)
 }
 
-func (r *Database) prepare(ctx context.Context) error {
+func (db *Database) prepare(ctx context.Context) error {
 	for _, p := range []struct {
 		statement **sql.Stmt
 		db        *sql.DB
 		query     string
 	}{
-		{&r.load, r.write, selectRecord},
-		{&r.save, r.write, saveRecord},
-		{&r.newest, r.write, selectNewestEvent},
-		{&r.note, r.write, saveEvent},
-		{&r.forget, r.write, deleteEvents},
-		{&r.get, r.read, selectRecord},
-		{&r.pause, r.read, selectPause},
-		{&r.events, r.read, selectEvents},
-		{&r.rows, r.read, listRecords},
-		{&r.pendingRows, r.read, listPending},
-		{&r.ids, r.read, listIDs},
-		{&r.touched, r.write, `SELECT total_changes()`},
-		{&r.advance, r.write, advanceTotals},
+		{&db.load, db.write, selectRecord},
+		{&db.save, db.write, saveRecord},
+		{&db.newest, db.write, selectNewestEvent},
+		{&db.note, db.write, saveEvent},
+		{&db.forget, db.write, deleteEvents},
+		{&db.get, db.read, selectRecord},
+		{&db.pause, db.read, selectPause},
+		{&db.events, db.read, selectEvents},
+		{&db.rows, db.read, listRecords},
+		{&db.pendingRows, db.read, listPending},
+		{&db.ids, db.read, listIDs},
+		{&db.touched, db.write, `SELECT total_changes()`},
+		{&db.advance, db.write, advanceTotals},
 	} {
 		var err error
 		if *p.statement, err = p.db.PrepareContext(ctx, p.query); err != nil { //nolint:sqlclosecheck // closed with its database
@@ -167,54 +163,54 @@ func (r *Database) prepare(ctx context.Context) error {
 }
 
 // Close implements Driver. It leaves all that is kept in the file itself, and nothing in its log.
-func (r *Database) Close() error {
-	if r.endUpkeep != nil {
-		r.endUpkeep()
+func (db *Database) Close() error {
+	if db.endUpkeep != nil {
+		db.endUpkeep()
 	}
 	var errs []error
-	if r.read != nil && r.read != r.write {
-		errs = append(errs, r.read.Close())
+	if db.read != nil && db.read != db.write {
+		errs = append(errs, db.read.Close())
 	}
-	if r.write != nil {
-		errs = append(errs, r.closeWriter())
+	if db.write != nil {
+		errs = append(errs, db.closeWriter())
 	}
-	errs = append(errs, r.mark.close())
-	if r.lock != nil { // last: it guards the files until SQLite is done with them
-		errs = append(errs, r.lock.Close())
-		r.lock = nil
+	errs = append(errs, db.mark.close())
+	if db.lock != nil { // last: it guards the files until SQLite is done with them
+		errs = append(errs, db.lock.Close())
+		db.lock = nil
 	}
 	return errors.Join(errs...)
 }
 
 // closeWriter moves the log into the file before. SQLite would do it too, but not while somebody else has the file open.
-func (r *Database) closeWriter() error {
+func (db *Database) closeWriter() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // Close takes none
 	defer cancel()
-	conn, err := r.write.Conn(ctx)            // the only one, so that nobody writes after the checkpoint
-	if r.write.Stats().OpenConnections == 0 { // it was closed before, or never opened
-		return r.write.Close()
+	conn, err := db.write.Conn(ctx)            // the only one, so that nobody writes after the checkpoint
+	if db.write.Stats().OpenConnections == 0 { // it was closed before, or never opened
+		return db.write.Close()
 	}
 	if err != nil {
-		return errors.Join(err, r.write.Close())
+		return errors.Join(err, db.write.Close())
 	}
-	if r.endUpkeep != nil { // it is open, and ours
+	if db.endUpkeep != nil { // it is open, and ours
 		if err := dbfile.EmptyLog(ctx, conn); err != nil {
-			r.log.Warn("the log of the registry is not in its file yet; the next start reads it", zap.Error(err))
+			db.log.Warn("the log of the registry is not in its file yet; the next start reads it", zap.Error(err))
 		}
 	}
-	return errors.Join(r.write.Close(), conn.Close())
+	return errors.Join(db.write.Close(), conn.Close())
 }
 
 // Databases are the handles that Transact and what reads beside it prepare their statements with. The first one is for transactions alone.
-func (r *Database) Databases() (write, read *sql.DB) { return r.write, r.read }
+func (db *Database) Databases() (write, read *sql.DB) { return db.write, db.read }
 
 // Ping implements Driver.
-func (r *Database) Ping(ctx context.Context) error {
-	if err := r.usable(); err != nil {
+func (db *Database) Ping(ctx context.Context) error {
+	if err := db.usable(); err != nil {
 		return err
 	}
 	var one int
-	if err := r.read.QueryRowContext(ctx, `SELECT id FROM totals`).Scan(&one); err != nil {
+	if err := db.read.QueryRowContext(ctx, `SELECT id FROM totals`).Scan(&one); err != nil {
 		return fmt.Errorf("read registry: %w", err)
 	}
 	return nil

@@ -14,11 +14,11 @@ import (
 )
 
 // Check implements Driver.
-func (r *Database) Check(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
-	if err := r.compareMark(ctx, keep); err != nil {
+func (db *Database) Check(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
+	if err := db.compareMark(ctx, keep); err != nil {
 		return err
 	}
-	r.beginUpkeep(ctx)
+	db.beginUpkeep(ctx)
 	return nil
 }
 
@@ -26,42 +26,42 @@ func (r *Database) Check(ctx context.Context, keep func(tx registry.Tx, found st
 //
 // A mark that is missing proves nothing, for a copy of the database has none. One that is damaged is taken for a loss: no kill and no
 // power loss does that to both of its slots, so the same disk may have damaged the log, and when in doubt nothing is removed.
-func (r *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
-	here, err := r.position(ctx)
-	if err != nil || r.path == "" {
+func (db *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
+	here, err := db.position(ctx)
+	if err != nil || db.path == "" {
 		return err
 	}
-	there, err := r.mark.read()
+	there, err := db.mark.read()
 	var found string
 	switch {
 	case errors.Is(err, errNoMark):
-		if !r.isNew {
-			r.log.Info("the registry had no mark yet, or is a copy without it", zap.String("mark", r.mark.path))
+		if !db.isNew {
+			db.log.Info("the registry had no mark yet, or is a copy without it", zap.String("mark", db.mark.path))
 		}
-		return r.mark.create(here)
-	case errors.Is(err, errDamagedMark) && r.isNew:
+		return db.mark.create(here)
+	case errors.Is(err, errDamagedMark) && db.isNew:
 		found = "the registry is new, though another one was here"
 	case errors.Is(err, errDamagedMark):
 		found = fmt.Sprintf("the mark of the registry is damaged, so nobody can tell whether its %d changes are all", here.changes)
 	case err != nil:
 		return fmt.Errorf("mark of the registry: %w", err)
 	case there.changes == 0: // whatever is here, nothing was there
-		return r.mark.create(here)
-	case r.isNew:
+		return db.mark.create(here)
+	case db.isNew:
 		found = fmt.Sprintf("the registry is new, though one with %d changes was here", there.changes)
 	case here.identity != there.identity:
 		found = fmt.Sprintf("the registry is another one than was here: it has seen %d changes, that one had seen %d", here.changes, there.changes)
 	case here.changes < there.changes:
 		found = fmt.Sprintf("the registry is %d changes behind its mark: it went back in time, or its log was damaged", there.changes-here.changes)
 	default:
-		return r.mark.resume(here)
+		return db.mark.resume(here)
 	}
-	if !r.isNew { // quick_check leaves out what a log that ends too early does to indexes
-		if err := verify(ctx, r.write, `PRAGMA integrity_check(1)`); err != nil {
+	if !db.isNew { // quick_check leaves out what a log that ends too early does to indexes
+		if err := verify(ctx, db.write, `PRAGMA integrity_check(1)`); err != nil {
 			return err
 		}
 	}
-	if err := r.change(ctx, func(tx *transaction) error {
+	if err := db.change(ctx, func(tx *transaction) error {
 		if err := keep(tx, found); err != nil {
 			return err
 		}
@@ -69,19 +69,19 @@ func (r *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, fo
 	}); err != nil {
 		return err
 	}
-	if here, err = r.position(ctx); err != nil {
+	if here, err = db.position(ctx); err != nil {
 		return err
 	}
-	return r.mark.create(here) // until then, the loss is found again
+	return db.mark.create(here) // until then, the loss is found again
 }
 
 // position is how far the registry has come.
-func (r *Database) position(ctx context.Context) (p position, err error) {
-	if err := r.write.QueryRowContext(ctx, `SELECT identity, changes FROM totals`).Scan(&p.identity, &p.changes); err != nil {
+func (db *Database) position(ctx context.Context) (p position, err error) {
+	if err := db.write.QueryRowContext(ctx, `SELECT identity, changes FROM totals`).Scan(&p.identity, &p.changes); err != nil {
 		return position{}, fmt.Errorf("read registry: %w", err)
 	}
-	r.identity = p.identity
-	r.committed.Store(p.changes)
+	db.identity = p.identity
+	db.committed.Store(p.changes)
 	return p, nil
 }
 
@@ -100,8 +100,8 @@ func (tx *transaction) becomeAnother(ctx context.Context) error {
 const selectLoss = `SELECT min(found_at), coalesce(group_concat(found, '; '), '') FROM losses WHERE acknowledged_at IS NULL`
 
 // Loss implements Driver.
-func (r *Database) Loss(ctx context.Context) (*storemanager.KeptBack, error) {
-	return lossOf(ctx, r.read)
+func (db *Database) Loss(ctx context.Context) (*storemanager.KeptBack, error) {
+	return lossOf(ctx, db.read)
 }
 
 // Loss implements Tx.

@@ -20,13 +20,13 @@ const (
 )
 
 // Pause implements Driver.
-func (r *Database) Pause(ctx context.Context, scope string, now time.Time) (*storemanager.Pause, error) {
-	return scanPause(r.pause.QueryRowContext(ctx, scope, column(now)))
+func (db *Database) Pause(ctx context.Context, scope string, now time.Time) (*storemanager.Pause, error) {
+	return scanPause(db.pause.QueryRowContext(ctx, scope, column(now)))
 }
 
 // Pauses implements Driver.
-func (r *Database) Pauses(ctx context.Context, first, last string, now time.Time) ([]storemanager.Pause, error) {
-	rows, err := r.read.QueryContext(ctx, selectPauses, first, last, column(now))
+func (db *Database) Pauses(ctx context.Context, first, last string, now time.Time) ([]storemanager.Pause, error) {
+	rows, err := db.read.QueryContext(ctx, selectPauses, first, last, column(now))
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}

@@ -32,16 +32,16 @@ const selectCounts = `
 	FROM totals`
 
 // Counts implements Driver. It fails as well when nothing can be kept any more.
-func (r *Database) Counts(ctx context.Context, at registry.Moments) (registry.Counts, error) {
+func (db *Database) Counts(ctx context.Context, at registry.Moments) (registry.Counts, error) {
 	var (
 		n                                    registry.Counts
 		provisioned, stopped, kept, approved column
 		guard                                storemanager.KeptBack
 	)
-	if err := r.usable(); err != nil {
+	if err := db.usable(); err != nil {
 		return registry.Counts{}, err
 	}
-	err := r.read.QueryRowContext(ctx, selectCounts, column(at.Now), column(at.RemovedAfter), column(at.PendingBefore), column(at.OverdueBefore)).
+	err := db.read.QueryRowContext(ctx, selectCounts, column(at.Now), column(at.RemovedAfter), column(at.PendingBefore), column(at.OverdueBefore)).
 		Scan(&n.Monitored, &n.DeletionPending, &n.DeletionPendingLong, &n.DeletionOverdue, &n.Held, &n.Pinned, &n.Tombstones, &n.PausedStores,
 			&n.ListRemovals, &n.TotalProvisioned, &n.TotalStopped, &provisioned, &stopped, &kept, &guard.Reason, &approved)
 	if err != nil {
@@ -56,8 +56,8 @@ func (r *Database) Counts(ctx context.Context, at registry.Moments) (registry.Co
 }
 
 // History implements Driver.
-func (r *Database) History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error) {
-	rows, err := r.events.QueryContext(ctx, id)
+func (db *Database) History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error) {
+	rows, err := db.events.QueryContext(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}
@@ -77,9 +77,9 @@ func (r *Database) History(ctx context.Context, id string) ([]storemanager.Histo
 }
 
 // Cursor implements Driver.
-func (r *Database) Cursor(ctx context.Context, id string) (registry.Cursor, error) {
+func (db *Database) Cursor(ctx context.Context, id string) (registry.Cursor, error) {
 	var cursor registry.Cursor
-	err := r.read.QueryRowContext(ctx, `SELECT backend_id, seq FROM cursors WHERE store_id = ?`, id).
+	err := db.read.QueryRowContext(ctx, `SELECT backend_id, seq FROM cursors WHERE store_id = ?`, id).
 		Scan(&cursor.BackendID, &cursor.Seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return registry.Cursor{}, nil

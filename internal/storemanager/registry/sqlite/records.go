@@ -62,8 +62,8 @@ func scanRecord(row interface{ Scan(dest ...any) error }) (registry.Record, erro
 }
 
 // MonitoredIDs implements Driver.
-func (r *Database) MonitoredIDs(ctx context.Context) ([]string, error) {
-	rows, err := r.read.QueryContext(ctx, `SELECT id FROM stores WHERE tombstone_at IS NULL ORDER BY id`)
+func (db *Database) MonitoredIDs(ctx context.Context) ([]string, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT id FROM stores WHERE tombstone_at IS NULL ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}
@@ -116,8 +116,8 @@ func (c *column) Scan(v any) error {
 }
 
 // Record implements Driver.
-func (r *Database) Record(ctx context.Context, id string) (registry.Record, error) {
-	return recordOf(id, r.get.QueryRowContext(ctx, id))
+func (db *Database) Record(ctx context.Context, id string) (registry.Record, error) {
+	return recordOf(id, db.get.QueryRowContext(ctx, id))
 }
 
 // recordOf reads the row of an id; there may be none.
@@ -133,10 +133,10 @@ func recordOf(id string, row *sql.Row) (registry.Record, error) {
 }
 
 // Records implements Driver.
-func (r *Database) Records(ctx context.Context, after string, limit int, pending bool) iter.Seq2[registry.Record, error] {
-	statement := r.rows
+func (db *Database) Records(ctx context.Context, after string, limit int, pending bool) iter.Seq2[registry.Record, error] {
+	statement := db.rows
 	if pending {
-		statement = r.pendingRows // few, and found without looking at the many
+		statement = db.pendingRows // few, and found without looking at the many
 	}
 	return func(yield func(registry.Record, error) bool) {
 		rows, err := statement.QueryContext(ctx, after, limit)
@@ -161,9 +161,9 @@ func (r *Database) Records(ctx context.Context, after string, limit int, pending
 }
 
 // IDs implements Driver.
-func (r *Database) IDs(ctx context.Context, after string, limit int) (ids []string, unsettled string, err error) {
+func (db *Database) IDs(ctx context.Context, after string, limit int) (ids []string, unsettled string, err error) {
 	var lines string
-	if err := r.ids.QueryRowContext(ctx, after, limit).Scan(&lines, &unsettled); err != nil {
+	if err := db.ids.QueryRowContext(ctx, after, limit).Scan(&lines, &unsettled); err != nil {
 		return nil, "", fmt.Errorf("read registry: %w", err)
 	}
 	if lines == "" {

@@ -70,17 +70,17 @@ func (tx *transaction) Approve(ctx context.Context, listAt time.Time) error {
 }
 
 // Runs implements Driver.
-func (r *Database) Runs(ctx context.Context) (registry.Runs, error) {
+func (db *Database) Runs(ctx context.Context) (registry.Runs, error) {
 	out := registry.Runs{Kept: []storemanager.ReconcileRun{}}
 	var lastSuccess column
-	err := r.read.QueryRowContext(ctx, `SELECT reconcile_successes, reconcile_failures, last_reconcile_success_at FROM totals`).
+	err := db.read.QueryRowContext(ctx, `SELECT reconcile_successes, reconcile_failures, last_reconcile_success_at FROM totals`).
 		Scan(&out.Successes, &out.Failures, &lastSuccess)
 	if err != nil {
 		return registry.Runs{}, fmt.Errorf("read registry: %w", err)
 	}
 	out.LastSuccessAt = lastSuccess.optional()
 
-	rows, err := r.read.QueryContext(ctx, `SELECT run_id, started_at, completed_at, error, report FROM reconcile_runs
+	rows, err := db.read.QueryContext(ctx, `SELECT run_id, started_at, completed_at, error, report FROM reconcile_runs
 		ORDER BY completed_at DESC, run_id`)
 	if err != nil {
 		return registry.Runs{}, fmt.Errorf("read registry: %w", err)

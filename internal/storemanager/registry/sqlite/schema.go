@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"storekeeper/internal/dbfile"
 )
 
@@ -234,13 +231,12 @@ func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
 	return version, nil
 }
 
-// explainDamage says what to do about a file that SQLite can't make sense of; other errors are returned as they are.
+// explainDamage adds to an error about a damaged file what to do about it. It returns other errors as they are.
 func explainDamage(err error) error {
-	if failure, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch failure.Code() & 0xff { // the higher bits tell kinds of one code apart
-		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-			return damage(err)
-		}
+	switch dbfile.FaultOf(err) {
+	case dbfile.NotSQLite, dbfile.Damaged:
+		return damage(err)
+	case dbfile.NoFault, dbfile.Locked, dbfile.Unwritable, dbfile.DiskFull:
 	}
 	return err
 }

@@ -21,28 +21,28 @@ type transaction struct {
 }
 
 // Change implements Driver.
-func (r *Database) Change(ctx context.Context, fn func(registry.Tx) error) error {
-	return r.change(ctx, func(tx *transaction) error { return fn(tx) })
+func (db *Database) Change(ctx context.Context, fn func(registry.Tx) error) error {
+	return db.change(ctx, func(tx *transaction) error { return fn(tx) })
 }
 
 // Transact runs fn in one transaction, as Change does, for what keeps tables of its own in the same file.
-func (r *Database) Transact(ctx context.Context, fn func(*sql.Tx) error) error {
-	return r.change(ctx, func(tx *transaction) error { return fn(tx.Tx) })
+func (db *Database) Transact(ctx context.Context, fn func(*sql.Tx) error) error {
+	return db.change(ctx, func(tx *transaction) error { return fn(tx.Tx) })
 }
 
-func (r *Database) change(ctx context.Context, fn func(*transaction) error) error {
-	if err := r.usable(); err != nil {
+func (db *Database) change(ctx context.Context, fn func(*transaction) error) error {
+	if err := db.usable(); err != nil {
 		return err
 	}
-	sqlTx, err := r.write.BeginTx(ctx, nil)
+	sqlTx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin change of registry: %w", err)
 	}
 	defer func() { _ = sqlTx.Rollback() }() // does nothing after Commit
-	tx := &transaction{Tx: sqlTx, last: r.committed.Load(), statements: statements{
-		load: sqlTx.StmtContext(ctx, r.load), save: sqlTx.StmtContext(ctx, r.save), newest: sqlTx.StmtContext(ctx, r.newest),
-		note: sqlTx.StmtContext(ctx, r.note), forget: sqlTx.StmtContext(ctx, r.forget), touched: sqlTx.StmtContext(ctx, r.touched),
-		advance: sqlTx.StmtContext(ctx, r.advance),
+	tx := &transaction{Tx: sqlTx, last: db.committed.Load(), statements: statements{
+		load: sqlTx.StmtContext(ctx, db.load), save: sqlTx.StmtContext(ctx, db.save), newest: sqlTx.StmtContext(ctx, db.newest),
+		note: sqlTx.StmtContext(ctx, db.note), forget: sqlTx.StmtContext(ctx, db.forget), touched: sqlTx.StmtContext(ctx, db.touched),
+		advance: sqlTx.StmtContext(ctx, db.advance),
 	}}
 	before, err := tx.rowsTouched(ctx)
 	if err != nil {
@@ -53,7 +53,7 @@ func (r *Database) change(ctx context.Context, fn func(*transaction) error) erro
 	}
 	at, err := tx.finish(ctx, before)
 	if errors.Is(err, errWentBack) {
-		err = r.breakOff(err)
+		err = db.breakOff(err)
 	}
 	if err != nil {
 		return err
@@ -61,8 +61,8 @@ func (r *Database) change(ctx context.Context, fn func(*transaction) error) erro
 	if err := sqlTx.Commit(); err != nil {
 		return fmt.Errorf("commit change of registry: %w", err)
 	}
-	r.committed.raise(at)
-	r.mark.set(position{r.identity, at}) // before the answer: what was answered and is gone must be noticed
+	db.committed.raise(at)
+	db.mark.set(position{db.identity, at}) // before the answer: what was answered and is gone must be noticed
 	return nil
 }
 

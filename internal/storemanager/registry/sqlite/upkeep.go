@@ -27,79 +27,66 @@ const (
 	closeWait = 3 * time.Second
 )
 
-// beginUpkeep looks after the files until endUpkeep.
-func (r *Database) beginUpkeep(ctx context.Context) {
-	if r.path == "" {
-		r.endUpkeep = func() {}
+// beginUpkeep looks after the files until endUpkeep is called. A database in memory has none.
+func (db *Database) beginUpkeep(ctx context.Context) {
+	if db.path == "" {
+		db.endUpkeep = func() {}
 		return
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	r.endUpkeep = func() {
-		cancel()
-		<-done
+	db.endUpkeep = dbfile.Upkeep(ctx, upkeepInterval, db.lookAfterFiles)
+}
+
+// lookAfterFiles does what is due: it brings the mark to the disk, checks the file, and empties a log that is too large.
+func (db *Database) lookAfterFiles(ctx context.Context) {
+	if err := db.mark.sync(); err != nil {
+		db.log.Error("the mark of the registry is not on the disk", zap.Error(err))
 	}
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(upkeepInterval)
-		defer tick.Stop()
-		var nextCheckpoint time.Time
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if err := r.mark.sync(); err != nil {
-				r.log.Error("the mark of the registry is not on the disk", zap.Error(err))
-			}
-			r.checkFile()
-			if time.Now().After(nextCheckpoint) {
-				if err := r.shrinkLog(ctx); err != nil && ctx.Err() == nil {
-					nextCheckpoint = time.Now().Add(checkpointRetry)
-					r.log.Warn("the log of the registry can't be emptied, and grows: something may read it all the time", zap.Error(err))
-				}
-			}
-		}
-	}()
+	db.checkFile()
+	if time.Now().Before(db.nextCheckpoint) {
+		return
+	}
+	if err := db.shrinkLog(ctx); err != nil && ctx.Err() == nil {
+		db.nextCheckpoint = time.Now().Add(checkpointRetry)
+		db.log.Warn("the log of the registry can't be emptied, and grows: something may read it all the time", zap.Error(err))
+	}
 }
 
 // checkFile looks whether the file that is open is still the one at its path: what is written to another will be found by nobody.
-func (r *Database) checkFile() {
-	there, err := os.Stat(r.path)
+func (db *Database) checkFile() {
+	there, err := os.Stat(db.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		_ = r.breakOff(errors.New("its file was deleted")) // it is logged
-	case err == nil && !os.SameFile(there, r.file):
-		_ = r.breakOff(errors.New("its file was replaced by another")) // it is logged
+		_ = db.breakOff(errors.New("its file was deleted")) // it is logged
+	case err == nil && !os.SameFile(there, db.file):
+		_ = db.breakOff(errors.New("its file was replaced by another")) // it is logged
 	}
 }
 
 // breakOff makes the registry refuse all changes: callers try again, so nothing is lost, and a restart finds out what is.
-func (r *Database) breakOff(why error) error {
+func (db *Database) breakOff(why error) error {
 	err := fmt.Errorf("the registry can keep nothing until the process is restarted: %w", why)
-	if r.broken.CompareAndSwap(nil, &err) {
-		r.log.Error("the registry was changed behind our back, restart the process", zap.String("path", r.path), zap.Error(why))
+	if db.broken.CompareAndSwap(nil, &err) {
+		db.log.Error("the registry was changed behind our back, restart the process", zap.String("path", db.path), zap.Error(why))
 	}
 	return err
 }
 
 // usable is why the registry can keep nothing any more; nil if it can.
-func (r *Database) usable() error {
-	if err := r.broken.Load(); err != nil {
+func (db *Database) usable() error {
+	if err := db.broken.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
 // shrinkLog moves the log into the file if it is too large, and empties it.
-func (r *Database) shrinkLog(ctx context.Context) error {
-	if size, err := dbfile.LogSize(r.path); err != nil || size <= maxLog {
+func (db *Database) shrinkLog(ctx context.Context) error {
+	if size, err := dbfile.LogSize(db.path); err != nil || size <= maxLog {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkpointWait)
 	defer cancel()
-	conn, err := r.write.Conn(ctx)
+	conn, err := db.write.Conn(ctx)
 	if err != nil {
 		return err
 	}
