@@ -18,7 +18,7 @@ func accepted(delivery, storeID string, second int) deliveries.AcceptedEvent {
 	return deliveries.AcceptedEvent{DeliveryID: delivery, StoreID: storeID, EventAt: storetest.At(second), Event: json.RawMessage(`{"type":"workspace.created"}`)}
 }
 
-func TestAcceptedEvents(t *testing.T) {
+func TestAnAcceptedEventIsToldUntilItsStoreHasHeardOfIt(t *testing.T) {
 	t.Parallel()
 	unheard := func(t *testing.T, b *storetest.Bundle, engine string) (ids []string) {
 		t.Helper()

@@ -21,7 +21,7 @@ func delivered(id string) deliveries.Delivery {
 	}
 }
 
-func TestDeliveries(t *testing.T) {
+func TestARepeatedDeliveryGetsTheFirstAnswer(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *storetest.Bundle){
 		"what nobody has delivered is not known": func(t *testing.T, b *storetest.Bundle) {

@@ -8,95 +8,118 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// Driver keeps what a Registry knows in a database. It decides nothing: it reads, and it keeps what it is given, exactly, times as precise as
-// microseconds. Errors say what went wrong; what a driver can't find is no error unless its method says so. It is safe for concurrent use.
+// Driver keeps what a Registry knows in a database. It decides nothing: it keeps what it is given, and gives back the same. The suite in
+// registrytest says what all drivers have in common.
+//
+//   - Times are kept in microseconds, and come back in UTC. The zero time stands for none, and comes back as the zero time.
+//   - Texts come back byte for byte, whatever characters they hold; a run's report too.
+//   - Ids and scopes are compared and sorted by their bytes.
+//   - What is not there is no error: the method says what stands for it. An error says what went wrong, for the log.
+//   - All methods may be called at the same time, once Check has returned. What Change has kept is seen by every read that begins afterwards.
+//     A read does not wait for a Change that is under way, and sees nothing of it.
 type Driver interface {
-	// Check compares the database with what it was when it was last used. If it has lost something, keep is called in the transaction that
-	// makes it a database in its own right, with a sentence that says what was found; it is found again until keep has returned nil and the
-	// transaction is committed. Nothing else is called before Check.
+	// Check compares the database with what it was when it was last used. It is called once, before all other methods.
+	//
+	// If the database has lost something, Check calls keep with a sentence that says what was found, in a transaction that also makes it a
+	// database in its own right. The loss is found again by the next Check unless keep returns nil and the transaction is committed. An error
+	// of keep is returned as it is.
 	Check(ctx context.Context, keep func(tx Tx, found string) error) error
-	// Change runs fn in one transaction, one at a time. All that it changes is on disk when Change returns nil, and none of it after an
-	// error of fn, which is returned as it is. After an error of the commit itself either may be true.
+	// Change runs fn in one transaction. One Change runs at a time, and fn sees all that those before it have kept. fn is called once at the
+	// most, because it has effects of its own; it uses no other Change. The wait for the others ends with ctx.
+	//
+	// When Change returns nil, all that fn changed is on disk. When fn fails, or panics, nothing of it is kept, and its error is returned as it
+	// is. After an error of the commit itself either may be true.
 	Change(ctx context.Context, fn func(Tx) error) error
 
-	// Record is that of the id; the zero Record but for its id if that is unknown.
+	// Record returns what is kept of the id. An id that is unknown has the zero Record, but for its ID.
 	Record(ctx context.Context, id string) (Record, error)
-	// Records are those of up to limit monitored stores with ids after the given one, sorted by id; of those alone whose deletion is pending
-	// if that is asked for. The registry must not be used while they are read.
+	// Records yields the monitored stores whose ids come after the given one, sorted by id, and limit at the most. With pending it yields only
+	// those whose deletion is pending, and reads no others. An error ends it. The caller may stop early. It must not use the driver before the
+	// end.
 	Records(ctx context.Context, after string, limit int, pending bool) iter.Seq2[Record, error]
-	// IDs are those of up to limit monitored stores after the given one, sorted. Unsettled is the first of them as in IDPage.
+	// IDs returns the ids of the monitored stores that Records yields without pending, at a small part of the cost. Unsettled is the first of
+	// them that is unsettled as in storemanager.IDPage; "" for none.
 	IDs(ctx context.Context, after string, limit int) (ids []string, unsettled string, err error)
-	// MonitoredIDs are those of all monitored stores, sorted.
+	// MonitoredIDs returns the ids of all monitored stores, sorted.
 	MonitoredIDs(ctx context.Context) ([]string, error)
-	// History are those of a store, newest first; nil for none.
+	// History returns the entries of a store, that of the highest number first; nil for none.
 	History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error)
-	// Counts counts the stores, and what else there is of each kind, as of these moments.
+	// Counts counts the stores and what else there is, as of these moments. What it costs does not grow with the number of monitored stores.
 	Counts(ctx context.Context, at Moments) (Counts, error)
-	// Pause is that of the scope, a store's id or "" for all; nil for none that is in force at now.
+	// Pause returns the pause of the scope, which is a store's id or "" for all stores; nil if none is in force at now. A pause is in force
+	// until the moment before its ExpiresAt.
 	Pause(ctx context.Context, scope string, now time.Time) (*storemanager.Pause, error)
-	// Pauses are those of the scopes from first to last, both included, that are in force at now, sorted by scope; never nil.
+	// Pauses returns the pauses of the scopes from first to last, both included, that are in force at now, sorted by scope. It is never nil
+	// without an error.
 	Pauses(ctx context.Context, first, last string, now time.Time) ([]storemanager.Pause, error)
-	// Runs are the kept reconcile runs, the newest first by CompletedAt, and what was counted of all.
+	// Runs returns the kept reconcile runs, and what was counted of all runs.
 	Runs(ctx context.Context) (Runs, error)
-	// Loss is what was lost and is not acknowledged; nil for nothing.
+	// Loss returns what was lost and is not acknowledged; nil for nothing. Lost is true. Since is when the first of these losses was found.
+	// Reason has the sentences of all of them, in the order in which they were noted, with "; " between them.
 	Loss(ctx context.Context) (*storemanager.KeptBack, error)
-	// Cursor is how far the events of a store are processed; the zero Cursor without any.
+	// Cursor returns how far the events of a store are processed; the zero Cursor if none was kept.
 	Cursor(ctx context.Context, id string) (Cursor, error)
-	// Ping returns nil if the database can be read, and keeps what is changed.
+	// Ping returns nil if the database can be read, and would keep a change.
 	Ping(ctx context.Context) error
-	// Close ends all use of the database. A method that is under way may fail.
+	// Close ends all use of the database. A method that is under way may fail, and later ones do. Close may be called again.
 	Close() error
 }
 
-// Tx is a transaction of a Driver. It is over when the function that was given it returns.
+// Tx is a transaction of a Driver, which one goroutine uses at a time. It is over when the function that was given it returns.
 type Tx interface {
 	// Record is as in Driver, with what the transaction has changed.
 	Record(ctx context.Context, id string) (Record, error)
 	// SaveRecord keeps a record in place of the one of its id.
 	SaveRecord(ctx context.Context, s Record) error
-	// Count adds to the totals: stores that were provisioned and stopped, and when. It is kept with the transaction.
+	// Count adds to the totals of stores that were provisioned and stopped. If a number is not 0, at becomes the newest moment of its kind. It is
+	// kept with the transaction. The registry calls it in each transaction in which stores become monitored, or no longer are.
 	Count(provisioned, stopped int, at time.Time)
-	// Prune forgets the tombstones from before oldest, with their events and cursors.
+	// Prune forgets the tombstones from before oldest (TombstoneAt), with their history and cursors. Their pauses stay.
 	Prune(ctx context.Context, oldest time.Time) error
 	// Unpin takes the pins off all stores.
 	Unpin(ctx context.Context) error
-	// NoteListRemoval keeps for the guard that a store was stopped because lists lacked it, and when the newest of them was asked for. Those
-	// of oldest and before are forgotten.
+	// NoteListRemoval keeps for Counts that a store was stopped at a moment because lists lacked it; listAt is when the newest of these lists was
+	// asked for. It forgets the removals of oldest and before.
 	NoteListRemoval(ctx context.Context, id string, listAt, at, oldest time.Time) error
 
-	// NewestEvent is that of a store, without its moment, and its number; 0 for none.
+	// NewestEntry returns the history entry of a store with the highest number, and that number. The entry comes without its At, so that it can
+	// be compared. A store without any has number 0 and the zero entry.
 	NewestEntry(ctx context.Context, id string) (seq int64, e storemanager.HistoryEntry, err error)
-	// SaveEvent keeps an event in place of the one of its number.
+	// SaveEntry keeps a history entry in place of the one of its number.
 	SaveEntry(ctx context.Context, id string, seq int64, e storemanager.HistoryEntry) error
-	// DropEvents forgets the events of a store up to that number.
+	// DropEntries forgets the history entries of a store up to that number, which is included.
 	DropEntries(ctx context.Context, id string, upTo int64) error
 
-	// Pause is as in Driver.
+	// Pause is as in Driver, with what the transaction has changed.
 	Pause(ctx context.Context, scope string, now time.Time) (*storemanager.Pause, error)
 	// SavePause keeps a pause in place of the one of its scope.
 	SavePause(ctx context.Context, p storemanager.Pause) error
-	// DropPause ends the pause of a scope, and says whether there was one.
+	// DropPause forgets the pause of a scope, and says whether there was one, in force or not.
 	DropPause(ctx context.Context, scope string) (bool, error)
-	// DropExpiredPauses forgets the pauses that have ended by then.
+	// DropExpiredPauses forgets the pauses that are no longer in force at now.
 	DropExpiredPauses(ctx context.Context, now time.Time) error
 
-	// SaveRun keeps a run, in place of one of its id, counts it, and forgets all but the newest kept runs.
+	// SaveRun keeps a run in place of one of its RunID, and counts it in place of that one. A run without an Error is a success. Then it forgets
+	// all but as many runs as are to be kept: the newest by CompletedAt, and of the same moment those of the first RunIDs. What is forgotten
+	// stays counted. ApprovedListAt and Actor are not kept.
 	SaveRun(ctx context.Context, run storemanager.ReconcileRun, kept int) error
-	// KeepBack keeps since when the guard keeps removals back and why. The first of both stay.
+	// KeepBack keeps that the guard keeps removals back, since when and why. If it does already, the first of both stay.
 	KeepBack(ctx context.Context, reason string, since time.Time) error
-	// LetGo ends that.
+	// LetGo ends what KeepBack has begun.
 	LetGo(ctx context.Context) error
-	// Approve ends it as well, and keeps up to which list removals are approved, the newest there was.
+	// Approve ends it as well, and keeps up to which list removals are approved. The newest listAt that there ever was stays.
 	Approve(ctx context.Context, listAt time.Time) error
 
-	// Loss is as in Driver.
+	// Loss is as in Driver, with what the transaction has changed.
 	Loss(ctx context.Context) (*storemanager.KeptBack, error)
-	// NoteLoss keeps that something was lost.
+	// NoteLoss keeps that something was lost, when that was found, and what was found.
 	NoteLoss(ctx context.Context, found string, at time.Time) error
-	// Acknowledge ends the losses that were found before that moment, nil for all, and says how many they were.
+	// Acknowledge ends the losses that were found before that moment, nil for all of them, and says how many they were. It keeps who did so, why
+	// and when.
 	Acknowledge(ctx context.Context, a storemanager.Acknowledgement, at time.Time, before *time.Time) (int64, error)
 
-	// SaveCursors keeps how far the events of stores are processed.
+	// SaveCursors keeps how far the events of stores are processed, by store id, in place of what was kept of these stores. The stores need not be
+	// known.
 	SaveCursors(ctx context.Context, cursors map[string]Cursor) error
 }
 
@@ -104,28 +127,33 @@ type Tx interface {
 type Moments struct {
 	// Now decides which holds and pauses are in force.
 	Now time.Time
-	// PendingBefore is when a deletion has begun that counts as PendingLong, at the latest.
+	// PendingBefore bounds PendingLong: a deletion counts that began at this moment or before (Deletion.Since). One with the zero Since counts.
 	PendingBefore time.Time
-	// OverdueBefore is when a deletion was due that counts as Overdue, at the latest.
+	// OverdueBefore bounds Overdue: a deletion counts that was due at this moment or before (Deletion.DeleteAt).
 	OverdueBefore time.Time
-	// RemovedAfter is when a store was stopped that counts as one of ListRemovals, at the earliest.
+	// RemovedAfter bounds ListRemovals: a removal counts that was noted for a moment after this one.
 	RemovedAfter time.Time
 }
 
-// Counts are what a Driver has counted. Names are those of Overview.
+// Counts are what a Driver has counted. Names that Overview has mean the same.
 type Counts struct {
 	Monitored, DeletionPending, DeletionPendingLong, DeletionOverdue int
-	Held, Pinned, Tombstones, PausedStores, ListRemovals             int
-	TotalProvisioned, TotalStopped                                   int64
-	LastProvisionedAt, LastStoppedAt                                 *time.Time
-	// Guard is nil unless the guard keeps removals back, Approved nil before the first approval.
-	Guard    *storemanager.KeptBack
+	Held, Pinned, Tombstones, PausedStores                           int
+	// ListRemovals counts only removals whose list was asked for after Approved.
+	ListRemovals                     int
+	TotalProvisioned, TotalStopped   int64
+	LastProvisionedAt, LastStoppedAt *time.Time
+	// Guard is nil unless the guard keeps removals back. It says nothing of a loss.
+	Guard *storemanager.KeptBack
+	// Approved is the newest listAt of Approve; nil before the first.
 	Approved *time.Time
 }
 
-// Runs are the kept reconcile runs and what was counted of all.
+// Runs are the kept reconcile runs, and what was counted of all.
 type Runs struct {
 	Successes, Failures int64
-	LastSuccessAt       *time.Time
-	Kept                []storemanager.ReconcileRun
+	// LastSuccessAt is the newest CompletedAt that a success ever had; nil before the first.
+	LastSuccessAt *time.Time
+	// Kept is sorted by CompletedAt, newest first, and then by RunID. It is never nil without an error.
+	Kept []storemanager.ReconcileRun
 }

@@ -182,13 +182,6 @@ func Describe(t *testing.T, h http.Handler) (*openapi.Description, error) {
 	return d, nil
 }
 
-// CountEvents counts them, of all stores.
-func (b *Bundle) CountHistory(t *testing.T) (n int) {
-	t.Helper()
-	b.Registry.Query(t, `SELECT count(*) FROM store_events`).Scan(&n)
-	return n
-}
-
 func (b *Bundle) MustCancel(t *testing.T) {
 	t.Helper()
 	_, err := b.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: ID})

@@ -9,8 +9,12 @@ import (
 )
 
 // RequireCountsMatchRows compares Overview with what a walk over all stores finds.
-func RequireCountsMatchRows(t require.TestingT, r *Stores) {
-	ctx := context.Background()
+func RequireCountsMatchRows(t interface {
+	require.TestingT
+	Context() context.Context
+}, r *Stores,
+) {
+	ctx := t.Context()
 	o, err := r.Overview(ctx)
 	require.NoError(t, err)
 	var counted storemanager.Overview

@@ -1,7 +1,6 @@
 package registrytest
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 	"storekeeper/internal/storemanager/storetest"
 )
 
-func (on suite) TestFencing(t *testing.T) {
+func (on suite) TestOlderKnowledgeUndoesNothingNewer(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *storetest.Bundle){
 		"an unknown store is created": func(t *testing.T, b *storetest.Bundle) {
@@ -275,130 +274,6 @@ func (on suite) TestFencing(t *testing.T) {
 			require.Equal(t, storemanager.StopAlreadyStopped, b.MustStop(t, "run"))
 			_, err := b.Get(t.Context(), storetest.ID)
 			require.ErrorIs(t, err, storemanager.ErrNotFound)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			on.each(t, test)
-		})
-	}
-}
-
-func (on suite) TestProtection(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]func(t *testing.T, b *storetest.Bundle){
-		"a hold cancels a pending deletion and refuses others until released": func(t *testing.T, b *storetest.Bundle) {
-			b.MustEnsure(t, 1)
-			b.MustBegin(t, 5, "run")
-			held := storemanager.Hold{Reason: storetest.SomeHold.Reason, Actor: storetest.SomeHold.Actor, Since: storetest.T0}
-			require.Equal(t, storemanager.Store{
-				ID: storetest.ID, State: storemanager.StateMonitored, Connection: storemanager.ConnectionNotConfigured, EventAt: storetest.At(1),
-				FirstMonitoredAt: new(storetest.T0), LastEnsuredAt: new(storetest.T0), Hold: &held,
-			}, b.MustHold(t, storetest.SomeHold))
-			require.Equal(t, storemanager.DeletionStale, b.MustBegin(t, 5, "run"), "stale comes first")
-			res, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: storetest.ID, At: storetest.At(6), DeleteAt: storetest.At(7), Owner: "run"})
-			require.NoError(t, err)
-			require.Equal(t, storemanager.DeletionResult{Outcome: storemanager.DeletionHeld, Hold: &held}, res)
-			b.Clock.Set(storetest.At(200))
-			require.Equal(t, storemanager.StopNotPending, b.MustStop(t, "run"))
-			require.Equal(t, 1, b.MustOverview(t).Held)
-
-			s, err := b.Release(t.Context(), storetest.ID)
-			require.NoError(t, err)
-			require.Nil(t, s.Hold)
-			require.Equal(t, storemanager.DeletionStale, b.MustBegin(t, 5, "run"), "what the hold cancelled stays cancelled")
-			require.Equal(t, storemanager.DeletionScheduled, b.MustBegin(t, 6, "run"))
-		},
-		"a hold that has expired counts as none": func(t *testing.T, b *storetest.Bundle) {
-			b.MustEnsure(t, 1)
-			b.MustHold(t, storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: new(storetest.At(10))})
-			b.Clock.Set(storetest.At(10).Add(-time.Microsecond))
-			require.Equal(t, storetest.At(10), *b.MustGet(t).Hold.ExpiresAt)
-			require.Equal(t, 1, b.MustOverview(t).Held)
-			require.Equal(t, storemanager.DeletionHeld, b.MustBegin(t, 5, "run"))
-			b.Clock.Set(storetest.At(10))
-			require.Nil(t, b.MustGet(t).Hold)
-			require.Zero(t, b.MustOverview(t).Held)
-			page, err := b.List(t.Context(), storemanager.ListRequest{})
-			require.NoError(t, err)
-			require.Nil(t, page.Stores[0].Hold)
-			require.Equal(t, storemanager.DeletionScheduled, b.MustBegin(t, 5, "run"))
-		},
-		"the same hold again keeps its start, another replaces it": func(t *testing.T, b *storetest.Bundle) {
-			b.MustEnsure(t, 1)
-			first := b.MustHold(t, storetest.SomeHold)
-			b.Clock.Set(storetest.At(5))
-			require.Equal(t, first, b.MustHold(t, storetest.SomeHold))
-			other := b.MustHold(t, storemanager.Hold{Reason: "another", Actor: storetest.SomeHold.Actor, Since: storetest.At(1), ExpiresAt: new(storetest.At(9))})
-			require.Equal(t, &storemanager.Hold{Reason: "another", Actor: storetest.SomeHold.Actor, Since: storetest.At(5), ExpiresAt: new(storetest.At(9))}, other.Hold)
-		},
-		"a hold with a long story is kept, the story is cut": func(t *testing.T, b *storetest.Bundle) {
-			b.MustEnsure(t, 1)
-			story := storemanager.Hold{Reason: strings.Repeat("ü", storemanager.MaxText), Actor: strings.Repeat("a", storemanager.MaxText)}
-			first := b.MustHold(t, story)
-			require.LessOrEqual(t, len(first.Hold.Reason), storemanager.MaxText)
-			require.True(t, strings.HasSuffix(first.Hold.Reason, "üü…"))
-			require.Equal(t, story.Actor, first.Hold.Actor)
-			b.Clock.Set(storetest.At(5))
-			require.Equal(t, first, b.MustHold(t, story))
-		},
-		"releasing a store that is not held changes nothing": func(t *testing.T, b *storetest.Bundle) {
-			b.MustEnsure(t, 1)
-			before := b.MustGet(t)
-			s, err := b.Release(t.Context(), storetest.ID)
-			require.NoError(t, err)
-			require.Equal(t, before, s)
-		},
-		"a hold, a release and a cancellation want a monitored store": func(t *testing.T, b *storetest.Bundle) {
-			refused := func(why string) {
-				_, err := b.Hold(t.Context(), storetest.ID, storetest.SomeHold)
-				require.ErrorIs(t, err, storemanager.ErrNotFound, why)
-				_, err = b.Release(t.Context(), storetest.ID)
-				require.ErrorIs(t, err, storemanager.ErrNotFound, why)
-				_, err = b.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: storetest.ID})
-				require.ErrorIs(t, err, storemanager.ErrNotFound, why)
-			}
-			refused("unknown")
-			b.MustBegin(t, 1, "run")
-			refused("a tombstone")
-		},
-		"a pinned store is not deleted until it is no longer pinned": func(t *testing.T, b *storetest.Bundle) {
-			b.MustPin(t, storetest.ID)
-			require.True(t, b.MustGet(t).Pinned)
-			require.Equal(t, storemanager.DeletionPinned, b.MustBegin(t, 5, "run"))
-			require.Equal(t, 1, b.MustOverview(t).Pinned)
-			b.MustPin(t)
-			require.False(t, b.MustGet(t).Pinned)
-			require.Equal(t, storemanager.StateMonitored, b.MustGet(t).State)
-			require.Equal(t, storemanager.DeletionScheduled, b.MustBegin(t, 5, "run"))
-		},
-		"a pin cancels a pending deletion": func(t *testing.T, b *storetest.Bundle) {
-			b.MustEnsure(t, 1)
-			b.MustBegin(t, 5, "run") // of minute 5, and it is minute 0: the event's clock is ahead of ours
-			b.MustPin(t, storetest.ID)
-			require.Nil(t, b.MustGet(t).Deletion)
-			b.Clock.Set(storetest.At(100))
-			require.Equal(t, storemanager.StopNotPending, b.MustStop(t, "run"))
-			require.Equal(t, storemanager.DeletionStale, b.MustBegin(t, 5, "run"))
-		},
-		"a pin brings a stopped store back, whatever its tombstone says": func(t *testing.T, b *storetest.Bundle) {
-			b.MustBegin(t, 5, "run")
-			b.MustPin(t, storetest.ID, "pinned-2")
-			s := b.MustGet(t)
-			require.Equal(t, storemanager.StateMonitored, s.State)
-			require.Equal(t, storetest.At(5), s.EventAt)
-			require.True(t, s.Pinned)
-			o := b.MustOverview(t)
-			require.Equal(t, 2, o.Pinned)
-			require.EqualValues(t, 2, o.TotalProvisioned)
-		},
-		"a pin that is no id changes nothing": func(t *testing.T, b *storetest.Bundle) {
-			b.MustPin(t, storetest.ID)
-			err := b.Registry.SetPins(t.Context(), []string{"fine-1", "../../etc x"})
-			require.ErrorIs(t, err, storemanager.ErrInvalid)
-			require.ErrorContains(t, err, `"../../etc x"`)
-			require.Equal(t, 1, b.MustOverview(t).Monitored)
-			require.True(t, b.MustGet(t).Pinned)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

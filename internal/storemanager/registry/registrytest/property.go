@@ -1,11 +1,7 @@
 package registrytest
 
 import (
-	"context"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,338 +12,6 @@ import (
 	"storekeeper/internal/storemanager/storetest"
 )
 
-// modelStore is what the test knows of one id: the fencing rules written down a second time, as sentences of state.
-type modelStore struct {
-	known, monitored bool
-	newest           time.Time // newest moment at which the workspace was known to exist (or, of a tombstone, to be gone)
-	createdBy        string
-	pending          *storemanager.Deletion
-	cancelled        time.Time // newest event whose deletion was cancelled
-	heldUntil        time.Time // zero: not held
-	pinned           bool
-	stoppedBy        string
-}
-
-// model runs random requests against a registry and against a map, and compares.
-type model struct {
-	registry *storetest.Stores
-	clock    *storetest.Clock
-	stores   map[string]*modelStore
-	paused   map[string]time.Time // until when
-	events   map[string][]storemanager.HistoryEntry
-	created  int
-	stopped  int
-}
-
-var (
-	someIDs    = rapid.SampledFrom([]string{"store-a", "store-b", "store-c"})
-	someOwners = rapid.SampledFrom([]string{"run-1", "run-2"})
-	someTimes  = rapid.Custom(func(t *rapid.T) time.Time { return storetest.At(rapid.IntRange(-3, 12).Draw(t, "seconds")) })
-)
-
-func (m *model) store(t *rapid.T) (string, *modelStore) {
-	id := someIDs.Draw(t, "id")
-	return id, m.stores[id]
-}
-
-func (s *modelStore) cancel() {
-	if s.pending != nil {
-		s.cancelled = later(s.cancelled, s.pending.EventAt)
-		s.pending = nil
-	}
-}
-
-func (m *model) held(s *modelStore) bool { return s.heldUntil.After(m.clock.Now()) }
-
-// told notes an event: newest last, and the same again in place of the newest.
-func (m *model) told(id, kind, outcome, detail string) {
-	e := storemanager.HistoryEntry{Kind: kind, Outcome: outcome, Detail: detail}
-	kept := m.events[id]
-	if n := len(kept); n > 0 {
-		newest := kept[n-1]
-		newest.At = time.Time{}
-		if newest == e {
-			kept = kept[:n-1]
-		}
-	}
-	e.At = m.clock.Now()
-	kept = append(kept, e)
-	m.events[id] = kept[max(0, len(kept)-storemanager.KeptHistory):]
-}
-
-func (m *model) Ensure(t *rapid.T) {
-	id, s := m.store(t)
-	q := storemanager.EnsureRequest{StoreID: id, At: someTimes.Draw(t, "at"), RequestID: rapid.SampledFrom([]string{"", "q-1", "reconcile/2"}).Draw(t, "request")}
-	res, err := m.registry.Ensure(context.Background(), q)
-	require.NoError(t, err)
-
-	switch {
-	case !s.monitored && s.known && !q.At.After(s.newest):
-		require.Equal(t, storemanager.EnsureStale, res.Outcome)
-	case !s.monitored:
-		require.Equal(t, storemanager.EnsureCreated, res.Outcome)
-		*s = modelStore{known: true, monitored: true, newest: q.At, createdBy: q.RequestID}
-		m.created++
-	default:
-		stale := s.pending != nil && !q.At.After(s.pending.EventAt)
-		want := storemanager.EnsureExists
-		switch {
-		case stale:
-			want = storemanager.EnsureStale
-		case q.RequestID != "" && q.RequestID == s.createdBy:
-			want = storemanager.EnsureCreated
-		}
-		require.Equal(t, want, res.Outcome)
-		require.Equal(t, s.pending != nil && !stale, res.DeletionCancelled)
-		if !stale {
-			s.cancel()
-			s.newest = later(s.newest, q.At)
-		}
-	}
-	var detail []string
-	if q.RequestID == "reconcile/2" {
-		detail = append(detail, "from reconciliation")
-		if res.DeletionCancelled {
-			detail = append(detail, "listed again")
-		}
-	}
-	if res.DeletionCancelled {
-		detail = append(detail, "cancelled the pending deletion")
-	}
-	m.told(id, "ensure", string(res.Outcome), strings.Join(detail, ", "))
-}
-
-func (m *model) BeginDeletion(t *rapid.T) {
-	id, s := m.store(t)
-	q := storemanager.DeletionRequest{StoreID: id, At: someTimes.Draw(t, "at"), DeleteAt: someTimes.Draw(t, "deleteAt"), Owner: someOwners.Draw(t, "owner")}
-	res, err := m.registry.BeginDeletion(context.Background(), q)
-	require.NoError(t, err)
-
-	switch {
-	case !s.monitored:
-		require.Equal(t, storemanager.DeletionAlreadyStopped, res.Outcome)
-		s.known, s.newest = true, later(s.newest, q.At)
-	case q.At.Before(s.newest) || !q.At.After(s.cancelled):
-		require.Equal(t, storemanager.DeletionStale, res.Outcome)
-	case m.held(s):
-		require.Equal(t, storemanager.DeletionHeld, res.Outcome)
-	case s.pinned:
-		require.Equal(t, storemanager.DeletionPinned, res.Outcome)
-	case s.pending != nil && (s.pending.Owner == q.Owner || !q.At.After(s.pending.EventAt)):
-		s.pending.EventAt, s.pending.Owner = later(s.pending.EventAt, q.At), q.Owner
-		require.Equal(t, storemanager.DeletionResult{Outcome: storemanager.DeletionScheduled, DeleteAt: s.pending.DeleteAt, EventAt: s.pending.EventAt}, res)
-	default:
-		event := q.At
-		if s.pending != nil {
-			event = later(event, s.pending.EventAt)
-		}
-		require.Equal(t, storemanager.DeletionResult{Outcome: storemanager.DeletionScheduled, DeleteAt: q.DeleteAt, EventAt: event}, res)
-		s.pending = &storemanager.Deletion{EventAt: event, Since: m.clock.Now(), DeleteAt: q.DeleteAt, Owner: q.Owner}
-	}
-	detail := ""
-	switch {
-	case res.Outcome == storemanager.DeletionScheduled:
-		detail = "due " + s.pending.DeleteAt.Format(time.RFC3339)
-	case res.Hold != nil:
-		detail = byUntil(s.heldUntil)
-	}
-	m.told(id, "deletion", string(res.Outcome), detail)
-}
-
-// byUntil is the detail of the holds and pauses of this test.
-func byUntil(until time.Time) string { return "by a until " + until.Format(time.RFC3339) + ": r" }
-
-func (m *model) Stop(t *rapid.T) {
-	id, s := m.store(t)
-	owner, now := someOwners.Draw(t, "owner"), m.clock.Now()
-	res, err := m.registry.Stop(context.Background(), storemanager.StopRequest{StoreID: id, Owner: owner, AbsentAt: now})
-
-	mayStop := s.monitored && s.pending != nil && s.pending.Owner == owner && !m.held(s) && !s.pinned
-	switch {
-	case mayStop && now.Before(s.pending.DeleteAt):
-		require.ErrorIs(t, err, storemanager.ErrTooEarly)
-	case mayStop:
-		require.NoError(t, err)
-		require.Equal(t, storemanager.StopStopped, res.Outcome)
-		*s = modelStore{known: true, newest: s.pending.EventAt, stoppedBy: owner}
-		m.stopped++
-	case s.monitored:
-		require.NoError(t, err)
-		require.Equal(t, storemanager.StopNotPending, res.Outcome)
-	case s.stoppedBy == owner:
-		require.NoError(t, err)
-		require.Equal(t, storemanager.StopStopped, res.Outcome)
-	default:
-		require.NoError(t, err)
-		require.Equal(t, storemanager.StopAlreadyStopped, res.Outcome)
-	}
-	if err == nil && s.known {
-		m.told(id, "stop", string(res.Outcome), "")
-	}
-}
-
-// onMonitored runs a call that only a monitored store takes.
-func (m *model) onMonitored(t *rapid.T, call func(id string) error, then func(id string, s *modelStore)) {
-	id, s := m.store(t)
-	err := call(id)
-	if !s.monitored {
-		require.ErrorIs(t, err, storemanager.ErrNotFound)
-		return
-	}
-	require.NoError(t, err)
-	then(id, s)
-}
-
-func (m *model) CancelDeletion(t *rapid.T) {
-	m.onMonitored(t, func(id string) error {
-		_, err := m.registry.CancelDeletion(context.Background(), storemanager.CancelRequest{StoreID: id})
-		return err
-	}, func(id string, s *modelStore) {
-		if s.pending != nil {
-			m.told(id, "cancel_deletion", "done", "")
-		}
-		s.cancel()
-	})
-}
-
-func (m *model) Hold(t *rapid.T) {
-	until := m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds")) * time.Second)
-	m.onMonitored(t, func(id string) error {
-		_, err := m.registry.Hold(context.Background(), id, storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: &until})
-		return err
-	}, func(id string, s *modelStore) {
-		s.cancel()
-		s.heldUntil = until
-		m.told(id, "hold", "done", byUntil(until))
-	})
-}
-
-func (m *model) Release(t *rapid.T) {
-	m.onMonitored(t, func(id string) error {
-		_, err := m.registry.Release(context.Background(), id)
-		return err
-	}, func(id string, s *modelStore) {
-		if m.held(s) {
-			m.told(id, "release", "done", "")
-		}
-		s.heldUntil = time.Time{}
-	})
-}
-
-// someScopes are "" as often as a store.
-func someScopes(t *rapid.T) string {
-	if rapid.Bool().Draw(t, "all") {
-		return ""
-	}
-	return someIDs.Draw(t, "id")
-}
-
-func (m *model) Pause(t *rapid.T) {
-	scope, until := someScopes(t), m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds"))*time.Second)
-	_, err := m.registry.Pause(context.Background(), storemanager.Pause{StoreID: scope, Reason: "r", Actor: "a", ExpiresAt: &until})
-	require.NoError(t, err)
-	m.paused[scope] = until
-	if s := m.stores[scope]; s != nil && s.known {
-		m.told(scope, "pause", "done", byUntil(until))
-	}
-}
-
-func (m *model) Resume(t *rapid.T) {
-	scope := someScopes(t)
-	require.NoError(t, m.registry.Resume(context.Background(), scope))
-	if s := m.stores[scope]; s != nil && s.known && m.paused[scope].After(m.clock.Now()) {
-		m.told(scope, "resume", "done", "")
-	}
-	delete(m.paused, scope)
-}
-
-func (m *model) SetPins(t *rapid.T) {
-	ids, now := rapid.SliceOfNDistinct(someIDs, 0, 2, rapid.ID).Draw(t, "ids"), m.clock.Now()
-	require.NoError(t, m.registry.SetPins(context.Background(), ids))
-	for _, s := range m.stores {
-		s.pinned = false
-	}
-	for _, id := range ids {
-		s := m.stores[id]
-		if !s.monitored {
-			*s = modelStore{known: true, monitored: true, newest: s.newest}
-			m.created++
-		}
-		s.cancel()
-		s.newest = later(s.newest, now)
-		s.pinned = true
-	}
-}
-
-func (m *model) PassTime(t *rapid.T) {
-	m.clock.Set(m.clock.Now().Add(time.Duration(rapid.IntRange(1, 4).Draw(t, "seconds")) * time.Second))
-}
-
-// Check is run after each request: it compares the monitored stores.
-func (m *model) Check(t *rapid.T) {
-	page, err := m.registry.List(context.Background(), storemanager.ListRequest{})
-	require.NoError(t, err)
-	listed := map[string]storemanager.Store{}
-	for _, got := range page.Stores {
-		listed[got.ID] = got
-	}
-	ids, err := m.registry.ListIDs(context.Background(), "")
-	require.NoError(t, err)
-	require.Equal(t, slices.Sorted(maps.Keys(listed)), slices.Concat(nil, ids.IDs))
-	for id, want := range m.stores {
-		got, ok := listed[id]
-		require.Equal(t, want.monitored, ok)
-		if !ok {
-			continue
-		}
-		require.Equal(t, want.newest, got.EventAt)
-		require.Equal(t, want.pending, got.Deletion)
-		require.Equal(t, m.held(want), got.Hold != nil)
-		require.Equal(t, want.pinned, got.Pinned)
-		require.Equal(t, m.paused[id].After(m.clock.Now()), got.Pause != nil)
-		require.False(t, got.Deletion != nil && (got.Pinned || got.Hold != nil), "protected, and yet pending")
-	}
-}
-
-// checkAtTheEnd compares the rest, which is too slow to do after each request.
-func (m *model) checkAtTheEnd(t *rapid.T) {
-	for id, want := range m.stores {
-		got, err := m.registry.Get(context.Background(), id)
-		if !want.known {
-			require.ErrorIs(t, err, storemanager.ErrNotFound)
-			continue
-		}
-		require.NoError(t, err)
-		require.Equal(t, want.monitored, got.State == storemanager.StateMonitored)
-		require.Equal(t, want.newest, got.EventAt)
-		slices.Reverse(got.History)
-		require.Equal(t, m.events[id], got.History)
-	}
-	m.checkPauses(t)
-	storetest.RequireCountsMatchRows(t, m.registry)
-	o, err := m.registry.Overview(context.Background())
-	require.NoError(t, err)
-	require.EqualValues(t, m.created, o.TotalProvisioned)
-	require.EqualValues(t, m.stopped, o.TotalStopped)
-}
-
-func (m *model) checkPauses(t *rapid.T) {
-	maps.DeleteFunc(m.paused, func(_ string, until time.Time) bool { return !until.After(m.clock.Now()) })
-	got := map[string]time.Time{}
-	pauses, err := m.registry.Pauses(context.Background())
-	require.NoError(t, err)
-	for _, p := range pauses {
-		got[p.StoreID] = *p.ExpiresAt
-	}
-	require.Equal(t, m.paused, got)
-	o, err := m.registry.Overview(context.Background())
-	require.NoError(t, err)
-	_, all := m.paused[""]
-	require.Equal(t, all, o.Paused != nil)
-	delete(got, "")
-	require.Equal(t, len(got), o.PausedStores)
-}
-
 func (on suite) TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -356,7 +20,7 @@ func (on suite) TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 			paused: map[string]time.Time{}, events: map[string][]storemanager.HistoryEntry{},
 		}
 		var err error
-		m.registry, err = on.tryOpen(context.Background(), storetest.Settings{Now: m.clock.Now})
+		m.registry, err = on.tryOpen(t.Context(), storetest.Settings{Now: m.clock.Now})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, m.registry.Close()) }()
 		t.Repeat(rapid.StateMachineActions(m))
@@ -374,7 +38,7 @@ func (on suite) TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		c := storetest.NewClock()
-		r, err := on.tryOpen(context.Background(), storetest.Settings{Now: c.Now})
+		r, err := on.tryOpen(t.Context(), storetest.Settings{Now: c.Now})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, r.Close()) }()
 
@@ -392,27 +56,20 @@ func (on suite) TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 		for i, e := range deliveries {
 			owner := fmt.Sprint("run-", i)
 			if !e.Deleted {
-				_, err := r.Ensure(context.Background(), storemanager.EnsureRequest{StoreID: storetest.ID, At: storetest.At(e.Second)})
+				_, err := r.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: storetest.ID, At: storetest.At(e.Second)})
 				require.NoError(t, err)
 				continue
 			}
-			_, err := r.BeginDeletion(context.Background(), storemanager.DeletionRequest{StoreID: storetest.ID, At: storetest.At(e.Second), DeleteAt: storetest.T0, Owner: owner})
+			_, err := r.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: storetest.ID, At: storetest.At(e.Second), DeleteAt: storetest.T0, Owner: owner})
 			require.NoError(t, err)
 			if rapid.Bool().Draw(t, "stop now") {
-				_, err := r.Stop(context.Background(), storemanager.StopRequest{StoreID: storetest.ID, Owner: owner, AbsentAt: c.Now()})
+				_, err := r.Stop(t.Context(), storemanager.StopRequest{StoreID: storetest.ID, Owner: owner, AbsentAt: c.Now()})
 				require.NoError(t, err)
 			}
 		}
-		s, err := r.Get(context.Background(), storetest.ID)
+		s, err := r.Get(t.Context(), storetest.ID)
 		require.NoError(t, err)
 		gone := s.State == storemanager.StateStopped || s.Deletion != nil
 		require.Equal(t, newest.Deleted, gone, "%+v", s)
 	})
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

@@ -7,7 +7,7 @@ import (
 	"storekeeper/internal/storemanager/storetest"
 )
 
-func TestConformance(t *testing.T) {
+func TestADatabaseIsADriver(t *testing.T) {
 	t.Parallel()
 	registrytest.Run(t, storetest.TryOpen)
 }

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/registry"
 	"storekeeper/internal/storemanager/registry/sqlite"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -353,6 +355,38 @@ func TestWhoAcknowledgedALossIsKeptAndLogged(t *testing.T) {
 	var by, reason string
 	require.NoError(t, r.Query(t, "SELECT acknowledged_by, reason FROM losses").Scan(&by, &reason))
 	require.Equal(t, []string{"ann", "the disk was replaced"}, []string{by, reason})
+}
+
+func TestWhoApprovedAPlanIsKeptAsTheOneWhoAcknowledgedTheLoss(t *testing.T) {
+	t.Parallel()
+	r := storetest.Open(t, storetest.Settings{Now: storetest.NewClock().Now})
+	for i, actor := range []string{"", "ann"} {
+		r.Lose(t, "it was lost", storetest.T0)
+		require.NoError(t, r.RecordReconcile(t.Context(), storemanager.ReconcileRun{
+			RunID: fmt.Sprint(i), StartedAt: storetest.T0, CompletedAt: storetest.T0, ApprovedListAt: new(storetest.At(1)), Actor: actor,
+		}))
+	}
+	var by, why string
+	require.NoError(t, r.Query(t, "SELECT group_concat(acknowledged_by, '; '), group_concat(reason, '; ') FROM (SELECT * FROM losses ORDER BY rowid)").Scan(&by, &why))
+	require.Equal(t, "whoever approved it; ann", by)
+	require.Equal(t, "the approved plan of run 0; the approved plan of run 1", why)
+}
+
+func TestALossIsFoundAgainUntilItIsKept(t *testing.T) {
+	t.Parallel()
+	k := kill(t, stores)
+	k.remove(t, "")
+	for range 2 {
+		db, err := sqlite.Open(t.Context(), k.file(""), nil)
+		require.NoError(t, err)
+		errFull := errors.New("the disk is full")
+		require.Equal(t, errFull, db.Check(t.Context(), func(tx registry.Tx, found string) error { //nolint:testifylint // it is to be returned as it is
+			require.NoError(t, tx.NoteLoss(t.Context(), found, storetest.T0))
+			return errFull
+		}))
+		require.NoError(t, db.Close())
+	}
+	requireLost(t, k.open(t))
 }
 
 func TestTheFilesAreTheirOwnersAlone(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"storekeeper/internal/storemanager/storetest"
 )
 
-func (on suite) TestMissing(t *testing.T) {
+func (on suite) TestTheFirstSightingOfAnUnlistedStoreStays(t *testing.T) {
 	t.Parallel()
 	on.each(t, func(t *testing.T, b *storetest.Bundle) {
 		b.MustEnsure(t, 1)
@@ -45,7 +45,7 @@ func (on suite) TestMissing(t *testing.T) {
 	})
 }
 
-func (on suite) TestList(t *testing.T) {
+func (on suite) TestListPagesByTheBytesOfIDs(t *testing.T) {
 	t.Parallel()
 	on.each(t, func(t *testing.T, b *storetest.Bundle) {
 		page, err := b.List(t.Context(), storemanager.ListRequest{})
@@ -81,7 +81,7 @@ func (on suite) TestList(t *testing.T) {
 	})
 }
 
-func (on suite) TestListByState(t *testing.T) {
+func (on suite) TestListKeepsTheStatesThatWereAskedFor(t *testing.T) {
 	t.Parallel()
 	on.each(t, func(t *testing.T, b *storetest.Bundle) {
 		_, err := b.EnsureBatch(t.Context(), storetest.Batch(0, 4, storetest.T0))
@@ -152,10 +152,7 @@ func (on suite) TestListFiltersWhatIsShown(t *testing.T) {
 func (on suite) TestListLooksAtABoundedNumberOfStores(t *testing.T) {
 	t.Parallel()
 	r := on.open(t, storetest.Settings{})
-	r.Exec(t, `
-		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-		INSERT INTO stores (id, event_at, created_by, pinned, deletion_owner, stopped_by, hold_reason, hold_actor)
-			SELECT printf('store-%06d', i), 1, '', 0, '', '', '', '' FROM n`, 10_002)
+	storetest.Fill(t, r, 10_002)
 	q := storemanager.ListRequest{States: []string{storemanager.StorePinned}}
 	page, err := r.List(t.Context(), q)
 	require.NoError(t, err)
@@ -173,7 +170,7 @@ func (on suite) TestListLooksAtABoundedNumberOfStores(t *testing.T) {
 	require.Empty(t, page.NextCursor)
 }
 
-func (on suite) TestEnsureBatch(t *testing.T) {
+func (on suite) TestABatchAnswersInTheOrderOfItsRequests(t *testing.T) {
 	t.Parallel()
 	on.each(t, func(t *testing.T, b *storetest.Bundle) {
 		res, err := b.EnsureBatch(t.Context(), []storemanager.EnsureRequest{
@@ -232,7 +229,7 @@ func (on suite) TestOneIDInParallelIsCreatedOnce(t *testing.T) {
 	}
 }
 
-func (on suite) TestReconciliation(t *testing.T) {
+func (on suite) TestARunIsCountedOnceAndTheNewestAreKept(t *testing.T) {
 	t.Parallel()
 	on.each(t, func(t *testing.T, b *storetest.Bundle) {
 		none, err := b.Reconciliation(t.Context())

@@ -1,0 +1,238 @@
+package registrytest
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/registry"
+	"storekeeper/internal/storemanager/storetest"
+)
+
+func (on suite) TestDriverKeepsHistoryByNumber(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	entry := func(second int, detail string) storemanager.HistoryEntry {
+		return storemanager.HistoryEntry{At: storetest.At(second), Kind: "kind", Outcome: "outcome", Detail: detail}
+	}
+	save := func(seq int64, e storemanager.HistoryEntry) {
+		change(t, d, func(tx registry.Tx) error { return tx.SaveEntry(t.Context(), storetest.ID, seq, e) })
+	}
+	newest := func(id string) (seq int64, e storemanager.HistoryEntry) {
+		change(t, d, func(tx registry.Tx) (err error) {
+			seq, e, err = tx.NewestEntry(t.Context(), id)
+			return err
+		})
+		return seq, e
+	}
+	history := func() []storemanager.HistoryEntry {
+		h, err := d.History(t.Context(), storetest.ID)
+		require.NoError(t, err)
+		return h
+	}
+	seq, e := newest(storetest.ID)
+	require.Zero(t, seq)
+	require.Zero(t, e)
+	require.Nil(t, history())
+	for i := int64(1); i <= 11; i++ {
+		save(i, entry(20-int(i), oddText)) // the clock was set back
+	}
+	seq, e = newest(storetest.ID)
+	require.EqualValues(t, 11, seq)
+	require.Equal(t, storemanager.HistoryEntry{Kind: "kind", Outcome: "outcome", Detail: oddText}, e, "without its moment")
+	save(11, entry(1, "replaced"))
+	change(t, d, func(tx registry.Tx) error { return tx.DropEntries(t.Context(), storetest.ID, 8) })
+	change(t, d, func(tx registry.Tx) error { return tx.DropEntries(t.Context(), "another", 99) })
+	require.Equal(t, []storemanager.HistoryEntry{entry(1, "replaced"), entry(10, oddText), entry(11, oddText)}, history())
+}
+
+func (on suite) TestDriverKeepsThePauseOfEachScope(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	pause := func(scope string, expires *time.Time) storemanager.Pause {
+		return storemanager.Pause{StoreID: scope, Since: storetest.At(1), ExpiresAt: expires, Reason: oddText, Actor: oddText}
+	}
+	save := func(tx registry.Tx) (err error) {
+		for _, scope := range []string{"", "A-a", "a-a", "a-b", "a_b", "zzz"} {
+			err = errors.Join(err, tx.SavePause(t.Context(), pause(scope, nil)))
+		}
+		return errors.Join(err, tx.SavePause(t.Context(), pause("a-b", new(storetest.At(10)))), tx.SavePause(t.Context(), pause("zzz", new(storetest.At(20)))))
+	}
+	change(t, d, save)
+	scopes := func(first, last string, now time.Time) []string {
+		got := []string{}
+		pauses, err := d.Pauses(t.Context(), first, last, now)
+		require.NoError(t, err)
+		require.NotNil(t, pauses)
+		for _, p := range pauses {
+			got = append(got, p.StoreID)
+		}
+		return got
+	}
+	require.Equal(t, []string{"", "A-a", "a-a", "a-b", "a_b", "zzz"}, scopes("", "~", storetest.At(9)))
+	require.Equal(t, []string{"a-a", "a-b"}, scopes("a-a", "a-b", storetest.At(9)))
+	require.Equal(t, []string{"a-a"}, scopes("a-a", "a-b", storetest.At(10)))
+	require.Empty(t, scopes("b", "y", storetest.At(9)))
+	for scope, want := range map[string]*storemanager.Pause{"": new(pause("", nil)), "a-b": nil, "zzz": new(pause("zzz", new(storetest.At(20)))), "none": nil} {
+		got, err := d.Pause(t.Context(), scope, storetest.At(10))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	change(t, d, func(tx registry.Tx) error {
+		got, err := tx.Pause(t.Context(), "a-b", storetest.At(9))
+		require.Equal(t, new(pause("a-b", new(storetest.At(10)))), got)
+		return err
+	}, func(tx registry.Tx) error { return tx.DropExpiredPauses(t.Context(), storetest.At(10)) }, func(tx registry.Tx) error {
+		for scope, want := range map[string]bool{"": true, "a-b": false, "A-a": true, "none": false} {
+			had, err := tx.DropPause(t.Context(), scope)
+			require.NoError(t, err)
+			require.Equal(t, want, had, scope)
+		}
+		return nil
+	})
+	require.Equal(t, []string{"a-a", "a_b", "zzz"}, scopes("", "~", storetest.T0))
+}
+
+func (on suite) TestDriverCountsARunInPlaceOfTheOneThatItReplaces(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	const kept = 3
+	run := func(id string, completed int, failure string) storemanager.ReconcileRun {
+		return storemanager.ReconcileRun{
+			RunID: id, StartedAt: storetest.At(-1), CompletedAt: storetest.At(completed), Error: failure,
+			Report: json.RawMessage(`{ "b":1.0, "a":"ü\u0000", "a":2 }`), // as it is, and not as a database would write it
+		}
+	}
+	save := func(run storemanager.ReconcileRun) registry.Runs {
+		change(t, d, func(tx registry.Tx) error { return tx.SaveRun(t.Context(), run, kept) })
+		runs, err := d.Runs(t.Context())
+		require.NoError(t, err)
+		return runs
+	}
+	none, err := d.Runs(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, registry.Runs{Kept: []storemanager.ReconcileRun{}}, none)
+
+	approved := run("b", 5, "")
+	approved.ApprovedListAt, approved.Actor = new(storetest.At(1)), "ann"
+	require.Equal(t, registry.Runs{Successes: 1, LastSuccessAt: new(storetest.At(5)), Kept: []storemanager.ReconcileRun{run("b", 5, "")}}, save(approved))
+	failed := run("b", 5, oddText)
+	require.Equal(t, registry.Runs{Failures: 1, LastSuccessAt: new(storetest.At(5)), Kept: []storemanager.ReconcileRun{failed}}, save(failed))
+	again := run("b", 4, "")
+	again.Report = nil
+	require.Equal(t, registry.Runs{Successes: 1, LastSuccessAt: new(storetest.At(5)), Kept: []storemanager.ReconcileRun{again}}, save(again))
+	save(run("c", 4, ""))
+	require.Equal(t, []storemanager.ReconcileRun{run("a", 4, "x"), again, run("c", 4, "")}, save(run("a", 4, "x")).Kept, "of one moment by id")
+	require.Equal(t, registry.Runs{
+		Successes: 3, Failures: 1, LastSuccessAt: new(storetest.At(7)), Kept: []storemanager.ReconcileRun{run("0", 7, ""), run("a", 4, "x"), again},
+	}, save(run("0", 7, "")))
+	require.Equal(t, registry.Runs{
+		Successes: 3, Failures: 2, LastSuccessAt: new(storetest.At(7)), Kept: []storemanager.ReconcileRun{run("0", 7, ""), run("a", 4, "x"), again},
+	}, save(run("late", 3, "x")), "one that is older than all that are kept is counted")
+}
+
+func (on suite) TestDriverKeepsTheFirstReasonOfTheGuardAndTheNewestApproval(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	after := func(step func(tx registry.Tx) error) (guard *storemanager.KeptBack, approved *time.Time) {
+		change(t, d, step)
+		n, err := d.Counts(t.Context(), registry.Moments{Now: storetest.T0})
+		require.NoError(t, err)
+		return n.Guard, n.Approved
+	}
+	keepBack := func(reason string, second int) func(registry.Tx) error {
+		return func(tx registry.Tx) error { return tx.KeepBack(t.Context(), reason, storetest.At(second)) }
+	}
+	approve := func(second int) func(registry.Tx) error {
+		return func(tx registry.Tx) error { return tx.Approve(t.Context(), storetest.At(second)) }
+	}
+	letGo := func(tx registry.Tx) error { return tx.LetGo(t.Context()) }
+	for _, step := range []struct {
+		do       func(registry.Tx) error
+		guard    *storemanager.KeptBack
+		approved *time.Time
+	}{
+		{letGo, nil, nil},
+		{keepBack("", 5), &storemanager.KeptBack{Since: storetest.At(5)}, nil},
+		{keepBack("later", 4), &storemanager.KeptBack{Since: storetest.At(5)}, nil},
+		{letGo, nil, nil},
+		{keepBack(oddText, 6), &storemanager.KeptBack{Since: storetest.At(6), Reason: oddText}, nil},
+		{approve(3), nil, new(storetest.At(3))},
+		{keepBack("again", 7), &storemanager.KeptBack{Since: storetest.At(7), Reason: "again"}, new(storetest.At(3))},
+		{approve(2), nil, new(storetest.At(3))},
+		{approve(4), nil, new(storetest.At(4))},
+	} {
+		guard, approved := after(step.do)
+		require.Equal(t, step.guard, guard)
+		require.Equal(t, step.approved, approved)
+	}
+}
+
+func (on suite) TestDriverKeepsLossesUntilTheyAreAcknowledged(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	loss := func() *storemanager.KeptBack {
+		var inside *storemanager.KeptBack
+		change(t, d, func(tx registry.Tx) (err error) {
+			inside, err = tx.Loss(t.Context())
+			return err
+		})
+		outside, err := d.Loss(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, inside, outside)
+		return outside
+	}
+	acknowledge := func(before *time.Time) (ended int64) {
+		change(t, d, func(tx registry.Tx) (err error) {
+			ended, err = tx.Acknowledge(t.Context(), storemanager.Acknowledgement{Reason: oddText, Actor: oddText}, storetest.At(9), before)
+			return err
+		})
+		return ended
+	}
+	require.Nil(t, loss())
+	require.Zero(t, acknowledge(nil))
+	change(t, d, func(tx registry.Tx) error {
+		return errors.Join(tx.NoteLoss(t.Context(), "z", storetest.At(2)), tx.NoteLoss(t.Context(), "a", storetest.At(1)), tx.NoteLoss(t.Context(), oddText, storetest.At(3)))
+	})
+	require.Equal(t, &storemanager.KeptBack{Since: storetest.At(1), Reason: "z; a; " + oddText, Lost: true}, loss())
+	require.Zero(t, acknowledge(new(storetest.At(1))), "found at that moment is not before it")
+	require.EqualValues(t, 2, acknowledge(new(storetest.At(3))))
+	require.Equal(t, &storemanager.KeptBack{Since: storetest.At(3), Reason: oddText, Lost: true}, loss())
+	require.EqualValues(t, 1, acknowledge(nil))
+	require.Nil(t, loss())
+}
+
+func (on suite) TestDriverKeepsTheLastCursorOfEachStore(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	for _, kept := range []map[string]registry.Cursor{
+		{"a-a": {BackendID: oddText, Seq: 1 << 52}, "a-b": {BackendID: "B", Seq: 7}},
+		{"a-b": {BackendID: "C", Seq: 1}}, // the store was reset
+		{},
+	} {
+		change(t, d, func(tx registry.Tx) error { return tx.SaveCursors(t.Context(), kept) })
+	}
+	for id, want := range map[string]registry.Cursor{"a-a": {BackendID: oddText, Seq: 1 << 52}, "a-b": {BackendID: "C", Seq: 1}, "none": {}} {
+		got, err := d.Cursor(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+func (on suite) TestDriverTakesOffPinsAlone(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	pinned, other := monitoredRecord("pinned"), monitoredRecord("other")
+	pinned.Pinned, pinned.CreatedBy = true, "q"
+	change(t, d, saving(t, pinned, other), func(tx registry.Tx) error { return tx.Unpin(t.Context()) })
+	pinned.Pinned = false
+	for _, want := range []registry.Record{pinned, other} {
+		got, err := d.Record(t.Context(), want.ID)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
