@@ -13,12 +13,12 @@ import (
 	"storekeeper/internal/storemanager/storetest"
 )
 
-// wanted says how many have the turn of the store or wait for it.
-func (ts *storeLocks) wanted(id string) int {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if t := ts.of[id]; t != nil {
-		return t.users
+// wanted says how many have the lock of the store or wait for it.
+func (ls *storeLocks) wanted(id string) int {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l := ls.of[id]; l != nil {
+		return l.users
 	}
 	return 0
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,8 +45,8 @@ type nodeClient struct {
 	secret string
 	http   *http.Client
 	log    *zap.Logger
-	// slots bounds the events that the server works on at the same time, whose senders bring theirs; reads are one at a time, and
-	// need not wait for events.
+	// slots bounds the events that the server works on at the same time; whoever sends one holds a slot. Reads are one at a time, and need not wait
+	// for events.
 	slots, reads *semaphore.Weighted
 
 	reconcileWarning, entryWarning rate.Sometimes
@@ -160,8 +159,8 @@ func unquoted(err error) error {
 	return err
 }
 
-// nodeRefusal is always worth a retry, a 400 too: what we send is valid, so whoever refuses it is misconfigured, or is
-// another server. Its words are not shown.
+// nodeRefusal is always worth a retry, also for a 400: what we send is valid, so whoever refuses it is misconfigured, or is another server. Its words
+// are not shown.
 func nodeRefusal(status int) error {
 	if status == http.StatusUnauthorized {
 		return errNodeSecret
@@ -181,7 +180,7 @@ type nodeListing struct {
 	stores map[string]nodeStore
 }
 
-// list asks what the server monitors. An answer that is not whole is an error; an entry that can be no store's is left out.
+// list asks what the server monitors. An answer that is not whole is an error. An entry that can be no store's is left out.
 func (c *nodeClient) list(ctx context.Context) (*nodeListing, error) {
 	if err := c.reads.Acquire(ctx, 1); err != nil {
 		return nil, fmt.Errorf("ask node server: %w", err)
@@ -288,7 +287,7 @@ func nodeConnection(status string) storemanager.ConnectionState {
 	}
 }
 
-// monitor is the server's own account, as far as it has one: it says nothing of heads and of time spent offline.
+// monitor is what the server itself says of the subscription. It says nothing of heads and of time spent offline.
 func (s nodeStore) monitor() *storemanager.MonitorStatus {
 	m := &storemanager.MonitorStatus{
 		LastActivityAt: optional(s.LastActivity.Time), LastConnectedAt: optional(s.LastConnectedAt.Time),
@@ -319,60 +318,7 @@ func (t *nodeTime) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// storeLocks lets those who would change the same store at the server do so one after the other. The zero value is ready to use.
-type storeLocks struct {
-	mu      sync.Mutex
-	of      map[string]*turn // by store, while somebody has or wants one
-	running sync.WaitGroup   // whoever has or wants one
-}
-
-type turn struct {
-	taken chan struct{} // holds one token; those who wait are served in their order
-	users int           // have it or wait for it
-}
-
-// take waits for the turn of the store. ErrShutdown once open has ended.
-func (ts *storeLocks) take(ctx, open context.Context, id string) (release func(), err error) {
-	ts.mu.Lock()
-	if open.Err() != nil {
-		ts.mu.Unlock()
-		return nil, storemanager.ErrShutdown
-	}
-	if ts.of == nil {
-		ts.of = map[string]*turn{}
-	}
-	t := ts.of[id]
-	if t == nil {
-		t = &turn{taken: make(chan struct{}, 1)}
-		ts.of[id] = t
-	}
-	t.users++
-	ts.running.Add(1)
-	ts.mu.Unlock()
-	leave := func() {
-		defer ts.running.Done()
-		ts.mu.Lock()
-		defer ts.mu.Unlock()
-		if t.users--; t.users == 0 {
-			delete(ts.of, id)
-		}
-	}
-	select {
-	case t.taken <- struct{}{}:
-		return func() { <-t.taken; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, fmt.Errorf("wait for an earlier request about the store: %w", ctx.Err())
-	}
-}
-
-// wait returns when no turn is taken or wanted. The context that take calls open has ended.
-func (ts *storeLocks) wait() {
-	ts.mu.Lock()   // whoever comes later finds that it has ended
-	ts.mu.Unlock() //nolint:staticcheck // it is the waiting that matters
-	ts.running.Wait()
-}
-
+// optional is nil for the zero time.
 func optional(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

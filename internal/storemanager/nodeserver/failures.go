@@ -18,7 +18,7 @@ const (
 	maxRepairBackoff = 15 * time.Minute
 )
 
-// failures are the stores that the server of a Node did not take when it was last asked to. The zero value is ready to use.
+// failures has the stores that the server did not take when it was last asked to. The zero value is ready to use.
 type failures struct {
 	mu sync.Mutex
 	of map[string]storemanager.Failure
@@ -40,7 +40,7 @@ func (f *failures) clear(id string) {
 	delete(f.of, id)
 }
 
-// clearListed forgets those of the stores that the server has after all.
+// clearListed forgets the stores that the server has after all.
 func (f *failures) clearListed(l *nodeListing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,7 +67,7 @@ func (f *failures) add(id string, err error, now time.Time) {
 	f.of[id] = failure
 }
 
-// heldBack is the failure of a store that is not due for its next repair; nil for one that may be asked for.
+// notDue returns the failure of a store that is not due for its next repair; nil for a store that may be asked for.
 func (n *Node) notDue(id string) *storemanager.Failure {
 	if f := n.failures.get(id); f != nil && n.registry.Clock().Before(f.NextAttemptAt) {
 		return f
@@ -75,7 +75,7 @@ func (n *Node) notDue(id string) *storemanager.Failure {
 	return nil
 }
 
-// repair is ensured for what no event asks for: errNotDue at once for a store that is.
+// repair is ensured for what no event asks for. A store that is not due fails with errNotDue at once.
 func (n *Node) repair(ctx context.Context, q storemanager.EnsureRequest, res storemanager.EnsureResult) (storemanager.EnsureResult, error) {
 	if res.Connection != "" && n.notDue(res.StoreID) != nil {
 		return storemanager.EnsureResult{}, errNotDue
@@ -83,7 +83,7 @@ func (n *Node) repair(ctx context.Context, q storemanager.EnsureRequest, res sto
 	return n.ensured(ctx, q, res)
 }
 
-// errNotDue: the server is not asked, see heldBack.
+// errNotDue: the server is not asked, see notDue.
 var errNotDue = errors.New("the store failed before and is not due yet")
 
 // notRepaired is the result of a repair that failed.
@@ -95,7 +95,7 @@ func (n *Node) notRepaired(id string, err error) storemanager.EnsureResult {
 	return res
 }
 
-// judge notes what came of an event that was told to the server.
+// judge notes what came of an event that the server was told of.
 func (n *Node) judge(id, event string, err error) {
 	switch {
 	case err == nil:
@@ -105,7 +105,7 @@ func (n *Node) judge(id, event string, err error) {
 	}
 }
 
-// brokenOff says whether err says nothing of the server, for it is Close that made it.
+// brokenOff says whether err says nothing of the server, because Close made it.
 func (n *Node) brokenOff(err error) bool { return err != nil && n.ctx.Err() != nil }
 
 // answeredStatus is the status of an answer of the server that can't be right.
@@ -115,7 +115,7 @@ func (s answeredStatus) Error() string {
 	return fmt.Sprintf("it answered %d %s", int(s), http.StatusText(int(s)))
 }
 
-// shown is what any caller may hear of err: nothing of addresses, and none of the server's own words. It is "" for nil.
+// shown is what any caller may hear of err: no addresses, and none of the server's own words. It is "" for nil.
 func shown(err error) string {
 	if err == nil {
 		return ""

@@ -47,7 +47,7 @@ func (b *nodeBundle) asked(refused ...string) (count func() int) {
 
 const answered500 = "the node server answered 500 Internal Server Error"
 
-func TestNodeBacksOff(t *testing.T) {
+func TestAStoreThatANodeServerRefusesIsAskedForEverMoreSeldom(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *nodeBundle){
 		"a store that failed is not asked for until it is due": func(t *testing.T, b *nodeBundle) {

@@ -49,7 +49,7 @@ func (n *Node) adopt(ctx context.Context, id string) (gone time.Time, err error)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(n.ctx, cancel)()          // Close waits for turns
+	defer context.AfterFunc(n.ctx, cancel)()          // Close waits for the locks
 	release, err := n.storeLocks.take(ctx, n.ctx, id) // or a stop that is under way would be taken for one that never came
 	if err != nil {
 		return time.Time{}, err
@@ -66,8 +66,8 @@ func (n *Node) adopt(ctx context.Context, id string) (gone time.Time, err error)
 	return n.registry.Adopt(ctx, on.adoption(id))
 }
 
-// adoption is what the server says of a store that the registry is to take in. What has no times of its own is old: the server has had it
-// since its start.
+// adoption is what the server says of a store that the registry is to take in. A store without times of its own is old: the server has had it since
+// its start.
 func (s nodeStore) adoption(id string) registry.Adoption {
 	a := registry.Adoption{StoreID: id}
 	if o := s.Orchestrator; o != nil {
@@ -76,8 +76,7 @@ func (s nodeStore) adoption(id string) registry.Adoption {
 	return a
 }
 
-// listing asks what the server monitors, and adopts what the registry has not as monitored: without that no mark, hold or pin
-// could be kept for it.
+// listing asks what the server monitors, and adopts what the registry does not have as monitored. Otherwise no mark, hold or pin could be kept for it.
 func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
 	l, err := n.client.list(ctx)
 	if err != nil {
@@ -111,8 +110,8 @@ func (n *Node) listing(ctx context.Context) (*nodeListing, error) {
 	return l, nil
 }
 
-// reviveAll adopts stores that have a tombstone and are listed: the server monitors them again by itself, unless the list is
-// older than their stop. Those it takes out of the list.
+// reviveAll adopts stores that have a tombstone and are listed, because the server monitors them again by itself. If the list is older than the stop
+// of a store, reviveAll takes the store out of the list instead.
 func (n *Node) reviveAll(ctx context.Context, l *nodeListing, ids []string) error {
 	for _, id := range ids {
 		if _, err := n.adopt(ctx, id); err != nil {
@@ -129,7 +128,7 @@ func (n *Node) reviveAll(ctx context.Context, l *nodeListing, ids []string) erro
 	return nil
 }
 
-// latest is listing, shared for a second and for as long as nothing was changed.
+// latest is listing, but callers share a list for up to a second, while nothing was changed at the server.
 func (n *Node) latest(ctx context.Context) (*nodeListing, error) {
 	select {
 	case n.asking <- struct{}{}:
@@ -149,8 +148,7 @@ func (n *Node) latest(ctx context.Context) (*nodeListing, error) {
 	return l, nil
 }
 
-// List implements Manager. It returns what the server monitors, with what the registry knows of it: a store that the server has
-// lost is missing.
+// List implements Stores. It returns what the server monitors, with what the registry knows of it. A store that the server has lost is not in it.
 func (n *Node) List(ctx context.Context, q storemanager.ListRequest) (storemanager.Page, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.Page{}, err
@@ -184,7 +182,7 @@ func (n *Node) List(ctx context.Context, q storemanager.ListRequest) (storemanag
 	return page, nil
 }
 
-// ListIDs implements Manager. The server has no cheaper list, and the registry alone does not know which stores it has lost.
+// ListIDs implements Stores. The server has no cheaper list, and the registry alone does not know which stores the server has lost.
 func (n *Node) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error) {
 	stores, err := n.List(ctx, storemanager.ListRequest{Cursor: cursor, Limit: storemanager.MaxBatch})
 	if err != nil {
@@ -236,13 +234,13 @@ func (n *Node) Overview(ctx context.Context) (storemanager.Overview, error) {
 	for _, on := range l.stores {
 		o.Connections[on.connection()]++
 	}
-	if lost := o.Monitored - len(l.stores); lost > 0 {
-		o.Connections[storemanager.ConnectionDisconnected] += lost
+	if absent := o.Monitored - len(l.stores); absent > 0 {
+		o.Connections[storemanager.ConnectionDisconnected] += absent
 	}
 	return o, nil
 }
 
-// store is what the registry has of a store, and the server.
+// store is what the registry and the server have of a store.
 func (l *nodeListing) store(s registry.Record) storemanager.Store {
 	st := s.Store()
 	on, listed := l.stores[s.ID]

@@ -31,12 +31,12 @@ type Options struct {
 	URL string
 	// WebhookSecret is sent as X-Webhook-Secret.
 	WebhookSecret string
-	// HTTPClient carries the requests; its time-out and its rule for redirects (none is followed) are replaced. Nil: one of our own.
+	// HTTPClient sends the requests. Its time-out and its rule for redirects are replaced: none is followed. Nil means a client of our own.
 	HTTPClient *http.Client
 	// Logger nil: silent.
 	Logger *zap.Logger
-	// Parallelism is how many requests the server gets at the same time, whatever they are; 0 means 2. Adding stores gets
-	// slower the more are added at once.
+	// Parallelism is how many requests the server gets at the same time, whatever they are; 0 means 2. Adding a store gets slower the more are added
+	// at once.
 	Parallelism int
 	// Timeout bounds one request; 0 means 60 s.
 	Timeout time.Duration
@@ -45,14 +45,13 @@ type Options struct {
 	batchTime    time.Duration // 0 means nodeBatchTime
 }
 
-// Node is the Manager of an existing Node multi-store server (docs/contracts/multi-store-server.md), from Drive to Close. The
-// Registry decides, and remembers what the server does not: tombstones, holds, pins, pending deletions. The server is told
-// after the registry was changed, and a call succeeds once it has done its part.
+// Node is the Manager of an existing Node multi-store server (docs/contracts/multi-store-server.md), from Drive to Close. The Registry decides, and
+// remembers what the server does not: tombstones, holds, pins and pending deletions. The server is told after the registry was changed, and a call
+// succeeds once the server has done its part.
 //
-// The requests about one store go one after the other, and each says what the registry says at that moment, so that the last
-// one leaves the server as the registry is; should the server be busy with one for longer than the time-out, the comparison
-// that comes every minute does. A request that was sent is not broken off when its caller gives up, for the server would go
-// on, and meet the caller's next attempt.
+// The requests about one store go one after the other, and each says what the registry says at that moment. So the last one leaves the server as the
+// registry is. If the server is busy with a request for longer than the time-out, the comparison that comes every minute does that. A request that was
+// sent is not broken off when its caller gives up: the server would go on with it, and the caller's next attempt would meet it there.
 type Node struct {
 	registry     *registry.Registry
 	client       *nodeClient
@@ -65,7 +64,7 @@ type Node struct {
 	ctx        context.Context // of the requests that change the server
 	cancel     context.CancelFunc
 	storeLocks storeLocks
-	kept       sync.WaitGroup // keep
+	keeping    sync.WaitGroup // keep
 	wake       chan struct{}  // of keep; holds one token
 
 	failures failures
@@ -84,8 +83,8 @@ type recentListing struct {
 
 var _ storemanager.Manager = (*Node)(nil)
 
-// Drive makes the server monitor what r has as monitored, now and from then on, and returns without waiting for it. It
-// ends with ctx or Close; Close must be called, before the registry is closed. Nothing else may drive the server.
+// Drive makes the server monitor what r has as monitored, now and from then on, and returns without waiting for the server. It fails when an option
+// makes no sense. It ends with ctx or Close; Close must be called, before the registry is closed. Nothing else may drive the server.
 func Drive(ctx context.Context, r *registry.Registry, o Options) (*Node, error) {
 	o.Parallelism = cmp.Or(o.Parallelism, 2)
 	o.Timeout = cmp.Or(o.Timeout, time.Minute)
@@ -106,14 +105,14 @@ func Drive(ctx context.Context, r *registry.Registry, o Options) (*Node, error) 
 		batchTime: o.batchTime, wake: make(chan struct{}, 1), asking: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
-	n.kept.Go(n.keep)
+	n.keeping.Go(n.keep)
 	return n, nil
 }
 
 // Close breaks off what is under way and waits for its end. The Registry stays open. It may be called again.
 func (n *Node) Close() error {
 	n.cancel()
-	n.kept.Wait()
+	n.keeping.Wait()
 	n.storeLocks.wait()
 	n.client.http.CloseIdleConnections()
 	return nil
@@ -122,8 +121,8 @@ func (n *Node) Close() error {
 // Ping returns nil if the server answers and takes the secret; ErrUnauthorized if it refuses it.
 func (n *Node) Ping(ctx context.Context) error { return n.client.ping(ctx) }
 
-// Ensure implements Manager. A store is EnsureCreated as well if the registry had it and the server had not: it had refused it,
-// or lost it. The Connection of a monitored store is always ConnectionConnecting: the server's answer does not tell.
+// Ensure implements Stores. A store is EnsureCreated also if the registry had it and the server had not, because the server had refused it or lost it.
+// The Connection of a monitored store is always ConnectionConnecting, because the server's answer does not tell.
 func (n *Node) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.EnsureResult{}, err
@@ -135,10 +134,9 @@ func (n *Node) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storem
 	return n.ensured(ctx, q, results[0])
 }
 
-// EnsureBatch implements Manager. The registry takes all stores at once, the server one after the other; those that it has not
-// taken within 20 s are EnsureFailed. So are at once, without asking the server, those that it failed to take before: 1 s after
-// the first failure they are due again, after each further one twice as long, up to 15 min. A store that Ensure gets there
-// is due at once.
+// EnsureBatch implements Stores. The registry takes all stores at once, and the server takes a few at a time. Those that it has not taken within 20 s
+// are EnsureFailed. Stores that the server failed to take before are EnsureFailed at once, without asking it, until they are due again: 1 s after the
+// first failure, after each further one twice as long, up to 15 min. A store that Ensure has got there is due at once.
 func (n *Node) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
 	if len(qs) > storemanager.MaxBatch {
 		return nil, fmt.Errorf("%w: %d stores in one batch, at most %d are taken", storemanager.ErrInvalid, len(qs), storemanager.MaxBatch)
@@ -164,7 +162,7 @@ func (n *Node) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest)
 	return results, nil
 }
 
-// timeForBatch is what a batch may take: most, but no more than leaves its caller a tenth of the time to answer in.
+// timeForBatch is how long a batch may take: most, but no longer than leaves its caller a tenth of the time to answer.
 func timeForBatch(ctx context.Context, most time.Duration) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return min(most, time.Until(deadline)*9/10)
@@ -172,8 +170,8 @@ func timeForBatch(ctx context.Context, most time.Duration) time.Duration {
 	return most
 }
 
-// ensured makes the server monitor a store that the registry has ensured, unless it was stopped again meanwhile, and keeps the
-// event.
+// ensured makes the server monitor a store that the registry has ensured, unless it was stopped again meanwhile, and keeps the outcome in the store's
+// history.
 func (n *Node) ensured(ctx context.Context, q storemanager.EnsureRequest, res storemanager.EnsureResult) (storemanager.EnsureResult, error) {
 	if res.Connection == "" { // not monitored
 		return res, nil
@@ -192,7 +190,7 @@ func (n *Node) ensured(ctx context.Context, q storemanager.EnsureRequest, res st
 		case answer == nodeStarted:
 			res.Outcome = storemanager.EnsureCreated
 		}
-		// Only the account of it would be missing. It is the server's time that is over, if any, and not that of the registry.
+		// Only the history would lack it. If time is over, it is the server's, and not that of the registry.
 		if failed := n.registry.NoteEnsured(context.WithoutCancel(n.ctx), q, res, shown(err)); failed != nil {
 			n.log.Warn("an event of a store was not kept", zap.Error(failed))
 		}
@@ -204,8 +202,8 @@ func (n *Node) ensured(ctx context.Context, q storemanager.EnsureRequest, res st
 	return res, nil
 }
 
-// Stop implements Manager. The registry has the store as monitored, and its deletion as pending, until the server has stopped
-// it: until then it can be held, and its deletion cancelled.
+// Stop implements Deletions. Until the server has stopped the store, the registry has it as monitored and its deletion as pending. Until then the
+// store can be held, and its deletion cancelled.
 func (n *Node) Stop(ctx context.Context, q storemanager.StopRequest) (storemanager.StopResult, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.StopResult{}, err
@@ -236,9 +234,9 @@ func (n *Node) Stop(ctx context.Context, q storemanager.StopRequest) (storemanag
 	return cmp.Or(done, asked), nil
 }
 
-// tell tells the server the event that decide finds by what the registry has of the store, and calls then with what the server
-// answered, or why it did not take it; what then returns counts. Decide is called once nobody else can tell the server of this
-// store, and "" tells it nothing. When ctx ends, tell returns, but what was sent goes on.
+// tell tells the server the event that decide finds by what the registry has of the store; with "" it tells nothing. Decide is called when nobody else
+// can tell the server of this store. Then tell calls then with what the server answered, or why it did not take the event, and returns what then
+// returns. When ctx ends, tell returns, but what was sent goes on.
 func (n *Node) tell(ctx context.Context, id string, decide func(registry.Record) (event string, err error),
 	then func(ctx context.Context, at time.Time, answer string, err error) error,
 ) error {
@@ -300,126 +298,4 @@ func (n *Node) logFailures(message string, errs []error) {
 	if len(errs) > 0 {
 		n.log.Warn(message, zap.Int("stores", len(errs)), zap.NamedError("first", errs[0]))
 	}
-}
-
-// SetPins is that of the Registry; the server is told soon.
-func (n *Node) SetPins(ctx context.Context, ids []string) error {
-	if err := n.registry.SetPins(ctx, ids); err != nil {
-		return err
-	}
-	n.restoreSoon()
-	return nil
-}
-
-// RestoreDeletion is that of the Registry; the server is told soon.
-func (n *Node) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequest) (storemanager.Store, error) {
-	st, err := n.registry.RestoreDeletion(ctx, q)
-	if err != nil {
-		return storemanager.Store{}, err
-	}
-	n.restoreSoon()
-	if st.State == storemanager.StateMonitored {
-		st.Connection = storemanager.ConnectionConnecting
-	}
-	return st, nil
-}
-
-// The methods below concern what the registry remembers and the server does not: the registry alone answers them.
-
-// CancelDeletion implements Manager.
-func (n *Node) CancelDeletion(ctx context.Context, q storemanager.CancelRequest) (storemanager.Store, error) {
-	return n.registry.CancelDeletion(ctx, q)
-}
-
-// TakeOverDeletion implements Manager.
-func (n *Node) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequest) (storemanager.Store, error) {
-	return n.registry.TakeOverDeletion(ctx, q)
-}
-
-// Hold implements Manager.
-func (n *Node) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
-	return n.registry.Hold(ctx, id, h)
-}
-
-// Release implements Manager.
-func (n *Node) Release(ctx context.Context, id string) (storemanager.Store, error) {
-	return n.registry.Release(ctx, id)
-}
-
-// Pause implements Manager.
-func (n *Node) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
-	return n.registry.Pause(ctx, p)
-}
-
-// Resume implements Manager.
-func (n *Node) Resume(ctx context.Context, storeID string) error {
-	return n.registry.Resume(ctx, storeID)
-}
-
-// Pauses implements Manager.
-func (n *Node) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
-	return n.registry.Pauses(ctx)
-}
-
-// RecordReconcile implements Manager.
-func (n *Node) RecordReconcile(ctx context.Context, run storemanager.ReconcileRun) error {
-	return n.registry.RecordReconcile(ctx, run)
-}
-
-// Reconciliation implements Manager.
-func (n *Node) Reconciliation(ctx context.Context) (storemanager.Reconciliation, error) {
-	return n.registry.Reconciliation(ctx)
-}
-
-// AcknowledgeLoss implements Manager.
-func (n *Node) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
-	return n.registry.AcknowledgeLoss(ctx, a)
-}
-
-func (n *Node) restoreSoon() {
-	select {
-	case n.wake <- struct{}{}:
-	default:
-	}
-}
-
-// keep restores until Close: a server that restarts has lost what it was told, and those stores that are in no list of the Auth
-// Worker, which are the pinned, held and pending ones, nobody else would ensure again.
-func (n *Node) keep() {
-	for {
-		if err := n.restore(n.ctx); err != nil && n.ctx.Err() == nil {
-			n.log.Warn("the Node server was not compared with the registry", zap.Error(err))
-		}
-		select {
-		case <-n.wake:
-		case <-time.After(n.restoreEvery):
-		case <-n.ctx.Done():
-			return
-		}
-	}
-}
-
-// restore makes the server monitor the stores that the registry has and the server has not, but for those that are held back.
-func (n *Node) restore(ctx context.Context) error {
-	ids, err := n.registry.MonitoredIDs(ctx)
-	if err != nil {
-		return err
-	}
-	l, err := n.listing(ctx)
-	if err != nil {
-		return err
-	}
-	lost := slices.DeleteFunc(ids, func(id string) bool {
-		_, ok := l.stores[id]
-		return ok
-	})
-	errs := make([]error, len(lost))
-	n.each(len(lost), func(i int) {
-		_, errs[i] = n.repair(ctx, storemanager.EnsureRequest{StoreID: lost[i], RequestID: registry.RestoreRequestID},
-			storemanager.EnsureResult{StoreID: lost[i], Outcome: storemanager.EnsureExists, Connection: storemanager.ConnectionConnecting})
-	})
-	if ctx.Err() == nil {
-		n.logFailures("the Node server did not take all stores of the registry", errs)
-	}
-	return nil
 }

@@ -110,7 +110,7 @@ func (b *nodeBundle) tryEnsure(ctx context.Context, seconds int) (storemanager.E
 	return b.Ensure(ctx, storemanager.EnsureRequest{StoreID: storetest.ID, At: storetest.At(seconds), RequestID: fmt.Sprint("delivery-", seconds)})
 }
 
-func TestNode(t *testing.T) {
+func TestANodeServerDoesWhatTheRegistryDecides(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *nodeBundle){
 		"what is ensured is monitored there, and listed with its state": func(t *testing.T, b *nodeBundle) {
@@ -308,7 +308,7 @@ func TestNode(t *testing.T) {
 	}
 }
 
-func TestNodeRestoresWhatItsServerHasLost(t *testing.T) {
+func TestANodeServerGetsBackWhatItHasLost(t *testing.T) {
 	t.Parallel()
 	b := setupNode(t, func(o *Options) { o.restoreEvery = 10 * time.Millisecond })
 	b.MustEnsure(t, 1)
@@ -323,7 +323,7 @@ func TestNodeRestoresWhatItsServerHasLost(t *testing.T) {
 	require.Equal(t, []string{"pinned-store"}, b.fake.ids())
 }
 
-func TestNodeResumesAtTheStart(t *testing.T) {
+func TestANodeServerIsToldOfAllStoresAtTheStart(t *testing.T) {
 	t.Parallel()
 	b := setupNode(t, func(o *Options) { o.Parallelism = 3 })
 	b.MustEnsure(t, 1)
@@ -333,7 +333,7 @@ func TestNodeResumesAtTheStart(t *testing.T) {
 	require.Eventually(t, func() bool { return len(b.fake.ids()) == 1 }, 10*time.Second, 5*time.Millisecond)
 }
 
-func TestNodeBatch(t *testing.T) {
+func TestABatchToldToANodeServerIsOverInTime(t *testing.T) {
 	t.Parallel()
 	requests := func(count int) (qs []storemanager.EnsureRequest) {
 		for i := range count {
@@ -430,7 +430,7 @@ func TestABatchLeavesItsCallerTimeToAnswer(t *testing.T) {
 	require.Equal(t, nodeBatchTime, timeForBatch(t.Context(), nodeBatchTime))
 }
 
-func TestNodeInTurn(t *testing.T) {
+func TestANodeServerIsToldOfOneChangeOfAStoreAtATime(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(t *testing.T, b *nodeBundle){
 		"ten ensures in parallel open one subscription": func(t *testing.T, b *nodeBundle) {
@@ -598,7 +598,7 @@ func (b *nodeBundle) waiting(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-func TestNodeEndsAsTheRegistryIs(t *testing.T) {
+func TestANodeServerEndsAsTheRegistryIs(t *testing.T) {
 	t.Parallel()
 	b := setupNode(t)
 	var failures int
@@ -651,7 +651,7 @@ func TestNodeEndsAsTheRegistryIs(t *testing.T) {
 	require.LessOrEqual(t, b.fake.most, 2)
 }
 
-func TestNodeList(t *testing.T) {
+func TestTheListOfANodeServerIsTakenWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
 		"no JSON":           `<html>`,
@@ -766,7 +766,7 @@ func TestNodeList(t *testing.T) {
 	})
 }
 
-func TestNodePing(t *testing.T) {
+func TestANodeServerIsReachedWhenItTakesTheSecret(t *testing.T) {
 	t.Parallel()
 	b := setupNode(t)
 	require.NoError(t, b.node.Ping(t.Context()))
@@ -792,7 +792,7 @@ func TestNodePing(t *testing.T) {
 	require.Error(t, gone.node.Ping(t.Context()))
 }
 
-func TestDriveNodeRefusesBadOptions(t *testing.T) {
+func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]Options{
 		"no URL":             {WebhookSecret: "s"},
