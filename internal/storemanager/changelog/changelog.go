@@ -1,3 +1,4 @@
+// Package changelog keeps the newest changes of connections for those who watch (storemanager.Watcher). It knows of the contract alone.
 package changelog
 
 import (
@@ -10,22 +11,23 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// keptChanges is how many changes are there to go on from: about 0.5 MiB.
+// keptChanges is how many changes are kept to go on from. They take about 0.5 MiB.
 const keptChanges = 4096
 
 // Log keeps the newest changes for those who watch. Each reads at its own pace, and nobody waits for a reader.
 type Log struct {
-	// epoch makes ids of another process recognisable: this one numbers its changes from 1 on.
+	// epoch tells ids of this process from those of others. Each process numbers its changes from 1 on.
 	epoch string
 
 	mu     sync.Mutex
-	kept   []storemanager.Change // change n is at n % keptChanges; its ID is made for readers only
+	kept   []storemanager.Change // change n is at n % keptChanges; it gets its ID when it is read
 	newest uint64                // 0 before the first
 	closed bool
-	// news is closed when there are any, or when the log closes; nil while nobody waits.
+	// news is closed when a change comes, and when the log closes; nil while nobody waits.
 	news chan struct{}
 }
 
+// New returns a Log without changes.
 func New() *Log { return &Log{epoch: rand.Text()[:10]} }
 
 // Append adds a change, whose ID it ignores. It never waits for readers.
@@ -57,17 +59,17 @@ func (l *Log) wake() {
 
 // Watch implements Watcher.
 func (l *Log) Watch(ctx context.Context, after string, fn func(storemanager.Change) error) error {
-	last, known := l.parse(after)
+	last, found := l.parse(after)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c, news, err := l.next(&last, known)
+		c, news, err := l.next(&last, found)
 		if err != nil {
 			return err
 		}
 		if news == nil {
-			known = true
+			found = true
 			if err := fn(c); err != nil {
 				return err
 			}
@@ -80,16 +82,16 @@ func (l *Log) Watch(ctx context.Context, after string, fn func(storemanager.Chan
 	}
 }
 
-// next returns the change after the last one that the reader has, and moves last on; or what to wait for. A reader that knows
-// nothing, or was overtaken, is moved to the newest change and not to the oldest kept: there it would soon be overtaken again,
-// and the list of stores that it gets now is newer than all that is kept.
-func (l *Log) next(last *uint64, known bool) (storemanager.Change, <-chan struct{}, error) {
+// next returns the change after the last one that the reader has, and moves last on, or returns what to wait for. It moves a reader whose place was not
+// found, or that was overtaken, to the newest change. At the oldest one the reader would soon be overtaken again, and the list of stores that it gets now
+// is newer than all that is kept.
+func (l *Log) next(last *uint64, found bool) (storemanager.Change, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
 		return storemanager.Change{}, nil, storemanager.ErrShutdown
-	case !known, *last > l.newest, l.newest-*last > keptChanges:
+	case !found, *last > l.newest, l.newest-*last > keptChanges:
 		*last = l.newest
 		return storemanager.Change{ID: l.id(*last), Lost: true}, nil, nil
 	case *last == l.newest:
@@ -106,7 +108,7 @@ func (l *Log) next(last *uint64, known bool) (storemanager.Change, <-chan struct
 
 func (l *Log) id(n uint64) string { return l.epoch + "-" + strconv.FormatUint(n, 10) }
 
-// parse is the reverse of id; false for an id that is none of this log.
+// parse is the reverse of id. It returns false for an id that is not of this log.
 func (l *Log) parse(id string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(id, l.epoch+"-")
 	n, err := strconv.ParseUint(digits, 10, 64)

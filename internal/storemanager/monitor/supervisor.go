@@ -1,3 +1,6 @@
+// Package monitor keeps a live subscription to the events of each monitored store. Supervisor is the Manager: it changes the registry, and has a monitor
+// for each store that the registry has as monitored. Each monitor pulls the events of its store from a sync backend (internal/livestore), hands them to
+// a processor, and remembers in the registry how far they are processed.
 package monitor
 
 import (

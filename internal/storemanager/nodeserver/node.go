@@ -1,3 +1,5 @@
+// Package nodeserver drives an older Node multi-store server, which monitors the stores in place of the monitors of this process. It knows the server's
+// HTTP contract, and the registry, which decides.
 package nodeserver
 
 import (

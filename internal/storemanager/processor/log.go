@@ -17,12 +17,11 @@ const (
 	loggedNameLength = 80
 )
 
-// Log is the Processor that tells of events in the log and takes every batch. A line tells of a batch what a
-// person wants to follow, and nothing of the events' arguments: storeId, backendId, events (their number), first and last
-// (sequence numbers) and names (up to 10 different ones, cut to 80 bytes).
+// Log is the Processor that takes every batch and writes a line about it. The line has what a person wants to follow, and nothing of the events'
+// arguments: storeId, backendId, events (their number), first and last (sequence numbers) and names (up to 10 different ones, cut to 80 bytes).
 //
-// The log is a sample: the first 100 batches of a second are told of, of all stores together, the others of that second are
-// not. Metrics and Store.Monitor count all.
+// The log is a sample: it has the first 100 batches of each second, of all stores together, and not the others of that second. Metrics and Store.Monitor
+// count all.
 type Log struct {
 	log *zap.Logger
 }

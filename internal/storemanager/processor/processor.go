@@ -1,3 +1,5 @@
+// Package processor takes the events of stores: it writes of them in the log (Log), or posts them to a URL (Sink). It knows of neither the registry nor
+// the monitors.
 package processor
 
 import (
@@ -7,14 +9,15 @@ import (
 	"storekeeper/internal/livestore"
 )
 
-// Processor takes the events of all stores. Monitors call it: for one store in the order of the events and one call at a
-// time, for different stores at the same time.
+// Processor takes the events of all stores. Monitors call it: for one store one call at a time, in the order of the events, and for different stores at the
+// same time.
 //
-// Each event comes at least once. It comes again after a crash, for the cursor is written behind, and after a call that failed.
+// Each event comes at least once. It comes again after a call that failed, and may come again after a crash, because the cursor is written later than the
+// event is taken.
 type Processor interface {
-	// Process returns nil when the batch is taken for good. After an error the same batch is offered again, with backoff, or
-	// not before RetryAfterError.At. The texts of errors are shown to operators, so they may hold no secret and no event.
-	// When ctx ends, the store is no longer monitored here; Process must return soon.
+	// Process returns nil when the batch is taken for good. After an error the same batch is offered again, with backoff, and not before
+	// RetryAfterError.At. The texts of errors are shown to operators, so they may hold no secret and no event. When ctx ends, the store is no longer
+	// monitored here, and Process must return soon.
 	Process(ctx context.Context, b Batch) error
 	// Stop is called when the store is no longer monitored here, after the end of its last Process.
 	Stop(storeID string)
@@ -23,8 +26,8 @@ type Processor interface {
 // Batch is some events of one store, at least one, that follow each other.
 type Batch struct {
 	StoreID string
-	// BackendID is the incarnation of the store that the events belong to. When it is another one than before, the store was
-	// reset: its events begin anew at 1.
+	// BackendID is the incarnation of the store that the events belong to. If it is another one than before, the store was reset, and its events begin
+	// anew at 1.
 	BackendID string
 	Events    []livestore.Event
 }

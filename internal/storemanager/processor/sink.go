@@ -35,7 +35,7 @@ const (
 	// minSinkKey is what the specification asks for, in bytes.
 	minSinkKey = 24
 
-	// SinkSlots and failingSinkSlots bound the POSTs under way, each of which has a connection, of thousands of stores.
+	// SinkSlots and FailingSinkSlots bound the POSTs under way of all stores. Each POST has a connection, so they bound the open files too.
 	SinkSlots        = 256
 	FailingSinkSlots = 32
 )
@@ -67,8 +67,8 @@ type SinkOptions struct {
 // lost answer: the receiver then gets the batch again, with the same webhook-id. After a restart events can come again in other
 // batches, so a receiver that counts each event once goes by storeId, backendId and seqNum.
 //
-// Process tries once. At most 256 POSTs are under way for stores whose last attempt or the one before succeeded, or that had
-// none, and 32 for the others, which wait for each other and so never for a place that a store in good order could have.
+// Process tries once. At most SinkSlots POSTs are under way for stores in good order: those whose last attempt or the one before succeeded, or that had
+// none. The others wait for each other, with FailingSinkSlots, and so never take a place that a store in good order could have.
 type Sink struct {
 	url     string
 	webhook *standardwebhooks.Webhook
@@ -79,13 +79,12 @@ type Sink struct {
 	slots, failingSlots chan struct{} // they hold one element for each POST under way
 
 	mu      sync.Mutex
-	failing map[string]int // how many of a store's last attempts failed; none is left out
+	failing map[string]int // by store: how many of its newest attempts failed in a row; 0 is left out
 }
 
 var _ Processor = (*Sink)(nil)
 
-// NewSink returns a Sink; it does not ask whether anything answers at the URL. It fails when an option makes
-// no sense; the error quotes none.
+// NewSink returns a Sink. It does not ask whether anything answers at the URL. It fails when an option makes no sense; the error quotes none of them.
 func NewSink(o SinkOptions) (*Sink, error) {
 	target, err := url.Parse(o.URL)
 	switch {
@@ -136,9 +135,8 @@ func (p *Sink) Close() { p.http.CloseIdleConnections() }
 // Stop implements Processor.
 func (p *Sink) Stop(storeID string) { p.note(storeID, nil) }
 
-// Process implements Processor: it waits for its turn and POSTs the batch once. The error is ctx's when that has ended, a
-// *RetryAfterError (by at most 5 min) after a status 429 or 503 with a Retry-After, or another one that says in short what
-// went wrong.
+// Process implements Processor. It waits for a slot and POSTs the batch once. The error is that of ctx when ctx has ended. It is a *RetryAfterError, of at
+// most 5 min, after a status 429 or 503 with a Retry-After. Any other error says in short what went wrong.
 func (p *Sink) Process(ctx context.Context, b Batch) error {
 	slots := p.slotsOf(b.StoreID)
 	select {
@@ -175,7 +173,7 @@ func (p *Sink) note(storeID string, err error) {
 	}
 }
 
-// post is called with a slot: the bodies of those who wait would fill the memory.
+// post is called once there is a slot, because the bodies of those who wait would fill the memory.
 func (p *Sink) post(ctx context.Context, b Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -236,8 +234,8 @@ func (p *Sink) outcome(resp *http.Response) error {
 	return err
 }
 
-// safeCause is why there was no answer, as far as it can be shown: some errors of net/http quote the URL or the answer, and a
-// receiver may answer with what it was sent.
+// safeCause is why there was no answer, as far as that can be shown. Some errors of net/http quote the URL or the answer, and a receiver may answer with
+// what it was sent.
 func safeCause(err error) string {
 	if network, ok := errors.AsType[*net.OpError](err); ok {
 		return network.Error()
@@ -286,8 +284,8 @@ func (b Batch) message(now time.Time) sinkMessage {
 	return m
 }
 
-// messageID is the same for the same batch, and no other has it. The backend id may be any text, and an id no dot or line
-// break, so a hash stands for it.
+// messageID is the same for the same batch, and no other batch has it. An id may hold no dot and no line break, and the backend id may be any text, so a
+// hash stands for it.
 func (b Batch) messageID() string {
 	backend := sha256.Sum256([]byte(b.BackendID))
 	return fmt.Sprintf("%s_%x_%d-%d", b.StoreID, backend[:8], b.Events[0].Seq, b.Events[len(b.Events)-1].Seq)

@@ -1,3 +1,6 @@
+// Package registry decides what becomes of stores, and remembers it. Record has the fencing rules, which are pure. Registry has the operations, each of
+// which is one transaction. Driver is the database below it, whose SQL is in a package of its own: registry/sqlite. It knows no SQL dialect, and of no
+// subscription.
 package registry
 
 import (

@@ -1,3 +1,5 @@
+// Package storehttp is the store manager's contract over HTTP, as openapi.json describes it: Handler serves a Manager and a memory of webhooks, and Client
+// is both again. It knows of these contracts alone, and of no registry.
 package storehttp
 
 import (

@@ -1,3 +1,5 @@
+// Package storetest has what tests of and around the store manager share: a registry with a memory of webhooks in a database of their own, a clock that
+// stands still, requests whose errors fail the test, and watchers.
 package storetest
 
 import (

@@ -1,4 +1,5 @@
-// package registrytest is the conformance suite of a registry's driver: what a Registry promises, with the driver below it.
+// Package registrytest is the conformance suite of a registry's Driver. It tests what a Registry promises with the driver below it, in process and over
+// HTTP, and what the driver's own contract says. It asks a driver by its methods alone, and by no SQL.
 package registrytest
 
 import (

@@ -1,3 +1,5 @@
+// Package sqlite is the registry's Driver on SQLite. A mark beside the file tells when the file was lost, or was replaced by an older one. The package
+// knows of the Driver's types and of the file (internal/dbfile). The memory of webhooks (internal/deliveries/sqlite) has its tables in the same file.
 package sqlite
 
 import (

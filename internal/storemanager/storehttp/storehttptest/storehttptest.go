@@ -1,4 +1,4 @@
-// package storehttptest puts the HTTP form of a store manager before what a test has.
+// Package storehttptest serves the store manager of a test over HTTP.
 package storehttptest
 
 import (
