@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	// cursorInterval is how long a cursor may wait to be written: what a crash makes come again at the most. Each round costs a
-	// wait for the disk, whoever is busy.
+	// cursorInterval is how long a cursor may wait to be written, so a crash makes the events of that time come again. Each round costs a wait for the
+	// disk, however few stores are busy.
 	cursorInterval = 200 * time.Millisecond
-	// cursorRetry is how long a failed round waits for the next: the disk may be full.
+	// cursorRetry is how long the round after a failed one waits: the disk may be full.
 	cursorRetry = 2 * time.Second
 )
 
-// cursors keeps how far the events of each store are processed. They are written behind, many in one transaction, for
-// thousands of stores may be busy at once; a crash makes the events since the last round come again.
+// cursors keeps how far the events of each store are processed. It writes them later than they are set, many in one transaction, because thousands of
+// stores may be busy at once. A crash makes the events since the last round come again.
 type cursors struct {
 	registry *registry.Registry
 	log      *zap.Logger
-	work     chan struct{} // holds one token when there is something to write
+	work     chan struct{} // has one element when there is something to write
 
 	mu      sync.Mutex
 	waiting map[string]registry.Cursor
@@ -71,13 +71,13 @@ func (c *cursors) run(ctx context.Context) {
 			c.finish(ctx)
 			return
 		}
-		pause := cursorInterval
+		wait := cursorInterval
 		if err := c.write(ctx); err != nil && ctx.Err() == nil {
 			c.log.Error("cursors not written, trying again", zap.Error(err))
-			pause = cursorRetry
+			wait = cursorRetry
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			c.finish(ctx)
 			return
@@ -93,7 +93,7 @@ func (c *cursors) finish(ctx context.Context) {
 	}
 }
 
-// write writes all that is waiting. What could not be written waits again, unless something newer does.
+// write writes all that is waiting. What can't be written waits again, unless a newer cursor of the store waits.
 func (c *cursors) write(ctx context.Context) error {
 	c.mu.Lock()
 	c.writing, c.waiting = c.waiting, map[string]registry.Cursor{}

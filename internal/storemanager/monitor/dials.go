@@ -22,7 +22,7 @@ import (
 // errTooManyFiles: another connection would take the files that the process needs for the rest.
 var errTooManyFiles = errors.New("this process may open too few files for its stores: raise the limit (ulimit -n, LimitNOFILE)")
 
-// dials makes the connections of all monitors, a few at a time: a backend that comes back is not to be stampeded.
+// dials makes the connections of all monitors, a few at a time, so that a backend that comes back is not stampeded.
 type dials struct {
 	atOnce   int   // for each backend: one that hangs must not keep stores from another
 	maxConns int64 // in all
@@ -33,8 +33,8 @@ type dials struct {
 	hosts   map[string]*backend
 }
 
-// dial waits for its turn and dials. After a success hangUp must be called when the connection is over. The error is a
-// *notDialedError when the backend is to be left alone.
+// dial waits for a slot and dials. After a success hangUp must be called when the connection is over. The error is a *notDialedError when the backend is
+// to be left alone.
 func (d *dials) dial(ctx context.Context, b *backend, o livestore.Options) (*livestore.Conn, error) {
 	select {
 	case b.slots <- struct{}{}:
@@ -89,8 +89,8 @@ func (d *dials) backends() []*backend {
 const (
 	// downAfter failed dials in a row, of whatever stores, are no longer the fault of single stores.
 	downAfter = 16
-	// dialsWhileDown bounds the dials a second of a backend that is down. Ten thousand stores that each try again after 15 to 30 s
-	// would make 440, while ten find out as soon that it is back.
+	// dialsWhileDown bounds the dials per second of a backend that is down. Ten thousand stores that each try again after 15 to 30 s would make 440, and
+	// ten find out just as soon that it is back.
 	dialsWhileDown = 10
 )
 
@@ -105,16 +105,16 @@ type backend struct {
 	quiet         error                                // the refusal in which it has asked
 	failures      int                                  // dials in a row that failed
 	failure       error                                // the newest of them
-	reason        string                               // why the newest of its stores was lost
+	reason        string                               // why the newest attempt to subscribe failed or ended
 	states        map[storemanager.ConnectionState]int // of its monitors, by the state they show
 	subscriptions int
 	outage        outage
 }
 
-// notDialedError: the backend was not dialed, because of what it said to other stores. Cause is that.
+// notDialedError: the backend was not dialed, because of what it said to other stores, which is Cause.
 type notDialedError struct {
 	Cause error
-	Quiet time.Duration // how long it wants to be left alone; 0: it did not say
+	Quiet time.Duration // how long the backend wants to be left alone; 0: it did not say
 }
 
 // Error implements error.
@@ -153,8 +153,8 @@ func (b *backend) dialed(err error, now time.Time) {
 }
 
 const (
-	// otherFiles are kept back for all that is no subscription: the event sink's connections, the API, the registry and, in the
-	// process that has one, Temporal.
+	// otherFiles are reserved for all that is no subscription: the event sink's connections, the API, the registry and, in a process that has it,
+	// Temporal.
 	otherFiles = processor.SinkSlots + processor.FailingSinkSlots + 352
 	// minConnections is the least that is worth a start.
 	minConnections = 64

@@ -189,7 +189,7 @@ func TestProcessedIsThatOfTheStoresPresentLife(t *testing.T) {
 	m.backend.DropConnections()
 	require.Eventually(t, func() bool { return m.store(storetest.ID).Monitor.Resets == 1 }, patience, time.Millisecond)
 	close(release)
-	require.Eventually(t, func() bool { return m.events.last(storetest.ID) == 50 && m.queuedBytes.Load() == 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return m.events.last(storetest.ID) == 50 && m.queueMemory.Load() == 0 }, patience, time.Millisecond)
 	require.Zero(t, m.store(storetest.ID).Monitor.Processed)
 	m.heads[storetest.ID] = 0
 	m.push(storetest.ID, 2)
@@ -243,7 +243,7 @@ func TestAllQueuesTogetherAreBounded(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	})
-	m.queuedBytes.Store(maxHeldBytes) // as if others held that much
+	m.queueMemory.Store(maxMemory) // as if others held that much
 	m.push(storetest.ID, 500)
 	m.ensure(storetest.ID)
 	q := &m.monitor(storetest.ID).queue
@@ -255,7 +255,7 @@ func TestAllQueuesTogetherAreBounded(t *testing.T) {
 	m.remove(storetest.ID)
 	m.ensure(storetest.ID)
 	m.arrives(storetest.ID) // page by page
-	require.Eventually(t, func() bool { return m.queuedBytes.Load() == maxHeldBytes }, patience, time.Millisecond, "nothing is held for good")
+	require.Eventually(t, func() bool { return m.queueMemory.Load() == maxMemory }, patience, time.Millisecond, "nothing is held for good")
 }
 
 func TestTheStartSaysThatTheFilesAreTooFewForTheRegisteredStores(t *testing.T) {

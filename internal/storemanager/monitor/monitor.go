@@ -20,13 +20,13 @@ import (
 type timing struct {
 	// minBackoff and maxBackoff bound the wait before an attempt that follows a failed one.
 	minBackoff, maxBackoff time.Duration
-	// stable is how long a subscription must have lasted for its loss to count as the first failure again.
+	// stable is how long a subscription must have lasted so that its end counts as the first failure again.
 	stable time.Duration
 	// stuck is how long the processor may take for a batch, all attempts counted.
 	stuck time.Duration
 	// ping and silence are those of the livestore client.
 	ping, silence time.Duration
-	// outage is how long most stores of a backend must be lost for an outage, and how often that is looked at.
+	// outage is how long most stores of a backend must be without a subscription for an outage. look is how often that is looked at.
 	outage, look time.Duration
 }
 
@@ -39,8 +39,7 @@ var defaultTiming = timing{
 // stuckAttempts is how often in a row the backend must fail at the same event to be stuck there.
 const stuckAttempts = 3
 
-// monitor keeps one live subscription to the events of one store, from its cursor on, for as long as it lives. Its events go
-// through queue to the processor.
+// monitor keeps one live subscription to the events of one store, from its cursor on, for as long as it lives. Events go through queue to the processor.
 type monitor struct {
 	s       *Supervisor
 	id      string
@@ -61,14 +60,14 @@ type monitor struct {
 	sameSpot int              // and how many of them there are in a row
 }
 
-// run monitors until ctx ends. old is the monitor that the store had before, and that is ending; nil if there was none.
+// run monitors until ctx ends. old is the monitor that the store had before and that is ending; nil if there was none.
 func (m *monitor) run(old *monitor) {
 	ctx := m.ctx
 	defer close(m.done)
 	if old != nil {
 		<-old.done
 	}
-	m.status.begin() // not before: watchers would hear of the end of the old one last
+	m.status.begin() // not earlier, or watchers would hear of the end of the old one last
 	defer m.status.end()
 	if !m.begin(ctx) {
 		return
@@ -85,7 +84,7 @@ func (m *monitor) run(old *monitor) {
 	m.s.processor.Stop(m.id)
 }
 
-// begin loads the cursor; false when ctx ended first.
+// begin loads the cursor. It returns false when ctx ended first.
 func (m *monitor) begin(ctx context.Context) bool {
 	for attempt := 0; ; attempt++ {
 		cursor, err := m.s.cursors.get(ctx, m.id)
@@ -108,7 +107,7 @@ func (m *monitor) begin(ctx context.Context) bool {
 	}
 }
 
-// subscribe dials the backend and pulls until that ends; the error is never nil. It says how long there was a subscription.
+// subscribe dials the backend and pulls until that ends. The error is never nil. lasted is how long there was a subscription; 0 if there was none.
 func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err error) {
 	conn, err := m.s.dials.dial(ctx, m.backend, m.s.options(m.id, m.url))
 	if _, not := errors.AsType[*notDialedError](err); !not {
@@ -138,8 +137,7 @@ func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err erro
 	return time.Since(since), err
 }
 
-// receive queues the events of a page and waits for room first, as long as the connection is up: the backend sends no more than
-// we can take.
+// receive queues the events of a page. It waits for room first, as long as the connection is up, so the backend sends no more than we can take.
 func (m *monitor) receive(up context.Context, p livestore.Page) error {
 	if len(p.Events) == 0 {
 		m.status.heard(0)
@@ -175,7 +173,7 @@ func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 	if quiet > 0 {
 		wait = max(wait, quiet+m.spread(quiet))
 	}
-	m.backend.lost(reason)
+	m.backend.failed(reason)
 	if m.status.disconnected(link, reason, wait) {
 		m.s.log.Info("store not connected", zap.String("storeId", m.id), zap.String("connection", string(link)),
 			zap.Duration("retryIn", wait), zap.String("reason", reason))
@@ -183,8 +181,8 @@ func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 	backoff.Sleep(ctx, wait)
 }
 
-// spread is what a store waits beyond what its backend asked for: all its stores have heard the same, and are not to come back
-// at the same moment.
+// spread is how much longer a store waits than its backend asked for. All stores of the backend have heard the same, and are not to come back at the
+// same moment.
 func (m *monitor) spread(quiet time.Duration) time.Duration {
 	return rand.N(min(max(quiet/4, m.s.timing.minBackoff), m.s.timing.maxBackoff)) //nolint:gosec // it guards nothing
 }

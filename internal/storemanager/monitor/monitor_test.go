@@ -363,7 +363,7 @@ func TestAConnectionThatIsClosedWhileTheSinkHangsShows(t *testing.T) {
 		return ctx.Err()
 	})
 	m.ensure(storetest.ID)
-	m.push(storetest.ID, 2*maxQueuedEvents) // more than is taken while the sink hangs
+	m.push(storetest.ID, 2*maxWaitingEvents) // more than is taken while the sink hangs
 	m.until(storetest.ID, storemanager.ConnectionStuck)
 	require.Eventually(t, func() bool { return len(m.monitor(storetest.ID).queue.room) == 0 }, patience, time.Millisecond)
 	require.Never(t, func() bool { return m.store(storetest.ID).Connection != storemanager.ConnectionStuck }, 3*m.timing.silence, 10*time.Millisecond,

@@ -14,36 +14,36 @@ import (
 	"storekeeper/internal/storemanager/processor"
 )
 
-// What a queue holds at the most, beside the batch that is being processed and the page that comes last. While the processor
-// fails it takes no more than one page.
+// How much may wait in a queue, in events and in bytes. The batch that is being processed does not count, and the page that comes last may go beyond.
+// While the processor fails, no more than one page waits.
 const (
-	maxQueuedEvents = 500
-	maxQueuedBytes  = 256 << 10
-	// maxHeldBytes bounds what the queues of all stores hold, batches that are being processed included: thousands of stores may
-	// wait for the same sink. Beyond it a store gets its next page only when it has none, so that each still moves.
-	maxHeldBytes = 128 << 20
-	// eventBytes is what an event takes beside its arguments.
+	maxWaitingEvents = 500
+	maxWaitingBytes  = 256 << 10
+	// maxMemory bounds, in bytes, what the queues of all stores take, with the batches that are being processed, because thousands of stores may wait for
+	// the same sink. Beyond it a store gets its next page only when it has none, so that each store still moves.
+	maxMemory = 128 << 20
+	// eventBytes is what an event takes beside its arguments, in bytes.
 	eventBytes = 256
 )
 
-// queue is between the subscription of a store, which must not stand still for each call of the processor, and the processor,
-// which takes what has come meanwhile as one batch. It is bounded: put waits. It has a goroutine only while it has events.
+// queue is between the subscription of a store and the processor. The subscription must not stand still for each call of the processor, and the processor
+// takes what has come meanwhile as one batch. The queue is bounded, so put waits. It has a goroutine only while it has events.
 type queue struct {
 	m    *monitor
-	room chan struct{} // holds one token when there may be room again
+	room chan struct{} // has one element when there may be room again
 
 	mu               sync.Mutex
-	batches          []processor.Batch // at most maxQueuedEvents each, but for a page that is larger
-	events           int               // in batches
-	bytes            int               // the same
-	heldBytes        int               // bytes, with those of the batch that is being processed
+	batches          []processor.Batch // those that wait; at most maxWaitingEvents each, but for a page that is larger
+	events           int               // how many events wait
+	bytes            int               // how many bytes wait
+	memory           int               // bytes, with those of the batch that is being processed
 	busy             bool              // there is a worker
 	failing          bool              // its batch has failed before
 	processedBatches int               // counts the batches processed
 	workers          sync.WaitGroup
 }
 
-// put queues a page, when there is room for it; its only error is that of ctx, which may end before the monitor does.
+// put queues a page, and waits for room before. Its only error is that of ctx, which may end before the monitor does.
 func (q *queue) put(ctx context.Context, page processor.Batch) error {
 	for !q.tryPut(page) {
 		select {
@@ -60,16 +60,16 @@ func (q *queue) tryPut(page processor.Batch) bool {
 	defer q.mu.Unlock()
 	n := size(page)
 	switch {
-	case len(q.batches) > 0 && (q.failing || q.events >= maxQueuedEvents || q.bytes >= maxQueuedBytes):
+	case len(q.batches) > 0 && (q.failing || q.events >= maxWaitingEvents || q.bytes >= maxWaitingBytes):
 		return false
-	case q.busy && q.m.s.queuedBytes.Load()+int64(n) > maxHeldBytes:
+	case q.busy && q.m.s.queueMemory.Load()+int64(n) > maxMemory:
 		return false // room comes with the end of the batch
 	}
 	q.events += len(page.Events)
 	q.bytes += n
-	q.hold(n)
+	q.use(n)
 	last := len(q.batches) - 1
-	if last >= 0 && q.batches[last].BackendID == page.BackendID && len(q.batches[last].Events)+len(page.Events) <= maxQueuedEvents {
+	if last >= 0 && q.batches[last].BackendID == page.BackendID && len(q.batches[last].Events)+len(page.Events) <= maxWaitingEvents {
 		q.batches[last].Events = append(q.batches[last].Events, page.Events...)
 	} else {
 		q.batches = append(q.batches, page)
@@ -81,9 +81,10 @@ func (q *queue) tryPut(page processor.Batch) bool {
 	return true
 }
 
-func (q *queue) hold(n int) {
-	q.heldBytes += n
-	q.m.s.queuedBytes.Add(int64(n))
+// use counts n bytes more, or fewer if n is negative.
+func (q *queue) use(n int) {
+	q.memory += n
+	q.m.s.queueMemory.Add(int64(n))
 }
 
 func size(b processor.Batch) int {
@@ -94,15 +95,15 @@ func size(b processor.Batch) int {
 	return n
 }
 
-// wait returns when there is no worker, and lets go of what is left. Nothing may be put any more.
+// wait returns when there is no worker any more, and drops what is left. Nothing may be put from then on.
 func (q *queue) wait() {
 	q.workers.Wait()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.hold(-q.heldBytes)
+	q.use(-q.memory)
 }
 
-// work processes until the queue is empty or ctx ends. What is left then comes again: the cursor is before it.
+// work processes until the queue is empty or ctx ends. What is left then comes again, because the cursor is before it.
 func (q *queue) work(ctx context.Context) {
 	for {
 		b, ok := q.take()
@@ -137,13 +138,13 @@ func (q *queue) wake() {
 	}
 }
 
-// process offers the batch until the processor takes it; false when ctx ended first.
+// process offers the batch until the processor takes it. It returns false when ctx ended first.
 func (q *queue) process(ctx context.Context, b processor.Batch) bool {
 	m := q.m
 	q.mu.Lock()
-	turn := q.processedBatches
+	number := q.processedBatches
 	q.mu.Unlock()
-	stalled := time.AfterFunc(m.s.timing.stuck, func() { q.stalled(turn, b) })
+	stalled := time.AfterFunc(m.s.timing.stuck, func() { q.stalled(number, b) })
 	defer stalled.Stop()
 	for attempt := 0; ; attempt++ {
 		err := m.s.processor.Process(ctx, b)
@@ -176,7 +177,7 @@ func (q *queue) setFailing(failing bool) {
 	q.failing = failing
 }
 
-// processed moves the cursor.
+// processed moves the cursor past the batch, which the processor has taken.
 func (q *queue) processed(b processor.Batch) {
 	last := b.Events[len(b.Events)-1].Seq
 	q.m.s.cursors.set(q.m.id, livestore.Cursor{BackendID: b.BackendID, Seq: last})
@@ -184,17 +185,17 @@ func (q *queue) processed(b processor.Batch) {
 	q.mu.Lock()
 	q.processedBatches++
 	q.failing = false
-	q.hold(-size(b))
+	q.use(-size(b))
 	q.wake()
 	q.mu.Unlock()
 	q.m.status.moved(b.BackendID, last)
 }
 
-// stalled shows that the batch of that turn takes long, unless it has just been processed.
-func (q *queue) stalled(turn int, b processor.Batch) {
+// stalled shows that the batch of that number takes long, unless it has just been processed.
+func (q *queue) stalled(number int, b processor.Batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.processedBatches != turn {
+	if q.processedBatches != number {
 		return
 	}
 	q.m.status.block(fmt.Sprintf("the event processor has not taken event %d for %s: %s",

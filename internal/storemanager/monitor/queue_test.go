@@ -102,10 +102,10 @@ func TestABusyProcessorHoldsTheBackendBack(t *testing.T) {
 		defer q.mu.Unlock()
 		return q.events
 	}
-	require.Eventually(t, func() bool { return held() >= maxQueuedEvents }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return held() >= maxWaitingEvents }, patience, time.Millisecond)
 	m.until(storetest.ID, storemanager.ConnectionStuck)
-	require.Equal(t, maxQueuedEvents, held())
-	require.LessOrEqual(t, m.store(storetest.ID).Monitor.Head, int64(maxQueuedEvents+200), "a page in the processor, and one at the door")
+	require.Equal(t, maxWaitingEvents, held())
+	require.LessOrEqual(t, m.store(storetest.ID).Monitor.Head, int64(maxWaitingEvents+200), "a page in the processor, and one at the door")
 	close(release)
 	m.arrives(storetest.ID)
 	require.Equal(t, upTo(all), m.events.seqs(storetest.ID))
@@ -184,8 +184,8 @@ func TestAPageThatWaitsForTheBudgetIsWokenWhenTheWorkerEnds(t *testing.T) {
 	q, page := &m.queue, processor.Batch{StoreID: storetest.ID, BackendID: "B", Events: []livestore.Event{{Seq: 1}}}
 	// A worker, driven by hand, has the only batch; other stores hold all that all may hold.
 	q.busy = true
-	q.hold(size(page))
-	s.queuedBytes.Add(maxHeldBytes)
+	q.use(size(page))
+	s.queueMemory.Add(maxMemory)
 	require.False(t, q.tryPut(page))
 	q.processed(page)
 	<-q.room

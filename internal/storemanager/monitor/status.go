@@ -9,12 +9,11 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// status is what a monitor shows of itself. What it shows as ConnectionState comes from two sides: the subscription (link), and
-// the processing of its events (blocked).
+// status is what a monitor shows of itself. Its ConnectionState comes from two sides: the subscription (link), and the processing of events (blocked).
 type status struct {
 	storeID string
 	now     func() time.Time
-	// changed is told of each change of the state shown, in their order.
+	// changed is called for each change of the state shown, in their order.
 	changed func(storemanager.Change)
 
 	mu           sync.Mutex
@@ -52,7 +51,7 @@ func (s *status) end() {
 	s.changed(storemanager.Change{StoreID: s.storeID, Connection: storemanager.ConnectionStopped, Previous: s.shownState, At: s.now()})
 }
 
-// connected notes that the backend has answered the pull. It returns whether that was so before.
+// connected notes that the backend has answered the pull. It returns whether the backend had answered an earlier one.
 func (s *status) connected() (again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,8 +67,7 @@ func (s *status) connected() (again bool) {
 	return again
 }
 
-// disconnected notes that there is no subscription, or no longer, why, and when the next attempt is due. It returns whether the
-// state has changed.
+// disconnected notes that there is no subscription, or no longer, and why, and when the next attempt is due. It returns whether the state has changed.
 func (s *status) disconnected(link storemanager.ConnectionState, reason string, wait time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +89,7 @@ func (s *status) attempting() {
 	s.shown.NextAttemptAt = nil
 }
 
-// heard notes that the backend sent something, with events up to head; 0: without any.
+// heard notes that the backend sent something, with events up to head; 0 means without events.
 func (s *status) heard(head int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +162,7 @@ func (s *status) refresh() bool {
 	return true
 }
 
-// state is what is to be shown: a processor that takes no events hides that the subscription is there, but not that it is not.
+// state is what is to be shown. A processor that takes no events shows only while there is a subscription.
 func (s *status) state() storemanager.ConnectionState {
 	if s.link == storemanager.ConnectionConnected && s.blocked != "" {
 		return storemanager.ConnectionStuck

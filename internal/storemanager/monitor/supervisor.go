@@ -25,8 +25,8 @@ const DefaultMaxDials = 64
 
 // Options say how a Supervisor monitors stores.
 type Options struct {
-	// SyncURL returns where the events of a store are to be had (ws, wss, http or https); "" means nowhere: the store is
-	// registered, and ConnectionNotConfigured. For the id "" it returns that of stores in general. Nil means "" for all.
+	// SyncURL returns where the events of a store are to be had (ws, wss, http or https). "" means nowhere: the store is in the registry, and
+	// ConnectionNotConfigured. For the id "" it returns that of stores in general. Nil means "" for all.
 	SyncURL func(storeID string) string
 	// Token is sent to the sync backend as the serverBypass of the payload (docs/contracts/livestore-sync.md).
 	Token string
@@ -34,17 +34,17 @@ type Options struct {
 	Processor processor.Processor
 	// MaxDials is how many connections are made at the same time, for each host; 0 means DefaultMaxDials.
 	MaxDials int
-	// Outage, if not nil, is told when most stores of a sync backend have been lost: once for each outage, not for each store. The
-	// error says which and why, and may be shown. It must not block.
+	// Outage is called when most stores of a sync backend have no subscription any more: once for each outage, not for each store. The error says which
+	// backend and why, and may be shown. Outage must not block. Nil: nobody is told.
 	Outage func(error)
 	// Logger nil: silent.
 	Logger *zap.Logger
 
-	timing   timing // zero: defaultTiming
-	maxConns int64  // 0: what the limit of open files has room for
+	timing   timing // zero means defaultTiming
+	maxConns int64  // 0 means as many as the limit of open files has room for
 }
 
-// Supervisor is the Manager that has a monitor for each store that is monitored by its Registry, from Supervise to Close.
+// Supervisor is the Manager that has a monitor for each store that its Registry has as monitored, from Supervise to Close.
 // Ensuring a store does not wait for its sync backend.
 type Supervisor struct {
 	registry    *registry.Registry
@@ -58,19 +58,19 @@ type Supervisor struct {
 	dials       *dials
 	outage      func(error)
 	totals      struct{ events, errors, reconnects, resets, subscribed atomic.Int64 }
-	queuedBytes atomic.Int64 // bytes, see maxHeldBytes
+	queueMemory atomic.Int64 // in bytes, of all queues; see maxMemory
 
 	ctx     context.Context // of the monitors
 	cancel  context.CancelFunc
 	running sync.WaitGroup // the monitors
-	// stopWriting ends the writing of cursors, and returns when it is done.
+	// stopWriting ends the writing of cursors, and returns when it has ended.
 	stopWriting func()
 
 	following sync.Mutex    // held while the registry is read to start and stop monitors
-	unsure    chan struct{} // holds one token when that reading has failed: all of it must be read again
+	unsure    chan struct{} // has one element when that reading has failed: all of it must be read again
 
 	mu       sync.Mutex
-	monitors map[string]*monitor                  // one that is ending stays until it is gone, or replaced
+	monitors map[string]*monitor                  // by store; one that is ending stays until it has ended, or is replaced
 	counts   map[storemanager.ConnectionState]int // of monitors, by the state they show
 }
 
@@ -79,8 +79,9 @@ var (
 	_ storemanager.Watcher = (*Supervisor)(nil)
 )
 
-// Supervise monitors all stores of the registry, each from where its events were processed to, and returns without waiting for
-// connections. The monitors end with ctx or Close; Close must be called, before the registry is closed.
+// Supervise monitors all stores of the registry, each from the event on up to which it is processed, and returns without waiting for connections. It fails
+// when the registry can't be read, or when the process may open too few files. The monitors end with ctx or Close; Close must be called, before the
+// registry is closed.
 func Supervise(ctx context.Context, r *registry.Registry, o Options) (*Supervisor, error) {
 	s := &Supervisor{
 		registry: r, syncURL: o.SyncURL, token: o.Token, processor: o.Processor, log: o.Logger, timing: o.timing,
@@ -125,7 +126,7 @@ func Supervise(ctx context.Context, r *registry.Registry, o Options) (*Superviso
 	return s, nil
 }
 
-// writeCursors writes cursors until stopWriting is called, which is after the end of the monitors.
+// writeCursors writes cursors until stopWriting is called. That is after the end of the monitors.
 func (s *Supervisor) writeCursors() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
 	done := make(chan struct{})
@@ -152,8 +153,8 @@ func (s *Supervisor) resume(ids []string) {
 	s.log.Info("monitoring resumed", zap.Int("stores", len(ids)), zap.String("syncUrl", shownURL(s.syncURL(""))))
 }
 
-// Close ends all monitors and writes their cursors. It returns when nothing of them is left; the processor gets its Stops
-// before. The Registry stays open. It may be called again.
+// Close ends all monitors and writes their cursors. It returns when nothing of them is left, and the processor has had its Stops. The Registry stays open.
+// Close may be called again. Its error is always nil.
 func (s *Supervisor) Close() error {
 	s.cancel()
 	s.following.Lock()   // whoever follows later finds that ctx has ended
@@ -163,17 +164,17 @@ func (s *Supervisor) Close() error {
 	return nil
 }
 
-// follow makes the monitors of these stores what the registry says, which has been changed. The registry is read under the
-// lock, so whoever comes last has read the last change: however ensures and stops overlap, there is one monitor in the end, or
-// none. It can't fail, for the change is made: what can't be read now is caught up with.
+// follow makes the monitors of these stores what the registry says, which has been changed. It reads the registry under the lock, so whoever comes last has
+// read the last change: however ensures and stops overlap, in the end there is one monitor, or none. It can't fail, because the change is made already:
+// catchUp reads later what can't be read now.
 func (s *Supervisor) follow(ctx context.Context, ids ...string) {
 	ctx = context.WithoutCancel(ctx) // the registry has been changed, whether the caller still waits or not
 	s.following.Lock()
 	defer s.following.Unlock()
 	for _, id := range ids {
-		known, err := s.registry.Record(ctx, id)
+		record, err := s.registry.Record(ctx, id)
 		switch {
-		case err == nil && known.Monitored():
+		case err == nil && record.Monitored():
 			s.start(id)
 		case err == nil:
 			s.stop(id)

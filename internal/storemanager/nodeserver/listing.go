@@ -13,7 +13,7 @@ import (
 	"storekeeper/internal/storemanager/registry"
 )
 
-// BeginDeletion implements Manager. What the server monitors and the registry has not gets its grace period too.
+// BeginDeletion implements Deletions. What the server monitors and the registry has not gets its grace period too.
 func (n *Node) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest) (storemanager.DeletionResult, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.DeletionResult{}, err
@@ -28,7 +28,7 @@ func (n *Node) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest
 	return n.registry.BeginDeletion(ctx, q)
 }
 
-// MarkUnlisted implements Manager.
+// MarkUnlisted implements Reconciliations.
 func (n *Node) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	if err := m.Validate(); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (n *Node) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage,
 	return page, nil
 }
 
-// Get implements Manager. A store that the server has lost is ConnectionDisconnected.
+// Get implements Stores. A store that the server has lost is ConnectionDisconnected.
 func (n *Node) Get(ctx context.Context, id string) (storemanager.Store, error) {
 	if err := storemanager.CheckID(id); err != nil {
 		return storemanager.Store{}, err
@@ -220,7 +220,7 @@ func (n *Node) Get(ctx context.Context, id string) (storemanager.Store, error) {
 	return n.registry.Complete(ctx, st)
 }
 
-// Overview implements Manager.
+// Overview implements Stores.
 func (n *Node) Overview(ctx context.Context) (storemanager.Overview, error) {
 	l, err := n.latest(ctx)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// ListIDs implements Manager.
+// ListIDs implements Stores.
 func (r *Registry) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error) {
 	if err := (storemanager.ListRequest{Cursor: cursor}).Validate(); err != nil {
 		return storemanager.IDPage{}, err

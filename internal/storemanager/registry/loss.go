@@ -32,7 +32,7 @@ func refuseIfLost(ctx context.Context, db interface {
 	return err
 }
 
-// AcknowledgeLoss implements Manager.
+// AcknowledgeLoss implements Reconciliations.
 func (r *Registry) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
 	if err := a.Validate(); err != nil {
 		return err
@@ -49,7 +49,7 @@ func (r *Registry) tellAcknowledged(a storemanager.Acknowledgement) {
 	r.log.Warn("the loss of the registry is acknowledged, stores may be stopped again", zap.String("actor", a.Actor), zap.String("reason", a.Reason))
 }
 
-// RestoreDeletion implements Manager.
+// RestoreDeletion implements Deletions.
 func (r *Registry) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequest) (storemanager.Store, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.Store{}, err

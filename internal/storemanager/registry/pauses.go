@@ -10,7 +10,7 @@ import (
 
 const lastID = "~" // after all ids
 
-// Pause implements Manager. Reason and actor are required; Since is set here.
+// Pause implements Pauses. Reason and actor are required; Since is set here.
 func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
 	if err := p.Validate(); err != nil {
 		return storemanager.Pause{}, err
@@ -40,7 +40,7 @@ func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanage
 	})
 }
 
-// Resume implements Manager.
+// Resume implements Pauses.
 func (r *Registry) Resume(ctx context.Context, storeID string) error {
 	if err := storemanager.CheckScope(storeID); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (r *Registry) Resume(ctx context.Context, storeID string) error {
 	return err
 }
 
-// Pauses implements Manager.
+// Pauses implements Pauses.
 func (r *Registry) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
 	return r.driver.Pauses(ctx, "", lastID, r.Clock())
 }

@@ -10,7 +10,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// Get implements Manager.
+// Get implements Stores.
 func (r *Registry) Get(ctx context.Context, id string) (storemanager.Store, error) {
 	if err := storemanager.CheckID(id); err != nil {
 		return storemanager.Store{}, err
@@ -40,7 +40,7 @@ func (r *Registry) Complete(ctx context.Context, s storemanager.Store) (storeman
 // maxScanned bounds the work of one filtered List, in stores: some 0.1 s. A rare state is found over several pages.
 const maxScanned = 10_000
 
-// List implements Manager. Ids are sorted by their bytes. A cursor is the id of the last store that was looked at, so a page
+// List implements Stores. Ids are sorted by their bytes. A cursor is the id of the last store that was looked at, so a page
 // is right whatever came or went since.
 func (r *Registry) List(ctx context.Context, q storemanager.ListRequest) (storemanager.Page, error) {
 	return r.ListShown(ctx, q, nil)
@@ -98,7 +98,7 @@ func (r *Registry) page(ctx context.Context, q storemanager.ListRequest, show fu
 // overdueAfter is how long after its DeleteAt a deletion counts as one that does not get on.
 const overdueAfter = 5 * time.Minute
 
-// Overview implements Manager. A registry alone connects to nothing.
+// Overview implements Stores. A registry alone connects to nothing.
 func (r *Registry) Overview(ctx context.Context) (storemanager.Overview, error) {
 	now := r.Clock()
 	n, err := r.driver.Counts(ctx, Moments{

@@ -8,7 +8,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// RecordReconcile implements Manager.
+// RecordReconcile implements Reconciliations.
 func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.ReconcileRun) error {
 	if err := run.Validate(); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (tx *transaction) guard(ctx context.Context, m storemanager.ListMarks) erro
 	return nil
 }
 
-// Reconciliation implements Manager. Recent is newest first by CompletedAt.
+// Reconciliation implements Reconciliations. Recent is newest first by CompletedAt.
 func (r *Registry) Reconciliation(ctx context.Context) (storemanager.Reconciliation, error) {
 	runs, err := r.driver.Runs(ctx)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// Ensure implements Manager.
+// Ensure implements Stores.
 func (r *Registry) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.EnsureResult{}, err
@@ -17,7 +17,7 @@ func (r *Registry) Ensure(ctx context.Context, q storemanager.EnsureRequest) (st
 	return change(ctx, r, func(tx *transaction) (storemanager.EnsureResult, error) { return tx.ensure(ctx, q) })
 }
 
-// EnsureBatch implements Manager.
+// EnsureBatch implements Stores.
 func (r *Registry) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
 	if len(qs) > storemanager.MaxBatch {
 		return nil, fmt.Errorf("%w: %d stores in one batch, at most %d are taken", storemanager.ErrInvalid, len(qs), storemanager.MaxBatch)
@@ -71,7 +71,7 @@ func (tx *transaction) ensure(ctx context.Context, q storemanager.EnsureRequest)
 	return res, err
 }
 
-// BeginDeletion implements Manager.
+// BeginDeletion implements Deletions.
 func (r *Registry) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest) (storemanager.DeletionResult, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.DeletionResult{}, err
@@ -90,7 +90,7 @@ func (r *Registry) BeginDeletion(ctx context.Context, q storemanager.DeletionReq
 	})
 }
 
-// Stop implements Manager.
+// Stop implements Deletions.
 func (r *Registry) Stop(ctx context.Context, q storemanager.StopRequest) (storemanager.StopResult, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.StopResult{}, err
@@ -141,7 +141,7 @@ func (r *Registry) stop(ctx context.Context, q storemanager.StopRequest, decided
 	})
 }
 
-// CancelDeletion implements Manager.
+// CancelDeletion implements Deletions.
 func (r *Registry) CancelDeletion(ctx context.Context, q storemanager.CancelRequest) (storemanager.Store, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.Store{}, err
@@ -157,7 +157,7 @@ func (r *Registry) CancelDeletion(ctx context.Context, q storemanager.CancelRequ
 	})
 }
 
-// TakeOverDeletion implements Manager.
+// TakeOverDeletion implements Deletions.
 func (r *Registry) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequest) (storemanager.Store, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.Store{}, err
@@ -170,7 +170,7 @@ func (r *Registry) TakeOverDeletion(ctx context.Context, q storemanager.TakeOver
 	})
 }
 
-// Hold implements Manager. Reason and actor are required; Since is set here.
+// Hold implements Deletions. Reason and actor are required; Since is set here.
 func (r *Registry) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
 	if err := h.Validate(); err != nil {
 		return storemanager.Store{}, err
@@ -185,7 +185,7 @@ func (r *Registry) Hold(ctx context.Context, id string, h storemanager.Hold) (st
 	})
 }
 
-// Release implements Manager.
+// Release implements Deletions.
 func (r *Registry) Release(ctx context.Context, id string) (storemanager.Store, error) {
 	return r.changeMonitored(ctx, id, func(s *Record, _ decision) (e storemanager.HistoryEntry, _ error) {
 		if s.held() {
@@ -239,7 +239,7 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 	return err
 }
 
-// MarkUnlisted implements Manager. What is not monitored is of no interest to lists.
+// MarkUnlisted implements Reconciliations. What is not monitored is of no interest to lists.
 func (r *Registry) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	if err := m.Validate(); err != nil {
 		return err

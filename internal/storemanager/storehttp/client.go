@@ -73,12 +73,12 @@ func (c *Client) Ping(ctx context.Context) error {
 	return err
 }
 
-// Ensure implements Manager.
+// Ensure implements Stores.
 func (c *Client) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
 	return askStore[storemanager.EnsureResult](ctx, c, http.MethodPut, q.StoreID, "", q)
 }
 
-// EnsureBatch implements Manager.
+// EnsureBatch implements Stores.
 func (c *Client) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
 	answer, err := ask[batchResponse](ctx, c, http.MethodPost, c.base.JoinPath("v1", "stores"), batchRequest{qs})
 	if err != nil {
@@ -90,12 +90,12 @@ func (c *Client) EnsureBatch(ctx context.Context, qs []storemanager.EnsureReques
 	return answer.Results, nil
 }
 
-// BeginDeletion implements Manager.
+// BeginDeletion implements Deletions.
 func (c *Client) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest) (storemanager.DeletionResult, error) {
 	return askStore[storemanager.DeletionResult](ctx, c, http.MethodPut, q.StoreID, "deletion", q)
 }
 
-// CancelDeletion implements Manager.
+// CancelDeletion implements Deletions.
 func (c *Client) CancelDeletion(ctx context.Context, q storemanager.CancelRequest) (storemanager.Store, error) {
 	query := url.Values{}
 	if q.Owner != "" {
@@ -112,37 +112,37 @@ func (c *Client) CancelDeletion(ctx context.Context, q storemanager.CancelReques
 	return ask[storemanager.Store](ctx, c, http.MethodDelete, target, nil)
 }
 
-// TakeOverDeletion implements Manager.
+// TakeOverDeletion implements Deletions.
 func (c *Client) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequest) (storemanager.Store, error) {
 	return askStore[storemanager.Store](ctx, c, http.MethodPut, q.StoreID, "deletion/owner", q)
 }
 
-// Stop implements Manager.
+// Stop implements Deletions.
 func (c *Client) Stop(ctx context.Context, q storemanager.StopRequest) (storemanager.StopResult, error) {
 	return askStore[storemanager.StopResult](ctx, c, http.MethodPost, q.StoreID, "stop", q)
 }
 
-// RestoreDeletion implements Manager.
+// RestoreDeletion implements Deletions.
 func (c *Client) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequest) (storemanager.Store, error) {
 	return askStore[storemanager.Store](ctx, c, http.MethodPost, q.StoreID, "restore-deletion", q)
 }
 
-// Hold implements Manager.
+// Hold implements Deletions.
 func (c *Client) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
 	return askStore[storemanager.Store](ctx, c, http.MethodPut, id, "hold", h)
 }
 
-// Release implements Manager.
+// Release implements Deletions.
 func (c *Client) Release(ctx context.Context, id string) (storemanager.Store, error) {
 	return askStore[storemanager.Store](ctx, c, http.MethodDelete, id, "hold", nil)
 }
 
-// Get implements Manager.
+// Get implements Stores.
 func (c *Client) Get(ctx context.Context, id string) (storemanager.Store, error) {
 	return askStore[storemanager.Store](ctx, c, http.MethodGet, id, "", nil)
 }
 
-// List implements Manager.
+// List implements Stores.
 func (c *Client) List(ctx context.Context, q storemanager.ListRequest) (storemanager.Page, error) {
 	u := c.base.JoinPath("v1", "stores")
 	query := url.Values{}
@@ -159,7 +159,7 @@ func (c *Client) List(ctx context.Context, q storemanager.ListRequest) (storeman
 	return ask[storemanager.Page](ctx, c, http.MethodGet, u, nil)
 }
 
-// ListIDs implements Manager.
+// ListIDs implements Stores.
 func (c *Client) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error) {
 	u := c.base.JoinPath("v1", "store-ids")
 	if cursor != "" {
@@ -168,12 +168,12 @@ func (c *Client) ListIDs(ctx context.Context, cursor string) (storemanager.IDPag
 	return ask[storemanager.IDPage](ctx, c, http.MethodGet, u, nil)
 }
 
-// Overview implements Manager.
+// Overview implements Stores.
 func (c *Client) Overview(ctx context.Context) (storemanager.Overview, error) {
 	return ask[storemanager.Overview](ctx, c, http.MethodGet, c.base.JoinPath("v1", "overview"), nil)
 }
 
-// Pause implements Manager.
+// Pause implements Pauses.
 func (c *Client) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
 	u, err := c.pauseURL(p.StoreID)
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *Client) Pause(ctx context.Context, p storemanager.Pause) (storemanager.
 	return ask[storemanager.Pause](ctx, c, http.MethodPut, u, p)
 }
 
-// Resume implements Manager.
+// Resume implements Pauses.
 func (c *Client) Resume(ctx context.Context, storeID string) error {
 	u, err := c.pauseURL(storeID)
 	if err != nil {
@@ -200,7 +200,7 @@ func (c *Client) pauseURL(storeID string) (*url.URL, error) {
 	return c.storeURL(storeID, "pause"), storemanager.CheckID(storeID)
 }
 
-// Pauses implements Manager.
+// Pauses implements Pauses.
 func (c *Client) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
 	answer, err := ask[pausesResponse](ctx, c, http.MethodGet, c.base.JoinPath("v1", "pauses"), nil)
 	return answer.Pauses, err
@@ -245,13 +245,13 @@ func (c *Client) EngineTold(ctx context.Context, q deliveries.EngineRequest) err
 	return err
 }
 
-// MarkUnlisted implements Manager.
+// MarkUnlisted implements Reconciliations.
 func (c *Client) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "missing"), m)
 	return err
 }
 
-// RecordReconcile implements Manager.
+// RecordReconcile implements Reconciliations.
 func (c *Client) RecordReconcile(ctx context.Context, run storemanager.ReconcileRun) error {
 	if err := run.Validate(); err != nil { // without an id it would be another path
 		return err
@@ -261,12 +261,12 @@ func (c *Client) RecordReconcile(ctx context.Context, run storemanager.Reconcile
 	return err
 }
 
-// Reconciliation implements Manager.
+// Reconciliation implements Reconciliations.
 func (c *Client) Reconciliation(ctx context.Context) (storemanager.Reconciliation, error) {
 	return ask[storemanager.Reconciliation](ctx, c, http.MethodGet, c.base.JoinPath("v1", "reconciliation"), nil)
 }
 
-// AcknowledgeLoss implements Manager.
+// AcknowledgeLoss implements Reconciliations.
 func (c *Client) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
 	_, err := ask[nothing](ctx, c, http.MethodPost, c.base.JoinPath("v1", "acknowledge-loss"), a)
 	return err

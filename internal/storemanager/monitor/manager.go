@@ -7,7 +7,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// Ensure implements Manager.
+// Ensure implements Stores.
 func (s *Supervisor) Ensure(ctx context.Context, q storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
 	res, err := s.registry.Ensure(ctx, q)
 	if err != nil {
@@ -18,7 +18,7 @@ func (s *Supervisor) Ensure(ctx context.Context, q storemanager.EnsureRequest) (
 	return results[0], nil
 }
 
-// EnsureBatch implements Manager.
+// EnsureBatch implements Stores.
 func (s *Supervisor) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
 	results, err := s.registry.EnsureBatch(ctx, qs)
 	if err != nil {
@@ -28,16 +28,16 @@ func (s *Supervisor) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRe
 	return results, nil
 }
 
-// ensured starts the monitors that are missing and completes the results. A store with a monitor that is not ending needs no
-// look at the registry: whoever stops it meanwhile will look.
+// ensured starts the monitors that there are not, and completes the results. A store with a monitor that is not ending needs no look at the registry,
+// because whoever stops the store meanwhile will look.
 func (s *Supervisor) ensured(ctx context.Context, results []storemanager.EnsureResult) {
-	var missing []string
+	var unmonitored []string
 	for _, res := range results {
 		if m := s.monitor(res.StoreID); res.Connection != "" && (m == nil || m.ctx.Err() != nil) {
-			missing = append(missing, res.StoreID)
+			unmonitored = append(unmonitored, res.StoreID)
 		}
 	}
-	s.follow(ctx, missing...)
+	s.follow(ctx, unmonitored...)
 	for i := range results {
 		if results[i].Connection != "" {
 			results[i].Connection, _ = s.connection(results[i].StoreID)
@@ -45,7 +45,7 @@ func (s *Supervisor) ensured(ctx context.Context, results []storemanager.EnsureR
 	}
 }
 
-// Stop implements Manager. It returns when the subscription is over, or ctx.
+// Stop implements Deletions. It returns when the subscription is over, or with the error of ctx when ctx ends first.
 func (s *Supervisor) Stop(ctx context.Context, q storemanager.StopRequest) (storemanager.StopResult, error) {
 	res, err := s.registry.Stop(ctx, q)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Supervisor) Stop(ctx context.Context, q storemanager.StopRequest) (stor
 	return res, nil
 }
 
-// SetPins is that of the Registry, and monitors the pinned stores.
+// SetPins is that of the Registry. It also monitors the pinned stores.
 func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
 	if err := s.registry.SetPins(ctx, ids); err != nil {
 		return err
@@ -72,17 +72,17 @@ func (s *Supervisor) SetPins(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// CancelDeletion implements Manager.
+// CancelDeletion implements Deletions.
 func (s *Supervisor) CancelDeletion(ctx context.Context, q storemanager.CancelRequest) (storemanager.Store, error) {
 	return s.shown(s.registry.CancelDeletion(ctx, q))
 }
 
-// TakeOverDeletion implements Manager.
+// TakeOverDeletion implements Deletions.
 func (s *Supervisor) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequest) (storemanager.Store, error) {
 	return s.shown(s.registry.TakeOverDeletion(ctx, q))
 }
 
-// RestoreDeletion implements Manager.
+// RestoreDeletion implements Deletions.
 func (s *Supervisor) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequest) (storemanager.Store, error) {
 	st, err := s.registry.RestoreDeletion(ctx, q)
 	if err != nil {
@@ -92,69 +92,69 @@ func (s *Supervisor) RestoreDeletion(ctx context.Context, q storemanager.Restore
 	return s.shown(st, nil)
 }
 
-// Hold implements Manager.
+// Hold implements Deletions.
 func (s *Supervisor) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
 	return s.shown(s.registry.Hold(ctx, id, h))
 }
 
-// Release implements Manager.
+// Release implements Deletions.
 func (s *Supervisor) Release(ctx context.Context, id string) (storemanager.Store, error) {
 	return s.shown(s.registry.Release(ctx, id))
 }
 
-// Get implements Manager.
+// Get implements Stores.
 func (s *Supervisor) Get(ctx context.Context, id string) (storemanager.Store, error) {
 	return s.shown(s.registry.Get(ctx, id))
 }
 
-// List implements Manager.
+// List implements Stores.
 func (s *Supervisor) List(ctx context.Context, q storemanager.ListRequest) (storemanager.Page, error) {
 	return s.registry.ListShown(ctx, q, s.show)
 }
 
 // The methods below concern no monitor: the registry alone answers them.
 
-// BeginDeletion implements Manager.
+// BeginDeletion implements Deletions.
 func (s *Supervisor) BeginDeletion(ctx context.Context, q storemanager.DeletionRequest) (storemanager.DeletionResult, error) {
 	return s.registry.BeginDeletion(ctx, q)
 }
 
-// ListIDs implements Manager.
+// ListIDs implements Stores.
 func (s *Supervisor) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error) {
 	return s.registry.ListIDs(ctx, cursor)
 }
 
-// Pause implements Manager.
+// Pause implements Pauses.
 func (s *Supervisor) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
 	return s.registry.Pause(ctx, p)
 }
 
-// Resume implements Manager.
+// Resume implements Pauses.
 func (s *Supervisor) Resume(ctx context.Context, storeID string) error {
 	return s.registry.Resume(ctx, storeID)
 }
 
-// Pauses implements Manager.
+// Pauses implements Pauses.
 func (s *Supervisor) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
 	return s.registry.Pauses(ctx)
 }
 
-// MarkUnlisted implements Manager.
+// MarkUnlisted implements Reconciliations.
 func (s *Supervisor) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	return s.registry.MarkUnlisted(ctx, m)
 }
 
-// RecordReconcile implements Manager.
+// RecordReconcile implements Reconciliations.
 func (s *Supervisor) RecordReconcile(ctx context.Context, run storemanager.ReconcileRun) error {
 	return s.registry.RecordReconcile(ctx, run)
 }
 
-// Reconciliation implements Manager.
+// Reconciliation implements Reconciliations.
 func (s *Supervisor) Reconciliation(ctx context.Context) (storemanager.Reconciliation, error) {
 	return s.registry.Reconciliation(ctx)
 }
 
-// AcknowledgeLoss implements Manager.
+// AcknowledgeLoss implements Reconciliations.
 func (s *Supervisor) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
 	return s.registry.AcknowledgeLoss(ctx, a)
 }
@@ -162,7 +162,7 @@ func (s *Supervisor) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowl
 // Ping returns nil if the registry can be read, and keeps what is changed.
 func (s *Supervisor) Ping(ctx context.Context) error { return s.registry.Ping(ctx) }
 
-// Overview implements Manager.
+// Overview implements Stores.
 func (s *Supervisor) Overview(ctx context.Context) (storemanager.Overview, error) {
 	o, err := s.registry.Overview(ctx)
 	if err != nil {
@@ -193,6 +193,7 @@ func (s *Supervisor) Overview(ctx context.Context) (storemanager.Overview, error
 	return o, nil
 }
 
+// shown completes a store, unless there is an error.
 func (s *Supervisor) shown(st storemanager.Store, err error) (storemanager.Store, error) {
 	if err == nil {
 		s.show(&st)
