@@ -14,8 +14,8 @@ type Adoption struct {
 	LastEnsuredAt *time.Time
 }
 
-// Adopt takes in a store that another server monitors, unless the registry has it as monitored. If the registry had a tombstone of it, gone is
-// when the workspace was known to be gone; zero otherwise.
+// Adopt takes in a store that another server monitors, unless the registry has it as monitored. gone is when the workspace was known to be gone, if the
+// registry had a tombstone of the store; zero otherwise.
 func (r *Registry) Adopt(ctx context.Context, a Adoption) (gone time.Time, err error) {
 	return change(ctx, r, func(tx *transaction) (gone time.Time, err error) {
 		err = tx.apply(ctx, a.StoreID, func(s *Record) error {
@@ -29,7 +29,7 @@ func (r *Registry) Adopt(ctx context.Context, a Adoption) (gone time.Time, err e
 	})
 }
 
-// AdoptUnknown takes in those of the stores that the registry does not know. It leaves tombstones as they are.
+// AdoptUnknown takes in those of the stores of which the registry has no record. It leaves tombstones as they are.
 func (r *Registry) AdoptUnknown(ctx context.Context, as []Adoption) error {
 	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		for _, a := range as {
@@ -47,7 +47,7 @@ func (r *Registry) AdoptUnknown(ctx context.Context, as []Adoption) error {
 	return err
 }
 
-// adopt makes the record that of a store which is monitored already. Whatever is known of its workspace is newer.
+// adopt makes the record that of a store which is monitored already. Whatever is known of its workspace counts as newer.
 func (s *Record) adopt(a Adoption, now time.Time) {
 	*s = Record{ID: s.ID, EventAt: later(s.EventAt, time.UnixMicro(0).UTC()), FirstMonitoredAt: now}
 	if a.LastEnsuredAt != nil {

@@ -21,14 +21,14 @@ const (
 	kindResume         = "resume"
 
 	outcomeDone     = "done"
-	outcomeResumed  = "resumed" // of a deletion, by another run
+	outcomeResumed  = "resumed" // a deletion was taken over by another run
 	outcomeRestored = "restored"
 )
 
-// RestoreRequestID is the EnsureRequest.RequestID of whoever gives another server back what that has lost.
+// RestoreRequestID is the EnsureRequest.RequestID of whoever gives another server a store back that it has lost.
 const RestoreRequestID = "restore"
 
-// decide is apply for a rule that also says what is to be told of it; an event without a Kind is nothing.
+// decide is apply for a rule that also returns what the history is to say of it; an entry without a Kind is not kept.
 func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record) (storemanager.HistoryEntry, error)) error {
 	var e storemanager.HistoryEntry
 	var before, after Record
@@ -44,24 +44,24 @@ func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record)
 	return tx.keep(ctx, id, e, before.Unknown())
 }
 
-// tell keeps an event that changes no record, if the store is known.
-func (tx *transaction) tell(ctx context.Context, id string, e storemanager.HistoryEntry) error {
+// note keeps an entry that changes no record, if there is a record.
+func (tx *transaction) note(ctx context.Context, id string, e storemanager.HistoryEntry) error {
 	return tx.decide(ctx, id, func(*Record) (storemanager.HistoryEntry, error) { return e, nil })
 }
 
-// NoteEnsured keeps the event of a store that Enter has ensured, and another server was told of. failure is why it did not take the
-// store, one line that is safe to show; "" if it did.
+// NoteEnsured keeps in the history of a store that Enter has ensured it, and that another server was told of it. failure is why the server did not take
+// the store, in one line that is safe to show; "" if it took it.
 func (r *Registry) NoteEnsured(ctx context.Context, q storemanager.EnsureRequest, res storemanager.EnsureResult, failure string) error {
 	if failure != "" {
 		res.Outcome = storemanager.EnsureFailed
 	}
 	e := ensureEntry(q, res)
 	e.Detail = strings.Join(slices.DeleteFunc([]string{e.Detail, failure}, func(s string) bool { return s == "" }), ", ")
-	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) { return struct{}{}, tx.tell(ctx, q.StoreID, e) })
+	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) { return struct{}{}, tx.note(ctx, q.StoreID, e) })
 	return err
 }
 
-// keep keeps an event of a store, the first one if the store was unknown before. One that says the same as the newest takes its
+// keep keeps a history entry of a store; first means that there was no record of the store before. An entry that says the same as the newest one takes its
 // place, so that what is repeated every few minutes doesn't push out the rest.
 func (tx *transaction) keep(ctx context.Context, id string, e storemanager.HistoryEntry, first bool) error {
 	var newest storemanager.HistoryEntry
@@ -87,7 +87,7 @@ func (tx *transaction) keep(ctx context.Context, id string, e storemanager.Histo
 	return nil
 }
 
-// ensureEvent is what is told of an ensure.
+// ensureEntry is what the history says of an ensure.
 func ensureEntry(q storemanager.EnsureRequest, res storemanager.EnsureResult) storemanager.HistoryEntry {
 	var detail []string
 	if strings.HasPrefix(q.RequestID, storemanager.ReconcileRequest) {
@@ -105,7 +105,7 @@ func ensureEntry(q storemanager.EnsureRequest, res storemanager.EnsureResult) st
 	return storemanager.HistoryEntry{Kind: kindEnsure, Outcome: string(res.Outcome), Detail: strings.Join(detail, ", ")}
 }
 
-// deletionEvent is what is told of a deletion that was asked for.
+// deletionEntry is what the history says of a deletion that was asked for.
 func deletionEntry(res storemanager.DeletionResult) storemanager.HistoryEntry {
 	e := storemanager.HistoryEntry{Kind: kindDeletion, Outcome: string(res.Outcome)}
 	switch {

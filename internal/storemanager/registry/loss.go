@@ -10,7 +10,7 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// tellLoss says in the log what was lost, and goes on to say it at each start.
+// tellLoss says in the log what was lost, and says it again at each start.
 func (r *Registry) tellLoss(ctx context.Context) error {
 	loss, err := r.driver.Loss(ctx)
 	if err == nil && loss != nil {
@@ -20,7 +20,7 @@ func (r *Registry) tellLoss(ctx context.Context) error {
 	return err
 }
 
-// refuseIfLost is ErrLossUnacknowledged while it is so: holds, pins and newer events may be among what was lost.
+// refuseIfLost returns ErrLossUnacknowledged while a loss is not acknowledged: holds, pins and newer events may be among what was lost.
 func refuseIfLost(ctx context.Context, db interface {
 	Loss(ctx context.Context) (*storemanager.KeptBack, error)
 },
@@ -87,5 +87,5 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q storemanager.RestoreRe
 	return out, err
 }
 
-// lostFolder is what a run tells of a registry that has lost its mark, too.
+// lostFolder is what was found when a run waits for a store of which there is no record, and no mark tells of a loss either.
 const lostFolder = "a run waits for the end of the grace period of a store that the registry does not know, so it is a new one"

@@ -8,25 +8,25 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// normalAcknowledgement is the acknowledgement as it is kept: its texts are cut like those of a hold.
+// normalAcknowledgement is the acknowledgement as it is kept. Its texts are cut like those of a hold.
 func normalAcknowledgement(a storemanager.Acknowledgement) storemanager.Acknowledgement {
 	a.Reason, a.Actor = cut(a.Reason), cut(a.Actor)
 	return a
 }
 
-// normalHold is the hold as it is kept. Long texts are cut and not refused: no store may be deleted because an operator told a long
-// story.
+// normalHold is the hold as it is kept. Long texts are cut and not refused, so that no store is deleted because an operator told a long story.
 func normalHold(h storemanager.Hold) storemanager.Hold {
 	h.Reason, h.Actor, h.ExpiresAt = cut(h.Reason), cut(h.Actor), preciseOptional(h.ExpiresAt)
 	return h
 }
 
-// normalPause is the pause as it is kept: its texts are cut like those of a hold.
+// normalPause is the pause as it is kept. Its texts are cut like those of a hold.
 func normalPause(p storemanager.Pause) storemanager.Pause {
 	p.Reason, p.Actor, p.ExpiresAt = cut(p.Reason), cut(p.Actor), preciseOptional(p.ExpiresAt)
 	return p
 }
 
+// checkExpiry returns an ErrInvalid for a hold or pause that ends at now or before; nil expiresAt is none.
 func checkExpiry(expiresAt *time.Time, now time.Time) error {
 	if expiresAt != nil && !expiresAt.After(now) {
 		return fmt.Errorf("%w: expiresAt %s is in the past", storemanager.ErrInvalid, expiresAt.Format(time.RFC3339Nano))
@@ -34,6 +34,7 @@ func checkExpiry(expiresAt *time.Time, now time.Time) error {
 	return nil
 }
 
+// cut bounds a text to MaxText bytes, and marks what was cut.
 func cut(s string) string {
 	if len(s) <= storemanager.MaxText {
 		return s

@@ -8,7 +8,8 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-const lastID = "~" // after all ids
+// lastID comes after all ids.
+const lastID = "~"
 
 // Pause implements Pauses. Reason and actor are required; Since is set here.
 func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
@@ -34,7 +35,7 @@ func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanage
 		if err := tx.SavePause(ctx, p); err != nil {
 			return storemanager.Pause{}, err
 		}
-		return p, tx.tell(ctx, p.StoreID, storemanager.HistoryEntry{
+		return p, tx.note(ctx, p.StoreID, storemanager.HistoryEntry{
 			Kind: kindPause, Outcome: outcomeDone, Detail: protection(p.Reason, p.Actor, p.ExpiresAt),
 		})
 	})
@@ -52,7 +53,7 @@ func (r *Registry) Resume(ctx context.Context, storeID string) error {
 		if ended, err := tx.DropPause(ctx, storeID); err != nil || !ended {
 			return struct{}{}, err
 		}
-		return struct{}{}, tx.tell(ctx, storeID, storemanager.HistoryEntry{Kind: kindResume, Outcome: outcomeDone})
+		return struct{}{}, tx.note(ctx, storeID, storemanager.HistoryEntry{Kind: kindResume, Outcome: outcomeDone})
 	})
 	return err
 }
@@ -62,7 +63,7 @@ func (r *Registry) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
 	return r.driver.Pauses(ctx, "", lastID, r.Clock())
 }
 
-// ShowPauses adds their pauses to stores, which are sorted by id.
+// ShowPauses adds to stores, which must be sorted by id, their pauses.
 func (r *Registry) ShowPauses(ctx context.Context, stores []storemanager.Store) error {
 	if len(stores) == 0 {
 		return nil

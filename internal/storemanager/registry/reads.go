@@ -25,7 +25,7 @@ func (r *Registry) Get(ctx context.Context, id string) (storemanager.Store, erro
 	return r.Complete(ctx, s.Store())
 }
 
-// Complete adds what is kept elsewhere than in the record: pause and events.
+// Complete adds to a store what is not kept in its record: its pause and its history.
 func (r *Registry) Complete(ctx context.Context, s storemanager.Store) (storemanager.Store, error) {
 	var err error
 	if s.Pause, err = r.driver.Pause(ctx, s.ID, r.Clock()); err != nil {
@@ -37,17 +37,17 @@ func (r *Registry) Complete(ctx context.Context, s storemanager.Store) (storeman
 	return s, nil
 }
 
-// maxScanned bounds the work of one filtered List, in stores: some 0.1 s. A rare state is found over several pages.
+// maxScanned bounds the work of one filtered List, in stores; that many take some 0.1 s. A rare state is found over several pages.
 const maxScanned = 10_000
 
-// List implements Stores. Ids are sorted by their bytes. A cursor is the id of the last store that was looked at, so a page
-// is right whatever came or went since.
+// List implements Stores. Ids are sorted by their bytes. A cursor is the id of the last store that was looked at, so a page is right whatever came or
+// went since.
 func (r *Registry) List(ctx context.Context, q storemanager.ListRequest) (storemanager.Page, error) {
 	return r.ListShown(ctx, q, nil)
 }
 
-// ListShown is List for a Manager that knows more of a store than the registry does: show adds that before the filter looks at the
-// store. A nil show adds nothing. It is called while the registry is being read, so it must not use the registry.
+// ListShown is List for a Manager that knows more of a store than the registry does: show adds that before the filter looks at the store. A nil show adds
+// nothing. show is called while the registry is being read, so it must not use the registry.
 func (r *Registry) ListShown(ctx context.Context, q storemanager.ListRequest, show func(*storemanager.Store)) (storemanager.Page, error) {
 	if err := q.Validate(); err != nil {
 		return storemanager.Page{}, err
@@ -95,10 +95,10 @@ func (r *Registry) page(ctx context.Context, q storemanager.ListRequest, show fu
 	return page, nil
 }
 
-// overdueAfter is how long after its DeleteAt a deletion counts as one that does not get on.
+// overdueAfter is how long after its DeleteAt a deletion counts as overdue.
 const overdueAfter = 5 * time.Minute
 
-// Overview implements Stores. A registry alone connects to nothing.
+// Overview implements Stores. A registry alone connects to nothing, so all monitored stores are ConnectionNotConfigured.
 func (r *Registry) Overview(ctx context.Context) (storemanager.Overview, error) {
 	now := r.Clock()
 	n, err := r.driver.Counts(ctx, Moments{

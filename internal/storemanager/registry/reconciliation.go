@@ -33,7 +33,7 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 	return err
 }
 
-// guard keeps since when the guard keeps removals back and why, however often that is found again.
+// guard keeps what a list means for the guard. However often it is found again that removals are kept back, the first moment and reason stay.
 func (tx *transaction) guard(ctx context.Context, m storemanager.ListMarks) error {
 	switch m.Guard {
 	case storemanager.GuardKeepsBack:

@@ -8,13 +8,13 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// Record is what the registry knows of one id. Its methods are the fencing rules, which decide
-// by the record, the request and the decision's moment alone. Times are as precise as they can be stored; zero means never.
+// Record is what the registry knows of one id. Its methods are the fencing rules, which decide by the record, the request and the decision's moment alone.
+// Times are in UTC and in microseconds; zero means never.
 type Record struct {
 	ID               string
-	TombstoneAt      time.Time // zero: monitored, or unknown
-	EventAt          time.Time // zero: unknown
-	CreatedBy        string
+	TombstoneAt      time.Time // when the newest deletion was heard of, by our clock; zero: monitored, or unknown
+	EventAt          time.Time // as in Store; zero: unknown
+	CreatedBy        string    // EnsureRequest.RequestID of the request that created it
 	FirstMonitoredAt time.Time
 	LastEnsuredAt    time.Time
 	LastStoppedAt    time.Time
@@ -23,12 +23,12 @@ type Record struct {
 	ListedAt         time.Time // the newest list, since the pending deletion began, that has the workspace
 	Pinned           bool
 	Deletion         storemanager.Deletion // zero: none pending
-	CancelledEventAt time.Time
-	StoppedBy        string
-	Hold             storemanager.Hold // zero: none in force; see expire
+	CancelledEventAt time.Time             // EventAt of the newest deletion that was cancelled
+	StoppedBy        string                // Owner of the deletion that made the tombstone
+	Hold             storemanager.Hold     // zero: none; it may have expired, see expire
 }
 
-// decision is the moment at which a rule decides. without is the one rule that is left out: a test sees to it that each is missed.
+// decision is the moment at which a rule decides. without is the rule that is left out, "" for none: a test makes sure that each rule is missed.
 type decision struct {
 	now     time.Time
 	without rule
@@ -58,19 +58,24 @@ const (
 	ruleRestoreReplacesNoNewer        rule = "a deletion that is put back replaces none that is as new"
 )
 
-func (s *Record) Unknown() bool   { return s.EventAt.IsZero() && s.TombstoneAt.IsZero() }
-func (s *Record) Monitored() bool { return !s.EventAt.IsZero() && s.TombstoneAt.IsZero() }
-func (s *Record) pending() bool   { return !s.Deletion.DeleteAt.IsZero() }
-func (s *Record) held() bool      { return !s.Hold.Since.IsZero() }
+// Unknown says whether nothing is known of the id: the store is neither monitored nor a tombstone.
+func (s *Record) Unknown() bool { return s.EventAt.IsZero() && s.TombstoneAt.IsZero() }
 
-// expire drops a hold that has expired by now: it counts as none everywhere.
+// Monitored says whether the store is monitored.
+func (s *Record) Monitored() bool { return !s.EventAt.IsZero() && s.TombstoneAt.IsZero() }
+
+func (s *Record) pending() bool { return !s.Deletion.DeleteAt.IsZero() }
+func (s *Record) held() bool    { return !s.Hold.Since.IsZero() }
+
+// expire drops a hold that has expired by now, because it counts as none everywhere.
 func (s *Record) expire(now time.Time) {
 	if s.Hold.ExpiresAt != nil && !now.Before(*s.Hold.ExpiresAt) {
 		s.Hold = storemanager.Hold{}
 	}
 }
 
-// ensure: a deletion wins over an ensure of the same moment, for a store too many can be stopped later, but not the reverse.
+// ensure makes the store monitored, unless a deletion is as new or newer. A deletion wins over an ensure of the same moment: the re-check and
+// reconciliation find out later which of them was right.
 func (s *Record) ensure(q storemanager.EnsureRequest, d decision) storemanager.EnsureResult {
 	res := storemanager.EnsureResult{StoreID: s.ID, Outcome: storemanager.EnsureExists, Connection: storemanager.ConnectionNotConfigured}
 	switch {
@@ -95,7 +100,7 @@ func (s *Record) ensure(q storemanager.EnsureRequest, d decision) storemanager.E
 	return res
 }
 
-// pin is an ensure that nothing known can make stale: the operator's word is newer than any event.
+// pin is an ensure that nothing can make stale, because the operator's word is newer than any event.
 func (s *Record) pin(d decision) {
 	if !s.Monitored() {
 		s.revive(later(d.now, s.EventAt), d.now)
@@ -105,7 +110,7 @@ func (s *Record) pin(d decision) {
 	s.Pinned = true
 }
 
-// revive makes the store monitored, with nothing left of an earlier life.
+// revive makes the store monitored. Nothing is left of an earlier life.
 func (s *Record) revive(at, now time.Time) {
 	*s = Record{ID: s.ID, EventAt: at, FirstMonitoredAt: now, LastEnsuredAt: now}
 }
@@ -117,6 +122,7 @@ func (s *Record) seen(at, now time.Time) {
 	s.UnlistedSince = time.Time{}
 }
 
+// beginDeletion makes a deletion pending, unless newer knowledge, a hold or a pin is against it. Of a store that is not monitored it keeps a tombstone.
 func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) storemanager.DeletionResult {
 	switch {
 	case !s.Monitored():
@@ -136,7 +142,7 @@ func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) store
 		s.Deletion.Since, s.Deletion.DeleteAt = d.now, q.DeleteAt
 		s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 	}
-	s.Deletion.Owner, s.Deletion.ByList = q.Owner, byList // whoever waited before is no more, for a workspace has one lifecycle
+	s.Deletion.Owner, s.Deletion.ByList = q.Owner, byList // a workspace has one lifecycle, so whoever waited before is no more
 	s.Deletion.EventAt = later(s.Deletion.EventAt, q.At)
 	if !s.ListedSince.After(s.Deletion.EventAt) {
 		s.ListedSince = time.Time{} // the list was asked for before what is known now
@@ -155,7 +161,7 @@ func (s *Record) beginsGrace(q storemanager.DeletionRequest, d decision) bool {
 	return !s.pending() || again || another || !d.obeys(ruleFirstDeleteAt)
 }
 
-// cancel ends the deletion that is meant, and says whether it did.
+// cancel ends the pending deletion if it is the one that is meant, and says whether it was.
 func (s *Record) cancel(q storemanager.CancelRequest, d decision) bool {
 	meant := (q.Owner == "" || q.Owner == s.Deletion.Owner) && (q.EventAt.IsZero() || !s.Deletion.EventAt.After(q.EventAt))
 	if !s.pending() || !meant && d.obeys(ruleCancelNoNewer) {
@@ -173,9 +179,9 @@ func (s *Record) takeOver(owner string) bool {
 	return s.pending()
 }
 
-// restoreDeletion gives the store the pending deletion back that a registry has lost and the run that waits for it still knows, and
-// says whether it did. What is known beside it and is newer counts: a later event, an operator's cancel or hold, a pin. A tombstone that
-// is older is that of an earlier life, out of a backup. Of two deletions the newer one is kept.
+// restoreDeletion gives the store the pending deletion back that the registry has lost and that the waiting run still knows, and says whether it did.
+// Whatever is newer counts: a later event, an operator's cancel or hold, a pin. An older tombstone is that of an earlier life, out of a backup. Of two
+// deletions the newer one is kept.
 func (s *Record) restoreDeletion(q storemanager.RestoreRequest, d decision) bool {
 	switch {
 	case !s.Monitored() && !q.EventAt.After(s.EventAt) && d.obeys(ruleTombstoneOutlivesOlderEvent):
@@ -203,8 +209,8 @@ func (s *Record) cancelDeletion() {
 	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 }
 
-// unlisted notes that a complete list lacks the store, whose fetch began at that moment. A deletion that is pending needs no sighting;
-// it only loses the list that spoke against it. A list that is older than what is known of the store can't have missed it.
+// unlisted notes that a complete list lacks the store. The list's fetch began at that moment. A pending deletion needs no sighting; it only loses the list
+// that spoke against it. A list that is older than what is known of the store says nothing, because the store may be newer than the list.
 func (s *Record) unlisted(at time.Time) {
 	s.ListedSince = time.Time{}
 	if !s.pending() && s.UnlistedSince.IsZero() && !at.Before(s.EventAt) {
@@ -212,8 +218,7 @@ func (s *Record) unlisted(at time.Time) {
 	}
 }
 
-// listed notes that a complete list has the store. Against a pending deletion speaks only a list that was asked for after all that
-// is known of it.
+// listed notes that a complete list has the store. Only a list that was asked for after all that is known of a pending deletion speaks against it.
 func (s *Record) listed(at time.Time, d decision) {
 	s.UnlistedSince = time.Time{}
 	if !s.pending() || !s.Deletion.OutdatedBy(at) && d.obeys(ruleListAfterDeletion) {
@@ -225,6 +230,7 @@ func (s *Record) listed(at time.Time, d decision) {
 	s.ListedAt = later(s.ListedAt, at)
 }
 
+// stop makes a tombstone of the store if its deletion is pending for the owner, is due, and the answer that the workspace is gone is fresh.
 func (s *Record) stop(q storemanager.StopRequest, d decision) (storemanager.StopResult, error) {
 	switch {
 	case !s.Monitored() && s.StoppedBy == q.Owner: // a repeat
@@ -249,10 +255,10 @@ func (s *Record) stop(q storemanager.StopRequest, d decision) (storemanager.Stop
 	return storemanager.StopResult{Outcome: storemanager.StopStopped}, nil
 }
 
-// errNoAnswer is for workers of an older version, which would take any outcome but StopNotPending for a stop.
+// errNoAnswer is what workers of an older version get. They would take any outcome but StopNotPending for a stop.
 var errNoAnswer = errors.New("nothing is stopped without the moment of the auth worker's answer: upgrade the workers")
 
-// fresh says whether the answer that the workspace is gone may still be acted on, however long it was on its way.
+// fresh says whether the answer that the workspace is gone may still be acted on.
 func fresh(q storemanager.StopRequest, now time.Time) bool {
 	return now.Sub(q.AbsentAt) <= storemanager.MaxAnswerAge && q.AbsentAt.Sub(now) <= storemanager.MaxAnswerLead
 }
@@ -286,8 +292,7 @@ func (s *Record) Store() storemanager.Store {
 	return out
 }
 
-// known is the moment of some knowledge, as far as we believe it: an event from the future would make all that comes after it
-// stale until that time has come.
+// believed is the moment of an event as far as we believe it. An event from the future would make all that comes after it stale until that time has come.
 func believed(at, now time.Time) time.Time {
 	if latest := now.Add(storemanager.MaxClockLead); at.After(latest) {
 		at = latest
@@ -295,7 +300,7 @@ func believed(at, now time.Time) time.Time {
 	return precise(at)
 }
 
-// precise is t as it comes back from the database: UTC, in microseconds.
+// precise is t as a Driver keeps it: in UTC and in microseconds.
 func precise(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func preciseOptional(t *time.Time) *time.Time {

@@ -14,21 +14,22 @@ import (
 
 // Options of a Registry. The zero value is good.
 type Options struct {
-	// Now is the clock of grace periods, holds and marks; nil means time.Now.
+	// Now is the clock of grace periods, holds and tombstones; nil means time.Now.
 	Now func() time.Time
 	// Logger nil: silent.
 	Logger *zap.Logger
-	// TombstoneRetention is how long a tombstone outlives the last knowledge of its deletion; 0 means 30 days. An event that
-	// is delivered later than that can bring a store back, until reconciliation finds it an orphan.
+	// TombstoneRetention is how long a tombstone is kept after the newest word of its deletion; 0 means 30 days. An event that is delivered later than
+	// that can bring a store back, until reconciliation finds that it is an orphan.
 	TombstoneRetention time.Duration
 }
 
+// DefaultTombstoneRetention is Options.TombstoneRetention unless it is set.
 const DefaultTombstoneRetention = 30 * 24 * time.Hour
 
 // Registry is the Manager that knows the stores, and monitors none. It is safe for concurrent use.
 //
-// What a method answered without an error is kept as safely as its Driver keeps things; what ended in an error changed nothing, or, if only
-// the answer was lost, is found by the repeat.
+// What a method answered without an error is kept as safely as the Driver keeps things. What ended in an error changed nothing; or only the answer was
+// lost, and then a repeat finds what was changed.
 type Registry struct {
 	driver    Driver
 	now       func() time.Time
@@ -38,8 +39,8 @@ type Registry struct {
 
 var _ storemanager.Manager = (*Registry)(nil)
 
-// New returns the Registry that the driver keeps, and prunes old tombstones. One that has lost something refuses to stop stores until that is
-// acknowledged (Overview.Guard). The driver is the registry's from then on; after an error it is closed.
+// New returns the Registry that the driver keeps, and prunes old tombstones. A registry that has lost something refuses to stop stores until that is
+// acknowledged (Overview.Guard). From then on the driver is the registry's; after an error it is closed.
 func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
 	r := &Registry{driver: driver, now: o.Now, retention: o.TombstoneRetention, log: o.Logger}
 	if r.now == nil {
@@ -72,18 +73,18 @@ func (r *Registry) begin(ctx context.Context) error {
 // Close closes the driver. A method that is under way may fail.
 func (r *Registry) Close() error { return r.driver.Close() }
 
-// Ping returns nil if the registry can be read, and keeps what is changed.
+// Ping returns nil if the registry can be read, and would keep a change.
 func (r *Registry) Ping(ctx context.Context) error { return r.driver.Ping(ctx) }
 
-// Clock is now, as precise as it can be stored.
+// Clock is now by the registry's clock, in UTC and in microseconds.
 func (r *Registry) Clock() time.Time { return precise(r.now()) }
 
-// MonitoredIDs are those of all monitored stores, sorted.
+// MonitoredIDs returns the ids of all monitored stores, sorted.
 func (r *Registry) MonitoredIDs(ctx context.Context) ([]string, error) {
 	return r.driver.MonitoredIDs(ctx)
 }
 
-// Record is what the registry knows of the id; the zero record but for its id if that is unknown.
+// Record returns what the registry knows of the id, without a hold that has expired. An id that is unknown has the zero Record, but for its ID.
 func (r *Registry) Record(ctx context.Context, id string) (Record, error) {
 	s, err := r.driver.Record(ctx, id)
 	s.expire(r.Clock())

@@ -38,8 +38,8 @@ func (r *Registry) EnsureBatch(ctx context.Context, qs []storemanager.EnsureRequ
 	})
 }
 
-// Enter ensures stores, all at once, that another server monitors. The events of those that this server is yet to be told of are left to
-// NoteEnsured.
+// Enter ensures stores that another server monitors, all in one transaction. An invalid request is answered EnsureInvalid. For stores that the server is yet to
+// be told of it writes no history; NoteEnsured does.
 func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error) {
 	return change(ctx, r, func(tx *transaction) ([]storemanager.EnsureResult, error) {
 		results := make([]storemanager.EnsureResult, len(qs))
@@ -78,7 +78,7 @@ func (r *Registry) BeginDeletion(ctx context.Context, q storemanager.DeletionReq
 	}
 	return change(ctx, r, func(tx *transaction) (res storemanager.DeletionResult, err error) {
 		q.At = believed(q.At, tx.now)
-		if q.GracePeriod > 0 { // a clock that is behind cuts it not short
+		if q.GracePeriod > 0 { // a clock that is behind must not cut it short
 			q.DeleteAt = later(q.DeleteAt, tx.now.Add(q.GracePeriod))
 		}
 		q.DeleteAt = precise(q.DeleteAt)
@@ -102,10 +102,10 @@ func (r *Registry) Stop(ctx context.Context, q storemanager.StopRequest) (storem
 	return res, err
 }
 
-// errAnswerTooOld: the answer got too old while the registry was deciding, for the process was stopped in the middle, say.
+// errAnswerTooOld: the answer got too old while the registry was deciding, because the process was frozen in the middle, say.
 var errAnswerTooOld = errors.New("the answer of the auth worker is too old by now")
 
-// WouldStop is the outcome that Stop would have for the record, by the rules alone, and when that was decided. It changes nothing.
+// WouldStop returns the outcome that Stop would have for the record, by the rules alone, and when that was decided. It changes nothing.
 func (r *Registry) WouldStop(ctx context.Context, s Record, q storemanager.StopRequest) (res storemanager.StopResult, decidedAt time.Time, err error) {
 	if err := refuseIfLost(ctx, r.driver); err != nil {
 		return storemanager.StopResult{}, time.Time{}, err
@@ -115,7 +115,7 @@ func (r *Registry) WouldStop(ctx context.Context, s Record, q storemanager.StopR
 	return res, decidedAt, err
 }
 
-// StopAsDecided is Stop as WouldStop decided it: another server was told of it meanwhile, and may have taken its time.
+// StopAsDecided is Stop as of decidedAt, the moment of WouldStop. Another server was told of the stop meanwhile, and may have taken its time.
 func (r *Registry) StopAsDecided(ctx context.Context, q storemanager.StopRequest, decidedAt time.Time) (storemanager.StopResult, error) {
 	return r.stop(ctx, q, decidedAt)
 }
@@ -196,7 +196,7 @@ func (r *Registry) Release(ctx context.Context, id string) (storemanager.Store, 
 	})
 }
 
-// changeMonitored decides by a rule that makes sense for monitored stores only; ErrNotFound for any other.
+// changeMonitored decides by a rule that makes sense for monitored stores only. For any other it fails with ErrNotFound.
 func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*Record, decision) (storemanager.HistoryEntry, error)) (storemanager.Store, error) {
 	if err := storemanager.CheckID(id); err != nil {
 		return storemanager.Store{}, err
@@ -217,8 +217,8 @@ func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*Re
 	})
 }
 
-// SetPins makes ids the pinned stores, and no others: each is ensured, whatever is known of it, and can't be deleted until
-// it is no longer pinned. An id that can be no store's is ErrInvalid, and then nothing is changed.
+// SetPins makes these ids the pinned stores, and no others. Each is ensured, whatever is known of it, and can't be deleted until it is no longer pinned. If an
+// id can be no store's, SetPins fails with ErrInvalid and changes nothing.
 func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		if err := storemanager.CheckID(id); err != nil {
@@ -239,7 +239,7 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 	return err
 }
 
-// MarkUnlisted implements Reconciliations. What is not monitored is of no interest to lists.
+// MarkUnlisted implements Reconciliations. It leaves ids alone that are not monitored.
 func (r *Registry) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error {
 	if err := m.Validate(); err != nil {
 		return err

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// changes is a transaction under way: what is changed, and when.
+// transaction is a transaction under way. It counts what becomes monitored and what is stopped.
 type transaction struct {
 	Tx
 	decision             // when the rules decide
 	retention            time.Duration
 	provisioned, stopped int
-	tombstones           bool // some were made
+	tombstones           bool // some were made or renewed
 }
 
 // change runs fn in one transaction of the driver.
@@ -31,7 +31,7 @@ func change[T any](ctx context.Context, r *Registry, fn func(*transaction) (T, e
 	return result, nil
 }
 
-// finish counts what was provisioned and stopped. Whoever adds a tombstone also removes those that are too old: no one else has to.
+// finish counts what was provisioned and stopped. Whoever adds a tombstone also removes those that are too old, so nobody else has to.
 func (tx *transaction) finish(ctx context.Context) error {
 	if tx.provisioned+tx.stopped > 0 {
 		tx.Count(tx.provisioned, tx.stopped, tx.now)
@@ -46,7 +46,7 @@ func (tx *transaction) prune(ctx context.Context) error {
 	return tx.Prune(ctx, tx.now.Add(-tx.retention))
 }
 
-// apply runs a rule on the record of id and keeps what it made of it. An error of the rule is returned as it is.
+// apply runs a rule on the record of id, and keeps what the rule made of it. It returns an error of the rule as it is.
 func (tx *transaction) apply(ctx context.Context, id string, rule func(*Record) error) error {
 	before, err := tx.Record(ctx, id)
 	if err != nil {

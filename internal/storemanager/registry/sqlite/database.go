@@ -20,20 +20,18 @@ import (
 	"storekeeper/internal/storemanager/registry"
 )
 
-// Database is the registry's Driver on SQLite, in a file or in memory. One process at a time can have a file open.
-//
-// What a method answered without an error is on disk and survives a power loss; what ended in an error changed nothing, or, if only the
-// answer was lost, is found by the repeat.
+// Database is the registry's Driver on SQLite, in a file or in memory. One process at a time can have a file open. What Change has kept in a file survives a
+// power loss. In memory there is one connection: a read waits for a Change that is under way there.
 type Database struct {
 	write *sql.DB // one connection: SQLite has one writer, and waiting for it in Go is fair and ends with the context
-	read  *sql.DB // never waits for a writer; the same as write in memory, where each connection would be its own database
+	read  *sql.DB // never waits for a writer; in memory it is write, because each connection would be a database of its own there
 	statements
 	lock *os.File // nil in memory
 	log  *zap.Logger
 
 	path      string // of the file; "" in memory
 	file      os.FileInfo
-	isNew     bool // it was empty when it was opened
+	isNew     bool // the database was empty when it was opened
 	mark      mark
 	identity  string
 	committed highest               // changes that are on disk
@@ -48,20 +46,20 @@ var _ registry.Driver = (*Database)(nil)
 
 // statements are those that are used all the time: SQLite takes longer to compile them than to run them.
 type statements struct {
-	load, save           *sql.Stmt // of write; a record
-	newest, note, forget *sql.Stmt // of write; events of a store: the newest one, one to keep, those that are too many
-	touched              *sql.Stmt // of write; how many rows its connection has changed
-	advance              *sql.Stmt // of write; brings the totals up to date
-	get                  *sql.Stmt // of read; a record
-	pause                *sql.Stmt // of read; of one scope
-	events               *sql.Stmt // of read; of one store
-	rows, pendingRows    *sql.Stmt // of read; the monitored ones by id, and those of them whose deletion is pending
-	ids                  *sql.Stmt // of read; the same as rows, their ids alone
+	load, save              *sql.Stmt // of write; a record
+	newest, note, forget    *sql.Stmt // of write; the history of a store: its newest entry, an entry to keep, the entries that are too many
+	touched                 *sql.Stmt // of write; how many rows its connection has changed
+	advance                 *sql.Stmt // of write; brings the totals up to date
+	get                     *sql.Stmt // of read; a record
+	pause                   *sql.Stmt // of read; of one scope
+	history                 *sql.Stmt // of read; of one store
+	records, pendingRecords *sql.Stmt // of read; the monitored stores by id, and those of them whose deletion is pending
+	ids                     *sql.Stmt // of read; the same as records, but the ids alone
 }
 
-// Open opens the database at path, and sets up its schema or brings it up to date. The file and its directory are made where missing. ""
-// keeps everything in memory, until Close. A file that another process has open, that is damaged, that a newer version wrote or that is
-// none of ours is refused and left as it is. A nil log is silent.
+// Open opens the database at path, and sets up its schema or brings it up to date. It makes the file and its directory if there is none. With the path "" all is
+// kept in memory, until Close. A file is refused, and left as it is, if another process has it open, if it is damaged, if a newer version wrote it, or if it
+// is not ours. A nil log is silent.
 func Open(ctx context.Context, path string, log *zap.Logger) (*Database, error) {
 	if log == nil {
 		log = zap.NewNop()
@@ -84,8 +82,8 @@ func (db *Database) open(ctx context.Context, path string) error {
 		}
 		uri = dbfile.URI(db.path)
 	}
-	// synchronous(full) waits for the disk at each commit: an event that was answered 2xx must survive a power loss too, not
-	// only a crash of the process. busy_timeout (ms) is for others who hold the file for a moment: sqlite3, a backup.
+	// synchronous(full) waits for the disk at each commit: an event that was answered 2xx must survive a power loss, and not only a crash of the
+	// process. busy_timeout (ms) is for others who hold the file for a moment: sqlite3, a backup.
 	// journal_size_limit cuts the log off when it begins anew.
 	pragmas := fmt.Sprintf("?_dqs=0&_pragma=busy_timeout(10000)&_pragma=synchronous(full)&_pragma=journal_size_limit(%d)", logSize)
 	var err error
@@ -120,7 +118,7 @@ func (db *Database) claim(path string) error {
 	if err != nil {
 		return err
 	}
-	if target, err := filepath.EvalSymlinks(abs); err == nil { // SQLite keeps its log beside the target of a link, and the lock is to be one
+	if target, err := filepath.EvalSymlinks(abs); err == nil { // SQLite keeps its log beside the target of a link, and all links to a file must take the same lock
 		abs = target
 	}
 	if err := os.MkdirAll(filepath.Dir(abs), dbfile.DirMode); err != nil {
@@ -136,6 +134,7 @@ func (db *Database) claim(path string) error {
 	return dbfile.Create(abs)
 }
 
+// prepare compiles the statements.
 func (db *Database) prepare(ctx context.Context) error {
 	for _, p := range []struct {
 		statement **sql.Stmt
@@ -144,14 +143,14 @@ func (db *Database) prepare(ctx context.Context) error {
 	}{
 		{&db.load, db.write, selectRecord},
 		{&db.save, db.write, saveRecord},
-		{&db.newest, db.write, selectNewestEvent},
-		{&db.note, db.write, saveEvent},
-		{&db.forget, db.write, deleteEvents},
+		{&db.newest, db.write, selectNewestEntry},
+		{&db.note, db.write, saveEntry},
+		{&db.forget, db.write, dropEntries},
 		{&db.get, db.read, selectRecord},
 		{&db.pause, db.read, selectPause},
-		{&db.events, db.read, selectEvents},
-		{&db.rows, db.read, listRecords},
-		{&db.pendingRows, db.read, listPending},
+		{&db.history, db.read, selectHistory},
+		{&db.records, db.read, listRecords},
+		{&db.pendingRecords, db.read, listPending},
 		{&db.ids, db.read, listIDs},
 		{&db.touched, db.write, `SELECT total_changes()`},
 		{&db.advance, db.write, advanceTotals},
@@ -184,7 +183,7 @@ func (db *Database) Close() error {
 	return errors.Join(errs...)
 }
 
-// closeWriter moves the log into the file before. SQLite would do it too, but not while somebody else has the file open.
+// closeWriter closes the writer, and moves the log into the file before. SQLite would do it too, but not while somebody else has the file open.
 func (db *Database) closeWriter() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // Close takes none
 	defer cancel()
@@ -203,7 +202,7 @@ func (db *Database) closeWriter() error {
 	return errors.Join(db.write.Close(), conn.Close())
 }
 
-// Databases are the handles that Transact and what reads beside it prepare their statements with. The first one is for transactions alone.
+// Databases returns the handles with which others prepare statements: write for those that they run in Transact, and for no others, and read.
 func (db *Database) Databases() (write, read *sql.DB) { return db.write, db.read }
 
 // Ping implements Driver.

@@ -22,10 +22,10 @@ func (db *Database) Check(ctx context.Context, keep func(tx registry.Tx, found s
 	return nil
 }
 
-// compareMark compares the registry with its mark, and has it kept what was lost.
+// compareMark compares the registry with its mark, and has keep keep what was lost.
 //
-// A mark that is missing proves nothing, for a copy of the database has none. One that is damaged is taken for a loss: no kill and no
-// power loss does that to both of its slots, so the same disk may have damaged the log, and when in doubt nothing is removed.
+// If there is no mark, that proves nothing, because a copy of the database has none. A damaged mark is taken for a loss: no kill and no power loss damages
+// both of its slots, so the same disk may have damaged the log too, and when in doubt nothing is removed.
 func (db *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
 	here, err := db.position(ctx)
 	if err != nil || db.path == "" {
@@ -75,7 +75,7 @@ func (db *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, f
 	return db.mark.create(here) // until then, the loss is found again
 }
 
-// position is how far the registry has come.
+// position reads how far the registry has come.
 func (db *Database) position(ctx context.Context) (p position, err error) {
 	if err := db.write.QueryRowContext(ctx, `SELECT identity, changes FROM totals`).Scan(&p.identity, &p.changes); err != nil {
 		return position{}, fmt.Errorf("read registry: %w", err)
@@ -85,8 +85,8 @@ func (db *Database) position(ctx context.Context) (p position, err error) {
 	return p, nil
 }
 
-// becomeAnother makes the registry another one: should the file that is missing come back later, what has been changed here since would be
-// lost. What is counted beside the rows is counted anew, for both may come from different moments.
+// becomeAnother gives the registry a new identity. If the lost file comes back later, it is found to be another one, because what has been changed here since
+// would be lost. What is counted beside the rows is counted anew, because rows and counts may come from different moments.
 func (tx *transaction) becomeAnother(ctx context.Context) error {
 	_, err := tx.exec(ctx, `UPDATE totals SET identity = lower(hex(randomblob(16))),
 		provisioned = stopped + (SELECT count(*) FROM stores WHERE tombstone_at IS NULL)`)
@@ -96,7 +96,7 @@ func (tx *transaction) becomeAnother(ctx context.Context) error {
 	return err
 }
 
-// selectLoss is what was lost and is not acknowledged: since when, NULL if nothing is, and all that was found.
+// selectLoss reads what was lost and is not acknowledged: since when (NULL if nothing was) and all that was found.
 const selectLoss = `SELECT min(found_at), coalesce(group_concat(found, '; '), '') FROM losses WHERE acknowledged_at IS NULL`
 
 // Loss implements Driver.
@@ -109,7 +109,7 @@ func (tx *transaction) Loss(ctx context.Context) (*storemanager.KeptBack, error)
 	return lossOf(ctx, tx)
 }
 
-// lossOf is what a registry says of its loss; nil for none.
+// lossOf returns what was lost and is not acknowledged; nil for nothing.
 func lossOf(ctx context.Context, db dbfile.Queryer) (*storemanager.KeptBack, error) {
 	var since column
 	loss := storemanager.KeptBack{Lost: true}

@@ -21,8 +21,8 @@ type position struct {
 	changes  int64
 }
 
-// The file of a mark has two slots, each a line of text at the beginning of a block, and they are written in turn: a write that is cut
-// off by a power loss spoils the older one at the worst.
+// The file of a mark has two slots, each a line of text at the beginning of a block. They are written alternately, so that a write that a power loss cuts off
+// spoils only the older one.
 const (
 	markSlots = 2
 	markBlock = 4096 // of disks and file systems
@@ -30,25 +30,25 @@ const (
 	markLine  = "storekeeper registry %s has seen %d changes"
 )
 
-// mark is the high-water mark of a registry, in a file outside of the database and of its log: SQLite takes a log that was cut,
-// deleted or damaged for a shorter one, and an old file for a good one, without a word. The mark is written after each commit and
-// before the answer, so it may be behind the registry, when the process was killed in between, but never ahead of it.
+// mark is the high-water mark of a registry. It is in a file apart from the database and its log, because SQLite says nothing when a log was cut, deleted or
+// damaged, or when an old file is in place. The mark is written after each commit and before the answer. So it may be behind the registry, when the process
+// was killed in between, but it is never ahead of it.
 //
-// A change waits for no disk because of it: what is written survives the end of the process at once, and a power loss once sync has run.
+// No change waits for the disk because of the mark. What is written survives the end of the process at once, and a power loss once sync has run.
 type mark struct {
 	path string
 	log  *zap.Logger
 
 	mu       sync.Mutex
 	file     *os.File // nil until create or resume
-	at       position // what is written
-	slot     int64    // where
+	at       position // what was written last
+	slot     int64    // where it was written
 	unsynced bool
 	failing  bool // the newest write has failed
 }
 
-// markOf names the file of the mark of the database at path. It has none of the database's names with a suffix, or whoever deletes
-// or restores stores.db* would take it along.
+// markOf names the file of the mark of the database at path. The name does not begin with the database's, or whoever deletes or restores stores.db* would take
+// the mark along.
 func markOf(path string) string {
 	return filepath.Join(filepath.Dir(path), "registry-mark-of-"+filepath.Base(path))
 }
@@ -58,7 +58,7 @@ var (
 	errDamagedMark = errors.New("the mark can't be read: it was damaged, or changed by hand")
 )
 
-// read returns what the file says; errNoMark without one, and errDamagedMark if no slot of it can be believed.
+// read returns what the file says. It fails with errNoMark if there is no file, and with errDamagedMark if no slot of it can be believed.
 func (m *mark) read() (position, error) {
 	content, err := os.ReadFile(m.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,7 +106,7 @@ func (m *mark) replace(p position) error {
 	if err != nil {
 		return err
 	}
-	// All of it, for the file then has the room that it needs on a disk that gets full, and can be shown.
+	// It writes all of the file, which then has the room that it needs when the disk gets full, and can be shown.
 	_, err = f.Write(bytes.Repeat(append(p.slot(), bytes.Repeat([]byte("\n"), markBlock-markSize)...), markSlots))
 	if err == nil {
 		err = f.Sync()
@@ -141,8 +141,7 @@ func (m *mark) resume(p position) error {
 	return nil
 }
 
-// set makes the mark say p, unless it says more. Should it fail, the change is made all the same: only the mark is behind then, and
-// the next change brings it up.
+// set makes the mark say p, unless it says more. If the write fails, the change is made all the same: only the mark is behind then, until the next change.
 func (m *mark) set(p position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -160,7 +159,7 @@ func (m *mark) set(p position) {
 	m.at, m.slot, m.unsynced, m.failing = p, slot, true, false
 }
 
-// sync makes what was written survive a power loss, in a file that is where it will be looked for. Only one may be under way.
+// sync makes what was written survive a power loss, and makes the file anew if it is no longer where it will be looked for. Only one sync may be under way.
 func (m *mark) sync() error {
 	m.mu.Lock()
 	file, unsynced := m.file, m.unsynced

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	selectEvents      = `SELECT at, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC`
-	selectNewestEvent = `SELECT seq, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC LIMIT 1`
-	saveEvent         = `REPLACE INTO store_events (store_id, seq, at, kind, outcome, detail) VALUES (?, ?, ?, ?, ?, ?)`
-	deleteEvents      = `DELETE FROM store_events WHERE store_id = ? AND seq <= ?`
+	selectHistory     = `SELECT at, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC`
+	selectNewestEntry = `SELECT seq, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC LIMIT 1`
+	saveEntry         = `REPLACE INTO store_events (store_id, seq, at, kind, outcome, detail) VALUES (?, ?, ?, ?, ?, ?)`
+	dropEntries       = `DELETE FROM store_events WHERE store_id = ? AND seq <= ?`
 )
 
 // selectCounts reads the totals and counts over partial indexes only; see the schema.
@@ -57,23 +57,23 @@ func (db *Database) Counts(ctx context.Context, at registry.Moments) (registry.C
 
 // History implements Driver.
 func (db *Database) History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error) {
-	rows, err := db.events.QueryContext(ctx, id)
+	rows, err := db.history.QueryContext(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var events []storemanager.HistoryEntry
+	var history []storemanager.HistoryEntry
 	for rows.Next() {
 		var e storemanager.HistoryEntry
 		if err := rows.Scan((*column)(&e.At), &e.Kind, &e.Outcome, &e.Detail); err != nil {
 			return nil, fmt.Errorf("read registry: %w", err)
 		}
-		events = append(events, e)
+		history = append(history, e)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}
-	return events, nil
+	return history, nil
 }
 
 // Cursor implements Driver.

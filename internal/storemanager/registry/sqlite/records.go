@@ -21,7 +21,7 @@ const (
 	selectRecord = `SELECT ` + recordColumns + ` FROM stores WHERE id = ?`
 	listRecords  = `SELECT ` + recordColumns + ` FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?`
 	listPending  = `SELECT ` + recordColumns + ` FROM stores INDEXED BY stores_pending_ids WHERE id > ? AND delete_at IS NOT NULL ORDER BY id LIMIT ?`
-	// A page comes in one row: what database/sql does for a row takes several times as long as SQLite does. Unsettled as in IDPage.
+	// A page comes in one row, because database/sql takes several times as long for a row as SQLite. The second column is unsettled, as in IDPage.
 	listIDs = `SELECT coalesce(group_concat(id, char(10)), ''),
 			coalesce(min(id) FILTER (WHERE missing_since IS NOT NULL OR delete_at IS NOT NULL OR event_at BETWEEN 0 AND 999999), '')
 		FROM (SELECT id, missing_since, delete_at, event_at FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?)`
@@ -120,7 +120,7 @@ func (db *Database) Record(ctx context.Context, id string) (registry.Record, err
 	return recordOf(id, db.get.QueryRowContext(ctx, id))
 }
 
-// recordOf reads the row of an id; there may be none.
+// recordOf reads the row of an id. Without a row it is the zero Record, but for its ID.
 func recordOf(id string, row *sql.Row) (registry.Record, error) {
 	s, err := scanRecord(row)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -134,9 +134,9 @@ func recordOf(id string, row *sql.Row) (registry.Record, error) {
 
 // Records implements Driver.
 func (db *Database) Records(ctx context.Context, after string, limit int, pending bool) iter.Seq2[registry.Record, error] {
-	statement := db.rows
+	statement := db.records
 	if pending {
-		statement = db.pendingRows // few, and found without looking at the many
+		statement = db.pendingRecords // it finds the few without looking at the many
 	}
 	return func(yield func(registry.Record, error) bool) {
 		rows, err := statement.QueryContext(ctx, after, limit)

@@ -12,8 +12,7 @@ import (
 // applicationID marks a file as a registry of ours ("SKpr" in the header of the database).
 const applicationID = 0x534b7072
 
-// migrations lead from one version of the schema to the next; the version of a file is how many of them it has seen. They
-// are only ever appended to.
+// migrations lead from one version of the schema to the next. The version of a file is how many of them it has seen. They are only ever appended to.
 //
 // Times are microseconds since 1970, NULL for never. A store is monitored while tombstone_at is NULL.
 var migrations = []string{`
@@ -164,7 +163,7 @@ CREATE VIEW heard (store_id, newest_at) AS -- the newest event that a store has 
 	SELECT id, max(event_at, coalesce(deletion_event_at, 0), coalesce(cancelled_event_at, 0)) FROM stores;
 `}
 
-// migrate brings db up to date, after making sure that it is ours to change, and says whether it was empty.
+// migrate brings db up to date, after it has made sure that db is ours to change. isNew says whether it was empty.
 func migrate(ctx context.Context, db *sql.DB) (isNew bool, err error) {
 	version, err := schemaVersion(ctx, db)
 	if err != nil {
@@ -210,8 +209,8 @@ func applyMigration(ctx context.Context, db *sql.DB, version int) error {
 	return tx.Commit()
 }
 
-// schemaVersion returns 0 for an empty database, and an error for one that is not ours or too new. What others add is ignored: tables
-// like _litestream_seq, whose names begin like those of tools do, make no program's database of an empty one.
+// schemaVersion returns 0 for an empty database, and an error for one that is not ours or too new. Tables whose names begin with "_", such as _litestream_seq,
+// don't count: tools add them.
 func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
 	var application, version, tables int
 	err := db.QueryRowContext(ctx, `
@@ -241,6 +240,7 @@ func explainDamage(err error) error {
 	return err
 }
 
+// damage says what to do about a file that is damaged.
 func damage(err error) error {
 	return fmt.Errorf("it is damaged, or no registry; it was left as it is: restore a backup, or move it away to start empty "+
 		"(reconciliation ensures the stores again, and nothing is removed before you acknowledge the loss; holds are lost): %w", err)

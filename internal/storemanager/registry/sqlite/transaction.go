@@ -25,7 +25,7 @@ func (db *Database) Change(ctx context.Context, fn func(registry.Tx) error) erro
 	return db.change(ctx, func(tx *transaction) error { return fn(tx) })
 }
 
-// Transact runs fn in one transaction, as Change does, for what keeps tables of its own in the same file.
+// Transact runs fn in one transaction, as Change does. It is for those who have tables of their own in the same file.
 func (db *Database) Transact(ctx context.Context, fn func(*sql.Tx) error) error {
 	return db.change(ctx, func(tx *transaction) error { return fn(tx.Tx) })
 }
@@ -66,7 +66,7 @@ func (db *Database) change(ctx context.Context, fn func(*transaction) error) err
 	return nil
 }
 
-// rowsTouched is how many rows the connection of the transaction has changed.
+// rowsTouched returns how many rows the connection of the transaction has changed.
 func (tx *transaction) rowsTouched(ctx context.Context) (n int64, err error) {
 	if err := tx.touched.QueryRowContext(ctx).Scan(&n); err != nil {
 		return 0, fmt.Errorf("read registry: %w", err)
@@ -74,10 +74,10 @@ func (tx *transaction) rowsTouched(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// errWentBack: nobody else counts changes, so a count that was there already means that an older file was put in place.
+// errWentBack: a count of changes was there already. Nobody else counts changes, so an older file was put in place.
 var errWentBack = errors.New("its file went back in time")
 
-// finish brings the totals up to date, unless nothing has changed, and returns how many changes there are then.
+// finish brings the totals up to date, unless the transaction has changed nothing, and returns how many changes there are then.
 func (tx *transaction) finish(ctx context.Context, before int64) (int64, error) {
 	after, err := tx.rowsTouched(ctx)
 	if err != nil || after == before {
@@ -151,7 +151,7 @@ func (tx *transaction) NoteListRemoval(ctx context.Context, id string, listAt, a
 	return err
 }
 
-// NewestEvent implements Tx.
+// NewestEntry implements Tx.
 func (tx *transaction) NewestEntry(ctx context.Context, id string) (seq int64, e storemanager.HistoryEntry, err error) {
 	err = tx.newest.QueryRowContext(ctx, id).Scan(&seq, &e.Kind, &e.Outcome, &e.Detail)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -160,7 +160,7 @@ func (tx *transaction) NewestEntry(ctx context.Context, id string) (seq int64, e
 	return seq, e, nil
 }
 
-// SaveEvent implements Tx.
+// SaveEntry implements Tx.
 func (tx *transaction) SaveEntry(ctx context.Context, id string, seq int64, e storemanager.HistoryEntry) error {
 	if _, err := tx.note.ExecContext(ctx, id, seq, column(e.At), e.Kind, e.Outcome, e.Detail); err != nil {
 		return fmt.Errorf("write registry: %w", err)
@@ -168,7 +168,7 @@ func (tx *transaction) SaveEntry(ctx context.Context, id string, seq int64, e st
 	return nil
 }
 
-// DropEvents implements Tx.
+// DropEntries implements Tx.
 func (tx *transaction) DropEntries(ctx context.Context, id string, upTo int64) error {
 	if _, err := tx.forget.ExecContext(ctx, id, upTo); err != nil {
 		return fmt.Errorf("write registry: %w", err)

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// upkeepInterval bounds what a power loss can take of the mark, and how long writes go to a file that is no longer there.
+	// upkeepInterval bounds what a power loss can take off the mark, and how long writes go to a file that is no longer there.
 	upkeepInterval = time.Second
-	// logSize is what the log is cut down to, in bytes: as much as SQLite lets it grow to (1000 pages) when nobody reads.
+	// logSize is what the log is cut down to, in bytes. SQLite lets it grow to that (1000 pages) when nobody reads.
 	logSize = 4 << 20
-	// maxLog is more, and reached only while readers that overlap keep SQLite from beginning the log anew.
+	// maxLog is when the log is too large, in bytes. It grows to that only while readers that overlap keep SQLite from beginning it anew.
 	maxLog = 4 * logSize
-	// checkpointWait is how long writers may have to wait for the readers of a log that is too large; should some of them take longer (a
-	// backup), it is tried again after checkpointRetry.
+	// checkpointWait is how long writers may have to wait for the readers of a log that is too large. If some readers take longer, as a backup does, the
+	// log is tried again after checkpointRetry.
 	checkpointWait  = time.Second
 	checkpointRetry = 10 * time.Second
-	// closeWait leaves a process that must end within 10 s some time for the rest.
+	// closeWait is how long Close may wait for readers. It leaves a process that must end within 10 s time for the rest.
 	closeWait = 3 * time.Second
 )
 
@@ -51,7 +51,7 @@ func (db *Database) lookAfterFiles(ctx context.Context) {
 	}
 }
 
-// checkFile looks whether the file that is open is still the one at its path: what is written to another will be found by nobody.
+// checkFile looks whether the open file is still the one at its path. Nobody would find what is written to another one.
 func (db *Database) checkFile() {
 	there, err := os.Stat(db.path)
 	switch {
@@ -62,7 +62,7 @@ func (db *Database) checkFile() {
 	}
 }
 
-// breakOff makes the registry refuse all changes: callers try again, so nothing is lost, and a restart finds out what is.
+// breakOff makes the registry refuse all changes, and returns why. Callers try again, so nothing is lost, and a restart finds out what was lost before.
 func (db *Database) breakOff(why error) error {
 	err := fmt.Errorf("the registry can keep nothing until the process is restarted: %w", why)
 	if db.broken.CompareAndSwap(nil, &err) {
@@ -71,7 +71,7 @@ func (db *Database) breakOff(why error) error {
 	return err
 }
 
-// usable is why the registry can keep nothing any more; nil if it can.
+// usable returns why the registry can keep nothing any more; nil if it can.
 func (db *Database) usable() error {
 	if err := db.broken.Load(); err != nil {
 		return *err
@@ -79,7 +79,7 @@ func (db *Database) usable() error {
 	return nil
 }
 
-// shrinkLog moves the log into the file if it is too large, and empties it.
+// shrinkLog moves a log that is too large into the file, and empties it.
 func (db *Database) shrinkLog(ctx context.Context) error {
 	if size, err := dbfile.LogSize(db.path); err != nil || size <= maxLog {
 		return err
