@@ -1,5 +1,6 @@
-// package deliveries is the memory of webhooks: how each was answered, so that its repeat gets the same answer, and which events were
-// answered before their outcome was known, so that none is lost with Temporal's database.
+// Package deliveries is the memory of webhooks. It remembers how each was answered, so that a repeat gets the same answer, and which events were answered
+// before their outcome was known, so that none is lost with Temporal's database. It knows of the store manager's errors and bounds, and of no
+// database: that is deliveries/sqlite.
 package deliveries
 
 import (
@@ -12,23 +13,24 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// Memory remembers deliveries and accepted events. Every method is safe to repeat.
+// Memory remembers deliveries and accepted events. Every method is safe to repeat, and safe for concurrent use. A request that can never succeed is
+// storemanager.ErrInvalid; any other error is worth a retry.
 type Memory interface {
-	// Count is how many deliveries are remembered.
+	// Count returns how many deliveries are remembered.
 	Count(ctx context.Context) (int64, error)
-	// Delivery returns what is remembered of a webhook's delivery; nil without an error if it is not known, or no longer.
+	// Delivery returns what is remembered of a webhook's delivery; nil, without an error, if nothing is, or no longer.
 	Delivery(ctx context.Context, id string) (*Delivery, error)
-	// Remember keeps a delivery for DeliveryRetention, or until MaxDeliveries newer ones have come, and returns what is remembered
-	// now: another one, unchanged, if one of this id is.
+	// Remember keeps a delivery for DeliveryRetention, or until MaxDeliveries newer ones have come. It returns what is remembered of the id now: the delivery
+	// with its At, or the first one of the id, which stays as it is.
 	Remember(ctx context.Context, d Delivery) (Delivery, error)
 
-	// KeepAccepted keeps an event until its store is known to have heard of it, or of a newer one, for DeliveryRetention at the most. One of
-	// the same delivery stays as it is.
+	// KeepAccepted keeps an event until its store is known to have heard of it, or of a newer event, and for DeliveryRetention at the most. An event that is
+	// kept already of the same delivery stays as it is.
 	KeepAccepted(ctx context.Context, e AcceptedEvent) error
-	// Unheard returns up to MaxBatch of the accepted events that their stores are not known to have heard of, sorted by DeliveryID; none
-	// for the engine that knows them all, which is the one that EngineTold has named last.
+	// Unheard returns a page, of up to storemanager.MaxBatch, of the accepted events of which their stores are not known to have heard, sorted by DeliveryID.
+	// The engine that EngineTold has named last knows all events, so its page is empty. It is never nil without an error.
 	Unheard(ctx context.Context, q UnheardRequest) ([]AcceptedEvent, error)
-	// EngineTold says that an engine has been told of all accepted events. It hears of new ones before they are kept.
+	// EngineTold notes that an engine has been told of all accepted events. It hears of new events before they are kept, so it knows them too.
 	EngineTold(ctx context.Context, q EngineRequest) error
 }
 
@@ -41,16 +43,16 @@ type Delivery struct {
 	// Status and Answer are what was answered: the HTTP status and the body, a JSON value of at most 4 KiB.
 	Status int             `json:"status"`
 	Answer json.RawMessage `json:"answer"`
-	// At is when it was remembered; the registry sets it.
+	// At is when it was remembered. The memory sets it.
 	At time.Time `json:"at,omitzero"`
 }
 
 const (
 	// DeliveryRetention is how long a Delivery is remembered, unless more than MaxDeliveries come in that time.
 	DeliveryRetention = 7 * 24 * time.Hour
-	// MaxDeliveries is how many are remembered at the most, by default. Of more the oldest are forgotten early, and a repeat of one
-	// of them is taken for a new event, which the lifecycle then finds to be stale or done. It takes 16 deliveries a second for
-	// 7 days without an end; on disk each is some 320 bytes, so all of them 3.2 GB.
+	// MaxDeliveries is how many are remembered at the most, by default. If there are more, the oldest are forgotten early. A repeat of one of them is then
+	// taken for a new event, which the lifecycle finds to be stale or done. It takes 16 deliveries a second, for 7 days without a break, to reach that. Each
+	// takes some 320 bytes on disk, so all of them take 3.2 GB.
 	MaxDeliveries = 10_000_000
 
 	maxDeliveryAnswer = 4 << 10
@@ -64,6 +66,7 @@ var (
 // ValidDeliveryID reports whether id can be the id of a delivery.
 func ValidDeliveryID(id string) bool { return deliveryIDPattern.MatchString(id) }
 
+// Validate returns a storemanager.ErrInvalid that says what is wrong with the delivery; nil if nothing is.
 func (d Delivery) Validate() error {
 	switch {
 	case !ValidDeliveryID(d.ID):
@@ -78,15 +81,15 @@ func (d Delivery) Validate() error {
 	return nil
 }
 
-// AcceptedEvent is an event that was answered while Temporal alone knew it: its outcome was to come. Should Temporal's database be
-// replaced before, the new one is told of it again.
+// AcceptedEvent is an event that was answered before its outcome was known, while Temporal alone knew of it. If Temporal's database is replaced before the
+// outcome, the new one is told of the event.
 type AcceptedEvent struct {
 	// DeliveryID is as in Delivery.
 	DeliveryID string `json:"deliveryId"`
 	StoreID    string `json:"storeId"`
 	// EventAt is the moment of the event, by the clock of its origin.
 	EventAt time.Time `json:"eventAt"`
-	// Event is a JSON value of at most 4 KiB, which the registry does not read.
+	// Event is a JSON value of at most 4 KiB, which the memory does not read.
 	Event json.RawMessage `json:"event"`
 }
 
@@ -103,8 +106,10 @@ type EngineRequest struct {
 	Engine string `json:"engine"`
 }
 
+// maxEngine is how long the name of an engine may be, in bytes.
 const maxEngine = 128
 
+// Validate is as that of Delivery.
 func (e AcceptedEvent) Validate() error {
 	switch {
 	case !ValidDeliveryID(e.DeliveryID):
@@ -117,6 +122,7 @@ func (e AcceptedEvent) Validate() error {
 	return storemanager.CheckID(e.StoreID)
 }
 
+// CheckEngine returns a storemanager.ErrInvalid unless engine can name a database of Temporal.
 func CheckEngine(engine string) error {
 	if engine == "" || len(engine) > maxEngine {
 		return fmt.Errorf("%w: an engine has a name of at most %d bytes", storemanager.ErrInvalid, maxEngine)

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// heard is whether the store is known to have heard of an event, or of a newer one. The registry has the view.
+	// heard is whether the store is known to have heard of an event, or of a newer one. The view heard is the registry's.
 	heard = `EXISTS (SELECT 1 FROM heard WHERE heard.store_id = e.store_id AND heard.newest_at >= e.event_at)`
 
 	insertAccepted = `INSERT INTO accepted_events (delivery_id, store_id, at, event_at, event) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
-	// Those that nobody will hear any more: of a held store, say.
+	// It forgets events of which no store will hear any more: a held store refuses them, say.
 	forgetUnheard = `DELETE FROM accepted_events WHERE delivery_id IN (SELECT delivery_id FROM accepted_events WHERE at < ? ORDER BY at LIMIT 100)`
-	// Those that were heard: of this store, for it has news, and among the oldest.
+	// It forgets events that were heard: those of this store, because it has news, and those among the oldest.
 	forgetHeard   = `DELETE FROM accepted_events AS e WHERE (store_id = ? OR delivery_id IN (SELECT delivery_id FROM accepted_events ORDER BY at LIMIT 100)) AND ` + heard
 	selectUnheard = `SELECT delivery_id, store_id, event_at, event FROM accepted_events e WHERE delivery_id > ? AND at >= ? AND NOT ` + heard + `
 		ORDER BY delivery_id LIMIT ?`

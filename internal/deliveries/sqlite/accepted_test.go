@@ -78,7 +78,7 @@ func TestAnAcceptedEventIsToldUntilItsStoreHasHeardOfIt(t *testing.T) {
 		},
 		"what nobody will hear, and what was heard, is forgotten": func(t *testing.T, b *storetest.Bundle) {
 			rows := func() (n int) {
-				b.Registry.Query(t, "SELECT count(*) FROM accepted_events").Scan(&n)
+				require.NoError(t, b.Registry.Query(t, "SELECT count(*) FROM accepted_events").Scan(&n))
 				return n
 			}
 			keep(t, b, accepted("evt_1", storetest.ID, 3), accepted("evt_2", "other", 3))
@@ -105,7 +105,7 @@ func TestAnAcceptedEventIsToldUntilItsStoreHasHeardOfIt(t *testing.T) {
 			b.MustEnsure(t, 3)
 			keep(t, b, accepted("the-next", storetest.ID, 4))
 			var n int
-			b.Registry.Query(t, "SELECT count(*) FROM accepted_events WHERE store_id = ?", storetest.ID).Scan(&n)
+			require.NoError(t, b.Registry.Query(t, "SELECT count(*) FROM accepted_events WHERE store_id = ?", storetest.ID).Scan(&n))
 			require.Equal(t, 1, n)
 		},
 		"what is none is refused": func(t *testing.T, b *storetest.Bundle) {

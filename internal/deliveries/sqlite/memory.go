@@ -1,3 +1,5 @@
+// Package sqlite is the memory of webhooks in a SQLite database that somebody else opens: the registry's. It has tables of its own there, and sees of the
+// registry's only the view heard.
 package sqlite
 
 import (
@@ -13,11 +15,9 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-const (
-	// forgottenAtOnce bounds what one Remember has to delete, so that none takes long after a quiet week. It is more than one, so
-	// that what is too old does not pile up.
-	forgottenAtOnce = 100
-)
+// forgottenAtOnce bounds how many deliveries one Remember deletes, so that none takes long after a quiet week. It is more than one, so that what is too old
+// does not pile up.
+const forgottenAtOnce = 100
 
 const (
 	deliveryColumns = `id, at, body_hash, status, answer`
@@ -30,9 +30,10 @@ const (
 
 // Database is where a Memory has its tables: a SQLite database that somebody else has opened, with the schema that it needs.
 type Database interface {
-	// Transact runs fn in a transaction, one at a time.
+	// Transact runs fn in one transaction, one at a time. What fn has changed is on disk when Transact returns nil. An error of fn is returned, and then
+	// nothing of it is kept.
 	Transact(ctx context.Context, fn func(*sql.Tx) error) error
-	// Databases are the handles for transactions, and for reading.
+	// Databases returns the handles for the statements of transactions, and for reading.
 	Databases() (write, read *sql.DB)
 }
 
@@ -59,7 +60,7 @@ type Options struct {
 	MaxDeliveries int
 }
 
-// New returns the Memory that the database keeps.
+// New returns the Memory that the database keeps. It fails when the database does not have the tables.
 func New(ctx context.Context, database Database, o Options) (*Memory, error) {
 	m := &Memory{database: database, now: o.Now, maxDeliveries: int64(cmp.Or(o.MaxDeliveries, deliveries.MaxDeliveries))}
 	if m.now == nil {
@@ -157,7 +158,7 @@ func (m *Memory) forget(ctx context.Context, tx *sql.Tx, now time.Time) error {
 	return nil
 }
 
-// drop forgets the oldest of the deliveries from before a moment, and returns how many they were.
+// drop forgets the oldest deliveries from before a moment, most of them at the most, and returns how many it forgot.
 func drop(ctx context.Context, unremember *sql.Stmt, before time.Time, most int64) (int64, error) {
 	done, err := unremember.ExecContext(ctx, before.UnixMicro(), most)
 	if err != nil {

@@ -153,7 +153,7 @@ func TestManyWatchersMissNothingSilently(t *testing.T) {
 	readers.Wait()
 }
 
-func TestWatchEnds(t *testing.T) {
+func TestWatchEndsWithItsContextItsReaderOrTheLog(t *testing.T) {
 	t.Parallel()
 	onEachWatcher(t, func(t *testing.T, log *Log, w storemanager.Watcher) {
 		mine := errors.New("enough")

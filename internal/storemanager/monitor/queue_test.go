@@ -97,14 +97,14 @@ func TestABusyProcessorHoldsTheBackendBack(t *testing.T) {
 	m.push(storetest.ID, all)
 	m.ensure(storetest.ID)
 	q := &m.monitor(storetest.ID).queue
-	held := func() int {
+	waiting := func() int {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		return q.events
 	}
-	require.Eventually(t, func() bool { return held() >= maxWaitingEvents }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return waiting() >= maxWaitingEvents }, patience, time.Millisecond)
 	m.until(storetest.ID, storemanager.ConnectionStuck)
-	require.Equal(t, maxWaitingEvents, held())
+	require.Equal(t, maxWaitingEvents, waiting())
 	require.LessOrEqual(t, m.store(storetest.ID).Monitor.Head, int64(maxWaitingEvents+200), "a page in the processor, and one at the door")
 	close(release)
 	m.arrives(storetest.ID)

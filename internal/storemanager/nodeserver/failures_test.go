@@ -186,13 +186,13 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 		"what it refused at first and took then is created": func(t *testing.T, b *nodeBundle) {
 			b.asked(storetest.ID)
 			require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, "1"))
-			require.Equal(t, []storemanager.HistoryEntry{event(storetest.T0, "ensure", "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
+			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
 			b.heal()
 			b.Clock.Set(storetest.At(60))
 			require.Equal(t, storemanager.EnsureCreated, b.repairBy(t, "2"))
 			require.Equal(t, []storemanager.HistoryEntry{
-				event(storetest.At(60), "ensure", "created", "from reconciliation"),
-				event(storetest.T0, "ensure", "failed", "from reconciliation, "+answered500),
+				ensured(storetest.At(60), "created", "from reconciliation"),
+				ensured(storetest.T0, "failed", "from reconciliation, "+answered500),
 			}, b.MustHistory(t))
 			require.Equal(t, storemanager.EnsureExists, b.repairBy(t, "3"), "it has it")
 		},
@@ -209,7 +209,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			b.fake.boot(storetest.ID)
 			require.Len(t, b.list(t), 1)
 			require.Equal(t, storemanager.EnsureExists, b.repairBy(t, "1"))
-			require.Equal(t, []storemanager.HistoryEntry{event(storetest.T0, "ensure", "exists", "from reconciliation")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "exists", "from reconciliation")}, b.MustHistory(t))
 		},
 		"refused again and again, it is one event with the newest time": func(t *testing.T, b *nodeBundle) {
 			b.asked(storetest.ID)
@@ -218,7 +218,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 				require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, fmt.Sprint(i)))
 				require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, fmt.Sprint(i)), "held back: nothing happened")
 			}
-			require.Equal(t, []storemanager.HistoryEntry{event(storetest.At(4*3600), "ensure", "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
+			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.At(4*3600), "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
 		},
 		"an event's ensure that it refused is a failed one": func(t *testing.T, b *nodeBundle) {
 			b.MustEnsure(t, 1)
@@ -227,7 +227,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			b.asked(storetest.ID)
 			_, err := b.tryEnsure(t.Context(), 3)
 			require.Error(t, err)
-			require.Equal(t, event(storetest.T0, "ensure", "failed", "cancelled the pending deletion, "+answered500), b.MustHistory(t)[0])
+			require.Equal(t, ensured(storetest.T0, "failed", "cancelled the pending deletion, "+answered500), b.MustHistory(t)[0])
 		},
 		"nothing is told before it has answered, nor when nobody waits for it": func(t *testing.T, b *nodeBundle) {
 			reached, release := b.hangOn(t, "created")
@@ -243,12 +243,12 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			require.Empty(t, b.MustHistory(t))
 			release()
 			require.Eventually(t, func() bool { return len(b.MustHistory(t)) == 1 }, 10*time.Second, time.Millisecond)
-			require.Equal(t, []storemanager.HistoryEntry{event(storetest.T0, "ensure", "created", "")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "created", "")}, b.MustHistory(t))
 		},
 		"what is too old is stale and not told": func(t *testing.T, b *nodeBundle) {
 			require.Equal(t, storemanager.DeletionAlreadyStopped, b.MustBegin(t, 5, "run"))
 			require.Equal(t, storemanager.EnsureStale, b.repairBy(t, "1"))
-			require.Equal(t, event(storetest.T0, "ensure", "stale", "from reconciliation"), b.MustHistory(t)[0])
+			require.Equal(t, ensured(storetest.T0, "stale", "from reconciliation"), b.MustHistory(t)[0])
 		},
 		"close is no refusal": func(t *testing.T, b *nodeBundle) {
 			reached, release := b.hangOn(t, "created")
@@ -280,7 +280,7 @@ func TestWhatIsRestoredSaysSo(t *testing.T) {
 	b.Clock.Set(storetest.At(60))
 	b.fake.restart()
 	require.Eventually(t, func() bool { return len(b.MustHistory(t)) == 2 }, 10*time.Second, time.Millisecond)
-	require.Equal(t, []storemanager.HistoryEntry{event(storetest.At(60), "ensure", "created", "restored"), event(storetest.T0, "ensure", "created", "")}, b.MustHistory(t))
+	require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.At(60), "created", "restored"), ensured(storetest.T0, "created", "")}, b.MustHistory(t))
 }
 
 func TestNodeRestoresAFailingStoreOnlyWhenItIsDue(t *testing.T) {
@@ -312,6 +312,6 @@ func TestWhatIsShownOfAFailureIsSafe(t *testing.T) {
 	}
 }
 
-func event(at time.Time, kind, outcome, detail string) storemanager.HistoryEntry {
-	return storemanager.HistoryEntry{At: at, Kind: kind, Outcome: outcome, Detail: detail}
+func ensured(at time.Time, outcome, detail string) storemanager.HistoryEntry {
+	return storemanager.HistoryEntry{At: at, Kind: "ensure", Outcome: outcome, Detail: detail}
 }

@@ -1,7 +1,6 @@
 package storehttp
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -23,13 +22,12 @@ import (
 const (
 	maxResponseBody = 32 << 20 // a page of stores with long histories takes some MiB
 	clientTimeout   = 30 * time.Second
-	streamSilence   = 3 * streamHeartbeat
-	idleConns       = 64 // calls come tens at a time; by default all but two connections would be thrown away after each wave
+	idleConns       = 64 // calls come tens at a time, and by default all but two connections would be closed after each wave
 )
 
-// Client is the Manager that asks another process, one that serves Handler. It is safe for concurrent use.
+// Client is the Manager and the memory of webhooks that asks another process, one that serves Handler. It is safe for concurrent use.
 //
-// An error that is none of the package's own is worth a retry, which is safe: the call may or may not have been carried out.
+// An error that is none of the contract's own is worth a retry, which is safe: the call may or may not have been carried out.
 type Client struct {
 	base    *url.URL
 	token   string
@@ -43,9 +41,9 @@ var (
 	_ storemanager.Watcher = (*Client)(nil)
 )
 
-// NewClient asks the store manager at baseURL, http or https, with or without a path, and sends it the token. A nil hc means
-// a client of its own: 30 s for each call, and connections for tens of calls at a time. Redirects are not followed. Watch
-// leaves the time-out of the client aside.
+// NewClient returns a Client of the store manager at baseURL, http or https, with or without a path. It sends the token with each call. It fails when the URL
+// makes no sense, or the token is empty. A nil hc means a client of its own, with 30 s for each call, and connections for tens of calls at a time. Redirects
+// are not followed. The time-out of the client does not bound Watch.
 func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
 	base, err := httpclient.ParseBaseURL("store manager URL", baseURL)
 	if err != nil {
@@ -192,7 +190,7 @@ func (c *Client) Resume(ctx context.Context, storeID string) error {
 	return err
 }
 
-// pauseURL has the pause of one store, or of all ("").
+// pauseURL is that of the pause of one store, or of all stores ("").
 func (c *Client) pauseURL(storeID string) (*url.URL, error) {
 	if storeID == "" {
 		return c.base.JoinPath("v1", "pause"), nil
@@ -204,45 +202,6 @@ func (c *Client) pauseURL(storeID string) (*url.URL, error) {
 func (c *Client) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
 	answer, err := ask[pausesResponse](ctx, c, http.MethodGet, c.base.JoinPath("v1", "pauses"), nil)
 	return answer.Pauses, err
-}
-
-// Count implements Memory.
-func (c *Client) Count(ctx context.Context) (int64, error) {
-	o, err := c.Overview(ctx)
-	return o.Deliveries, err
-}
-
-// Delivery implements Memory.
-func (c *Client) Delivery(ctx context.Context, id string) (*deliveries.Delivery, error) {
-	u := c.base.JoinPath("v1", "deliveries")
-	u.RawQuery = url.Values{"id": {id}}.Encode()
-	answer, err := ask[deliveryResponse](ctx, c, http.MethodGet, u, nil)
-	return answer.Delivery, err
-}
-
-// Remember implements Memory.
-func (c *Client) Remember(ctx context.Context, d deliveries.Delivery) (deliveries.Delivery, error) {
-	return ask[deliveries.Delivery](ctx, c, http.MethodPut, c.base.JoinPath("v1", "deliveries"), d)
-}
-
-// KeepAccepted implements Memory.
-func (c *Client) KeepAccepted(ctx context.Context, e deliveries.AcceptedEvent) error {
-	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "accepted-events"), e)
-	return err
-}
-
-// Unheard implements Memory.
-func (c *Client) Unheard(ctx context.Context, q deliveries.UnheardRequest) ([]deliveries.AcceptedEvent, error) {
-	u := c.base.JoinPath("v1", "accepted-events")
-	u.RawQuery = url.Values{"engine": {q.Engine}, "after": {q.After}}.Encode()
-	answer, err := ask[acceptedEventsResponse](ctx, c, http.MethodGet, u, nil)
-	return answer.Events, err
-}
-
-// EngineTold implements Memory.
-func (c *Client) EngineTold(ctx context.Context, q deliveries.EngineRequest) error {
-	_, err := ask[nothing](ctx, c, http.MethodPut, c.base.JoinPath("v1", "engine"), q)
-	return err
 }
 
 // MarkUnlisted implements Reconciliations.
@@ -272,94 +231,6 @@ func (c *Client) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledge
 	return err
 }
 
-// Watch implements Watcher. It takes as long as there is something to watch, but gives up when nothing, not even a heartbeat,
-// has come for 45 s. It does not reconnect: that is up to the caller, with the id of the last change and a pause in between.
-// ErrUnauthorized is the only error that no retry mends.
-func (c *Client) Watch(ctx context.Context, after string, fn func(storemanager.Change) error) error {
-	watching, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	timer := time.AfterFunc(c.silence, func() {
-		cancel(fmt.Errorf("watch store manager: it was silent for %s", c.silence))
-	})
-	defer timer.Stop()
-
-	err := c.stream(watching, after, fn, timer)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case watching.Err() != nil:
-		return context.Cause(watching)
-	}
-	return err
-}
-
-// stream reads the changes; timer runs while it waits for the server, and not while fn takes its time.
-func (c *Client) stream(ctx context.Context, after string, fn func(storemanager.Change) error, timer *time.Timer) error {
-	u := c.base.JoinPath("v1", "changes")
-	if after != "" {
-		u.RawQuery = url.Values{"after": {after}}.Encode()
-	}
-	req, err := c.request(ctx, http.MethodGet, u, nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Accept", eventStreamType)
-	endless := *c.http
-	endless.Timeout = 0
-	resp, err := endless.Do(req)
-	if err != nil {
-		return fmt.Errorf("watch store manager: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody))
-		if err != nil {
-			return fmt.Errorf("read answer of store manager: %w", err)
-		}
-		return failure(resp, answer)
-	}
-	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != eventStreamType {
-		return errors.New("watch store manager: the answer is no event stream")
-	}
-	return readEvents(&timedReader{resp.Body, timer, c.silence}, fn)
-}
-
-// readEvents calls fn with the data of each event. What ends without an error was ended by the server.
-func readEvents(r io.Reader, fn func(storemanager.Change) error) error {
-	lines := bufio.NewScanner(r) // of up to 64 KiB
-	for lines.Scan() {
-		data, ok := strings.CutPrefix(lines.Text(), "data:")
-		if !ok { // a comment, the end of an event, or a field that data has too
-			continue
-		}
-		var change storemanager.Change
-		if err := json.Unmarshal([]byte(data), &change); err != nil {
-			return fmt.Errorf("read change of store manager: %w", err)
-		}
-		if err := fn(change); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("watch store manager: %w", err)
-	}
-	return storemanager.ErrShutdown
-}
-
-// timedReader lets timer run while a read waits.
-type timedReader struct {
-	io.Reader
-	timer *time.Timer
-	limit time.Duration
-}
-
-// Read implements io.Reader.
-func (r *timedReader) Read(p []byte) (int, error) {
-	r.timer.Reset(r.limit)
-	defer r.timer.Stop()
-	return r.Reader.Read(p)
-}
-
 // askStore calls /v1/stores/{id}/{part}. The id is checked here: "" or ".." would be another path.
 func askStore[T any](ctx context.Context, c *Client, method, id, part string, body any) (T, error) {
 	if err := storemanager.CheckID(id); err != nil {
@@ -369,7 +240,7 @@ func askStore[T any](ctx context.Context, c *Client, method, id, part string, bo
 	return ask[T](ctx, c, method, c.storeURL(id, part), body)
 }
 
-// storeURL is /v1/stores/{id}/{part}, of an id that has been checked.
+// storeURL is /v1/stores/{id}/{part}. The id must have been checked.
 func (c *Client) storeURL(id, part string) *url.URL { return c.base.JoinPath("v1", "stores", id, part) }
 
 // ask sends body as JSON, unless it is nil, and reads the answer.
@@ -416,13 +287,13 @@ func (c *Client) request(ctx context.Context, method string, u *url.URL, body an
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	// Present but empty, it is not sent: it lets the transport repeat a request whose idle connection turned out to be closed.
+	// The header is there but empty, so it is not sent. It lets the transport repeat a request whose idle connection turned out to be closed.
 	req.Header["Idempotency-Key"] = []string{}
 	return req, nil
 }
 
-// failure is the problem in an answer. Another server's answer (a proxy's, say) is not shown, and never a typed error: that a
-// path is unknown there says nothing about a store.
+// failure is the problem in an answer. The answer of another server, such as a proxy, is not shown, and never becomes one of the contract's errors: that
+// a path is unknown there says nothing about a store.
 func failure(resp *http.Response, answer []byte) error {
 	var p problem
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != problemType || json.Unmarshal(answer, &p) != nil {

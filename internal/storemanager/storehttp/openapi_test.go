@@ -26,7 +26,7 @@ import (
 
 func TestTheDescriptionIsServedWithoutAToken(t *testing.T) {
 	t.Parallel()
-	resp := send(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil), http.MethodGet, "/openapi.json", "", "")
+	resp := send(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token), http.MethodGet, "/openapi.json", "", "")
 	require.Equal(t, http.StatusOK, resp.status)
 	require.Equal(t, "application/json", resp.header.Get("Content-Type"))
 	require.Equal(t, string(openAPI), resp.body)
@@ -34,7 +34,7 @@ func TestTheDescriptionIsServedWithoutAToken(t *testing.T) {
 
 func TestTheDescriptionHasTheRoutes(t *testing.T) {
 	t.Parallel()
-	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
 	require.NoError(t, err)
 	var want, got []string
 	require.NoError(t, chi.Walk(newServer(storetest.Open(t, storetest.Settings{}), nil, storetest.Token, nil).routes().(chi.Routes),
@@ -53,7 +53,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 
 func TestTheDescriptionHasTheConstants(t *testing.T) {
 	t.Parallel()
-	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
 	require.NoError(t, err)
 	constants := constantsByType(t)
 	enumeration := func(schema *openapi3.SchemaRef) (values []string) {
@@ -94,7 +94,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 
 func TestTheDescriptionHasTheFields(t *testing.T) {
 	t.Parallel()
-	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
 	require.NoError(t, err)
 	for _, test := range []struct {
 		schema  string
@@ -182,7 +182,7 @@ func constantsByType(t *testing.T) map[string][]string {
 
 func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {
 	t.Parallel()
-	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil))
+	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
 	require.NoError(t, err)
 	answer := func(status int, contentType, body string) *openapi.Answer {
 		return openapi.NewAnswer(status, http.Header{"Content-Type": {contentType}, httpserver.HeaderRequestID: {"1"}}, body)

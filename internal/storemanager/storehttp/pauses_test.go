@@ -15,7 +15,7 @@ func TestAPathWithoutAnIDPausesNothing(t *testing.T) {
 	t.Parallel()
 	b := storetest.Setup(t)
 	// Not held against openapi.json, which has no such path.
-	h := handler(b.Registry, storetest.Token, nil)
+	h := handler(b.Registry, storetest.Token)
 	for _, method := range []string{http.MethodPut, http.MethodDelete} {
 		b.MustPause(t, storemanager.Pause{Reason: "the list is being repaired", Actor: "ops@example.com"})
 		before := b.MustPauses(t)

@@ -34,7 +34,7 @@ var errNotSupported = errors.New("this store manager does not tell of changes")
 // errNoMethod: the route is there, for other methods.
 var errNoMethod = errors.New("the store manager has no such method at this route")
 
-// problems is both ways of the mapping: errors to codes in the server, codes to errors in the client.
+// problems maps both ways: errors to codes in the server, and codes to errors in the client.
 var problems = []struct {
 	err    error
 	code   string
@@ -71,7 +71,7 @@ func problemOf(err error) problem {
 // remoteError is a problem as the client returns it.
 type remoteError struct {
 	problem
-	kind error // nil: worth a retry
+	kind error // of the contract; nil: worth a retry
 }
 
 func (e *remoteError) Error() string {
@@ -80,11 +80,12 @@ func (e *remoteError) Error() string {
 
 func (e *remoteError) Unwrap() error { return e.kind }
 
+// asError is the error that the client returns for the problem.
 func (p problem) asError() error {
 	p.Detail = fmt.Sprintf("%.*s", maxDetail, p.Detail)
-	for _, known := range problems {
-		if p.Code == known.code {
-			return &remoteError{p, known.err}
+	for _, one := range problems {
+		if p.Code == one.code {
+			return &remoteError{p, one.err}
 		}
 	}
 	return &remoteError{p, nil}

@@ -25,11 +25,11 @@ import (
 const (
 	maxRequestBody = 1 << 20
 	readyTimeout   = 2 * time.Second
-	// answerTimeout is less than clientTimeout: a caller that has gone hears no problem.
+	// answerTimeout is less than clientTimeout, so that a caller still hears the problem.
 	answerTimeout = 27 * time.Second
 )
 
-// The bodies that are no types of Manager: objects, so that they can grow.
+// The bodies that are no types of the contract. They are objects, so that they can grow.
 type (
 	batchRequest struct {
 		Stores []storemanager.EnsureRequest `json:"stores,omitempty"`
@@ -40,17 +40,10 @@ type (
 	pausesResponse struct {
 		Pauses []storemanager.Pause `json:"pauses"`
 	}
-	deliveryResponse struct {
-		// Delivery is null if it is not known.
-		Delivery *deliveries.Delivery `json:"delivery"`
-	}
-	acceptedEventsResponse struct {
-		Events []deliveries.AcceptedEvent `json:"events"`
-	}
 	nothing struct{} // the answer of a method that returns but an error
 )
 
-// openAPI describes all that Handler serves; the tests hold both against each other.
+// openAPI describes all that Handler serves. The tests compare both.
 //
 //go:embed openapi.json
 var openAPI []byte
@@ -63,7 +56,8 @@ type server struct {
 	heartbeat time.Duration
 }
 
-// Handler serves m and its memory of webhooks over HTTP as JSON. All of /v1 wants the token as a bearer token; without a token all of it is refused.
+// Handler serves m and the memory of webhooks beside it over HTTP as JSON. All of /v1 wants the token as a bearer token. With the token "" all of /v1 is
+// refused. A nil log is silent.
 //
 //	PUT    /v1/stores/{id}                   Ensure
 //	POST   /v1/stores                        EnsureBatch
@@ -96,10 +90,10 @@ type server struct {
 //	GET    /livez, /readyz                   no token; the process answers, m answers
 //	GET    /openapi.json                     no token; the description of all this
 //
-// Bodies are the types of Manager, ids are those of the path, and fields that are not known are ignored. An outcome is an
-// answer, so 200; errors are RFC 9457 problems with a code (see problem). What takes longer than 27 s is one. The server
-// that it runs in prepares requests (httpserver.Prepare), and sets the time-outs of reading and writing, for all but the stream of changes,
-// which sets its own. That ends with the Watcher (ErrShutdown), not with the server's Shutdown, which waits for it.
+// Bodies are the types of the contract. Ids are those of the path, and unknown fields are ignored. An outcome is an answer, so its status is 200. Errors are
+// RFC 9457 problems with a code (see problem). A call that takes longer than 27 s is answered with one. The server that the handler runs in prepares requests
+// (httpserver.Prepare), and sets the time-outs of reading and writing. The stream of changes sets its own. It ends with the Watcher (ErrShutdown), and not
+// with the server's Shutdown, which waits for it.
 func Handler(m storemanager.Manager, memory deliveries.Memory, token string, log *zap.Logger) http.Handler {
 	return newServer(m, memory, token, log).routes()
 }
@@ -134,25 +128,7 @@ func (s *server) routes() http.Handler {
 			pauses, err := m.Pauses(r.Context())
 			return pausesResponse{pauses}, err
 		}))
-		r.Get("/deliveries", s.answer(func(r *http.Request) (any, error) {
-			d, err := s.memory.Delivery(r.Context(), r.URL.Query().Get("id"))
-			return deliveryResponse{d}, err
-		}))
-		r.Put("/deliveries", answerBody(s, func(r *http.Request, d deliveries.Delivery) (any, error) { return s.memory.Remember(r.Context(), d) }))
-		r.Put("/accepted-events", answerBody(s, func(r *http.Request, e deliveries.AcceptedEvent) (any, error) {
-			return nothing{}, s.memory.KeepAccepted(r.Context(), e)
-		}))
-		r.Get("/accepted-events", s.answer(func(r *http.Request) (any, error) {
-			query, err := queryOf(r)
-			if err != nil {
-				return nil, err
-			}
-			events, err := s.memory.Unheard(r.Context(), deliveries.UnheardRequest{Engine: query.Get("engine"), After: query.Get("after")})
-			return acceptedEventsResponse{events}, err
-		}))
-		r.Put("/engine", answerBody(s, func(r *http.Request, q deliveries.EngineRequest) (any, error) {
-			return nothing{}, s.memory.EngineTold(r.Context(), q)
-		}))
+		s.memoryRoutes(r)
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {
@@ -234,7 +210,7 @@ func (s *server) pauseRoutes(r chi.Router, path string, scope func(*http.Request
 
 func everyStore(*http.Request) (string, error) { return "", nil }
 
-// oneStore refuses an empty id, which may be in a path and would mean all stores.
+// oneStore refuses an empty id: a path may have one, and it would mean all stores.
 func oneStore(r *http.Request) (string, error) {
 	id := httpserver.PathParam(r, "id")
 	return id, storemanager.CheckID(id)
@@ -282,7 +258,7 @@ func (s *server) cancelDeletion(r *http.Request) (any, error) {
 	return s.manager.CancelDeletion(r.Context(), q)
 }
 
-// queryOf is for cursors. URL.Query leaves out what it can't read: it would be the first page again.
+// queryOf fails on a query that can't be parsed. URL.Query leaves out what it can't parse, and without its cursor a request would get the first page again.
 func queryOf(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -356,7 +332,7 @@ func (s *server) noRoute(w http.ResponseWriter, r *http.Request) { s.fail(w, r, 
 
 func (s *server) noMethod(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNoMethod) }
 
-// fail answers with the problem that err is. What is not the caller's to know is logged, under the id of the answer.
+// fail answers with the problem that err is. An error that the caller may not see is logged, under the id of the answer.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p.Code == codeInternal && r.Context().Err() == nil {

@@ -32,6 +32,7 @@ func (broken) Overview(context.Context) (storemanager.Overview, error) {
 func (broken) Get(context.Context, string) (storemanager.Store, error) {
 	return storemanager.Store{}, errSecret
 }
+
 func (broken) Ensure(context.Context, storemanager.EnsureRequest) (storemanager.EnsureResult, error) {
 	panic("not called")
 }
@@ -76,15 +77,15 @@ func requireProblem(t *testing.T, resp response, status int, code string) {
 	require.NotEmpty(t, p.Detail)
 }
 
-func handler(s *storetest.Stores, token string, log *zap.Logger) http.Handler {
-	return Handler(s, s, token, log)
+func handler(s *storetest.Stores, token string) http.Handler {
+	return Handler(s, s, token, nil)
 }
 
 const bearer = "Bearer " + storetest.Token
 
 func TestTheTokenIsRequired(t *testing.T) {
 	t.Parallel()
-	h := handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil)
+	h := handler(storetest.Open(t, storetest.Settings{}), storetest.Token)
 	for _, target := range []string{"/v1/overview", "/v1/stores", "/v1/stores/abc", "/v1/no-such-route"} {
 		for _, authorization := range []string{"", "Bearer", "Bearer ", "Bearer wrong", bearer + "x", "Basic " + storetest.Token, storetest.Token} {
 			resp := send(t, h, http.MethodGet, target, authorization, "")
@@ -97,13 +98,13 @@ func TestTheTokenIsRequired(t *testing.T) {
 	for _, target := range []string{"/livez", "/readyz"} {
 		require.Equal(t, http.StatusOK, send(t, h, http.MethodGet, target, "", "").status)
 	}
-	requireProblem(t, send(t, handler(storetest.Open(t, storetest.Settings{}), "", nil), http.MethodGet, "/v1/overview", "Bearer ", ""),
+	requireProblem(t, send(t, handler(storetest.Open(t, storetest.Settings{}), ""), http.MethodGet, "/v1/overview", "Bearer ", ""),
 		http.StatusUnauthorized, "unauthorized")
 }
 
 func TestBadRequestsAreProblems(t *testing.T) {
 	t.Parallel()
-	h := handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil)
+	h := handler(storetest.Open(t, storetest.Settings{}), storetest.Token)
 	huge := `{"at":"2026-11-23T12:00:00Z","requestId":"` + strings.Repeat("x", maxRequestBody) + `"}`
 	for name, test := range map[string]struct {
 		method, target, body string
@@ -137,7 +138,7 @@ func TestBadRequestsAreProblems(t *testing.T) {
 func TestTheWireFormIsPlain(t *testing.T) {
 	t.Parallel()
 	b := storetest.Setup(t)
-	h := handler(b.Registry, storetest.Token, nil)
+	h := handler(b.Registry, storetest.Token)
 	resp := send(t, h, http.MethodPut, "/v1/stores/a%62c", bearer, `{"storeId":"ignored","at":"2026-11-23T12:00:00Z","later":1}`)
 	require.Equal(t, http.StatusOK, resp.status)
 	require.JSONEq(t, `{"storeId":"abc","outcome":"created","connection":"not_configured"}`, resp.body)
@@ -150,7 +151,7 @@ func TestTheWireFormIsPlain(t *testing.T) {
 func TestAnEscapeThatIsNotNeededNamesTheSameStore(t *testing.T) {
 	t.Parallel()
 	b := storetest.Setup(t)
-	h := httpserver.Prepare(handler(b.Registry, storetest.Token, nil)) // as the server that it runs in does
+	h := httpserver.Prepare(handler(b.Registry, storetest.Token)) // as the server that it runs in does
 	for _, target := range []string{"/v1/stores/my-store_1", "/v1/stores/my%2Dstore%5F1", "/%76%31/st%6Fres/%6dy-store%5f1"} {
 		resp := sendUndescribed(t, h, http.MethodPut, target, bearer, `{"at":"2026-11-23T12:00:00Z"}`)
 		require.Equal(t, http.StatusOK, resp.status, resp.body)

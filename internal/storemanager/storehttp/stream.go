@@ -18,7 +18,7 @@ import (
 const (
 	eventStreamType    = "text/event-stream"
 	streamHeartbeat    = 15 * time.Second
-	streamWriteTimeout = 5 * time.Second // of one event; who can't take it by then reads no more, and must not delay a shutdown
+	streamWriteTimeout = 5 * time.Second // for one event; a caller that has not taken it by then reads no more, and must not delay a shutdown
 )
 
 // changes streams what Watch tells as server-sent events, until the Watcher ends or the caller goes.
@@ -45,7 +45,7 @@ func (s *server) changes(w http.ResponseWriter, r *http.Request) {
 		})
 		err = watcher.Watch(ctx, after, out.change)
 	}
-	// Only an end that was meant may look like one: all others break the connection off.
+	// Only an intended end may look like the end of the stream. All others break the connection off.
 	if !errors.Is(err, storemanager.ErrShutdown) {
 		if r.Context().Err() == nil {
 			s.log.Info("stream of changes broke off", zap.Error(err))
@@ -82,7 +82,7 @@ func (e *eventStream) change(c storemanager.Change) error {
 	return e.send("id: " + c.ID + "\nevent: " + name + "\ndata: " + string(data) + "\n\n")
 }
 
-// beat sends comments until ctx ends or one can't be sent: a silent stream can't be told from a dead one.
+// beat sends comments until ctx ends or one can't be sent, because a silent stream looks like a dead one.
 func (e *eventStream) beat(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -98,7 +98,7 @@ func (e *eventStream) beat(ctx context.Context, every time.Duration) {
 	}
 }
 
-// send gives each write its own time, in place of what the server gives all of a response.
+// send gives each write its own time-out, in place of that of the server for all of the answer.
 func (e *eventStream) send(text string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -168,7 +168,7 @@ func TestAStreamWhoseCallerDoesNotReadIsBrokenOff(t *testing.T) {
 
 func TestChangesNeedAWatcherAndAToken(t *testing.T) {
 	t.Parallel()
-	h := handler(storetest.Open(t, storetest.Settings{}), storetest.Token, nil)
+	h := handler(storetest.Open(t, storetest.Settings{}), storetest.Token)
 	requireProblem(t, send(t, h, http.MethodGet, "/v1/changes", bearer, ""), http.StatusNotImplemented, "not_supported")
 	requireProblem(t, send(t, h, http.MethodGet, "/v1/changes", "", ""), http.StatusUnauthorized, "unauthorized")
 

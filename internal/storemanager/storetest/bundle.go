@@ -19,7 +19,7 @@ import (
 // T0 is the first moment of every test.
 var T0 = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// At is the moment that many seconds after t0.
+// At is the moment that many seconds after T0.
 func At(seconds int) time.Time { return T0.Add(time.Duration(seconds) * time.Second) }
 
 // Clock stands still until it is set.
@@ -28,7 +28,7 @@ type Clock struct {
 	now time.Time
 }
 
-// NewClock is at t0.
+// NewClock returns a Clock that stands at T0.
 func NewClock() *Clock { return &Clock{now: T0} }
 
 // Now is where the clock stands.
@@ -45,7 +45,7 @@ func (c *Clock) Set(t time.Time) {
 	c.now = t
 }
 
-// Bundle is a registry on disk, its clock at t0, and the Manager under test: the registry itself or a client of it.
+// Bundle is a registry on disk with its clock, and the Manager and Memory under test: the registry itself, or a client of it.
 type Bundle struct {
 	storemanager.Manager
 	deliveries.Memory
@@ -54,9 +54,10 @@ type Bundle struct {
 	Path     string
 }
 
+// Token is what the API of a test wants.
 const Token = "the-token"
 
-// Setup opens a registry with a clock at t0.
+// Setup opens a registry on disk with a clock at T0.
 func Setup(t *testing.T) *Bundle {
 	t.Helper()
 	b := &Bundle{Clock: NewClock(), Path: filepath.Join(t.TempDir(), "data", "registry.db")}
@@ -65,10 +66,12 @@ func Setup(t *testing.T) *Bundle {
 	return b
 }
 
+// ID is the store of tests that need only one.
 const ID = "workspace-1"
 
-// These steps fail the test on an error; what they return is the outcome.
+// The methods that begin with Must fail the test on an error. They are about the store ID.
 
+// MustEnsure ensures the store, as of At(seconds).
 func (b *Bundle) MustEnsure(t *testing.T, seconds int) storemanager.EnsureOutcome {
 	t.Helper()
 	res, err := b.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: ID, At: At(seconds)})
@@ -77,6 +80,7 @@ func (b *Bundle) MustEnsure(t *testing.T, seconds int) storemanager.EnsureOutcom
 	return res.Outcome
 }
 
+// MustBegin asks for a deletion as of At(seconds), whose grace period ends at At(100).
 func (b *Bundle) MustBegin(t *testing.T, seconds int, owner string) storemanager.DeletionOutcome {
 	t.Helper()
 	res, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: ID, At: At(seconds), DeleteAt: At(100), Owner: owner})
@@ -84,6 +88,7 @@ func (b *Bundle) MustBegin(t *testing.T, seconds int, owner string) storemanager
 	return res.Outcome
 }
 
+// MustStop stops the store on an answer of now.
 func (b *Bundle) MustStop(t *testing.T, owner string) storemanager.StopOutcome {
 	t.Helper()
 	res, err := b.Stop(t.Context(), storemanager.StopRequest{StoreID: ID, Owner: owner, AbsentAt: b.Clock.Now()})
@@ -91,7 +96,7 @@ func (b *Bundle) MustStop(t *testing.T, owner string) storemanager.StopOutcome {
 	return res.Outcome
 }
 
-// MustGet leaves out the events: what changes nothing may leave one.
+// MustGet returns the store without its history, to which a request that changes nothing may add an entry.
 func (b *Bundle) MustGet(t *testing.T) storemanager.Store {
 	t.Helper()
 	s, err := b.Get(t.Context(), ID)
@@ -100,6 +105,7 @@ func (b *Bundle) MustGet(t *testing.T) storemanager.Store {
 	return s
 }
 
+// MustHistory returns the history of the store, newest first.
 func (b *Bundle) MustHistory(t *testing.T) []storemanager.HistoryEntry {
 	t.Helper()
 	s, err := b.Get(t.Context(), ID)
@@ -107,6 +113,7 @@ func (b *Bundle) MustHistory(t *testing.T) []storemanager.HistoryEntry {
 	return s.History
 }
 
+// MustHold holds the store.
 func (b *Bundle) MustHold(t *testing.T, h storemanager.Hold) storemanager.Store {
 	t.Helper()
 	s, err := b.Hold(t.Context(), ID, h)
@@ -114,6 +121,7 @@ func (b *Bundle) MustHold(t *testing.T, h storemanager.Hold) storemanager.Store 
 	return s
 }
 
+// MustOverview counts.
 func (b *Bundle) MustOverview(t *testing.T) storemanager.Overview {
 	t.Helper()
 	o, err := b.Overview(t.Context())
@@ -121,11 +129,13 @@ func (b *Bundle) MustOverview(t *testing.T) storemanager.Overview {
 	return o
 }
 
+// MustPin makes ids the pinned stores.
 func (b *Bundle) MustPin(t *testing.T, ids ...string) {
 	t.Helper()
 	require.NoError(t, b.Registry.SetPins(t.Context(), ids))
 }
 
+// MustPause pauses the scope of p.
 func (b *Bundle) MustPause(t *testing.T, p storemanager.Pause) storemanager.Pause {
 	t.Helper()
 	p, err := b.Pause(t.Context(), p)
@@ -133,11 +143,13 @@ func (b *Bundle) MustPause(t *testing.T, p storemanager.Pause) storemanager.Paus
 	return p
 }
 
+// MustResume ends the pause of a scope.
 func (b *Bundle) MustResume(t *testing.T, storeID string) {
 	t.Helper()
 	require.NoError(t, b.Resume(t.Context(), storeID))
 }
 
+// MustPauses returns the pauses in force.
 func (b *Bundle) MustPauses(t *testing.T) []storemanager.Pause {
 	t.Helper()
 	ps, err := b.Pauses(t.Context())
@@ -145,9 +157,10 @@ func (b *Bundle) MustPauses(t *testing.T) []storemanager.Pause {
 	return ps
 }
 
+// SomeHold is a hold that does not expire.
 var SomeHold = storemanager.Hold{Reason: "under investigation", Actor: "ops@example.com"}
 
-// Documented fails the test when an exchange with h, a store manager's API, is not as its openapi.json says.
+// Documented is h, a store manager's API, but fails the test when an exchange is not as its openapi.json says.
 func Documented(t *testing.T, h http.Handler) http.Handler {
 	t.Helper()
 	described, err := Describe(t, h)
@@ -182,6 +195,7 @@ func Describe(t *testing.T, h http.Handler) (*openapi.Description, error) {
 	return d, nil
 }
 
+// MustCancel ends the pending deletion of the store, whichever it is.
 func (b *Bundle) MustCancel(t *testing.T) {
 	t.Helper()
 	_, err := b.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: ID})

@@ -19,6 +19,7 @@ func Fill(t testing.TB, r storemanager.Manager, n int) {
 	}
 }
 
+// Batch is a request for each of n stores, as of a moment. The stores are numbered from first on.
 func Batch(first, n int, at time.Time) []storemanager.EnsureRequest {
 	qs := make([]storemanager.EnsureRequest, n)
 	for i := range qs {

@@ -35,12 +35,13 @@ type Settings struct {
 type Stores struct {
 	*registry.Registry
 	deliveries.Memory
+	// Driver is what the registry is on.
 	Driver registry.Driver
-	// Write and read are the handles of the database.
+	// Write and Read are the handles of the database, which is SQLite. In a suite for any driver they are nil.
 	Write, Read *sql.DB
 }
 
-// TryOpen opens the database at Settings.Path, and what is in it. Close ends both.
+// TryOpen opens the SQLite database at Settings.Path, and what is in it. Close ends both.
 func TryOpen(ctx context.Context, o Settings) (*Stores, error) {
 	db, err := sqlite.Open(ctx, o.Path, o.Logger)
 	if err != nil {
@@ -81,7 +82,7 @@ func (s *Stores) Query(t testing.TB, query string, args ...any) *sql.Row {
 	return s.Read.QueryRowContext(t.Context(), query, args...)
 }
 
-// Lose makes the registry one that has lost something: nothing is stopped before that is acknowledged.
+// Lose makes the registry one that has lost something, so that nothing is stopped before that is acknowledged.
 func (s *Stores) Lose(t testing.TB, found string, at time.Time) {
 	t.Helper()
 	require.NoError(t, s.Driver.Change(t.Context(), func(tx registry.Tx) error { return tx.NoteLoss(t.Context(), found, at) }))

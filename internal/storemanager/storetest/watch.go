@@ -20,6 +20,7 @@ type Watchable struct {
 	storemanager.Watcher
 }
 
+// SomeChange is a change of the store of that number.
 func SomeChange(i int) storemanager.Change {
 	return storemanager.Change{
 		StoreID: fmt.Sprintf("store-%06d", i), Previous: storemanager.ConnectionConnecting, Connection: storemanager.ConnectionConnected, At: At(i),
@@ -27,7 +28,7 @@ func SomeChange(i int) storemanager.Change {
 	}
 }
 
-// Watch passes on what w tells until the test ends; the second channel has how it ended.
+// Watch passes on what w tells, until the test ends. The second channel has the error with which it ended.
 func Watch(t *testing.T, w storemanager.Watcher, after string) (<-chan storemanager.Change, <-chan error) {
 	t.Helper()
 	told, ended := make(chan storemanager.Change), make(chan error, 1)
@@ -50,6 +51,7 @@ func Watch(t *testing.T, w storemanager.Watcher, after string) (<-chan storemana
 	return told, ended
 }
 
+// Next receives from c. It fails the test when nothing comes within 10 s.
 func Next[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
 	select {
@@ -61,8 +63,7 @@ func Next[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-// RequirePings fails the test unless the client's connections are pinged, kept for more than one call at a time, and given up when they are
-// dead.
+// RequirePings fails the test unless the client's connections are pinged, given up when they are dead, and kept for more than one call at a time.
 func RequirePings(t *testing.T, c *http.Client) *tunnel.Transport {
 	t.Helper()
 	transport := c.Transport.(*tunnel.Transport)

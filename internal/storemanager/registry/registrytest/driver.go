@@ -157,7 +157,7 @@ func (on suite) TestDriverChangesAllOrNothing(t *testing.T) {
 	}
 	before := snapshot()
 	errRule := errors.New("a rule refuses")
-	require.Equal(t, errRule, d.Change(t.Context(), func(tx registry.Tx) error { //nolint:testifylint // it is to be returned as it is
+	require.Equal(t, errRule, d.Change(t.Context(), func(tx registry.Tx) error {
 		require.NoError(t, everything(tx))
 		require.Equal(t, before, snapshot(), "nobody sees what is not committed")
 		return errRule

@@ -15,7 +15,8 @@ import (
 	"storekeeper/internal/storemanager/storetest"
 )
 
-// TryOpener opens what is at Settings.Path, which is a name of the test's own, and makes it where it is missing.
+// TryOpener opens what is at Settings.Path, which is a name of the test's own, and makes it if there is none. The suite uses the registry, the memory and the
+// driver of what it returns, and not the handles of SQLite.
 type TryOpener func(ctx context.Context, o storetest.Settings) (*storetest.Stores, error)
 
 // Run runs the suite: each test in process, and most over HTTP as well.
@@ -25,7 +26,7 @@ func Run(t *testing.T, open TryOpener) {
 	tests := reflect.ValueOf(on)
 	for i := range tests.NumMethod() {
 		if name, ok := strings.CutPrefix(tests.Type().Method(i).Name, "Test"); ok {
-			test, ok := tests.Method(i).Interface().(func(*testing.T))
+			test, ok := reflect.TypeAssert[func(*testing.T)](tests.Method(i))
 			require.True(t, ok, "%s is no test", name)
 			t.Run(name, test)
 		}

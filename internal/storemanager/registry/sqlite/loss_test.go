@@ -380,7 +380,7 @@ func TestALossIsFoundAgainUntilItIsKept(t *testing.T) {
 		db, err := sqlite.Open(t.Context(), k.file(""), nil)
 		require.NoError(t, err)
 		errFull := errors.New("the disk is full")
-		require.Equal(t, errFull, db.Check(t.Context(), func(tx registry.Tx, found string) error { //nolint:testifylint // it is to be returned as it is
+		require.Equal(t, errFull, db.Check(t.Context(), func(tx registry.Tx, found string) error {
 			require.NoError(t, tx.NoteLoss(t.Context(), found, storetest.T0))
 			return errFull
 		}))
