@@ -141,7 +141,7 @@ func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
 
 // forgetful is a store manager that should have so many stores.
 type forgetful struct {
-	*storetest.Stores
+	*storetest.Database
 	monitored int
 }
 

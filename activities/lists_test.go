@@ -131,7 +131,7 @@ func answer(t *rapid.T, entries []map[string]any) (body string, damaged bool) {
 }
 
 // fill makes a registry with the stores as it is when the list is asked for.
-func (c listCase) fill(t *testing.T, listAt time.Time) *storetest.Stores {
+func (c listCase) fill(t *testing.T, listAt time.Time) *storetest.Database {
 	t.Helper()
 	now := listAt.Add(-time.Hour)
 	r, err := storetest.TryOpen(t.Context(), storetest.Settings{Now: func() time.Time { return now }})
@@ -296,7 +296,7 @@ func (c listCase) age() {
 	}
 }
 
-func dump(t *testing.T, r *storetest.Stores) []storemanager.Store {
+func dump(t *testing.T, r *storetest.Database) []storemanager.Store {
 	t.Helper()
 	page, err := r.List(t.Context(), storemanager.ListRequest{Limit: storemanager.MaxBatch})
 	require.NoError(t, err)

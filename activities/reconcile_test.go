@@ -111,7 +111,7 @@ type bundle struct {
 	env      *testsuite.TestActivityEnvironment
 	now      time.Time
 	lister   *authWorker
-	registry *storetest.Stores
+	registry *storetest.Database
 	deletion *fakeLifecycles
 	act      *activities.Reconcile
 }

@@ -59,7 +59,7 @@ func (f *fakeAuthWorker) set(change func(*fakeAuthWorker)) {
 
 // flakyKeeper is a real registry that can be out of reach.
 type flakyKeeper struct {
-	*storetest.Stores
+	*storetest.Database
 	mu   sync.Mutex
 	down bool
 	// gullible: it takes each creation for one that it knew already.
@@ -127,7 +127,7 @@ func setup(t *testing.T) *bundle {
 
 	b := &bundle{
 		TestWorkflowEnvironment: env, t: t, start: start,
-		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5, now: env.Now}, store: &flakyKeeper{Stores: registry},
+		auth: &fakeAuthWorker{listed: map[string]bool{}, others: 5, now: env.Now}, store: &flakyKeeper{Database: registry},
 	}
 	worker.RegisterWorkflows(env)
 	for _, a := range []any{

@@ -128,7 +128,7 @@ func TestALossIsAcknowledgedAtTheEdge(t *testing.T) {
 }
 
 // lostRegistry is a new one where another one was.
-func lostRegistry(t *testing.T, log *zap.Logger) *storetest.Stores {
+func lostRegistry(t *testing.T, log *zap.Logger) *storetest.Database {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stores.db")
 	before := storetest.Open(t, storetest.Settings{Path: path})

@@ -133,11 +133,11 @@ type installation struct {
 	address    string
 	sdk        client.Client
 	orch       *orchestrator.Client
-	registry   *storetest.Stores
+	registry   *storetest.Database
 	authWorker *fakeAuthWorker
 	// Reconcile runs compare a list and a registry of their own, so that they do not meddle with other tests.
 	reconcileList *fakeAuthWorker
-	reconciled    *storetest.Stores
+	reconciled    *storetest.Database
 	stop          []func()
 }
 

@@ -23,7 +23,7 @@ import (
 )
 
 // exemplary is a registry with a plain store ws-a, ws-b whose deletion is pending, and ws-c, which is held and pinned.
-func exemplary(t *testing.T) *storetest.Stores {
+func exemplary(t *testing.T) *storetest.Database {
 	t.Helper()
 	ctx, r := t.Context(), storetest.Open(t, storetest.Settings{})
 	for _, id := range []string{"ws-a", "ws-b"} {

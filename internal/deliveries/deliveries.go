@@ -122,8 +122,13 @@ func (e AcceptedEvent) Validate() error {
 	return storemanager.CheckID(e.StoreID)
 }
 
-// CheckEngine returns a storemanager.ErrInvalid unless engine can name a database of Temporal.
-func CheckEngine(engine string) error {
+// Validate is as that of Delivery.
+func (q UnheardRequest) Validate() error { return checkEngine(q.Engine) }
+
+// Validate is as that of Delivery.
+func (q EngineRequest) Validate() error { return checkEngine(q.Engine) }
+
+func checkEngine(engine string) error {
 	if engine == "" || len(engine) > maxEngine {
 		return fmt.Errorf("%w: an engine has a name of at most %d bytes", storemanager.ErrInvalid, maxEngine)
 	}

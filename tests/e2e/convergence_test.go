@@ -162,7 +162,7 @@ type lane struct {
 	*harness.Installation
 	spoiler *spoiler
 	users   [2]*harness.User
-	stores  *storetest.Stores // of the state that is tried
+	stores  *storetest.Database // of the state that is tried
 	api     atomic.Pointer[http.Handler]
 }
 

@@ -52,7 +52,7 @@ func (m *Memory) KeepAccepted(ctx context.Context, e deliveries.AcceptedEvent) e
 
 // Unheard implements Memory.
 func (m *Memory) Unheard(ctx context.Context, q deliveries.UnheardRequest) ([]deliveries.AcceptedEvent, error) {
-	if err := deliveries.CheckEngine(q.Engine); err != nil {
+	if err := q.Validate(); err != nil {
 		return nil, err
 	}
 	var engine string
@@ -86,7 +86,7 @@ func (m *Memory) Unheard(ctx context.Context, q deliveries.UnheardRequest) ([]de
 
 // EngineTold implements Memory.
 func (m *Memory) EngineTold(ctx context.Context, q deliveries.EngineRequest) error {
-	if err := deliveries.CheckEngine(q.Engine); err != nil {
+	if err := q.Validate(); err != nil {
 		return err
 	}
 	return m.database.Transact(ctx, func(tx *sql.Tx) error {

@@ -42,7 +42,7 @@ const (
 // Bundle is all that an edge, or a room of it, is made with.
 type Bundle struct {
 	Temporal *Orchestrator
-	Registry *storetest.Stores
+	Registry *storetest.Database
 	// Auth nil: workers are other processes.
 	Auth    *AuthWorker
 	Config  *config.Config
@@ -252,10 +252,10 @@ func Run(t *testing.T, role func(context.Context)) (stop func()) {
 }
 
 // Lose returns a registry that had StoreA and was deleted.
-func Lose(t *testing.T) *storetest.Stores {
+func Lose(t *testing.T) *storetest.Database {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stores.db")
-	open := func() *storetest.Stores {
+	open := func() *storetest.Database {
 		r, err := storetest.TryOpen(t.Context(), storetest.Settings{Path: path})
 		require.NoError(t, err)
 		return r

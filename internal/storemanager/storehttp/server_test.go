@@ -77,7 +77,7 @@ func requireProblem(t *testing.T, resp response, status int, code string) {
 	require.NotEmpty(t, p.Detail)
 }
 
-func handler(s *storetest.Stores, token string) http.Handler {
+func handler(s *storetest.Database, token string) http.Handler {
 	return Handler(s, s, token, nil)
 }
 

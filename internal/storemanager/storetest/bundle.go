@@ -49,7 +49,7 @@ func (c *Clock) Set(t time.Time) {
 type Bundle struct {
 	storemanager.Manager
 	deliveries.Memory
-	Registry *Stores
+	Registry *Database
 	Clock    *Clock
 	Path     string
 }

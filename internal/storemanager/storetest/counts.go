@@ -12,7 +12,7 @@ import (
 func RequireCountsMatchRows(t interface {
 	require.TestingT
 	Context() context.Context
-}, r *Stores,
+}, r *Database,
 ) {
 	ctx := t.Context()
 	o, err := r.Overview(ctx)

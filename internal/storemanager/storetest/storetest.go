@@ -31,8 +31,8 @@ type Settings struct {
 	Logger *zap.Logger
 }
 
-// Stores are a registry, whose stores nobody monitors, and a memory of webhooks in one database.
-type Stores struct {
+// Database is a registry, whose stores nobody monitors, and a memory of webhooks in one database.
+type Database struct {
 	*registry.Registry
 	deliveries.Memory
 	// Driver is what the registry is on.
@@ -42,7 +42,7 @@ type Stores struct {
 }
 
 // TryOpen opens the SQLite database at Settings.Path, and what is in it. Close ends both.
-func TryOpen(ctx context.Context, o Settings) (*Stores, error) {
+func TryOpen(ctx context.Context, o Settings) (*Database, error) {
 	db, err := sqlite.Open(ctx, o.Path, o.Logger)
 	if err != nil {
 		return nil, err
@@ -55,13 +55,13 @@ func TryOpen(ctx context.Context, o Settings) (*Stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	s := &Stores{Registry: r, Memory: memory, Driver: db}
+	s := &Database{Registry: r, Memory: memory, Driver: db}
 	s.Write, s.Read = db.Databases()
 	return s, nil
 }
 
 // Open is TryOpen. It is closed at the end of the test, if the test has not done it.
-func Open(t testing.TB, o Settings) *Stores {
+func Open(t testing.TB, o Settings) *Database {
 	t.Helper()
 	s, err := TryOpen(t.Context(), o)
 	require.NoError(t, err)
@@ -70,20 +70,20 @@ func Open(t testing.TB, o Settings) *Stores {
 }
 
 // Exec changes the database behind the registry's back.
-func (s *Stores) Exec(t testing.TB, statement string, args ...any) {
+func (s *Database) Exec(t testing.TB, statement string, args ...any) {
 	t.Helper()
 	_, err := s.Write.ExecContext(t.Context(), statement, args...)
 	require.NoError(t, err)
 }
 
 // Query reads one row of the database.
-func (s *Stores) Query(t testing.TB, query string, args ...any) *sql.Row {
+func (s *Database) Query(t testing.TB, query string, args ...any) *sql.Row {
 	t.Helper()
 	return s.Read.QueryRowContext(t.Context(), query, args...)
 }
 
 // Lose makes the registry one that has lost something, so that nothing is stopped before that is acknowledged.
-func (s *Stores) Lose(t testing.TB, found string, at time.Time) {
+func (s *Database) Lose(t testing.TB, found string, at time.Time) {
 	t.Helper()
 	require.NoError(t, s.Driver.Change(t.Context(), func(tx registry.Tx) error { return tx.NoteLoss(t.Context(), found, at) }))
 }

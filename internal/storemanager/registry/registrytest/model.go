@@ -27,7 +27,7 @@ type modelStore struct {
 
 // model runs random requests against a registry and against a map, and compares.
 type model struct {
-	registry *storetest.Stores
+	registry *storetest.Database
 	clock    *storetest.Clock
 	stores   map[string]*modelStore
 	paused   map[string]time.Time // until when

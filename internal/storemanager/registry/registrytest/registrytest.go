@@ -17,7 +17,7 @@ import (
 
 // TryOpener opens what is at Settings.Path, which is a name of the test's own, and makes it if there is none. The suite uses the registry, the memory and the
 // driver of what it returns, and not the handles of SQLite.
-type TryOpener func(ctx context.Context, o storetest.Settings) (*storetest.Stores, error)
+type TryOpener func(ctx context.Context, o storetest.Settings) (*storetest.Database, error)
 
 // Run runs the suite: each test in process, and most over HTTP as well.
 func Run(t *testing.T, open TryOpener) {
@@ -36,7 +36,7 @@ func Run(t *testing.T, open TryOpener) {
 // suite has a method for each test.
 type suite struct{ tryOpen TryOpener }
 
-func (on suite) open(t *testing.T, o storetest.Settings) *storetest.Stores {
+func (on suite) open(t *testing.T, o storetest.Settings) *storetest.Database {
 	t.Helper()
 	s, err := on.tryOpen(t.Context(), o)
 	require.NoError(t, err)
@@ -62,7 +62,7 @@ func (on suite) each(t *testing.T, test func(t *testing.T, b *storetest.Bundle))
 	t.Run("over HTTP", func(t *testing.T) {
 		t.Parallel()
 		b := on.setup(t)
-		client := storehttptest.ServeStores(t, b.Registry)
+		client := storehttptest.ServeDatabase(t, b.Registry)
 		b.Manager, b.Memory = client, client
 		test(t, b)
 	})

@@ -13,7 +13,7 @@ import (
 const benchStores = 100_000
 
 // filled is a registry on disk with benchStores stores in it.
-func filled(b *testing.B) *storetest.Stores {
+func filled(b *testing.B) *storetest.Database {
 	b.Helper()
 	r, err := storetest.TryOpen(b.Context(), storetest.Settings{Path: filepath.Join(b.TempDir(), "registry.db")})
 	if err != nil {

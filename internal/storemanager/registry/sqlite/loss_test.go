@@ -25,7 +25,7 @@ type killed struct{ dir string }
 
 func (k killed) file(suffix string) string { return filepath.Join(k.dir, "stores.db"+suffix) }
 
-func (k killed) open(t *testing.T) *storetest.Stores {
+func (k killed) open(t *testing.T) *storetest.Database {
 	t.Helper()
 	return storetest.Open(t, storetest.Settings{Path: k.file("")})
 }
@@ -45,7 +45,7 @@ func kill(t *testing.T, n int) killed {
 	return copied(t, killed{dir})
 }
 
-func ensureEach(t *testing.T, r *storetest.Stores, first, n int) {
+func ensureEach(t *testing.T, r *storetest.Database, first, n int) {
 	t.Helper()
 	for i := range n {
 		_, err := r.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: fmt.Sprintf("store-%d", first+i), At: storetest.T0})
@@ -222,7 +222,7 @@ func TestARegistryIsNeverSmallerWithoutAWord(t *testing.T) {
 	require.NotZero(t, lost)
 }
 
-func requireLost(t *testing.T, r *storetest.Stores) *storemanager.KeptBack {
+func requireLost(t *testing.T, r *storetest.Database) *storemanager.KeptBack {
 	t.Helper()
 	o, err := r.Overview(t.Context())
 	require.NoError(t, err)
@@ -233,7 +233,7 @@ func requireLost(t *testing.T, r *storetest.Stores) *storemanager.KeptBack {
 	return o.Guard
 }
 
-func requireNotLost(t *testing.T, r *storetest.Stores) {
+func requireNotLost(t *testing.T, r *storetest.Database) {
 	t.Helper()
 	o, err := r.Overview(t.Context())
 	require.NoError(t, err)

@@ -24,8 +24,8 @@ func Serve(t *testing.T, m storemanager.Manager, memory deliveries.Memory) *stor
 	return c
 }
 
-// ServeStores is Serve for both in one.
-func ServeStores(t *testing.T, s *storetest.Stores) *storehttp.Client {
+// ServeDatabase is Serve for both in one.
+func ServeDatabase(t *testing.T, s *storetest.Database) *storehttp.Client {
 	t.Helper()
 	return Serve(t, s, s)
 }
