@@ -83,8 +83,8 @@ type Deletion struct {
 
 // OutdatedBy says whether a list that was asked for at that moment can speak against the deletion. A list that was asked for before the deletion
 // began can't.
-func (p Deletion) OutdatedBy(listAt time.Time) bool {
-	return listAt.After(p.Since) && listAt.After(p.EventAt)
+func (d Deletion) OutdatedBy(listAt time.Time) bool {
+	return listAt.After(d.Since) && listAt.After(d.EventAt)
 }
 
 // Hold protects a store from deletion. Operators put it on.

@@ -16,7 +16,7 @@ import (
 //   - Ids and scopes are compared and sorted by their bytes.
 //   - What is not there is no error: the method says what stands for it. An error says what went wrong, for the log.
 //   - All methods may be called at the same time, once Check has returned. What Change has kept is seen by every read that begins afterwards.
-//     A read does not wait for a Change that is under way, and sees nothing of it.
+//     A read does not wait for a Change that is under way, and sees nothing of it. (A database in memory, which is for tests, may let it wait.)
 type Driver interface {
 	// Check compares the database with what it was when it was last used. It is called once, before all other methods.
 	//

@@ -161,6 +161,27 @@ func TestAnEscapeThatIsNotNeededNamesTheSameStore(t *testing.T) {
 	require.Equal(t, 1, strings.Count(resp.body, `"id"`), resp.body)
 }
 
+func TestARequestKeepsItsIDIfThatIsPlain(t *testing.T) {
+	t.Parallel()
+	h := storetest.Documented(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
+	for sent, kept := range map[string]bool{"trace/1:a_b+c=": true, strings.Repeat("x", 128): true, strings.Repeat("x", 129): false, "a b": false, "": false} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/overview", http.NoBody)
+		r.Header.Set("Authorization", bearer)
+		r.Header.Set(httpserver.HeaderRequestID, sent)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		got := w.Header().Get(httpserver.HeaderRequestID)
+		require.NotEmpty(t, got)
+		require.Equal(t, kept, got == sent, sent)
+	}
+}
+
+func TestAnUnknownMethodIsToldTheKnownOnes(t *testing.T) {
+	t.Parallel()
+	resp := send(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token), http.MethodPatch, "/v1/stores/abc", bearer, "")
+	require.Equal(t, []string{http.MethodGet, http.MethodPut}, resp.header.Values("Allow"))
+}
+
 // stuck is a Manager that answers nothing before ctx ends.
 type stuck struct{ storemanager.Manager }
 

@@ -209,8 +209,8 @@ func applyMigration(ctx context.Context, db *sql.DB, version int) error {
 	return tx.Commit()
 }
 
-// schemaVersion returns 0 for an empty database, and an error for one that is not ours or too new. Tables whose names begin with "_", such as _litestream_seq,
-// don't count: tools add them.
+// schemaVersion returns 0 for an empty database, and an error for one that is not ours or too new. Tables don't count
+// whose names begin with "_", such as _litestream_seq, which tools add, or with "sqlite_".
 func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
 	var application, version, tables int
 	err := db.QueryRowContext(ctx, `
