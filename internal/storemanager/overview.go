@@ -25,9 +25,6 @@ type Overview struct {
 	Paused *Pause `json:"paused,omitempty"`
 	// PausedStores counts the pauses in force of single stores, whether the stores are known or not.
 	PausedStores int `json:"pausedStores"`
-	// Deliveries is how many webhooks are remembered. A Manager in process does not know, so it is 0 there; over HTTP it is the count of the
-	// memory that is served beside the Manager.
-	Deliveries int64 `json:"deliveries"`
 	// ListRemovals counts the stores that were stopped within the last day because lists lacked them: no event had asked for it, and no
 	// operator has approved it.
 	ListRemovals int `json:"listRemovals"`

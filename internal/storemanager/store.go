@@ -55,6 +55,10 @@ type Store struct {
 	ListedSince *time.Time `json:"listedSince,omitempty"`
 }
 
+// NeverTold says that no event and no list ever told of the workspace: another server monitored the store before the registry knew of it. Its
+// EventAt is 1970.
+func (s *Store) NeverTold() bool { return s.EventAt.Unix() == 0 }
+
 // Failure is why a store is not monitored where it should be. It is forgotten when the process ends.
 type Failure struct {
 	// Since is when the first attempt in a row failed. Attempts is how many have failed since.

@@ -155,7 +155,7 @@ func (b *backend) dialed(err error, now time.Time) {
 const (
 	// otherFiles are reserved for all that is no subscription: the event sink's connections, the API, the registry and, in a process that has it,
 	// Temporal.
-	otherFiles = processor.SinkSlots + processor.FailingSinkSlots + 352
+	otherFiles = processor.MaxSinkConnections + 352
 	// minConnections is the least that is worth a start.
 	minConnections = 64
 )

@@ -229,7 +229,7 @@ func TestTheLimitOfOpenFilesLeavesRoomForTheSinkAndTheRest(t *testing.T) {
 	n, err := connectionsWithin(20_000)
 	require.NoError(t, err)
 	require.EqualValues(t, 20_000-otherFiles, n)
-	require.Greater(t, otherFiles, processor.SinkSlots+processor.FailingSinkSlots)
+	require.Greater(t, otherFiles, processor.MaxSinkConnections)
 	_, err = connectionsWithin(256)
 	require.ErrorContains(t, err, "this process may open 256 files, and needs")
 	_, err = maxConnections()

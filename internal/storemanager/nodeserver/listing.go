@@ -192,7 +192,7 @@ func (n *Node) ListIDs(ctx context.Context, cursor string) (storemanager.IDPage,
 	for i := range stores.Stores {
 		s := &stores.Stores[i]
 		page.IDs[i] = s.ID
-		if page.Unsettled == "" && (s.UnlistedSince != nil || s.Deletion != nil || s.EventAt.Unix() == 0) {
+		if page.Unsettled == "" && (s.UnlistedSince != nil || s.Deletion != nil || s.NeverTold()) {
 			page.Unsettled = s.ID
 		}
 	}

@@ -35,9 +35,11 @@ const (
 	// minSinkKey is what the specification asks for, in bytes.
 	minSinkKey = 24
 
-	// SinkSlots and FailingSinkSlots bound the POSTs under way of all stores. Each POST has a connection, so they bound the open files too.
-	SinkSlots        = 256
-	FailingSinkSlots = 32
+	// sinkSlots and failingSinkSlots bound the POSTs under way of all stores.
+	sinkSlots        = 256
+	failingSinkSlots = 32
+	// MaxSinkConnections is how many connections a Sink has open at the most: one for each POST under way.
+	MaxSinkConnections = sinkSlots + failingSinkSlots
 )
 
 // SinkOptions configures a Sink. URL and Secret are required.
@@ -67,8 +69,8 @@ type SinkOptions struct {
 // lost answer: the receiver then gets the batch again, with the same webhook-id. After a restart events can come again in other
 // batches, so a receiver that counts each event once goes by storeId, backendId and seqNum.
 //
-// Process tries once. At most SinkSlots POSTs are under way for stores in good order: those whose last attempt or the one before succeeded, or that had
-// none. The others wait for each other, with FailingSinkSlots, and so never take a place that a store in good order could have.
+// Process tries once. At most sinkSlots POSTs are under way for stores in good order: those whose last attempt or the one before succeeded, or that had
+// none. The others wait for each other, with failingSinkSlots, and so never take a place that a store in good order could have.
 type Sink struct {
 	url     string
 	webhook *standardwebhooks.Webhook
@@ -103,7 +105,7 @@ func NewSink(o SinkOptions) (*Sink, error) {
 	}
 	p := &Sink{
 		url: o.URL, webhook: webhook, http: sinkClient(o.HTTPClient), now: o.Now, timeout: sinkTimeout,
-		slots: make(chan struct{}, SinkSlots), failingSlots: make(chan struct{}, FailingSinkSlots),
+		slots: make(chan struct{}, sinkSlots), failingSlots: make(chan struct{}, failingSinkSlots),
 		failing: map[string]int{},
 	}
 	if p.now == nil {
@@ -118,8 +120,8 @@ func sinkClient(given *http.Client) *http.Client {
 		*own = *given
 	} else {
 		transport := httpclient.Transport()
-		transport.MaxIdleConns = SinkSlots + FailingSinkSlots // by default all but two would be thrown away after each POST
-		transport.MaxIdleConnsPerHost = SinkSlots + FailingSinkSlots
+		transport.MaxIdleConns = sinkSlots + failingSinkSlots // by default all but two would be thrown away after each POST
+		transport.MaxIdleConnsPerHost = sinkSlots + failingSinkSlots
 		transport.MaxResponseHeaderBytes = maxSinkAnswer
 		transport.DisableCompression = true
 		own.Transport = httpclient.Through(transport)

@@ -88,7 +88,7 @@ func TestFailingStoresNeverTakeAPlaceOfOthers(t *testing.T) {
 	h := setupHangingSink(t)
 	h.set("good", http.StatusOK)
 	h.set("bad", http.StatusInternalServerError)
-	const stores = 3 * FailingSinkSlots
+	const stores = 3 * failingSinkSlots
 	for range 2 { // a single failure is forgiven
 		require.Empty(t, h.failingSlots)
 		failed := h.process(t, "bad", stores)
@@ -100,15 +100,15 @@ func TestFailingStoresNeverTakeAPlaceOfOthers(t *testing.T) {
 	// They fail once more, this time by hanging: some do, the others wait for them.
 	h.set("bad", 0)
 	again := h.process(t, "bad", stores)
-	h.requireHanging(t, FailingSinkSlots)
+	h.requireHanging(t, failingSinkSlots)
 	require.Empty(t, h.slots)
 
 	// More stores in good order than there are places get through meanwhile.
-	good := h.process(t, "good", 2*SinkSlots)
-	for range 2 * SinkSlots {
+	good := h.process(t, "good", 2*sinkSlots)
+	for range 2 * sinkSlots {
 		require.NoError(t, <-good.ended)
 	}
-	h.requireHanging(t, FailingSinkSlots)
+	h.requireHanging(t, failingSinkSlots)
 	again.stop(t)
 	require.Empty(t, h.failingSlots)
 
@@ -130,8 +130,8 @@ func TestTheNumberOfPostsIsBounded(t *testing.T) {
 		require.Error(t, h.Process(t.Context(), batchOf("bad-0", 1, 1)))
 	}
 
-	many := h.process(t, "many", 2*SinkSlots)
-	h.requireHanging(t, SinkSlots)
+	many := h.process(t, "many", 2*sinkSlots)
+	h.requireHanging(t, sinkSlots)
 	require.Error(t, h.Process(t.Context(), batchOf("bad-0", 1, 1)), "a failing store has places of its own")
 	many.stop(t)
 	require.Empty(t, h.slots)

@@ -49,7 +49,7 @@ func (r *Registry) AdoptUnknown(ctx context.Context, as []Adoption) error {
 
 // adopt makes the record that of a store which is monitored already. Whatever is known of its workspace counts as newer.
 func (s *Record) adopt(a Adoption, now time.Time) {
-	*s = Record{ID: s.ID, EventAt: later(s.EventAt, time.UnixMicro(0).UTC()), FirstMonitoredAt: now}
+	*s = Record{ID: s.ID, EventAt: later(s.EventAt, time.UnixMicro(0).UTC() /* see Store.NeverTold */), FirstMonitoredAt: now}
 	if a.LastEnsuredAt != nil {
 		s.LastEnsuredAt = earlier(*a.LastEnsuredAt, now)
 	}

@@ -64,7 +64,7 @@ func (r *Registry) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := change(ctx, r, func(tx *transaction) (struct{}, error) { return struct{}{}, tx.prune(ctx) }); err != nil {
+	if _, err := change(ctx, r, func(tx *transaction) (struct{}, error) { return struct{}{}, tx.pruneOld(ctx) }); err != nil {
 		return err
 	}
 	return r.tellLoss(ctx)

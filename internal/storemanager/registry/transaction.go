@@ -3,6 +3,8 @@ package registry
 import (
 	"context"
 	"time"
+
+	"storekeeper/internal/storemanager"
 )
 
 // transaction is a transaction under way. It counts what becomes monitored and what is stopped.
@@ -37,12 +39,12 @@ func (tx *transaction) finish(ctx context.Context) error {
 		tx.Count(tx.provisioned, tx.stopped, tx.now)
 	}
 	if tx.tombstones {
-		return tx.prune(ctx)
+		return tx.pruneOld(ctx)
 	}
 	return nil
 }
 
-func (tx *transaction) prune(ctx context.Context) error {
+func (tx *transaction) pruneOld(ctx context.Context) error {
 	return tx.Prune(ctx, tx.now.Add(-tx.retention))
 }
 
@@ -80,3 +82,50 @@ func (tx *transaction) apply(ctx context.Context, id string, rule func(*Record) 
 
 // listRemovalsWindow is how long the guard of reconciliation remembers what lists have removed.
 const listRemovalsWindow = 24 * time.Hour
+
+// decide is apply for a rule that also returns what the history is to say of it; an entry without a Kind is not kept.
+func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record) (storemanager.HistoryEntry, error)) error {
+	var e storemanager.HistoryEntry
+	var before, after Record
+	err := tx.apply(ctx, id, func(s *Record) (err error) {
+		before = *s
+		e, err = rule(s)
+		after = *s
+		return err
+	})
+	if err != nil || e.Kind == "" || after.Unknown() {
+		return err
+	}
+	return tx.saveEntry(ctx, id, e, before.Unknown())
+}
+
+// note keeps an entry that changes no record, if there is a record.
+func (tx *transaction) note(ctx context.Context, id string, e storemanager.HistoryEntry) error {
+	return tx.decide(ctx, id, func(*Record) (storemanager.HistoryEntry, error) { return e, nil })
+}
+
+// saveEntry keeps a history entry of a store; first means that there was no record of the store before. An entry that says the same as the newest one takes its
+// place, so that what is repeated every few minutes doesn't push out the rest.
+func (tx *transaction) saveEntry(ctx context.Context, id string, e storemanager.HistoryEntry, first bool) error {
+	var newest storemanager.HistoryEntry
+	seq := int64(0)
+	if !first {
+		var err error
+		if seq, newest, err = tx.NewestEntry(ctx, id); err != nil {
+			return err
+		}
+	}
+	e.Detail = cut(e.Detail)
+	repeated := newest == e
+	if !repeated {
+		seq++
+	}
+	e.At = tx.now
+	if err := tx.SaveEntry(ctx, id, seq, e); err != nil {
+		return err
+	}
+	if !repeated && seq > storemanager.KeptHistory {
+		return tx.DropEntries(ctx, id, seq-storemanager.KeptHistory)
+	}
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"storekeeper/internal/deliveries"
+	"storekeeper/internal/storemanager"
 )
 
 // This file has both sides of the memory of webhooks: the routes of the server, and the client's methods.
@@ -19,6 +20,13 @@ type deliveryResponse struct {
 
 type acceptedEventsResponse struct {
 	Events []deliveries.AcceptedEvent `json:"events"`
+}
+
+// overviewResponse is the overview of the stores, with what the memory counts.
+type overviewResponse struct {
+	storemanager.Overview
+	// Deliveries is how many webhooks are remembered.
+	Deliveries int64 `json:"deliveries"`
 }
 
 func (s *server) memoryRoutes(r chi.Router) {
@@ -45,7 +53,7 @@ func (s *server) memoryRoutes(r chi.Router) {
 
 // Count implements Memory.
 func (c *Client) Count(ctx context.Context) (int64, error) {
-	o, err := c.Overview(ctx)
+	o, err := ask[overviewResponse](ctx, c, http.MethodGet, c.base.JoinPath("v1", "overview"), nil)
 	return o.Deliveries, err
 }
 

@@ -235,13 +235,14 @@ func (s *server) list(r *http.Request) (any, error) {
 	return s.manager.List(r.Context(), q)
 }
 
-// overview adds what the memory of webhooks counts.
+// overview answers what the manager counts, and the memory of webhooks.
 func (s *server) overview(r *http.Request) (any, error) {
 	o, err := s.manager.Overview(r.Context())
-	if err == nil {
-		o.Deliveries, err = s.memory.Count(r.Context())
+	if err != nil {
+		return nil, err
 	}
-	return o, err
+	n, err := s.memory.Count(r.Context())
+	return overviewResponse{o, n}, err
 }
 
 func (s *server) cancelDeletion(r *http.Request) (any, error) {
