@@ -15,7 +15,8 @@ import (
 // unauthorizedRetry spares the other side a flood of refused calls until somebody corrects the token.
 const unauthorizedRetry = 30 * time.Second
 
-// wrap is the only place that decides what Temporal may retry.
+// wrap says which errors of the other sides are worth a retry, and how soon. How often, and for how long, say workflows/options.go and
+// workflows/reconcile.go.
 func wrap(err error) error {
 	if err == nil {
 		return nil

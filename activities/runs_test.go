@@ -459,7 +459,7 @@ func (b *bundle) loseRegistry() {
 	require.True(b.t, b.held())
 }
 
-// What holds removals back while the registry is lost is not only the loss: once that is acknowledged, the guard still holds.
+// What keeps removals back while the registry is lost is not only the loss: once that is acknowledged, the guard still keeps them back.
 func TestAGuardThatTripsWhileTheRegistryIsLostOutlivesTheAcknowledgement(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -481,7 +481,7 @@ func TestAGuardThatTripsWhileTheRegistryIsLostOutlivesTheAcknowledgement(t *test
 				test.listed = ids(0, 40)
 			}
 			plan := b.compare(test.listed, "")
-			require.Equal(t, !plan.LacksNothing, plan.Guard != "", "the loss alone holds back whatever is lacking")
+			require.Equal(t, !plan.LacksNothing, plan.Guard != "", "the loss alone keeps back whatever is lacking")
 			require.NoError(t, b.registry.AcknowledgeLoss(t.Context(), storemanager.Acknowledgement{Reason: "known", Actor: "ops"}))
 			require.Equal(t, test.held, b.held())
 		})

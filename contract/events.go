@@ -47,7 +47,8 @@ type Event struct {
 	Hold *Cancellation `json:"hold,omitempty"`
 }
 
-// Cancellation is the argument of CancelDeletion, and what a hold consists of.
+// Cancellation is the argument of CancelDeletion, and as Event.Hold that of a StoreHold. Both want the same, because a cancelled deletion leaves
+// a hold.
 type Cancellation struct {
 	Reason string `json:"reason"`
 	Actor  string `json:"actor"`
@@ -67,7 +68,8 @@ const (
 	StatusAlreadyMonitored         Status = "already_monitored"
 	StatusDeletionScheduled        Status = "deletion_scheduled"
 	StatusDeletionAlreadyScheduled Status = "deletion_already_scheduled"
-	// StatusDeletionCancelled: no deletion is pending now, and the store stays. Result.Detail says why.
+	// StatusDeletionCancelled: no lifecycle waits for a deletion any more, and the store stays; Result.Detail says why. After a failure
+	// (Detail: interrupted during …) the registry still has the deletion as pending, until the next reconcile run resumes it.
 	StatusDeletionCancelled Status = "deletion_cancelled"
 	StatusMonitoringStopped Status = "monitoring_stopped"
 	StatusAlreadyStopped    Status = "already_stopped"

@@ -112,7 +112,8 @@ type Plan struct {
 	Items []PlanItem `json:"items,omitempty"`
 }
 
-// Skipped counts, by reason, stores that the authoritative list lacks and that are no orphans.
+// Skipped counts, by reason, stores that the authoritative list lacks and that are no orphans. Paused also counts listed stores that are not
+// monitored.
 type Skipped struct {
 	Held    int `json:"held"`
 	Pinned  int `json:"pinned"`

@@ -20,8 +20,8 @@ type ReconcileInput struct {
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
 	// Mode "" is the worker's setting.
 	Mode Mode `json:"mode,omitempty"`
-	// Confirm: orphans may be confirmed by this run. The runs that the edge asks for at its start only add and take note, because
-	// several edges may start within seconds.
+	// Confirm: orphans may be confirmed by this run. All runs that an edge asks for only add and take note, because several edges may
+	// ask within seconds.
 	Confirm bool `json:"confirm"`
 	// After is CompareInput.After of the next round.
 	After Cursor `json:"after,omitzero"`
@@ -64,7 +64,7 @@ type ReconcileReport struct {
 	Orphaned int `json:"orphaned"`
 	// FirstSightings were orphans in this list alone; nothing happens to them before the next list.
 	FirstSightings int `json:"firstSightings"`
-	// Skipped counts stores that the list lacks and that stay for a reason.
+	// Skipped counts stores that the run leaves alone for a reason.
 	Skipped Skipped `json:"skipped"`
 	// QuarantinedCount and Quarantined (at most 20 of them) are listed ids that can be no store's.
 	QuarantinedCount int      `json:"quarantinedCount"`

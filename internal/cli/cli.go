@@ -1,5 +1,6 @@
 // Package cli is the operator's command line: it sends events to workspaces, starts reconcile runs and shows what is known of a
-// store. It decides nothing itself. What it does goes through Temporal and the edge, and what it shows comes from these two.
+// store. It decides nothing itself. What it does goes through Temporal and the edge, and what it shows comes from these two. Only push
+// talks to a third, the sync backend.
 package cli
 
 import (

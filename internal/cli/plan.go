@@ -138,7 +138,7 @@ func (a *app) plan(ctx context.Context, bounded bool) (shownPlan, error) {
 		return shownPlan{}, err
 	}
 	defer c.close()
-	if err := c.worked(ctx); err != nil {
+	if err := c.requireWorker(ctx); err != nil {
 		return shownPlan{}, err
 	}
 	waitCtx, cancel := a.waitContext(ctx, bounded)

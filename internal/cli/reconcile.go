@@ -80,7 +80,7 @@ func (a *app) reconcile(ctx context.Context, in contract.ReconcileInput, wait, b
 	}
 	defer c.close()
 	if wait {
-		if err := c.worked(ctx); err != nil {
+		if err := c.requireWorker(ctx); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (a *app) printReport(r contract.ReconcileReport) {
 		{r.Resumed, "pending deletions that nobody waited for go on"},
 		{r.Restored, "pending deletions that lifecycles put back into a registry that was lost"},
 		{r.FirstSightings, "not listed for the first time; a second list decides"},
-		{heldBack(r), "held back by the guard"},
+		{keptBack(r), "held back by the guard"},
 		{r.Left, "left for the next run"},
 		{r.FailedRemovals, "failed to be handed over for removal"},
 		{r.FailedAdds, "failed to be added"},
@@ -208,8 +208,8 @@ func (a *app) printReport(r contract.ReconcileReport) {
 		ms(r.Phases.FetchMs), ms(r.Phases.CompareMs), ms(r.Phases.EnsureMs), ms(r.Phases.RemoveMs))
 }
 
-// heldBack counts the orphans that a tripped guard has kept back. It is 0 when the list is empty, for then no store counts as unlisted.
-func heldBack(r contract.ReconcileReport) int {
+// keptBack counts the orphans that a tripped guard has kept back. It is 0 when the list is empty, for then no store counts as unlisted.
+func keptBack(r contract.ReconcileReport) int {
 	if r.Guard == "" {
 		return 0
 	}

@@ -65,8 +65,8 @@ func (a *app) dial(ctx context.Context) (*connection, error) {
 
 func (c *connection) close() { c.sdk.Close() }
 
-// worked checks that a worker polls. Without one, a wait for its work would never end.
-func (c *connection) worked(ctx context.Context) error {
+// requireWorker checks that a worker polls. Without one, a wait for its work would never end.
+func (c *connection) requireWorker(ctx context.Context) error {
 	askCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	if err := c.WorkersPolling(askCtx); err != nil {

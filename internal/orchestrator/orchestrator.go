@@ -1,5 +1,5 @@
 // Package orchestrator is the client side of the workflows. The edge, the CLI and the worker send events, ask for reconcile runs and read
-// states through it, and nobody else talks to Temporal.
+// states through it. All calls of Storekeeper to Temporal go through it, but for the polls of a worker; the connection is its caller's.
 package orchestrator
 
 import (
@@ -92,8 +92,8 @@ func (c *Client) ResumeDeletion(ctx context.Context, instanceID string) error {
 	})
 }
 
-// Repeat makes an event durable once more that an earlier database of Temporal had taken; event is its JSON. ErrInvalid if it is no event,
-// ErrUnavailable if Temporal did not take it.
+// Repeat signals an event again that an earlier database of Temporal had taken. event is the JSON of a contract.Event. ErrInvalid if it is
+// none, ErrUnavailable if Temporal did not take it.
 func (c *Client) Repeat(ctx context.Context, event []byte) error {
 	var ev contract.Event
 	if err := json.Unmarshal(event, &ev); err != nil {
@@ -200,7 +200,8 @@ func (c *Client) LifecycleStatus(ctx context.Context, instanceID string) (*contr
 
 // CancelDeletion cancels the pending deletion of a workspace, leaves a hold, and waits for the outcome, which is StatusDeletionCancelled
 // unless the store was stopped first. The signal is durable even while no worker runs; then the wait lasts until ctx ends.
-// ErrNoPendingDeletion when no lifecycle runs.
+// ErrNoPendingDeletion when no lifecycle runs, ErrUnavailable if Temporal did not take the signal. Any other error is one of LifecycleEnd: the
+// signal was taken.
 func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancellation contract.Cancellation) (contract.Result, error) {
 	err := c.temporal.SignalWorkflow(ctx, contract.LifecycleID(instanceID), "", contract.CancelDeletion, cancellation)
 	var notFound *serviceerror.NotFound
@@ -214,7 +215,8 @@ func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancella
 }
 
 // LifecycleEnd waits until the lifecycle of a workspace has nothing left to do, and returns its last outcome. If none runs, that is the
-// outcome of the last one that ran.
+// outcome of the last one that ran. A *temporal.WorkflowExecutionError if that lifecycle failed or was terminated; after any other error it
+// goes on, and only the wait has ended: with ctx, or because Temporal can't be reached.
 func (c *Client) LifecycleEnd(ctx context.Context, instanceID string) (contract.Result, error) {
 	var result contract.LifecycleResult
 	if err := c.temporal.GetWorkflow(ctx, contract.LifecycleID(instanceID), "").Get(ctx, &result); err != nil {
