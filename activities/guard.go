@@ -10,8 +10,8 @@ import (
 // guardMinMonitored is the number of stores below which the limits don't apply: a percentage of so few means nothing.
 const guardMinMonitored = 10
 
-// Guard bounds what lists may remove within a day without an operator's approval.
-type Guard struct {
+// GuardLimits bound what lists may remove within a day without an operator's approval.
+type GuardLimits struct {
 	// MaxDeletePercent of the monitored stores, 0 to 100: so many are too many already. 100 is no bound.
 	MaxDeletePercent int
 	// MaxDeletes in all: more are too many.
@@ -19,6 +19,17 @@ type Guard struct {
 }
 
 // verdict is what the guard says of a plan.
+//
+//	verdict   | what it does to the plan | what the registry keeps            | what ends it
+//	passes    | nothing                  | nothing                            | the next list
+//	cleared   | nothing                  | no longer that removals wait       | the next list
+//	unproven  | removes nothing          | nothing                            | the next list
+//	tripped   | removes nothing          | since when removals wait, and why  | an approval, or a list that lacks nothing
+//	kept back | removes nothing          | what it has kept since it tripped  | an approval, or a list that lacks nothing
+//	released  | nothing                  | the approval, once removals begin  | the next list
+//
+// Unless it is released, the plan of a foreign list adds nothing either. The registry keeps verdicts of runs that may remove, and no others. That
+// the registry was lost is kept back, too, and only an approval or an acknowledgement ends that.
 type verdict string
 
 const (

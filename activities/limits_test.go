@@ -14,7 +14,7 @@ func TestALimitMeansNothingBelowTheLeastNumberOfStores(t *testing.T) {
 		trips  bool
 	}{{guardMinMonitored - 1, false}, {guardMinMonitored, true}} {
 		w := someWorld(tt.stores)
-		w.guard = Guard{}
+		w.guard = GuardLimits{}
 		s := w.stores[storeID(0)]
 		s.UnlistedSince = new(planStart.Add(-time.Minute))
 		w.stores[storeID(0)] = s

@@ -241,7 +241,7 @@ func TestAListIsTheSetOfItsIDsOrNothing(t *testing.T) {
 	auth, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: "token", Now: func() time.Time { return at }})
 	require.NoError(t, err)
 	b.act.AuthWorker = auth
-	b.act.Guard = activities.Guard{MaxDeletePercent: 100, MaxDeletes: 100} // of its limits the planner's tests know
+	b.act.Guard = activities.GuardLimits{MaxDeletePercent: 100, MaxDeletes: 100} // of its limits the planner's tests know
 	damaged := 0
 	for seed := range listCases {
 		c := listCase{stores: monitoredStores().Example(seed)}

@@ -19,7 +19,7 @@ type comparison struct {
 	input   contract.CompareInput
 	list    iter.Seq2[string, error]
 	planner *planner
-	manager ReconcileKeeper
+	manager ComparedStores
 	alive   func() // called before each page
 
 	// The rest of the page in hand, of ids or of stores.
@@ -58,7 +58,7 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 	for {
 		switch {
 		case len(c.ids) > 0 && c.ids[0] == listed && listed != c.unsettled:
-			c.planner.settled()
+			c.planner.inBothSettled()
 			c.cases.addBoth(listed)
 			c.passed, c.ids = listed, c.ids[1:]
 			if len(c.ids) == 0 {
@@ -70,11 +70,11 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 				return err
 			}
 		case len(c.stores) > 0 && before(c.stores[0].ID):
-			c.planner.monitored(&c.stores[0])
+			c.planner.onlyMonitored(&c.stores[0])
 			c.cases.addUnlisted(c.stores[0].ID)
 			c.passed, c.stores = c.stores[0].ID, c.stores[1:]
 		case len(c.stores) > 0 && c.stores[0].ID == listed:
-			c.planner.both(&c.stores[0])
+			c.planner.inBoth(&c.stores[0])
 			c.cases.addBoth(listed)
 			c.passed, c.stores = listed, c.stores[1:]
 			return nil
@@ -84,7 +84,7 @@ func (c *comparison) pass(ctx context.Context, listed string) error {
 			}
 		default:
 			if listed != "" {
-				c.planner.listed(listed)
+				c.planner.onlyListed(listed)
 				c.cases.addMissing(listed)
 				c.passed = listed
 			}

@@ -16,12 +16,11 @@ import (
 
 // smallPages is a store manager with a few stores, of which it shows a few at a time.
 type smallPages struct {
-	ReconcileKeeper // nil
-	stores          map[string]storemanager.Store
-	size            int
-	meanwhile       func() // what happens before a page is read
-	rows            int    // how many stores were read with all that is known of them
-	marks           storemanager.ListMarks
+	stores    map[string]storemanager.Store
+	size      int
+	meanwhile func() // what happens before a page is read
+	rows      int    // how many stores were read with all that is known of them
+	marks     storemanager.ListMarks
 }
 
 func (m *smallPages) List(_ context.Context, q storemanager.ListRequest) (page storemanager.Page, _ error) {

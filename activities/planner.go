@@ -16,7 +16,7 @@ import (
 // their ids, each once. It does no I/O, and keeps no more than the plan holds.
 type planner struct {
 	in    contract.CompareInput
-	guard Guard
+	guard GuardLimits
 	rules rules
 	// known is what the store manager says of all stores, and of the guard.
 	known storemanager.Overview
@@ -39,7 +39,7 @@ type planner struct {
 }
 
 // newPlanner plans for a complete list with so many valid ids, whose fetch began at listAt.
-func newPlanner(in contract.CompareInput, guard Guard, listAt time.Time, listed int) *planner {
+func newPlanner(in contract.CompareInput, guard GuardLimits, listAt time.Time, listed int) *planner {
 	if in.Mode == "" {
 		in.Mode = contract.ModeFull
 	}
@@ -57,8 +57,8 @@ func (p *planner) know(o storemanager.Overview) { p.known = o }
 // maxSetAside bounds Plan.SetAside.
 const maxSetAside = 20
 
-// listed is told of a store that is listed and not monitored.
-func (p *planner) listed(id string) {
+// onlyListed is told of a store that is listed and not monitored.
+func (p *planner) onlyListed(id string) {
 	switch reason := p.reason(p.rules.missing, &storemanager.Store{ID: id}); reason {
 	case contract.ReasonCase:
 		p.plan.SetAsideCount++
@@ -75,9 +75,9 @@ func (p *planner) listed(id string) {
 	}
 }
 
-// both is told of a store that is listed and monitored.
-func (p *planner) both(s *storemanager.Store) {
-	p.settled()
+// inBoth is told of a store that is listed and monitored.
+func (p *planner) inBoth(s *storemanager.Store) {
+	p.inBothSettled()
 	against := s.Deletion != nil && s.Deletion.OutdatedBy(p.plan.ListAt)
 	if s.UnlistedSince != nil || against {
 		p.marks.Listed = append(p.marks.Listed, s.ID)
@@ -90,20 +90,20 @@ func (p *planner) both(s *storemanager.Store) {
 		}
 		return
 	}
-	if s.EventAt.Unix() == 0 && !p.paused(s.ID) { // as storemanager.Node adopts what it finds
+	if s.EventAt.Unix() == 0 && !p.paused(s.ID) { // package nodeserver adopts so what it finds
 		p.plan.AdoptCount++
 		p.ensure(s.ID, contract.ActionAdopt, contract.ReasonUnknown)
 	}
 }
 
-// settled is told of a store that is listed and monitored, and of which nothing but the count matters.
-func (p *planner) settled() {
+// inBothSettled is told of a store that is listed and monitored, and of which nothing but the count matters.
+func (p *planner) inBothSettled() {
 	p.plan.MonitoredCount++
 	p.overlap++
 }
 
-// monitored is told of a store that is monitored and not listed.
-func (p *planner) monitored(s *storemanager.Store) {
+// onlyMonitored is told of a store that is monitored and not listed.
+func (p *planner) onlyMonitored(s *storemanager.Store) {
 	p.plan.MonitoredCount++
 	reason := p.reason(p.rules.unlisted, s)
 	if reason == reasonNoSighting {

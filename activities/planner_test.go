@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // world is what a planner is told, as plain sets.
 type world struct {
 	in     contract.CompareInput
-	guard  Guard
+	guard  GuardLimits
 	listAt time.Time
 	listed map[string]bool
 	stores map[string]storemanager.Store
@@ -51,7 +51,7 @@ func worlds() *rapid.Generator[world] {
 	return rapid.Custom(func(t *rapid.T) world {
 		w := world{
 			listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, paused: map[string]bool{},
-			guard: Guard{MaxDeletePercent: rapid.SampledFrom([]int{0, 10, 50, 100, 100, 100}).Draw(t, "percent"), MaxDeletes: rapid.IntRange(0, 6).Draw(t, "deletes")},
+			guard: GuardLimits{MaxDeletePercent: rapid.SampledFrom([]int{0, 10, 50, 100, 100, 100}).Draw(t, "percent"), MaxDeletes: rapid.IntRange(0, 6).Draw(t, "deletes")},
 			in: contract.CompareInput{
 				RunStartedAt: planStart.Add(-time.Second), Confirm: rapid.Bool().Draw(t, "confirm"), ReadOnly: true,
 				Mode: rapid.SampledFrom([]contract.Mode{contract.ModeFull, contract.ModeFull, contract.ModeFull, contract.ModeCreateOnly, contract.ModeObserve}).Draw(t, "mode"),
@@ -99,7 +99,7 @@ func storeID(i int) string { return fmt.Sprintf("store-%05d", i) }
 // someWorld has n stores, all of them listed and settled.
 func someWorld(n int) world {
 	w := world{
-		listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, guard: Guard{MaxDeletePercent: 10, MaxDeletes: 50},
+		listAt: planStart, listed: map[string]bool{}, stores: map[string]storemanager.Store{}, guard: GuardLimits{MaxDeletePercent: 10, MaxDeletes: 50},
 		in: contract.CompareInput{RunStartedAt: planStart.Add(-time.Second), Confirm: true, ReadOnly: true, Mode: contract.ModeFull}, registered: n,
 	}
 	for i := range n {
@@ -164,11 +164,11 @@ func (w world) tell(p *planner) *planner {
 		s, monitored := w.stores[id]
 		switch {
 		case !monitored:
-			p.listed(id)
+			p.onlyListed(id)
 		case w.listed[id]:
-			p.both(&s)
+			p.inBoth(&s)
 		default:
-			p.monitored(&s)
+			p.onlyMonitored(&s)
 		}
 	}
 	return p
@@ -389,7 +389,7 @@ func TestAnApprovalLetsThatPlanPassAndNoOther(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
-		w.in.Mode, w.in.Confirm, w.guard, w.registered = contract.ModeFull, true, Guard{}, 0
+		w.in.Mode, w.in.Confirm, w.guard, w.registered = contract.ModeFull, true, GuardLimits{}, 0
 		w.keepsBack = rapid.Bool().Draw(t, "kept back already")
 		plan := w.plan().finish()
 		for _, hash := range []string{plan.Hash, plan.RemovalHash} {

@@ -20,16 +20,25 @@ type Lister interface {
 	Sorted(ctx context.Context, progress func(entries int)) (*authclient.Listing, error)
 }
 
-// ReconcileKeeper is what reconciliation asks of the store manager.
-type ReconcileKeeper interface {
-	Get(ctx context.Context, id string) (storemanager.Store, error)
+// ComparedStores are the store manager's side of a comparison, and where it leaves its marks.
+type ComparedStores interface {
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
 	ListIDs(ctx context.Context, cursor string) (storemanager.IDPage, error)
+	MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error
+}
+
+// ReconcileKeeper is what reconciliation asks of the store manager.
+type ReconcileKeeper interface {
+	ComparedStores
+	Get(ctx context.Context, id string) (storemanager.Store, error)
 	Overview(ctx context.Context) (storemanager.Overview, error)
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
-	MarkUnlisted(ctx context.Context, m storemanager.ListMarks) error
 	EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error)
 	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
+}
+
+// AcceptedEvents is the memory of events that webhooks were answered for without an outcome.
+type AcceptedEvents interface {
 	Unheard(ctx context.Context, q deliveries.UnheardRequest) ([]deliveries.AcceptedEvent, error)
 	EngineTold(ctx context.Context, q deliveries.EngineRequest) error
 }
@@ -56,8 +65,9 @@ type Lifecycles interface {
 type Reconcile struct {
 	AuthWorker Lister
 	Manager    ReconcileKeeper
+	Accepted   AcceptedEvents
 	Lifecycles Lifecycles
-	Guard      Guard
+	Guard      GuardLimits
 	// Mode of runs that ask for none; "" is ModeFull.
 	Mode contract.Mode
 	// MaxRate is how many stores at most are ensured a second; 0 means no limit.

@@ -126,8 +126,8 @@ func setup(t *testing.T) *bundle {
 	require.NoError(t, err)
 	b.registry = registry
 	b.act = &activities.Reconcile{
-		AuthWorker: b.lister, Manager: registry, Lifecycles: b.deletion, Metrics: metrics,
-		Guard: activities.Guard{MaxDeletePercent: 10, MaxDeletes: 50},
+		AuthWorker: b.lister, Manager: registry, Accepted: registry, Lifecycles: b.deletion, Metrics: metrics,
+		Guard: activities.GuardLimits{MaxDeletePercent: 10, MaxDeletes: 50},
 	}
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(telemetry.SDKLogger(zap.NewNop()))

@@ -58,7 +58,7 @@ func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated in
 	}
 	failed := 0
 	for after := ""; ; {
-		events, err := r.Manager.Unheard(ctx, deliveries.UnheardRequest{Engine: engine, After: after})
+		events, err := r.Accepted.Unheard(ctx, deliveries.UnheardRequest{Engine: engine, After: after})
 		if err != nil {
 			return 0, err
 		}
@@ -83,7 +83,7 @@ func (r *Reconcile) repeatEvents(ctx context.Context, alive func()) (repeated in
 	if repeated > 0 {
 		activity.GetLogger(ctx).Warn("temporal's database is a new one, it was told of the events without an outcome", "events", repeated)
 	}
-	return repeated, r.Manager.EngineTold(ctx, deliveries.EngineRequest{Engine: engine})
+	return repeated, r.Accepted.EngineTold(ctx, deliveries.EngineRequest{Engine: engine})
 }
 
 // overdueAfter is how long after its time a deletion counts as one that nobody waits for, even if Temporal lists its lifecycle. The lists

@@ -196,8 +196,8 @@ func (i *installation) start() error {
 		Stores:    &activities.Stores{Manager: i.registry, GracePeriod: time.Hour, Metrics: metrics},
 		Authority: &activities.Authority{AuthWorker: i.authWorker},
 		Reconcile: &activities.Reconcile{
-			AuthWorker: i.reconcileList, Manager: i.reconciled, Lifecycles: i.orch, Metrics: metrics,
-			Guard: activities.Guard{MaxDeletePercent: 10, MaxDeletes: 50},
+			AuthWorker: i.reconcileList, Manager: i.reconciled, Accepted: i.reconciled, Lifecycles: i.orch, Metrics: metrics,
+			Guard: activities.GuardLimits{MaxDeletePercent: 10, MaxDeletes: 50},
 		},
 	})
 	if err := w.Start(); err != nil {

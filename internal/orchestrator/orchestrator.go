@@ -215,8 +215,9 @@ func (c *Client) CancelDeletion(ctx context.Context, instanceID string, cancella
 }
 
 // LifecycleEnd waits until the lifecycle of a workspace has nothing left to do, and returns its last outcome. If none runs, that is the
-// outcome of the last one that ran. A *temporal.WorkflowExecutionError if that lifecycle failed or was terminated; after any other error it
-// goes on, and only the wait has ended: with ctx, or because Temporal can't be reached.
+// outcome of the last one that ran. A *temporal.WorkflowExecutionError if that lifecycle failed, or somebody cancelled or terminated it; a
+// *serviceerror.NotFound if Temporal knows of none. After any other error it goes on, and only the wait has ended: with ctx, or because Temporal
+// can't be reached.
 func (c *Client) LifecycleEnd(ctx context.Context, instanceID string) (contract.Result, error) {
 	var result contract.LifecycleResult
 	if err := c.temporal.GetWorkflow(ctx, contract.LifecycleID(instanceID), "").Get(ctx, &result); err != nil {

@@ -28,9 +28,9 @@ type ReconcileRun struct{ run client.WorkflowRun }
 // ID is the run id.
 func (r ReconcileRun) ID() string { return r.run.GetRunID() }
 
-// Wait returns the report of the run. A *temporal.WorkflowExecutionError if the run has failed; it wraps a *temporal.ApplicationError of
-// contract.ErrTypePlanChanged if the plan was not the approved one. After any other error the run goes on, and only the wait has ended: with
-// ctx, or because Temporal can't be reached.
+// Wait returns the report of the run. A *temporal.WorkflowExecutionError if the run failed, timed out, or was cancelled or terminated; it
+// wraps a *temporal.ApplicationError of contract.ErrTypePlanChanged if the plan was not the approved one. After any other error the run goes on,
+// and only the wait has ended: with ctx, or because Temporal can't be reached.
 func (r ReconcileRun) Wait(ctx context.Context) (contract.ReconcileReport, error) {
 	var report contract.ReconcileReport
 	err := r.run.Get(ctx, &report)
@@ -73,8 +73,8 @@ const (
 )
 
 // PlanReconcile waits for what a run would do now. It changes nothing, and runs beside a run under way. The comparison ends with ctx.
-// ErrUnavailable if it could not be started, a *temporal.WorkflowExecutionError if it has failed. Any other error has ended the wait: that of
-// ctx, or Temporal can't be reached.
+// ErrUnavailable if it could not be started, a *temporal.WorkflowExecutionError if it failed, timed out, or was cancelled or terminated. Any other
+// error is that of ctx, or Temporal can't be reached.
 func (c *Client) PlanReconcile(ctx context.Context) (_ contract.Plan, err error) {
 	id := contract.PlanReconcileID + uuid.NewString()
 	defer func() {

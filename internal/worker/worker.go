@@ -22,10 +22,11 @@ import (
 	"storekeeper/workflows"
 )
 
-// Manager is what activities ask of the store manager.
+// Manager is what activities ask of the store manager and of the memory of webhooks that it keeps.
 type Manager interface {
 	activities.StoreKeeper
 	activities.ReconcileKeeper
+	activities.AcceptedEvents
 }
 
 // Options are what a worker works with.
@@ -138,8 +139,8 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 		},
 		Authority: &activities.Authority{AuthWorker: o.AuthWorker},
 		Reconcile: &activities.Reconcile{
-			AuthWorker: o.AuthWorker, Manager: o.Manager, Lifecycles: orch, Metrics: o.Metrics,
-			Guard: activities.Guard{
+			AuthWorker: o.AuthWorker, Manager: o.Manager, Accepted: o.Manager, Lifecycles: orch, Metrics: o.Metrics,
+			Guard: activities.GuardLimits{
 				MaxDeletePercent: int(o.Config.MaxDeletePercent), MaxDeletes: int(o.Config.MaxDeletes),
 			},
 			Sentry: o.Sentry, Mode: contract.Mode(o.Config.ReconcileMode), MaxRate: int(o.Config.ReconcileMaxRate),
