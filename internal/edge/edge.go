@@ -190,15 +190,15 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	background.Go(func() { s.intake.Run(ctx) })
 	background.Go(func() { s.repairLosses(ctx) })
 
-	server := s.httpServer()
+	server := httpserver.New(s.serverOptions())
 	s.server.Store(server)
 	server.RegisterOnShutdown(s.status.Drain)
 	s.log.Info("edge listens", zap.String("address", l.Addr().String()))
 	return server.Run(ctx, l, drainTimeout)
 }
 
-func (s *Server) httpServer() *httpserver.Server {
-	return httpserver.New(httpserver.Options{
+func (s *Server) serverOptions() httpserver.Options {
+	return httpserver.Options{
 		Handler:           s.handler,
 		ReadHeaderTimeout: min(readHeaderTimeout, s.bounds.readTimeout),
 		ReadTimeout:       s.bounds.readTimeout,
@@ -207,7 +207,7 @@ func (s *Server) httpServer() *httpserver.Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		MaxConnections:    s.bounds.maxConnections,
 		Log:               s.frequent,
-	})
+	}
 }
 
 // warnings say what the edge itself is short of.

@@ -32,9 +32,9 @@ type Options struct {
 
 // Server is an http.Server behind a door.
 type Server struct {
-	*http.Server
-	door *door
-	log  *zap.Logger
+	server *http.Server
+	door   *door
+	log    *zap.Logger
 }
 
 // New returns a Server that is not listening yet.
@@ -47,7 +47,7 @@ func New(o Options) *Server {
 		panic(err) // there is such a level
 	}
 	d := &door{limit: o.MaxConnections, writeTimeout: o.WriteTimeout}
-	return &Server{door: d, log: o.Log, Server: &http.Server{
+	return &Server{door: d, log: o.Log, server: &http.Server{
 		Handler:           o.Handler,
 		ReadHeaderTimeout: o.ReadHeaderTimeout,
 		ReadTimeout:       o.ReadTimeout,
@@ -61,10 +61,19 @@ func New(o Options) *Server {
 	}}
 }
 
-// Serve is that of http.Server.
+// Serve serves what comes to l through the door, and closes l. It returns http.ErrServerClosed after Shutdown or Close.
 func (s *Server) Serve(l net.Listener) error {
-	return s.Server.Serve(&listener{Listener: l, door: s.door})
+	return s.server.Serve(&listener{Listener: l, door: s.door})
 }
+
+// Shutdown takes no more connections, and waits until the requests under way are done. The error is that of ctx if it ends before.
+func (s *Server) Shutdown(ctx context.Context) error { return s.server.Shutdown(ctx) }
+
+// Close closes all connections at once, but those that a handler has taken over.
+func (s *Server) Close() error { return s.server.Close() }
+
+// RegisterOnShutdown has f called when Shutdown begins, in a goroutine of its own.
+func (s *Server) RegisterOnShutdown(f func()) { s.server.RegisterOnShutdown(f) }
 
 // Run serves on l, which it closes, until ctx ends. Then requests under way have the time of drain to finish. Whoever is still served after it is
 // cut off; that is no error, for they have had no answer and ask again.
