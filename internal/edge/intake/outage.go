@@ -17,7 +17,7 @@ func (in *Intake) repairOutages(ctx context.Context) {
 	tick := time.NewTicker(in.bounds.OutagePoll)
 	defer tick.Stop()
 	for warned := false; ; {
-		err := in.repair(ctx)
+		err := in.requestRepair(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -42,8 +42,8 @@ func (in *Intake) repairOutages(ctx context.Context) {
 	}
 }
 
-// repair returns nil once a run has been requested that comes after every refusal so far.
-func (in *Intake) repair(ctx context.Context) error {
+// requestRepair returns nil once a run has been requested that comes after every refusal so far.
+func (in *Intake) requestRepair(ctx context.Context) error {
 	// A run now would come before the refusals that are still to come.
 	switch {
 	case in.backlog.over.Load():

@@ -104,7 +104,7 @@ func TestAnOverloadIsRepairedOnceWhenItIsOver(t *testing.T) {
 	f.underWay <- struct{}{}
 	for i := range 20 {
 		require.Equal(t, 503, f.Send(t, event("workspace.created"), "X-Request-Id", fmt.Sprintf("request-%d", i)).Status)
-		require.ErrorIs(t, f.repair(t.Context()), errStillRefusing)
+		require.ErrorIs(t, f.requestRepair(t.Context()), errStillRefusing)
 	}
 	require.Equal(t, []string{"webhooks: 1 events are under way, more are refused"}, f.RoomWarnings())
 	<-f.underWay

@@ -57,8 +57,8 @@ type answer struct {
 // step is one step of an event's way. It refuses the event, or returns nil.
 type step func(context.Context, *delivery) *problem.Refusal
 
-// way is an event's way in: from what is cheap to find out to what is not, so that a stranger costs no more than the headers. It ends with
-// the first step that refuses, or when recall finds the answer.
+// way is an event's way in: from what is cheap to find out to what is not, so that a stranger costs the headers or, with the headers of a
+// signature, one body of at most 64 KiB. It ends with the first step that refuses, or when recall finds the answer.
 func (in *Intake) way() []step {
 	return []step{
 		in.checkHeaders,

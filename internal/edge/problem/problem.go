@@ -1,4 +1,5 @@
-// Package problem is how the edge refuses: the kinds of problems that it answers with, and how they are written.
+// Package problem is how the edge refuses: the kinds of problems that it answers with, and how they are written. What intake and status both
+// hold requests against is here too, because they know only this of each other: ReadBody with its bound, and the rule of ids in words.
 package problem
 
 import (

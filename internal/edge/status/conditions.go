@@ -10,8 +10,8 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-// overdueAfter is how long after its DeleteAt a deletion has stalled. The re-check takes some seconds.
-const overdueAfter = time.Minute
+// stalledAfter is how long after its DeleteAt a deletion has stalled. The re-check takes some seconds.
+const stalledAfter = time.Minute
 
 // surroundings are what a store's conditions depend on beside the store.
 type surroundings struct {
@@ -188,7 +188,7 @@ func stalled(st storemanager.Store, s surroundings) api.Condition {
 	case st.Failing != nil:
 		c.Status = true
 		c.Reason, c.Message, c.Since, c.NextAttempt = repairFailing(st.Failing)
-	case st.Deletion != nil && s.now.Sub(st.Deletion.DeleteAt) > overdueAfter:
+	case st.Deletion != nil && s.now.Sub(st.Deletion.DeleteAt) > stalledAfter:
 		c.Status, c.Since = true, &st.Deletion.DeleteAt
 		c.Reason, c.Message = "DeletionOverdue", "the store is not stopped: the grace period has ended, "+recheck(s)
 	case st.Connection == storemanager.ConnectionStuck:
