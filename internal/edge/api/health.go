@@ -20,7 +20,7 @@ type Health struct {
 	Version       string    `json:"version"`
 	Checks        Checks    `json:"checks"`
 	// Orchestrator is null when the store manager can't be asked.
-	Orchestrator    *Orchestrator   `json:"orchestrator"`
+	Orchestrator    *StoreTotals    `json:"orchestrator"`
 	Reconciliation  Reconciliation  `json:"reconciliation"`
 	ManualReconcile ManualReconcile `json:"manualReconcile"`
 }
@@ -70,9 +70,9 @@ type ListCheck struct {
 	QuietUntil *time.Time `json:"quietUntil"`
 }
 
-// Orchestrator is what the store manager knows of all stores. The ids, and what is known of each, are left out for those who bring no
+// StoreTotals are what the store manager knows of all stores. The ids, and what is known of each, are left out for those who bring no
 // token.
-type Orchestrator struct {
+type StoreTotals struct {
 	MonitoredCount      int        `json:"monitoredCount"`
 	DeletionPending     int        `json:"deletionPending"`
 	Held                int        `json:"held"`
@@ -90,9 +90,9 @@ type Orchestrator struct {
 // ShownStores names stores.
 type ShownStores struct {
 	// SyncURL is where the events of stores are to be had in general.
-	SyncURL           string              `json:"syncUrl,omitempty"`
-	MonitoredStoreIDs []string            `json:"monitoredStoreIds"`
-	Stores            []OrchestratedStore `json:"stores"`
+	SyncURL           string       `json:"syncUrl,omitempty"`
+	MonitoredStoreIDs []string     `json:"monitoredStoreIds"`
+	Stores            []KnownStore `json:"stores"`
 	// Truncated says that there are more stores than are named.
 	Truncated bool `json:"truncated"`
 }

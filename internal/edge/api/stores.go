@@ -13,7 +13,7 @@ type StoresPage struct {
 	// NextCursor is "" on the last page.
 	NextCursor string `json:"nextCursor,omitempty"`
 	// Orchestrator names the stores of this page.
-	Orchestrator    *Orchestrator   `json:"orchestrator"`
+	Orchestrator    *StoreTotals    `json:"orchestrator"`
 	Reconciliation  Reconciliation  `json:"reconciliation"`
 	ManualReconcile ManualReconcile `json:"manualReconcile"`
 }
@@ -59,7 +59,7 @@ type Store struct {
 	// OfflineMs is how long the store has had no connection, in milliseconds.
 	OfflineMs     int64                  `json:"offlineMs"`
 	NetworkStatus NetworkStatus          `json:"networkStatus"`
-	Orchestrator  OrchestratedStore      `json:"orchestrator"`
+	Orchestrator  KnownStore             `json:"orchestrator"`
 	Deletion      *storemanager.Deletion `json:"deletion,omitempty"`
 	Hold          *storemanager.Hold     `json:"hold,omitempty"`
 	Pinned        bool                   `json:"pinned"`
@@ -79,8 +79,8 @@ type NetworkStatus struct {
 	IsConnected bool `json:"isConnected"`
 }
 
-// OrchestratedStore is what the store manager knows of one store.
-type OrchestratedStore struct {
+// KnownStore is what the store manager knows of one store.
+type KnownStore struct {
 	StoreID string `json:"storeId"`
 	// Status is "monitoring" or "stopped".
 	Status           string     `json:"status"`

@@ -49,7 +49,7 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 		Warnings: append(s.edgeWarnings(), slices.Concat(s.databases().warnings(now, trusted), lists.warnings(), s.slowRunWarning(st, now),
 			warnings(st, trusted))...),
 		Timestamp: now.UTC(), UptimeSeconds: int64(now.Sub(s.started).Seconds()), Version: build.Version,
-		Checks: c, Orchestrator: viewOrchestrator(st.overview, page),
+		Checks: c, Orchestrator: viewTotals(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
 	}
 	status := http.StatusOK

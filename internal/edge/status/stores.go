@@ -22,7 +22,7 @@ const defaultPage = 100
 
 func viewStore(st storemanager.Store) api.Store {
 	v := api.Store{
-		ID: st.ID, Status: st.Connection, StatusHistory: []api.StatusChange{}, Orchestrator: viewOrchestrated(st),
+		ID: st.ID, Status: st.Connection, StatusHistory: []api.StatusChange{}, Orchestrator: viewKnown(st),
 		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, UnlistedSince: st.UnlistedSince, ListedSince: st.ListedSince,
 	}
 	m := st.Monitor
@@ -74,7 +74,7 @@ func (s *Status) Stores(w http.ResponseWriter, r *http.Request) {
 	st := s.checks.state.get(ctx, 0)
 	answer := api.StoresPage{
 		Stores: make([]api.Store, len(page.Stores)), NextCursor: page.NextCursor,
-		Orchestrator:   viewOrchestrator(st.overview, &page),
+		Orchestrator:   viewTotals(st.overview, &page),
 		Reconciliation: s.viewReconciliation(st, true), ManualReconcile: s.viewManualReconcile(st, time.Now()),
 	}
 	for i, store := range page.Stores {

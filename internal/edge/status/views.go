@@ -9,23 +9,23 @@ import (
 	"storekeeper/internal/storemanager"
 )
 
-func viewOrchestrated(st storemanager.Store) api.OrchestratedStore {
+func viewKnown(st storemanager.Store) api.KnownStore {
 	status := "stopped"
 	if st.State == storemanager.StateMonitored {
 		status = "monitoring"
 	}
-	return api.OrchestratedStore{
+	return api.KnownStore{
 		StoreID: st.ID, Status: status,
 		FirstMonitoredAt: st.FirstMonitoredAt, LastEnsuredAt: st.LastEnsuredAt, LastStoppedAt: st.LastStoppedAt,
 	}
 }
 
-// viewOrchestrator is nil when the overview is not known. It names the stores of the page; nil: none.
-func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *api.Orchestrator {
+// viewTotals is nil when the overview is not known. It names the stores of the page; nil: none.
+func viewTotals(o *storemanager.Overview, page *storemanager.Page) *api.StoreTotals {
 	if o == nil {
 		return nil
 	}
-	v := &api.Orchestrator{
+	v := &api.StoreTotals{
 		MonitoredCount: o.Monitored, DeletionPending: o.DeletionPending, Held: o.Held, Pinned: o.Pinned,
 		LastProvisionedAt: o.LastProvisionedAt, LastDeprovisionedAt: o.LastStoppedAt,
 		TotalProvisioned: o.TotalProvisioned, TotalDeprovisioned: o.TotalStopped, Connections: o.Connections,
@@ -35,11 +35,11 @@ func viewOrchestrator(o *storemanager.Overview, page *storemanager.Page) *api.Or
 	}
 	v.ShownStores = &api.ShownStores{
 		SyncURL:           o.SyncURL,
-		MonitoredStoreIDs: make([]string, len(page.Stores)), Stores: make([]api.OrchestratedStore, len(page.Stores)),
+		MonitoredStoreIDs: make([]string, len(page.Stores)), Stores: make([]api.KnownStore, len(page.Stores)),
 		Truncated: len(page.Stores) < o.Monitored,
 	}
 	for i, st := range page.Stores {
-		v.MonitoredStoreIDs[i], v.Stores[i] = st.ID, viewOrchestrated(st)
+		v.MonitoredStoreIDs[i], v.Stores[i] = st.ID, viewKnown(st)
 	}
 	return v
 }
