@@ -90,7 +90,7 @@ func (p *planner) inBoth(s *storemanager.Store) {
 		}
 		return
 	}
-	if s.EventAt.Unix() == 0 && !p.paused(s.ID) { // as package nodeserver adopts what it finds
+	if s.NeverTold() && !p.paused(s.ID) { // as package nodeserver adopts what it finds
 		p.plan.AdoptCount++
 		p.ensure(s.ID, contract.ActionAdopt, contract.ReasonUnknown)
 	}
