@@ -23,6 +23,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
@@ -135,7 +136,7 @@ func (b *Bundle) Exchange(t *testing.T, method, path, body string, headers ...st
 // HTTPClient has connections of its own, which end with the test.
 func HTTPClient(t *testing.T) *http.Client {
 	t.Helper()
-	transport := &http.Transport{}
+	transport := httpclient.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
