@@ -25,7 +25,7 @@ type listing struct {
 func (a *AuthWorker) withToken(h handler) handler {
 	want := httpserver.NewToken(a.token)
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if !want.Is(httpserver.Bearer(r)) {
+		if !want.Is(bearer(r)) {
 			return refuse(http.StatusForbidden, "Forbidden")
 		}
 		httpserver.Trust(r.Context())

@@ -229,6 +229,27 @@ func TestRequestsThatBreakARuleAreRefused(t *testing.T) {
 	require.Len(t, b.list().Workspaces, 3, "refused requests change nothing")
 }
 
+func TestATokenIsTakenAsTheStandInAlwaysTookIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	ann := b.signup("ann@example.com")
+	for before, taken := range map[string]bool{"Bearer ": true, "": true, "bearer ": false, "BEARER ": false, "Bearer  ": false, "Basic ": false} {
+		for path, of := range map[string]struct {
+			token   string
+			refused int
+		}{
+			"/internal/workspaces": {bypassToken, 403},
+			"/workspaces":          {ann.AccessToken, 401},
+		} {
+			want := of.refused
+			if taken {
+				want = 200
+			}
+			require.Equal(t, want, b.do("GET", path, "", nil, "Authorization", before+of.token).status, "%q at %s", before, path)
+		}
+	}
+}
+
 func TestErrorsComeInTwoShapes(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)

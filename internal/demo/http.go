@@ -5,12 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
-	"storekeeper/internal/httpserver"
-
 	"go.uber.org/zap"
+
+	"storekeeper/internal/httpserver"
 )
 
 const maxBody = 64 << 10
@@ -61,6 +62,13 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 		return refuse(http.StatusBadRequest, "Invalid JSON")
 	}
 	return nil
+}
+
+// bearer is the token that a request brings. It is not httpserver.Bearer, which is our own servers' rule: this one stands in for another system,
+// and a scheme in another case, which the real one may refuse, must not pass in tests.
+func bearer(r *http.Request) string {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return token
 }
 
 // rateLimiter counts the requests of each address in windows of a minute, as the real one does.

@@ -85,7 +85,7 @@ func (a *AuthWorker) welcome(w http.ResponseWriter, r *http.Request, u user) err
 
 // caller returns the id of the user whose access token the request has. Without one it is a refusal.
 func (a *AuthWorker) caller(r *http.Request) (userID string, err error) {
-	userID, err = a.store.userByToken(r.Context(), httpserver.Bearer(r))
+	userID, err = a.store.userByToken(r.Context(), bearer(r))
 	if err == nil && userID == "" {
 		return "", refuse(http.StatusUnauthorized, "Invalid or missing access token")
 	}
