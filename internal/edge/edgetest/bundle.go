@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +26,7 @@ import (
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
+	"storekeeper/tests/proctest"
 )
 
 // What the tests send.
@@ -47,7 +47,7 @@ type Bundle struct {
 	// Auth nil: workers are other processes.
 	Auth    *AuthWorker
 	Config  *config.Config
-	Logs    *LogBuffer
+	Logs    *proctest.Log
 	Logger  *zap.Logger
 	Metrics *telemetry.Metrics
 	URL     string
@@ -63,7 +63,7 @@ func New(t *testing.T) *Bundle {
 		Temporal: &Orchestrator{Requested: make(chan contract.ReconcileInput, 10)},
 		Registry: registry,
 		Auth:     &AuthWorker{},
-		Logs:     &LogBuffer{},
+		Logs:     &proctest.Log{},
 		Config: &config.Config{
 			WebhookSecrets: config.Secrets{Secret, OtherSecret}, BypassToken: Token, WebhookWait: time.Second,
 			WebhookMaxBacklog: time.Minute,
@@ -211,28 +211,6 @@ func RequireNoSecret(t *testing.T, text string) {
 	for _, s := range []string{Secret, OtherSecret, Token} {
 		require.NotContains(t, text, s)
 	}
-}
-
-// LogBuffer keeps what is logged.
-type LogBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write is for zap.
-func (l *LogBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// Sync is for zap.
-func (l *LogBuffer) Sync() error { return nil }
-
-func (l *LogBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Run runs a role until the test ends or stop is called, which waits for its end.
