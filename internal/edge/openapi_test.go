@@ -1,16 +1,13 @@
 package edge
 
 import (
-	"maps"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
@@ -34,19 +31,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 	t.Parallel()
 	described, err := edgetest.Describe()
 	require.NoError(t, err)
-	var want, got []string
-	require.NoError(t, chi.Walk(setup(t).routes().(chi.Routes),
-		func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
-			want = append(want, method+" "+route)
-			return nil
-		}))
-	for path, item := range described.Closed.Paths.Map() {
-		for method := range item.Operations() {
-			got = append(got, method+" "+path)
-		}
-	}
-	require.NotEmpty(t, want)
-	require.ElementsMatch(t, want, got)
+	described.RequireRoutes(t, setup(t).routes())
 }
 
 func TestTheIndexHasTheRoutes(t *testing.T) {
@@ -126,20 +111,14 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	described, err := edgetest.Describe()
 	require.NoError(t, err)
 	schemas := described.Closed.Components.Schemas
-	enumeration := func(schema *openapi3.SchemaRef) (values []string) {
-		for _, v := range schema.Value.Enum {
-			values = append(values, v.(string))
-		}
-		return values
-	}
-	require.ElementsMatch(t, storemanager.ListStates(), enumeration(schemas["ListState"]))
+	require.ElementsMatch(t, storemanager.ListStates(), openapi.Enumeration(schemas["ListState"]))
 	connections := []string{string(storemanager.ConnectionStopped)}
 	for _, c := range storemanager.ConnectionStates() {
 		connections = append(connections, string(c))
 	}
-	require.ElementsMatch(t, connections, enumeration(schemas["Connection"]))
+	require.ElementsMatch(t, connections, openapi.Enumeration(schemas["Connection"]))
 	require.Equal(t, []string{string(contract.WorkspaceCreated), string(contract.WorkspaceDeleted)},
-		enumeration(schemas["WorkspaceEvent"].Value.Properties["event"]))
+		openapi.Enumeration(schemas["WorkspaceEvent"].Value.Properties["event"]))
 	for _, id := range []string{"abc", "0-_", "ab", "-ab", strings.Repeat("a", 64), strings.Repeat("a", 65)} {
 		require.Equal(t, storemanager.ValidID(id), schemas["StoreID"].Value.VisitJSON(id) == nil, id)
 	}
@@ -190,43 +169,16 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		"ReconcileRun":      storemanager.ReconcileRun{},
 		"ReconcileReport":   contract.ReconcileReport{},
 	} {
-		fields, required := fieldsOf(reflect.TypeOf(of))
-		if schema == "Store" { // what GET /stores/{id} alone has is required there
-			_, required = fieldsOf(reflect.TypeFor[api.Store]())
-		}
+		var without []string
 		if schema == "ReconcileRun" { // an approval, and whose it is, is not kept with the run, but in its report
-			fields = slices.DeleteFunc(fields, func(name string) bool { return name == "approvedListAt" || name == "actor" })
+			without = []string{"approvedListAt", "actor"}
 		}
-		described := described.Closed.Components.Schemas[schema]
-		require.NotNil(t, described, schema)
-		require.ElementsMatch(t, fields, slices.Collect(maps.Keys(described.Value.Properties)), schema)
-		require.ElementsMatch(t, required, described.Value.Required, schema)
+		members, required := openapi.Members(of, without...)
+		if schema == "Store" { // what GET /stores/{id} alone has is required there
+			_, required = openapi.Members(api.Store{})
+		}
+		described.RequireMembers(t, schema, members, required)
 	}
-}
-
-// fieldsOf are the members of the struct in JSON, and those of them that are never left out.
-func fieldsOf(structure reflect.Type) (fields, required []string) {
-	for field := range structure.Fields() {
-		name, omitted, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if field.Anonymous && name == "" {
-			optional := field.Type.Kind() == reflect.Pointer
-			embedded := field.Type
-			if optional {
-				embedded = embedded.Elem()
-			}
-			more, moreRequired := fieldsOf(embedded)
-			fields = append(fields, more...)
-			if !optional {
-				required = append(required, moreRequired...)
-			}
-			continue
-		}
-		fields = append(fields, name)
-		if omitted == "" {
-			required = append(required, name)
-		}
-	}
-	return fields, required
 }
 
 func TestAnExchangeThatIsNotDescribedIsFound(t *testing.T) {

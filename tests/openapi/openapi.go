@@ -1,5 +1,5 @@
-// Package openapi holds handlers against an OpenAPI description of them, in the tests of whoever serves one: each answer must be
-// described, and a request that is not described must be refused.
+// Package openapi holds an OpenAPI description against what it describes, in the tests of whoever serves it: against handlers, for each answer must
+// be described, and a request that is not described must be refused; and against routes, structs and constants.
 package openapi
 
 import (

@@ -8,20 +8,18 @@ import (
 
 	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/storemanager"
+	"storekeeper/tests/openapi"
 )
 
 func TestTheDescriptionHasTheConditionsInTheirOrder(t *testing.T) {
 	t.Parallel()
 	described, err := edgetest.Describe()
 	require.NoError(t, err)
-	var want, got []string
+	var want []string
 	for _, c := range conditions(storemanager.Store{}, surroundings{now: time.Now()}) {
 		want = append(want, string(c.Type))
 	}
-	for _, v := range described.Closed.Components.Schemas["Condition"].Value.Properties["type"].Value.Enum {
-		got = append(got, v.(string))
-	}
-	require.Equal(t, want, got)
+	require.Equal(t, want, openapi.Enumeration(described.Closed.Components.Schemas["Condition"].Value.Properties["type"]))
 }
 
 func TestTheDescriptionHasTheBoundOfPauses(t *testing.T) {

@@ -4,17 +4,13 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"maps"
 	"net/http"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/deliveries"
@@ -36,19 +32,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 	t.Parallel()
 	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
 	require.NoError(t, err)
-	var want, got []string
-	require.NoError(t, chi.Walk(newServer(storetest.Open(t, storetest.Settings{}), nil, storetest.Token, nil).routes().(chi.Routes),
-		func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
-			want = append(want, method+" "+route)
-			return nil
-		}))
-	for path, item := range described.Closed.Paths.Map() {
-		for method := range item.Operations() {
-			got = append(got, method+" "+path)
-		}
-	}
-	require.NotEmpty(t, want)
-	require.ElementsMatch(t, want, got)
+	described.RequireRoutes(t, newServer(storetest.Open(t, storetest.Settings{}), nil, storetest.Token, nil).routes())
 }
 
 func TestTheDescriptionHasTheConstants(t *testing.T) {
@@ -56,26 +40,20 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
 	require.NoError(t, err)
 	constants := constantsByType(t)
-	enumeration := func(schema *openapi3.SchemaRef) (values []string) {
-		for _, v := range schema.Value.Enum {
-			values = append(values, v.(string))
-		}
-		return values
-	}
 	schemas := described.Closed.Components.Schemas
 	for _, name := range []string{"State", "ConnectionState", "EnsureOutcome", "DeletionOutcome", "StopOutcome", "GuardVerdict"} {
 		require.NotEmpty(t, constants[name], name)
-		require.ElementsMatch(t, constants[name], enumeration(schemas[name]), name)
+		require.ElementsMatch(t, constants[name], openapi.Enumeration(schemas[name]), name)
 	}
 	states := append([]string{storemanager.StoreDeletionPending, storemanager.StoreHeld, storemanager.StorePinned}, constants["ConnectionState"]...)
 	require.ElementsMatch(t, states, append(storemanager.ListStates(), string(storemanager.ConnectionStopped)))
-	require.ElementsMatch(t, storemanager.ListStates(), enumeration(schemas["ListState"]))
+	require.ElementsMatch(t, storemanager.ListStates(), openapi.Enumeration(schemas["ListState"]))
 
 	codes := []string{codeInternal}
 	for _, p := range problems {
 		codes = append(codes, p.code)
 	}
-	require.ElementsMatch(t, codes, enumeration(schemas["Problem"].Value.Properties["code"]))
+	require.ElementsMatch(t, codes, openapi.Enumeration(schemas["Problem"].Value.Properties["code"]))
 
 	require.Equal(t, storemanager.IDPattern, schemas["StoreID"].Value.Pattern)
 	for name, limit := range map[string]struct {
@@ -133,24 +111,8 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"MissingMarks", storemanager.ListMarks{}, ""},
 		{"RunRequest", storemanager.ReconcileRun{}, "runId"},
 	} {
-		var fields, required []string
-		for _, field := range reflect.VisibleFields(reflect.TypeOf(test.of)) {
-			if field.Anonymous {
-				continue // its fields come by themselves
-			}
-			name, omitted, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if slices.Contains(strings.Split(test.without, ","), name) {
-				continue
-			}
-			fields = append(fields, name)
-			if omitted == "" {
-				required = append(required, name)
-			}
-		}
-		schema := described.Closed.Components.Schemas[test.schema]
-		require.NotNil(t, schema, test.schema)
-		require.ElementsMatch(t, fields, slices.Collect(maps.Keys(schema.Value.Properties)), test.schema)
-		require.ElementsMatch(t, required, schema.Value.Required, test.schema)
+		members, required := openapi.Members(test.of, strings.Split(test.without, ",")...)
+		described.RequireMembers(t, test.schema, members, required)
 	}
 }
 
