@@ -45,7 +45,7 @@ func TestWhoIsRefusedByTheHeadersIsAnsweredBeforeTheBodyHasCome(t *testing.T) {
 			}
 			t.Run(name+", "+length, func(t *testing.T) {
 				t.Parallel()
-				conn := dial(t, address)
+				conn := edgetest.Dial(t, address)
 				_, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: edge\r\n%s%s\r\n\r\n", test.request, test.headers, length)
 				require.NoError(t, err)
 				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -62,8 +62,8 @@ func TestAChunkedBodyOver64KiBEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	address, _ := f.run(t)
-	conn := dial(t, address)
-	head(t, conn, "Transfer-Encoding: chunked")
+	conn := edgetest.Dial(t, address)
+	edgetest.Head(t, conn, "Transfer-Encoding: chunked")
 	_, err := fmt.Fprintf(conn, "%x\r\n%0*d", problem.MaxBody+1, problem.MaxBody+1, 0)
 	require.NoError(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -77,10 +77,10 @@ func TestABodyThatWasReadLeavesTheConnectionToTheNextRequest(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	address, _ := f.run(t)
-	conn := dial(t, address)
+	conn := edgetest.Dial(t, address)
 	answers := bufio.NewReader(conn)
 	for _, body := range []string{event("workspace.created"), "no JSON", event("workspace.deleted")} {
-		head(t, conn, fmt.Sprintf("Content-Length: %d", len(body)))
+		edgetest.Head(t, conn, fmt.Sprintf("Content-Length: %d", len(body)))
 		_, err := io.WriteString(conn, body)
 		require.NoError(t, err)
 		resp, err := http.ReadResponse(answers, nil)
@@ -126,7 +126,7 @@ func TestStrangersThatStayDoNotShutTheDoor(t *testing.T) {
 		"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: edge\r\n\r\n",
 	} {
 		for range 2 * f.bounds.maxConnections {
-			_, err := io.WriteString(dial(t, address), request)
+			_, err := io.WriteString(edgetest.Dial(t, address), request)
 			require.NoError(t, err)
 		}
 		require.Equal(t, 200, f.Do(t, http.MethodGet, "/livez", "").Status, i)
@@ -139,11 +139,11 @@ func TestAKnownSenderKeepsItsConnectionWhateverStrangersDo(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.tests.maxConnections = 4 })
 	address, _ := f.run(t)
-	known := dial(t, address)
+	known := edgetest.Dial(t, address)
 	answers := bufio.NewReader(known)
 	for range 3 {
 		body := event("workspace.created")
-		head(t, known, fmt.Sprintf("Content-Length: %d", len(body)))
+		edgetest.Head(t, known, fmt.Sprintf("Content-Length: %d", len(body)))
 		_, err := io.WriteString(known, body)
 		require.NoError(t, err)
 		resp, err := http.ReadResponse(answers, nil)
@@ -153,7 +153,7 @@ func TestAKnownSenderKeepsItsConnectionWhateverStrangersDo(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, 200, resp.StatusCode)
 		for range 3 * f.bounds.maxConnections {
-			_, err := io.WriteString(dial(t, address), "GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n")
+			_, err := io.WriteString(edgetest.Dial(t, address), "GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n")
 			require.NoError(t, err)
 		}
 		require.Equal(t, 200, f.Do(t, http.MethodGet, "/livez", "").Status)
@@ -198,7 +198,7 @@ func TestWebhookIsAPost(t *testing.T) {
 		resp := f.Do(t, method, webhooks, event("workspace.created"), "X-Webhook-Secret", secret)
 		require.Equal(t, 405, resp.Status, method)
 		require.Equal(t, "POST", resp.Header.Get("Allow"), method)
-		requireError(t, resp, "Method not allowed")
+		edgetest.RequireError(t, resp, "Method not allowed")
 	}
 	require.Empty(t, f.Temporal.Applied())
 }
@@ -216,8 +216,8 @@ func TestWebhookEndsAHalfSentBody(t *testing.T) {
 	f := setup(t, func(f *fixture) { f.tests.readTimeout = 200 * time.Millisecond })
 	address, _ := f.run(t)
 	for _, length := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
-		conn := dial(t, address)
-		head(t, conn, length+"\r\n\r\n32\r\n{\"event\":")
+		conn := edgetest.Dial(t, address)
+		edgetest.Head(t, conn, length+"\r\n\r\n32\r\n{\"event\":")
 		require.Equal(t, 408, edgetest.ReadStatus(t, conn), length)
 		edgetest.RequireClosed(t, conn)
 	}
@@ -240,7 +240,7 @@ func TestAPanicIs500AndSaysNothing(t *testing.T) {
 	})
 	resp := f.Send(t, event("workspace.created"), "X-Request-Id", "abc-123")
 	require.Equal(t, 500, resp.Status)
-	requireError(t, resp, "Internal server error")
+	edgetest.RequireError(t, resp, "Internal server error")
 	require.Equal(t, "abc-123", resp.Header.Get("X-Request-Id"))
 	require.Contains(t, f.Logs.String(), "inner text")
 	require.Contains(t, f.Logs.String(), "abc-123")
@@ -259,7 +259,7 @@ func TestAnythingElseIsNotFound(t *testing.T) {
 	f := setup(t)
 	resp := f.Do(t, http.MethodGet, "/nowhere", "")
 	require.Equal(t, 404, resp.Status)
-	requireError(t, resp, "Not found")
+	edgetest.RequireError(t, resp, "Not found")
 
 	index := f.Do(t, http.MethodGet, "/", "")
 	require.Equal(t, 200, index.Status)
@@ -294,7 +294,7 @@ func TestWhatShowsIDsOrActsWantsTheToken(t *testing.T) {
 		} {
 			resp := f.Do(t, target[0], target[1], "", headers...)
 			require.Equal(t, 401, resp.Status, "%v with %s", target, name)
-			requireError(t, resp, "Unauthorized")
+			edgetest.RequireError(t, resp, "Unauthorized")
 		}
 	}
 	for _, headers := range [][]string{

@@ -37,12 +37,12 @@ func TestRunRequestsAReconcileWhenTheStoreManagerComesBackWithoutItsRegistry(t *
 		manager.StoreManager, manager.current, f.stores = f.Registry, f.Registry, manager
 	})
 	_, stop := f.run(t)
-	edgeRequest(t, f) // of the start
+	f.Temporal.RequireRequest(t) // of the start
 
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = true })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = true })
 	manager.set(edgetest.Lose(t))
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = false })
-	edgeRequest(t, f)
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = false })
+	f.Temporal.RequireRequest(t)
 	stop()
 	require.Empty(t, f.Temporal.Requested, "once")
 }

@@ -15,12 +15,6 @@ import (
 	"storekeeper/internal/edge/edgetest"
 )
 
-// edgeRequest waits until a reconcile run is requested.
-func edgeRequest(t *testing.T, f *fixture) {
-	t.Helper()
-	f.Temporal.RequireRequest(t)
-}
-
 // repaired says whether so many outages have been repaired.
 func (f *fixture) repaired(n int) func() bool {
 	return func() bool { return strings.Count(f.Logs.String(), `"webhooks are taken again"`) == n }
@@ -30,16 +24,16 @@ func TestRunRequestsAReconcileAtItsStartAndAfterEachOutage(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	_, stop := f.run(t)
-	edgeRequest(t, f)
+	f.Temporal.RequireRequest(t)
 
 	for i := range 2 {
-		f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = true })
+		f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = true })
 		for range 3 {
 			require.Equal(t, 503, f.Send(t, event("workspace.created")).Status)
 		}
 		require.Empty(t, f.Temporal.Requested, "not before Temporal is back")
-		f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = false })
-		edgeRequest(t, f)
+		f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = false })
+		f.Temporal.RequireRequest(t)
 		require.Eventually(t, f.repaired(i+1), 30*time.Second, time.Millisecond)
 		require.Equal(t, 200, f.Send(t, event("workspace.created")).Status)
 	}
@@ -53,18 +47,18 @@ func TestRunStartsWhileTemporalIsAway(t *testing.T) {
 	f.run(t)
 	require.Equal(t, 200, f.Do(t, http.MethodGet, "/livez", "").Status)
 	require.Equal(t, 503, f.Send(t, event("workspace.created")).Status)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = false })
-	edgeRequest(t, f)
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = false })
+	f.Temporal.RequireRequest(t)
 }
 
 func TestRunLeavesAnOperatorsPauseAlone(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.Temporal.Paused = true })
 	_, stop := f.run(t)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = true })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = true })
 	require.Equal(t, 503, f.Send(t, event("workspace.created")).Status)
 	require.Equal(t, 503, f.Do(t, http.MethodGet, "/readyz", "").Status)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = false })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = false })
 	require.Equal(t, 200, f.Send(t, event("workspace.created")).Status)
 	require.Eventually(t, func() bool { return f.Do(t, http.MethodGet, "/readyz", "").Status == 200 }, 30*time.Second, time.Millisecond)
 	require.Eventually(t, f.repaired(1), 30*time.Second, time.Millisecond)
@@ -76,9 +70,9 @@ func TestRunRequestsNoReconcileWhenItIsDisabled(t *testing.T) {
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.Config.ReconcileEnabled = false })
 	_, stop := f.run(t)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = true })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = true })
 	require.Equal(t, 503, f.Send(t, event("workspace.created")).Status)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = false })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = false })
 	require.Equal(t, 200, f.Send(t, event("workspace.created")).Status)
 	require.Eventually(t, f.repaired(1), 30*time.Second, time.Millisecond, "the outage is over all the same")
 	stop()
@@ -137,15 +131,15 @@ func TestAnEdgeThatTakesEventsIsReadyWhileItsRepairWaitsForALongRun(t *testing.T
 	t.Parallel()
 	f := setup(t, func(f *fixture) { f.Temporal.Requested = make(chan contract.ReconcileInput) })
 	_, stop := f.run(t)
-	edgeRequest(t, f)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = true })
+	f.Temporal.RequireRequest(t)
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = true })
 	require.Equal(t, 503, f.Send(t, event("workspace.created")).Status)
 	require.Equal(t, 503, f.Do(t, http.MethodGet, "/readyz", "").Status)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = false })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = false })
 	require.Equal(t, 200, f.Send(t, event("workspace.created")).Status)
 	require.Eventually(t, func() bool { return f.Do(t, http.MethodGet, "/readyz", "").Status == 200 }, 30*time.Second, 10*time.Millisecond)
 	require.True(t, f.repaired(0)(), "the repair is still owed")
-	edgeRequest(t, f)
+	f.Temporal.RequireRequest(t)
 	stop()
 }
 
@@ -153,9 +147,9 @@ func TestEventsAreRefusedWhileOthersWaitTooLong(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.run(t)
-	edgeRequest(t, f)
+	f.Temporal.RequireRequest(t)
 	set := func(age time.Duration) {
-		f.Temporal.Set(func(o *fakeOrchestrator) { o.Age = age })
+		f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Age = age })
 	}
 	health := func(healthy bool) func() bool {
 		return func() bool {
@@ -168,7 +162,7 @@ func TestEventsAreRefusedWhileOthersWaitTooLong(t *testing.T) {
 	set(90 * time.Second)
 	require.Eventually(t, health(false), 30*time.Second, time.Millisecond)
 	resp := f.Send(t, event("workspace.created"))
-	requireProblem(t, resp, 503, "overloaded", "Events wait too long to be worked off; send it again")
+	edgetest.RequireProblem(t, resp, 503, "overloaded", "Events wait too long to be worked off; send it again")
 	require.Equal(t, "10", resp.Header.Get("Retry-After"))
 	answer := f.Do(t, http.MethodGet, "/health", "")
 	require.Equal(t, 503, answer.Status)
@@ -183,7 +177,7 @@ func TestEventsAreRefusedWhileOthersWaitTooLong(t *testing.T) {
 	set(30 * time.Second)
 	require.Eventually(t, health(true), 30*time.Second, time.Millisecond)
 	require.Equal(t, 200, f.Send(t, event("workspace.created")).Status)
-	edgeRequest(t, f)
+	f.Temporal.RequireRequest(t)
 	require.Eventually(t, f.repaired(1), 30*time.Second, time.Millisecond)
 	require.Empty(t, f.Temporal.Requested, "one, for all that was refused")
 	require.Equal(t, 1, strings.Count(f.Logs.String(), `"webhooks are refused"`), "an outage is reported once")

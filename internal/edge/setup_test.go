@@ -22,15 +22,7 @@ const (
 	webhooks = edgetest.Webhooks
 )
 
-var (
-	event          = edgetest.Event
-	requireProblem = edgetest.RequireProblem
-	requireError   = edgetest.RequireError
-	dial           = edgetest.Dial
-	head           = edgetest.Head
-)
-
-type fakeOrchestrator = edgetest.Orchestrator
+var event = edgetest.Event
 
 type fixture struct {
 	*Server

@@ -15,6 +15,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/deliveries"
+	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/telemetry"
 )
@@ -57,7 +58,7 @@ func TestADeliveryIDWithAnotherBodyIsRefusedAndReported(t *testing.T) {
 	require.Equal(t, 200, f.Send(t, event("workspace.created"), "webhook-id", "evt_1").Status)
 	for _, body := range []string{event("workspace.deleted"), event("workspace.created") + " ", "no JSON"} {
 		resp := f.Send(t, body, "webhook-id", "evt_1")
-		requireProblem(t, resp, 409, "delivery_conflict", "This webhook-id came before with another body")
+		edgetest.RequireProblem(t, resp, 409, "delivery_conflict", "This webhook-id came before with another body")
 	}
 	require.Len(t, f.Temporal.Applied(), 1)
 	require.Equal(t, 3, strings.Count(f.Logs.String(), "delivery id used for another body"))
@@ -71,16 +72,16 @@ func TestWhatWasNotTakenIsNotRemembered(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	require.Equal(t, 400, f.Send(t, "no JSON", "webhook-id", "evt_1").Status)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = true })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = true })
 	require.Equal(t, 503, f.Send(t, event("workspace.created"), "webhook-id", "evt_1").Status)
-	f.Temporal.Set(func(o *fakeOrchestrator) {
+	f.Temporal.Set(func(o *edgetest.Orchestrator) {
 		o.Down = false
 		o.OnApply = func(context.Context, contract.Event) (contract.Result, error) {
 			return contract.Result{}, fmt.Errorf("%w: inner text", orchestrator.ErrInvalid)
 		}
 	})
 	require.Equal(t, 400, f.Send(t, event("workspace.created"), "webhook-id", "evt_1").Status)
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.OnApply = nil })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.OnApply = nil })
 	require.Equal(t, 200, f.Send(t, event("workspace.created"), "webhook-id", "evt_1").Status)
 }
 
@@ -140,7 +141,7 @@ func TestTheFirstEdgeToRememberDecides(t *testing.T) {
 			return contract.Result{Status: contract.StatusMonitoringStarted}, err
 		}
 	})
-	requireProblem(t, f.Send(t, event("workspace.created"), "webhook-id", "evt_1"), 409, "delivery_conflict",
+	edgetest.RequireProblem(t, f.Send(t, event("workspace.created"), "webhook-id", "evt_1"), 409, "delivery_conflict",
 		"This webhook-id came before with another body")
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -56,7 +57,7 @@ func TestEventsThatWouldWaitTooLongAreRefusedAtOnceAndFillNoLog(t *testing.T) {
 	// What is known is no exception: to look it up would cost what is scarce.
 	for i := range 100 {
 		resp := f.Send(t, event("workspace.created"), "webhook-id", fmt.Sprintf("evt_%d", i))
-		requireProblem(t, resp, 503, "overloaded", "Too many webhooks at once; send it again")
+		edgetest.RequireProblem(t, resp, 503, "overloaded", "Too many webhooks at once; send it again")
 		require.Contains(t, []string{"3", "4", "5"}, resp.Header.Get("Retry-After"))
 	}
 	require.Len(t, f.Temporal.Applied(), leastInLane, "nothing of them has reached Temporal")
@@ -127,7 +128,7 @@ func TestAnEventWhoseTurnComesTooLateGoesByTheWayThatNeedsNone(t *testing.T) {
 
 func TestWhileTemporalTakesNothingOneEventAtATimeFindsOut(t *testing.T) {
 	t.Parallel()
-	down := errors.Join(orchestrator.ErrUnavailable, errDown)
+	down := errors.Join(orchestrator.ErrUnavailable, edgetest.ErrDown)
 	entered, release := make(chan struct{}, 1), make(chan error)
 	f := setup(t, func(f *fixture) {
 		f.Temporal.OnApply = func(context.Context, contract.Event) (contract.Result, error) {
@@ -142,7 +143,7 @@ func TestWhileTemporalTakesNothingOneEventAtATimeFindsOut(t *testing.T) {
 	trial := f.sendMany(t, 1)
 	<-entered
 	for range 20 {
-		requireProblem(t, f.Send(t, event("workspace.created")), 503, "unavailable", "The event could not be stored; send it again")
+		edgetest.RequireProblem(t, f.Send(t, event("workspace.created")), 503, "unavailable", "The event could not be stored; send it again")
 	}
 	release <- nil
 	require.Equal(t, 200, <-trial)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/edge/edgetest"
 )
 
 func TestNotMoreEventsThanTheEdgeCanCarryAreUnderWay(t *testing.T) {
@@ -33,7 +34,7 @@ func TestNotMoreEventsThanTheEdgeCanCarryAreUnderWay(t *testing.T) {
 		<-entered
 	}
 	resp := f.Send(t, event("workspace.created"))
-	requireProblem(t, resp, 503, "overloaded", "Too many webhooks at once; send it again")
+	edgetest.RequireProblem(t, resp, 503, "overloaded", "Too many webhooks at once; send it again")
 	require.Equal(t, "1", resp.Header.Get("Retry-After"))
 	close(release)
 	require.Equal(t, 200, <-answered)
@@ -75,9 +76,9 @@ func TestStrangersTakeNoRoomOfSendersWithASecretAndCauseNoRepair(t *testing.T) {
 	f := setup(t, withAuth("any", secret, hmacKey))
 	f.unprovenBodies = make(gate, 1)
 	address, _ := f.run(t)
-	edgeRequest(t, f)
+	f.Temporal.RequireRequest(t)
 	require.Empty(t, f.RoomWarnings())
-	conn := dial(t, address)
+	conn := edgetest.Dial(t, address)
 	_, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: edge\r\nContent-Type: application/json\r\nContent-Length: 100\r\nwebhook-id: a\r\n"+
 		"webhook-timestamp: %d\r\nwebhook-signature: v1,%s\r\n\r\n", webhooks, time.Now().Unix(), strings.Repeat("A", 44))
 	require.NoError(t, err)
@@ -85,7 +86,7 @@ func TestStrangersTakeNoRoomOfSendersWithASecretAndCauseNoRepair(t *testing.T) {
 	body := event("workspace.created")
 	require.Equal(t, 200, f.Send(t, body).Status)
 	refused := f.Do(t, http.MethodPost, webhooks, body, signed(t, "evt_1", body)...)
-	requireProblem(t, refused, 503, "overloaded", "Too many webhooks at once; send it again")
+	edgetest.RequireProblem(t, refused, 503, "overloaded", "Too many webhooks at once; send it again")
 	require.Zero(t, f.refused.Load(), "who was refused may be anybody")
 	require.NotContains(t, f.Logs.String(), `"webhooks are refused"`)
 	require.Equal(t, []string{"webhooks: 1 bodies of senders with a signature are under way, more are refused"}, f.RoomWarnings())
@@ -100,7 +101,7 @@ func TestAnOverloadIsRepairedOnceWhenItIsOver(t *testing.T) {
 	f.bounds.RepairAfter = time.Hour
 	f.underWay = make(gate, 1)
 	_, stop := f.run(t)
-	edgeRequest(t, f)
+	f.Temporal.RequireRequest(t)
 	f.underWay <- struct{}{}
 	for i := range 20 {
 		require.Equal(t, 503, f.Send(t, event("workspace.created"), "X-Request-Id", fmt.Sprintf("request-%d", i)).Status)
@@ -112,7 +113,7 @@ func TestAnOverloadIsRepairedOnceWhenItIsOver(t *testing.T) {
 	require.Empty(t, f.Temporal.Requested, "more may be refused in a moment")
 
 	f.refusedLast.nanos.Add(-int64(time.Hour))
-	edgeRequest(t, f)
+	f.Temporal.RequireRequest(t)
 	require.Eventually(t, func() bool { return f.refused.Load() == 0 }, 30*time.Second, time.Millisecond)
 	stop()
 	require.Empty(t, f.Temporal.Requested)
@@ -133,9 +134,9 @@ func TestARefusalDuringARepairIsRepairedOnce(t *testing.T) {
 		require.Equal(t, 503, f.Send(t, event("workspace.created")).Status)
 		<-f.underWay
 		if i == 0 {
-			edgeRequest(t, f)
+			f.Temporal.RequireRequest(t)
 		}
-		edgeRequest(t, f)
+		f.Temporal.RequireRequest(t)
 		require.Eventually(t, func() bool { return f.refused.Load() == 0 && len(f.outage) == 0 }, 30*time.Second, time.Millisecond)
 	}
 	stop()
@@ -147,10 +148,10 @@ func TestNotMoreBodiesThanTheEdgeCanCarryAreRead(t *testing.T) {
 	f := setup(t)
 	f.bodies = make(gate, 1)
 	address, _ := f.run(t)
-	conn := dial(t, address)
-	head(t, conn, "Content-Length: 100")
+	conn := edgetest.Dial(t, address)
+	edgetest.Head(t, conn, "Content-Length: 100")
 	require.Eventually(t, func() bool { return len(f.bodies) == 1 }, 30*time.Second, time.Millisecond)
-	requireProblem(t, f.Send(t, event("workspace.created")), 503, "overloaded", "Too many webhooks at once; send it again")
+	edgetest.RequireProblem(t, f.Send(t, event("workspace.created")), 503, "overloaded", "Too many webhooks at once; send it again")
 	require.Equal(t, 401, f.Do(t, http.MethodPost, webhooks, "").Status, "who is refused by the headers needs no room")
 	require.NoError(t, conn.Close())
 	require.Eventually(t, func() bool { return len(f.bodies) == 0 }, 30*time.Second, time.Millisecond)

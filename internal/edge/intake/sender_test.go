@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/edge/edgetest"
 )
 
 const hmacKey = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -99,7 +100,7 @@ func TestARefusedSenderIsToldNothingAndTheOperatorWhy(t *testing.T) {
 			t.Parallel()
 			f := setup(t, withAuth("", secret, hmacKey))
 			resp := f.Do(t, http.MethodPost, webhooks, test.body, test.headers...)
-			requireProblem(t, resp, 401, "unauthorized", "Unauthorized")
+			edgetest.RequireProblem(t, resp, 401, "unauthorized", "Unauthorized")
 			require.Contains(t, f.Logs.String(), fmt.Sprintf(`"reason":%q`, test.reason))
 			require.Contains(t, f.Logs.String(), resp.Header.Get("X-Request-Id"))
 			require.Contains(t, f.Do(t, http.MethodGet, "/metrics", "").Body,
@@ -133,20 +134,20 @@ func TestStrangersCanNotFillTheLog(t *testing.T) {
 
 func TestASenderThatSendsTooMuchIsToldWhenToSendAgain(t *testing.T) {
 	t.Parallel()
-	f := setup(t, withAuth("", secret, otherSecret), func(f *fixture) { f.Config.WebhookRateLimit = 2 })
-	post := func(secret string) response {
+	f := setup(t, withAuth("", secret, edgetest.OtherSecret), func(f *fixture) { f.Config.WebhookRateLimit = 2 })
+	post := func(secret string) edgetest.Response {
 		return f.Do(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret, "Content-Type", "application/json")
 	}
 	first := post(secret)
 	require.Equal(t, 200, first.Status)
 	require.Equal(t, `"sender";q=2;w=1`, first.Header.Get("RateLimit-Policy"))
 	require.Equal(t, `"sender";r=1;t=1`, first.Header.Get("RateLimit"))
-	refused := response{}
+	refused := edgetest.Response{}
 	require.Eventually(t, func() bool { refused = post(secret); return refused.Status == 429 }, 30*time.Second, time.Nanosecond)
-	requireProblem(t, refused, 429, "rate_limited", "Too many webhooks from this sender")
+	edgetest.RequireProblem(t, refused, 429, "rate_limited", "Too many webhooks from this sender")
 	require.Equal(t, "1", refused.Header.Get("Retry-After"))
 	require.Equal(t, `"sender";r=0;t=1`, refused.Header.Get("RateLimit"))
-	require.Equal(t, 200, post(otherSecret).Status, "another sender has a limit of its own")
+	require.Equal(t, 200, post(edgetest.OtherSecret).Status, "another sender has a limit of its own")
 	require.Equal(t, 401, post("wrong").Status)
 	require.Eventually(t, func() bool { return post(secret).Status == 200 }, 30*time.Second, 100*time.Millisecond)
 }
@@ -214,11 +215,11 @@ func TestOnlyJSONIsTaken(t *testing.T) {
 		require.Equal(t, status, resp.Status, contentType)
 	}
 	resp := f.Send(t, event("workspace.created"), "Content-Encoding", "gzip")
-	requireProblem(t, resp, 415, "unsupported_media_type", "Content-Type must be application/json, and the body not encoded")
+	edgetest.RequireProblem(t, resp, 415, "unsupported_media_type", "Content-Type must be application/json, and the body not encoded")
 	require.Equal(t, 415, f.Send(t, event("workspace.created"), "Content-Type", "text/plain").Status, "two types")
 	require.Equal(t, 415, f.Send(t, event("workspace.created"), "Content-Encoding", "identity", "Content-Encoding", "gzip").Status)
 	require.Equal(t, 200, f.Send(t, event("workspace.created"), "Content-Encoding", "identity").Status)
 	utf16 := "\xfe\xff\x00{\x00}"
 	resp = f.Do(t, http.MethodPost, webhooks, utf16, "X-Webhook-Secret", secret, "Content-Type", "application/json; charset=utf-16")
-	requireProblem(t, resp, 400, "invalid", "Invalid JSON payload")
+	edgetest.RequireProblem(t, resp, 400, "invalid", "Invalid JSON payload")
 }

@@ -18,26 +18,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	secret      = edgetest.Secret
-	otherSecret = edgetest.OtherSecret
-	storeA      = edgetest.StoreA
-	userID      = edgetest.UserID
-	webhooks    = edgetest.Webhooks
+	secret   = edgetest.Secret
+	storeA   = edgetest.StoreA
+	webhooks = edgetest.Webhooks
 )
 
-var (
-	event          = edgetest.Event
-	requireProblem = edgetest.RequireProblem
-	requireError   = edgetest.RequireError
-	errDown        = edgetest.ErrDown
-	dial           = edgetest.Dial
-	head           = edgetest.Head
-)
-
-type (
-	fakeOrchestrator = edgetest.Orchestrator
-	response         = edgetest.Response
-)
+var event = edgetest.Event
 
 type fixture struct {
 	*Intake
@@ -73,10 +59,4 @@ func setup(t *testing.T, with ...func(*fixture)) *fixture {
 func (f *fixture) run(t *testing.T) (address string, stop func()) {
 	t.Helper()
 	return strings.TrimPrefix(f.URL, "http://"), edgetest.Run(t, f.Run)
-}
-
-// edgeRequest waits until a reconcile run is requested.
-func edgeRequest(t *testing.T, f *fixture) {
-	t.Helper()
-	f.Temporal.RequireRequest(t)
 }

@@ -69,7 +69,7 @@ func TestWebhookAnswersWithTheOutcome(t *testing.T) {
 			require.NotEmpty(t, events[0].DeliveryID)
 			events[0].DeliveryID = ""
 			require.Equal(t, contract.Event{
-				Type: contract.EventType(test.eventType), InstanceID: storeA, UserID: userID, Source: contract.SourceWebhook,
+				Type: contract.EventType(test.eventType), InstanceID: storeA, UserID: edgetest.UserID, Source: contract.SourceWebhook,
 				Timestamp: time.Date(2025, 11, 23, 18, 29, 10, 28e6, time.UTC),
 			}, events[0])
 			require.Contains(t, f.Logs.String(), fmt.Sprintf(`"outcome":%q`, test.result.Status))
@@ -123,14 +123,14 @@ func TestWebhookRefusesBadInputAndStartsNothing(t *testing.T) {
 		"an instance id that is object": {with(`"`+storeA+`"`, "{}"), "instanceId is required"},
 		"an empty instance id":          {with(storeA, ""), "instanceId is required"},
 		"no user id":                    {with(`"userId"`, `"user"`), "userId is required"},
-		"a user id that is a number":    {with(`"`+userID+`"`, "7"), "userId is required"},
+		"a user id that is a number":    {with(`"`+edgetest.UserID+`"`, "7"), "userId is required"},
 		"no time stamp":                 {with(`"timestamp"`, `"time"`), "timestamp is required"},
 		"neither user nor time stamp":   {`{"event":"workspace.created","instanceId":"../.."}`, "userId is required"},
 		"a path as instance id":         {with(storeA, "../../etc x"), idRule},
 		"an instance id too short":      {with(storeA, "ab"), idRule},
 		"an instance id too long":       {with(storeA, strings.Repeat("a", 65)), idRule},
 		"an instance id with a newline": {with(storeA, `abc\n`), idRule},
-		"a user id too long":            {with(userID, strings.Repeat("u", 257)), "userId is over 256 bytes"},
+		"a user id too long":            {with(edgetest.UserID, strings.Repeat("u", 257)), "userId is over 256 bytes"},
 		"a time stamp in words":         {at("yesterday"), "timestamp must be an RFC 3339 date-time"},
 		"a time stamp without a zone":   {at("2025-11-23T18:29:10"), "timestamp must be an RFC 3339 date-time"},
 		"a date":                        {at("2025-11-23"), "timestamp must be an RFC 3339 date-time"},
@@ -154,7 +154,7 @@ func TestWebhookRefusesBadInputAndStartsNothing(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requireProblem(t, f.Send(t, test.body), 400, "invalid", test.error)
+			edgetest.RequireProblem(t, f.Send(t, test.body), 400, "invalid", test.error)
 		})
 	}
 	t.Cleanup(func() { require.Empty(t, f.Temporal.Applied()) }) // after the last of them
@@ -230,11 +230,11 @@ func TestWebhookChecksTheSecretBeforeTheBody(t *testing.T) {
 		for _, body := range []string{good, "no JSON", strings.Repeat("x", problem.MaxBody+1)} {
 			resp := f.Do(t, http.MethodPost, webhooks, body, headers...)
 			require.Equal(t, 401, resp.Status, name)
-			requireError(t, resp, "Unauthorized")
+			edgetest.RequireError(t, resp, "Unauthorized")
 		}
 	}
 	require.Empty(t, f.Temporal.Applied())
-	for _, s := range []string{secret, otherSecret} {
+	for _, s := range []string{secret, edgetest.OtherSecret} {
 		require.Equal(t, 200, f.Do(t, http.MethodPost, webhooks, good, "X-Webhook-Secret", s, "Content-Type", "application/json").Status, "each of several secrets is taken")
 	}
 }
@@ -245,7 +245,7 @@ func TestWebhookRefusesABodyOver64KiB(t *testing.T) {
 	good := event("workspace.created")
 	resp := f.Send(t, good+strings.Repeat(" ", problem.MaxBody+1-len(good)))
 	require.Equal(t, 413, resp.Status)
-	requireError(t, resp, "The body is over 64 KiB")
+	edgetest.RequireError(t, resp, "The body is over 64 KiB")
 	require.Empty(t, f.Temporal.Applied())
 }
 
@@ -253,9 +253,9 @@ func TestWebhookAnswersALargeBodyWithoutReadingIt(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	address, _ := f.run(t)
-	conn := dial(t, address)
+	conn := edgetest.Dial(t, address)
 	// Nothing of the 20 MB is ever sent: the answer comes because nobody waits for it.
-	head(t, conn, "Content-Length: 20000000")
+	edgetest.Head(t, conn, "Content-Length: 20000000")
 	require.Equal(t, 413, edgetest.ReadStatus(t, conn))
 	edgetest.RequireClosed(t, conn)
 }
@@ -269,7 +269,7 @@ func TestWebhookTakesTheDeliveryIDOfTheSender(t *testing.T) {
 	for name, id := range map[string]string{"empty": "", "with a space": "a b", "not ASCII": "é", "too long": strings.Repeat("a", 129)} {
 		resp := f.Send(t, good, "webhook-id", id)
 		require.Equal(t, 400, resp.Status, name)
-		requireError(t, resp, "webhook-id must be 1 to 128 printable ASCII characters without spaces")
+		edgetest.RequireError(t, resp, "webhook-id must be 1 to 128 printable ASCII characters without spaces")
 	}
 	require.Equal(t, 400, f.Send(t, good, "webhook-id", "evt_1", "webhook-id", "evt_1").Status, "twice")
 	require.Len(t, f.Temporal.Applied(), 1)
@@ -301,7 +301,7 @@ func TestAnEventThatTheWorkflowRefusesIs400(t *testing.T) {
 	})
 	resp := f.Send(t, event("workspace.created"))
 	require.Equal(t, 400, resp.Status)
-	requireError(t, resp, "The event was refused")
+	edgetest.RequireError(t, resp, "The event was refused")
 }
 
 func TestAnEventThatIsNotDurableIs503(t *testing.T) {
@@ -311,7 +311,7 @@ func TestAnEventThatIsNotDurableIs503(t *testing.T) {
 		resp := f.Send(t, event("workspace.deleted"))
 		require.Equal(t, 503, resp.Status)
 		require.Equal(t, "5", resp.Header.Get("Retry-After"))
-		requireError(t, resp, "The event could not be stored; send it again")
+		edgetest.RequireError(t, resp, "The event could not be stored; send it again")
 	}
 	require.Equal(t, 1, strings.Count(f.Logs.String(), "webhooks are refused"), "an outage is reported once")
 	metrics := f.Do(t, http.MethodGet, "/metrics", "").Body

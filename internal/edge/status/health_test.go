@@ -12,6 +12,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -40,7 +41,7 @@ func TestHealthSaysWhyThePromiseCantBeKept(t *testing.T) {
 			false,
 		},
 		"the Auth Worker is away": {
-			func(_ *testing.T, f *fixture) { f.Auth.Err = errDown },
+			func(_ *testing.T, f *fixture) { f.Auth.Err = edgetest.ErrDown },
 			[]any{"authWorker: the Auth Worker can't be reached"},
 			true,
 		},
@@ -267,7 +268,7 @@ func TestHealthWarnsOfPendingDeletionsThatNobodyWaitsFor(t *testing.T) {
 
 	ahead.Store(int64(time.Minute))
 	require.Contains(t, fmt.Sprint(f.Get(t, "/health").JSON(t)["warnings"]), "deletions: 1 of 1 that are pending have no lifecycle that waits for them")
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Attended = 1 })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Attended = 1 })
 	require.Empty(t, f.Get(t, "/health").JSON(t)["warnings"])
 }
 

@@ -10,6 +10,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -46,7 +47,7 @@ func TestAnEdgeApartFromTheWorkersLearnsOfAFailedListFromTheRunUnderWay(t *testi
 	f := setup(t, func(f *fixture) { f.Auth = nil })
 	require.Equal(t, true, f.lists(t)["ok"], "nobody has asked yet")
 
-	f.Temporal.Set(func(o *fakeOrchestrator) {
+	f.Temporal.Set(func(o *edgetest.Orchestrator) {
 		o.List = &orchestrator.ListAttempt{EndedAt: now, Failure: refused, NextAt: now.Add(30 * time.Second)}
 	})
 	resp := f.Do(t, http.MethodGet, "/health", "", "Authorization", "Bearer "+token)
@@ -56,7 +57,7 @@ func TestAnEdgeApartFromTheWorkersLearnsOfAFailedListFromTheRunUnderWay(t *testi
 	require.Equal(t, now.Add(30*time.Second).Format(time.RFC3339), f.lists(t)["nextAttemptAt"])
 	require.NotContains(t, f.Do(t, http.MethodGet, "/health", "").Body, storeA)
 
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.List = &orchestrator.ListAttempt{EndedAt: now.Add(time.Second)} })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.List = &orchestrator.ListAttempt{EndedAt: now.Add(time.Second)} })
 	require.Equal(t, true, f.lists(t, "Authorization", "Bearer "+token)["ok"], "the next attempt gave a list, which is being repaired from")
 }
 
@@ -98,9 +99,9 @@ func TestTheNewestNewsOfAListCountsWhoeverHasIt(t *testing.T) {
 		f.Temporal.List = &orchestrator.ListAttempt{EndedAt: now.Add(-10 * time.Second)}
 	})
 	require.Equal(t, false, f.lists(t)["ok"], "a re-check of this process failed since")
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.List.EndedAt = now })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.List.EndedAt = now })
 	require.Equal(t, true, f.lists(t, "Authorization", "Bearer "+token)["ok"])
-	f.Temporal.Set(func(o *fakeOrchestrator) {
+	f.Temporal.Set(func(o *edgetest.Orchestrator) {
 		o.List.EndedAt, o.List.Failure = now.Add(time.Second), "store manager: it can't be reached"
 	})
 	require.Equal(t, false, f.lists(t, "Authorization", "Bearer "+token)["ok"], "what failed was no list, and says nothing of one")

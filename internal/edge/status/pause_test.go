@@ -11,6 +11,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/storemanager"
 )
@@ -165,5 +166,5 @@ func TestAPauseThatIsOverAlreadyIsRefused(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	resp := f.Do(t, http.MethodPut, "/admin/pause", `{"reason":"r","actor":"a","expiresAt":"2020-01-01T00:00:00Z"}`, "Authorization", "Bearer "+token)
-	requireProblem(t, resp, 400, "invalid", "expiresAt is over already")
+	edgetest.RequireProblem(t, resp, 400, "invalid", "expiresAt is over already")
 }

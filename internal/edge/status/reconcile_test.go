@@ -14,7 +14,7 @@ import (
 	"storekeeper/internal/edge/edgetest"
 )
 
-func (f *fixture) reconcile(t *testing.T) response {
+func (f *fixture) reconcile(t *testing.T) edgetest.Response {
 	t.Helper()
 	return f.Do(t, http.MethodPost, "/admin/reconcile", "", "Authorization", "Bearer "+token)
 }

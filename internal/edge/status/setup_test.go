@@ -1,7 +1,6 @@
 package status
 
 import (
-	"cmp"
 	"net/http"
 	"testing"
 	"time"
@@ -20,17 +19,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	token  = edgetest.Token
 	storeA = edgetest.StoreA
-)
-
-var (
-	requireProblem = edgetest.RequireProblem
-	requireError   = edgetest.RequireError
-	errDown        = edgetest.ErrDown
-)
-
-type (
-	fakeOrchestrator = edgetest.Orchestrator
-	response         = edgetest.Response
 )
 
 type fixture struct {
@@ -54,11 +42,9 @@ func setup(t *testing.T, with ...func(*fixture)) *fixture {
 	key := httpserver.NewToken(token)
 	o := Options{
 		Config: f.Config, Orchestrator: f.Temporal, StoreManager: f.Registry, Intake: idle{},
-		Warnings: func() []string { return []string{} },
-		Authorized: func(r *http.Request) bool {
-			return key.Is(cmp.Or(httpserver.Bearer(r), r.Header.Get("X-Server-Token")))
-		},
-		Log: f.Logger, Frequent: telemetry.Sampled(f.Logger),
+		Warnings:   func() []string { return []string{} },
+		Authorized: func(r *http.Request) bool { return key.Is(httpserver.Bearer(r)) },
+		Log:        f.Logger, Frequent: telemetry.Sampled(f.Logger),
 	}
 	if f.Auth != nil {
 		o.AuthWorker = f.Auth

@@ -8,6 +8,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/storemanager"
 )
 
@@ -38,11 +39,11 @@ func TestStoresRefusesBadPages(t *testing.T) {
 	for _, limit := range []string{"0", "-1", "1001", "ten", "1.5"} {
 		resp := f.Get(t, "/stores?limit="+limit)
 		require.Equal(t, 400, resp.Status, limit)
-		requireError(t, resp, "limit must be a whole number from 1 to 1000")
+		edgetest.RequireError(t, resp, "limit must be a whole number from 1 to 1000")
 	}
 	resp := f.Get(t, "/stores?cursor=..%2F..")
 	require.Equal(t, 400, resp.Status)
-	requireError(t, resp, "cursor must be the nextCursor of the page before")
+	edgetest.RequireError(t, resp, "cursor must be the nextCursor of the page before")
 }
 
 func TestAStoreIsShownAsItIs(t *testing.T) {
@@ -85,7 +86,7 @@ func TestOneStoreIsShownWithWhatIsUnderWay(t *testing.T) {
 	require.Equal(t, "deletion_pending", got["lifecycle"].(map[string]any)["state"])
 
 	f.Temporal.Lifecycle = nil
-	f.Temporal.Set(func(o *fakeOrchestrator) { o.Down = true })
+	f.Temporal.Set(func(o *edgetest.Orchestrator) { o.Down = true })
 	resp := f.Get(t, "/stores/"+storeA)
 	require.Equal(t, 200, resp.Status, "what the registry knows is shown all the same")
 	require.Equal(t, "Temporal or its workers can't be reached", resp.JSON(t)["lifecycleError"])
@@ -105,7 +106,7 @@ func TestAStoppedStoreIsShownAsATombstone(t *testing.T) {
 
 func TestADeletionThatIsDueSaysWhatItWaitsFor(t *testing.T) {
 	t.Parallel()
-	f := setup(t, func(f *fixture) { f.Auth.Err = errDown })
+	f := setup(t, func(f *fixture) { f.Auth.Err = edgetest.ErrDown })
 	f.Ensure(t, storeA)
 	_, err := f.Registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
 		StoreID: storeA, At: time.Now(), DeleteAt: time.Now().Add(50 * time.Millisecond), Owner: "run",
@@ -132,6 +133,6 @@ func TestAStoreThatIsNotThereIsSaidSo(t *testing.T) {
 		resp := f.Get(t, path)
 		require.Equal(t, 503, resp.Status)
 		require.Equal(t, "5", resp.Header.Get("Retry-After"))
-		requireError(t, resp, "The store manager can't be asked")
+		edgetest.RequireError(t, resp, "The store manager can't be asked")
 	}
 }
