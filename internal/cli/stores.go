@@ -138,7 +138,6 @@ func connectionOf(s api.Store) string {
 }
 
 // why is what is exceptional about a store, in words.
-// why is what is exceptional about a store, in words.
 func why(s api.Store) string {
 	var all []string
 	if s.StatusReason != "" {
