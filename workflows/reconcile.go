@@ -123,12 +123,20 @@ func (r *reconcileRun) remove(ctx workflow.Context, plan contract.Plan) error {
 	return nil
 }
 
+// changeLookAfterDeletions is the version gate of runs that did not look after pending deletions. It stays although no worker without this step
+// is left: workers of the versions before ask for it too, and to them a history without its marker is that of a run without the step. While an
+// upgrade rolls, or after it was taken back, they may go on with a run of ours. The golden history reconcile-resumes-and-keeps bears the marker.
+const changeLookAfterDeletions = "look-after-deletions"
+
 // lookAfterDeletions resumes pending deletions that no lifecycle waits for, and ends those whose workspaces are listed again. What can't
 // be resumed now is for the next run.
 func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan contract.Plan) error {
 	// An empty registry may be a new one.
 	resume := plan.PendingCount > 0 || plan.RegistryLost || plan.MonitoredCount == 0
 	if !resume && len(plan.ListedAgain) == 0 {
+		return nil
+	}
+	if workflow.GetVersion(ctx, changeLookAfterDeletions, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
 	}
 	if resume {

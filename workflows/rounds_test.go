@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	"storekeeper/contract"
 	"storekeeper/workflows"
@@ -121,4 +122,33 @@ func TestLifecyclesThatCouldNotBeToldAreLeftForTheNextRun(t *testing.T) {
 	require.NoError(t, env.GetWorkflowResult(&report))
 	require.Equal(t, 4, report.Left)
 	require.Equal(t, []int{1, 1, 1}, []int{report.Resumed, report.Restored, report.ListedAgain})
+}
+
+// Workers of the versions before go on with a run by the marker of this gate, so new histories must bear it.
+func TestARunLooksAfterDeletionsBehindTheGateThatHistoriesBear(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		version workflow.Version
+		resumed int
+	}{
+		"a new run":                  {1, 1},
+		"a run from before the gate": {workflow.DefaultVersion, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var suite testsuite.WorkflowTestSuite
+			env := suite.NewTestWorkflowEnvironment()
+			registerRepair(env, contract.Plan{Mode: contract.ModeFull, PendingCount: 1})
+			env.RegisterActivityWithOptions(func(context.Context) (contract.ResumeResult, error) {
+				return contract.ResumeResult{Resumed: 1}, nil
+			}, activity.RegisterOptions{Name: contract.ActivityResumeDeletions, DisableAlreadyRegisteredCheck: true})
+			env.OnGetVersion("look-after-deletions", workflow.DefaultVersion, workflow.Version(1)).Return(tt.version).Once()
+			env.ExecuteWorkflow(workflows.ReconcileWorkspaces, contract.ReconcileInput{Confirm: true})
+			require.NoError(t, env.GetWorkflowError())
+			var report contract.ReconcileReport
+			require.NoError(t, env.GetWorkflowResult(&report))
+			require.Equal(t, tt.resumed, report.Resumed)
+			env.AssertExpectations(t)
+		})
+	}
 }
