@@ -109,7 +109,7 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res contract.De
 	}
 	if l.deletion != nil {
 		p := &l.deletion.PendingDeletion
-		p.EventAt = res.EventAt
+		p.EventAt = goneAt(res, d.event, p.EventAt)
 		if p.Source == contract.SourceReconcile && d.event.Source != contract.SourceReconcile {
 			// From now on even an empty list confirms the deletion. A re-check that waits for another list starts again.
 			p.Source = d.event.Source
@@ -123,13 +123,25 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res contract.De
 		}
 		return result
 	}
-	p := contract.PendingDeletion{EventAt: res.EventAt, DeleteAt: res.DeleteAt, Source: d.event.Source}
+	p := contract.PendingDeletion{EventAt: goneAt(res, d.event, time.Time{}), DeleteAt: res.DeleteAt, Source: d.event.Source}
 	if res.Immediate {
 		l.startDeletion(ctx, p, d)
 		return contract.Result{}
 	}
 	l.startDeletion(ctx, p, nil)
 	return contract.Result{Status: contract.StatusDeletionScheduled, DeleteAt: &p.DeleteAt}
+}
+
+// goneAt is the newest moment at which the workspace is known to be gone. The store manager says it. A result in a history of before it did so
+// lacks it; then it is the time of the event, unless the moment known before is newer.
+func goneAt(res contract.DeletionResult, ev contract.Event, before time.Time) time.Time {
+	switch {
+	case !res.EventAt.IsZero():
+		return res.EventAt
+	case ev.Timestamp.After(before):
+		return ev.Timestamp
+	}
+	return before
 }
 
 // resume goes on with the deletion that the store manager has as pending. Nobody waits for it any more: the database of Temporal was lost,

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
@@ -292,6 +293,28 @@ func TestANewerCreationCancelsAPendingDeletionAndAnOlderOneDoesNot(t *testing.T)
 	require.Equal(t, contract.StatusDeletionCancelled, newer.Status)
 	require.Nil(t, b.get().Deletion)
 	require.Equal(t, storemanager.StateMonitored, b.get().State)
+}
+
+// The golden history lifecycle-pending holds such a result, and a grace period may last for weeks.
+func TestAHistoryWithoutTheMomentOfADeletionKeepsThatOfItsEvents(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.monitored()
+	b.OnActivity(contract.ActivityBeginDeletion, mock.Anything, mock.Anything).Return(
+		contract.DeletionResult{Outcome: contract.DeletionScheduled, DeleteAt: b.start.Add(24 * time.Hour)}, nil)
+	b.send(0, b.event(contract.WorkspaceDeleted, "d1", time.Minute))
+	b.send(time.Minute, b.event(contract.WorkspaceDeleted, "d2", 0))
+	older := b.send(time.Hour, b.event(contract.WorkspaceCreated, "d3", time.Second))
+	b.RegisterDelayedCallback(func() {
+		var status contract.LifecycleStatus
+		v, err := b.QueryWorkflow(contract.QueryStatus)
+		require.NoError(t, err)
+		require.NoError(t, v.Get(&status))
+		require.NotNil(t, status.Deletion)
+		require.Equal(t, b.start.Add(time.Minute), status.Deletion.EventAt.UTC())
+	}, 2*time.Hour)
+	b.run()
+	require.Equal(t, contract.StatusStaleIgnored, older.Status)
 }
 
 func TestTheCancelSignalKeepsTheStoreAndHoldsIt(t *testing.T) {
