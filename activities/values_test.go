@@ -1,6 +1,12 @@
 package activities_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,20 +18,51 @@ import (
 // The contract may not import the store manager, and the activities pass these values on as they are.
 func TestContractAndStoreManagerHaveTheSameValues(t *testing.T) {
 	t.Parallel()
-	for ours, theirs := range map[contract.DeletionOutcome]storemanager.DeletionOutcome{
-		contract.DeletionScheduled:      storemanager.DeletionScheduled,
-		contract.DeletionAlreadyStopped: storemanager.DeletionAlreadyStopped,
-		contract.DeletionStale:          storemanager.DeletionStale,
-		contract.DeletionHeld:           storemanager.DeletionHeld,
-		contract.DeletionPinned:         storemanager.DeletionPinned,
-	} {
-		require.Equal(t, string(theirs), string(ours))
+	ours, theirs := valuesOf(t, "../contract"), valuesOf(t, "../internal/storemanager")
+	var both []string
+	for kind := range ours {
+		if theirs[kind] != nil {
+			both = append(both, kind)
+			require.Equal(t, theirs[kind], ours[kind], kind)
+		}
 	}
-	for ours, theirs := range map[contract.GuardVerdict]storemanager.GuardVerdict{
-		contract.GuardKeepsBack: storemanager.GuardKeepsBack,
-		contract.GuardCleared:   storemanager.GuardCleared,
-		contract.GuardApproved:  storemanager.GuardApproved,
-	} {
-		require.Equal(t, string(theirs), string(ours))
+	require.ElementsMatch(t, []string{"DeletionOutcome", "GuardVerdict"}, both)
+	require.Len(t, ours["DeletionOutcome"], 5)
+	require.Len(t, ours["GuardVerdict"], 3)
+	require.Equal(t, storemanager.ReconcileRequest, contract.ReconcileDelivery, "the registry tells by it what no event has asked for")
+}
+
+// valuesOf are the constants of each type that the package in the folder declares, by their names.
+func valuesOf(t *testing.T, folder string) map[string]map[string]string {
+	t.Helper()
+	values := map[string]map[string]string{}
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	require.NoError(t, err)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, source, 0)
+		require.NoError(t, err)
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			kind, typed := spec.Type.(*ast.Ident)
+			if !typed || len(spec.Values) != 1 {
+				return true
+			}
+			if literal, ok := spec.Values[0].(*ast.BasicLit); ok {
+				if values[kind.Name] == nil {
+					values[kind.Name] = map[string]string{}
+				}
+				values[kind.Name][spec.Names[0].Name] = literal.Value
+			}
+			return true
+		})
 	}
+	return values
 }

@@ -28,7 +28,7 @@ const (
 	SourceSystem Source = "system"
 )
 
-// ReconcileDelivery begins the DeliveryID of events of SourceReconcile.
+// ReconcileDelivery begins the DeliveryID of events of SourceReconcile. The registry tells by it that no event asked (see the package comment).
 const ReconcileDelivery = "reconcile/"
 
 // Event is one thing to apply to one workspace. It never carries a secret.

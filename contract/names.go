@@ -1,6 +1,10 @@
 // Package contract is what travels between the processes of Storekeeper by way of Temporal: names, ids, events, results,
 // plans and reports. An operator's script or a recorded history may hold any of it, so neither a name nor a JSON tag here may change.
 // The package imports the standard library alone, so that whoever sends an event links nothing of the code that carries it out.
+//
+// It repeats some values of internal/storemanager (DeletionOutcome, GuardVerdict, ReconcileDelivery) on purpose: histories keep those here, and the
+// store manager's API and database those there, so that each side may get what the other does not have. As long as activities pass them on as they
+// are, they must be equal; TestContractAndStoreManagerHaveTheSameValues in package activities compares all of them.
 package contract
 
 import "strings"

@@ -96,7 +96,7 @@ type ReconcileReport struct {
 	Left int `json:"left,omitempty"`
 }
 
-// GuardVerdict is what a run means for the guard. The values are the store manager's.
+// GuardVerdict is what a run means for the guard. The values are the store manager's (see the package comment).
 type GuardVerdict string
 
 const (

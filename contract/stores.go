@@ -47,7 +47,7 @@ type DeletionInput struct {
 // TelemetryStoreID implements telemetry.StoreIdentifier.
 func (in DeletionInput) TelemetryStoreID() string { return in.InstanceID }
 
-// DeletionOutcome says what became of a DeletionInput. The values are the store manager's.
+// DeletionOutcome says what became of a DeletionInput. The values are the store manager's (see the package comment).
 type DeletionOutcome string
 
 const (
