@@ -59,7 +59,7 @@ const maxSetAside = 20
 
 // onlyListed is told of a store that is listed and not monitored.
 func (p *planner) onlyListed(id string) {
-	switch reason := p.reason(p.rules.missing, &storemanager.Store{ID: id}); reason {
+	switch reason := reasonOf(p, p.rules.missing, id); reason {
 	case contract.ReasonCase:
 		p.plan.SetAsideCount++
 		if len(p.plan.SetAside) < maxSetAside {
@@ -105,7 +105,7 @@ func (p *planner) inBothSettled() {
 // onlyMonitored is told of a store that is monitored and not listed.
 func (p *planner) onlyMonitored(s *storemanager.Store) {
 	p.plan.MonitoredCount++
-	reason := p.reason(p.rules.unlisted, s)
+	reason := reasonOf(p, p.rules.unlisted, s)
 	if reason == reasonNoSighting {
 		return // an empty list is no sighting
 	}

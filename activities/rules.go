@@ -11,7 +11,8 @@ import (
 type rules struct {
 	// missing are reasons not to add a store that is listed and not monitored, unlisted those not to remove one that is monitored and not
 	// listed. The first that holds is the reason.
-	missing, unlisted []storeRule
+	missing  []storeRule[string]
+	unlisted []storeRule[*storemanager.Store]
 	// guards say why nothing may be removed. The first that has something to say decides.
 	guards []guardRule
 	// withheld say which lists of a plan stay empty. Each that holds does.
@@ -22,25 +23,25 @@ func allRules() rules {
 	return rules{missing: missingRules, unlisted: unlistedRules, guards: guardRules, withheld: listRules}
 }
 
-// storeRule is a reason to leave a store alone.
-type storeRule struct {
+// storeRule is a reason to leave a store alone. S is what is known of it: only its id, if it is not monitored.
+type storeRule[S any] struct {
 	reason contract.Reason
-	holds  func(p *planner, s *storemanager.Store) bool
+	holds  func(p *planner, s S) bool
 }
 
 // reasonNoSighting is no reason of the wire: an empty list says nothing of any store.
 const reasonNoSighting contract.Reason = "no sighting"
 
-var missingRules = []storeRule{
+var missingRules = []storeRule[string]{
 	{contract.ReasonCase, (*planner).differsInCase},
-	{contract.ReasonPaused, (*planner).isPaused},
+	{contract.ReasonPaused, func(p *planner, id string) bool { return p.paused(id) }},
 }
 
-var unlistedRules = []storeRule{
+var unlistedRules = []storeRule[*storemanager.Store]{
 	{reasonNoSighting, func(p *planner, _ *storemanager.Store) bool { return p.plan.AuthoritativeCount == 0 }},
-	{contract.ReasonCase, (*planner).differsInCase},
+	{contract.ReasonCase, func(p *planner, s *storemanager.Store) bool { return p.differsInCase(s.ID) }},
 	{contract.ReasonTooYoung, (*planner).tooYoung},
-	{contract.ReasonPaused, (*planner).isPaused},
+	{contract.ReasonPaused, func(p *planner, s *storemanager.Store) bool { return p.paused(s.ID) }},
 	{contract.ReasonHeld, func(_ *planner, s *storemanager.Store) bool { return s.Hold != nil }},
 	{contract.ReasonPinned, func(_ *planner, s *storemanager.Store) bool { return s.Pinned }},
 	// Each run looks for pending deletions that nobody waits for.
@@ -51,9 +52,7 @@ var unlistedRules = []storeRule{
 }
 
 // differsInCase: it is too likely that the id means a store of the other side, so both stay as they are.
-func (p *planner) differsInCase(s *storemanager.Store) bool { return p.aside != nil && p.aside(s.ID) }
-
-func (p *planner) isPaused(s *storemanager.Store) bool { return p.paused(s.ID) }
+func (p *planner) differsInCase(id string) bool { return p.aside != nil && p.aside(id) }
 
 // tooYoung: the store came after the list had been asked for.
 func (p *planner) tooYoung(s *storemanager.Store) bool {
@@ -61,8 +60,8 @@ func (p *planner) tooYoung(s *storemanager.Store) bool {
 	return young(s.LastEnsuredAt) || young(&s.EventAt)
 }
 
-// reason is that of the first rule that holds; "" when none does.
-func (p *planner) reason(rules []storeRule, s *storemanager.Store) contract.Reason {
+// reasonOf is the reason of the first rule that holds; "" when none does.
+func reasonOf[S any](p *planner, rules []storeRule[S], s S) contract.Reason {
 	for _, rule := range rules {
 		if rule.holds(p, s) {
 			return rule.reason

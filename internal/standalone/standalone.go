@@ -39,7 +39,7 @@ const (
 	DemoBypassToken   = "dev-server-bypass-token-change-me" //nolint:gosec // published
 )
 
-// Options are the flags of cmd/standalone. Addresses are host:port; port 0 picks one.
+// Options are the flags of cmd/standalone, and what tests need beside them. Addresses are host:port; port 0 picks one.
 type Options struct {
 	// Demo starts a demo Auth Worker.
 	Demo bool
@@ -52,7 +52,7 @@ type Options struct {
 	TemporalListen string
 	// TemporalSchema is temporalserver.Options.Schema.
 	TemporalSchema string
-	// TemporalHistoryLimit is temporalserver.Options.HistoryLimit.
+	// TemporalHistoryLimit is temporalserver.Options.HistoryLimit. It is for tests and no flag.
 	TemporalHistoryLimit int
 	// UIListen is where the Temporal Web UI listens; "" means that there is none.
 	UIListen string

@@ -60,7 +60,8 @@ type Options struct {
 	// SearchAttributes are the namespace's custom search attributes. Existing ones that are not named here stay. The type of an attribute
 	// can't be changed.
 	SearchAttributes map[string]enums.IndexedValueType
-	// HistoryLimit is after how many events of its history a workflow is asked to continue as new. Zero means Temporal's own limit.
+	// HistoryLimit is after how many events of its history a workflow is asked to continue as new. Zero means Temporal's own limit. No product
+	// sets it: golden histories of what continues as new are recorded with a low one, which the server writes into them.
 	HistoryLimit int
 	// Logger takes the server's warnings and errors; nil discards them.
 	Logger *zap.Logger
