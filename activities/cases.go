@@ -13,8 +13,7 @@ import (
 // seed.
 type foldedIDs struct {
 	seed maphash.Seed
-	// both are the hashes of ids that are listed and monitored, missing of those that are listed alone, unlisted of those that are
-	// monitored alone. Each id is in one of the three.
+	// Hashes of ids: both are listed and monitored, missing only listed, unlisted only monitored. Each id is in one of the three.
 	both, missing, unlisted []uint64
 }
 

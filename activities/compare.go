@@ -41,16 +41,16 @@ func (r *Reconcile) CompareLists(ctx context.Context, in contract.CompareInput) 
 	defer func() { _ = list.Close() }() // it always returns nil
 	fetched := time.Now()
 	// Before the stores, so that a store that comes meanwhile is not taken for one that the store manager does not list.
-	known, err := r.Manager.Overview(ctx)
+	overview, err := r.Manager.Overview(ctx)
 	if err != nil {
 		return contract.Plan{}, wrap(err)
 	}
-	planner, err := r.merge(ctx, in, list, known, paused)
+	planner, err := r.merge(ctx, in, list, overview, paused)
 	if err != nil {
 		return contract.Plan{}, wrap(err)
 	}
 	plan := planner.finish()
-	plan.PendingCount, plan.RegistryLost = known.DeletionPending, known.Loss() != nil
+	plan.PendingCount, plan.RegistryLost = overview.DeletionPending, overview.Loss() != nil
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
 	if in.ApprovedPlan != "" && in.After == (contract.Cursor{}) {
@@ -61,16 +61,16 @@ func (r *Reconcile) CompareLists(ctx context.Context, in contract.CompareInput) 
 	if in.ReadOnly || plan.Mode != contract.ModeFull {
 		return plan, nil // whoever only looks is told anyway, and without removals there is nothing to keep back
 	}
-	return plan, wrap(r.keepVerdict(ctx, plan, planner.verdict, known.Guard))
+	return plan, wrap(r.keepVerdict(ctx, plan, planner.verdict, overview.Guard))
 }
 
 // merge tells a planner of both sides.
 func (r *Reconcile) merge(
-	ctx context.Context, in contract.CompareInput, list *authclient.Listing, known storemanager.Overview, paused pauses,
+	ctx context.Context, in contract.CompareInput, list *authclient.Listing, overview storemanager.Overview, paused pauses,
 ) (*planner, error) {
 	merged := func(aside func(id string) bool) (*comparison, error) {
 		p := newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct)
-		p.know(known)
+		p.know(overview)
 		p.cached, p.aside = list.Cached, aside
 		p.paused = func(id string) bool { return paused.stores[id] }
 		for _, id := range list.Quarantined {
@@ -93,15 +93,15 @@ func (r *Reconcile) merge(
 
 // keepVerdict keeps what the plan means for the guard before anything is repaired. What a run adds must not open the guard, and neither may
 // the acknowledgement of a loss, behind which nobody sees it.
-func (r *Reconcile) keepVerdict(ctx context.Context, plan contract.Plan, v verdict, known *storemanager.KeptBack) error {
+func (r *Reconcile) keepVerdict(ctx context.Context, plan contract.Plan, v verdict, keptBack *storemanager.KeptBack) error {
 	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
 	switch {
-	case v == tripped && (known == nil || known.Lost):
+	case v == tripped && (keptBack == nil || keptBack.Lost):
 		return r.Manager.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: plan.ListAt, Guard: storemanager.GuardKeepsBack, GuardReason: plan.Guard})
-	case v == cleared && known != nil:
+	case v == cleared && keptBack != nil:
 		return r.Manager.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: plan.ListAt, Guard: storemanager.GuardCleared})
 	}
 	return nil
@@ -114,9 +114,9 @@ type pauses struct {
 }
 
 func (r *Reconcile) pauses(ctx context.Context) (pauses, error) {
-	known, err := r.Manager.Pauses(ctx)
+	inForce, err := r.Manager.Pauses(ctx)
 	p := pauses{stores: map[string]bool{}}
-	for _, one := range known {
+	for _, one := range inForce {
 		if one.StoreID == "" {
 			p.all = one.Actor + ": " + one.Reason
 		}

@@ -107,7 +107,7 @@ func (p *planner) lacksNothing() bool {
 
 // incomplete: the store manager lists much fewer stores than it knows, so it has lost some for a moment. Percentages of so few mean
 // nothing.
-func (p *planner) incomplete() bool { return p.plan.MonitoredCount*10 < p.known.Monitored*9 }
+func (p *planner) incomplete() bool { return p.plan.MonitoredCount*10 < p.overview.Monitored*9 }
 
 // foreign: the list has hardly any of the stores that it should have. Then it may be that of another installation, whose workspaces are
 // not ours to add either. Less than a tenth of at least 10 stores is hardly any.
@@ -126,7 +126,7 @@ func (p *planner) removed() int {
 	if p.lacking() == 0 {
 		return 0
 	}
-	return p.known.ListRemovals
+	return p.overview.ListRemovals
 }
 
 // approval is the hash that an approval must name; "" when no approval helps.
@@ -180,7 +180,7 @@ func (p *planner) incompleteStores() string {
 	if p.plan.OrphanCount == 0 || !p.incomplete() {
 		return ""
 	}
-	return fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", p.plan.MonitoredCount, p.known.Monitored)
+	return fmt.Sprintf("the store manager lists %d of its %d stores: nothing is removed", p.plan.MonitoredCount, p.overview.Monitored)
 }
 
 func (p *planner) foreignList() string {
@@ -219,7 +219,7 @@ func (p *planner) tooManyPercent() string {
 }
 
 func (p *planner) stillLacking() string {
-	switch guard := p.known.Guard; {
+	switch guard := p.overview.Guard; {
 	case guard == nil:
 		return ""
 	case guard.Lost:

@@ -37,7 +37,7 @@ type comparison struct {
 // compare walks both sides in the order of ids.
 func (c *comparison) compare(ctx context.Context) error {
 	c.more, c.limit = true, fewStores
-	c.cases = newFoldedIDs(c.planner.known.Monitored)
+	c.cases = newFoldedIDs(c.planner.overview.Monitored)
 	for listed, err := range c.list {
 		if err == nil {
 			err = c.pass(ctx, listed)

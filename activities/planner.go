@@ -18,8 +18,8 @@ type planner struct {
 	in    contract.CompareInput
 	guard GuardLimits
 	rules rules
-	// known is what the store manager says of all stores, and of the guard.
-	known storemanager.Overview
+	// overview is what the store manager says of all stores, and of the guard.
+	overview storemanager.Overview
 	// paused says whether reconciliation leaves the store alone.
 	paused func(storeID string) bool
 	// cached: the list came out of a cache.
@@ -52,7 +52,7 @@ func newPlanner(in contract.CompareInput, guard GuardLimits, listAt time.Time, l
 }
 
 // know is told of the store manager before all else.
-func (p *planner) know(o storemanager.Overview) { p.known = o }
+func (p *planner) know(o storemanager.Overview) { p.overview = o }
 
 // maxSetAside bounds Plan.SetAside.
 const maxSetAside = 20
@@ -132,7 +132,7 @@ func (p *planner) onlyMonitored(s *storemanager.Store) {
 	}
 }
 
-// sight marks the store as missing from the list unless it is marked already.
+// sight marks the store as unlisted, unless it is marked already.
 func (p *planner) sight(s *storemanager.Store) {
 	if s.UnlistedSince == nil && s.ListedSince == nil {
 		p.marks.Unlisted = append(p.marks.Unlisted, s.ID)
@@ -175,7 +175,7 @@ func toDo(list *[]string, next *string, id string) bool {
 
 // approvedSince says whether an operator has approved removals since this one was decided.
 func (p *planner) approvedSince(d *storemanager.Deletion) bool {
-	return p.known.GuardApprovedAt != nil && !d.EventAt.After(*p.known.GuardApprovedAt)
+	return p.overview.GuardApprovedAt != nil && !d.EventAt.After(*p.overview.GuardApprovedAt)
 }
 
 // invalid is told of a listed id that can be no store's.

@@ -321,7 +321,7 @@ func TestThePropertyFailsWithoutAnyOneOfTheGuards(t *testing.T) {
 	})
 	spoiled(t, "removed", func(w world) *planner {
 		p := w.plan()
-		p.known.ListRemovals = 0
+		p.overview.ListRemovals = 0
 		return p
 	})
 }

@@ -93,7 +93,7 @@ const overdueAfter = 5 * time.Minute
 // apart finds where the two databases disagree: alone are the stores whose deletion is pending and whose lifecycle does not show one, lost
 // are the ids of lifecycles that wait for a deletion which the registry does not have.
 func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error) {
-	known, err := r.Manager.Overview(ctx)
+	overview, err := r.Manager.Overview(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,7 +125,7 @@ func (r *Reconcile) apart(ctx context.Context) (alone, lost []string, err error)
 		if pending[id] {
 			continue
 		}
-		if known.Loss() == nil { // it may just have ended
+		if overview.Loss() == nil { // it may just have ended
 			if _, err := r.Manager.Get(ctx, id); !errors.Is(err, storemanager.ErrNotFound) {
 				continue
 			}

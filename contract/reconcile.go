@@ -62,7 +62,7 @@ type ReconcileReport struct {
 	Missing int `json:"missing"`
 	// Orphaned stores were monitored, unprotected, and in neither of two consecutive lists.
 	Orphaned int `json:"orphaned"`
-	// FirstSightings were orphans in this list alone; nothing happens to them before the next list.
+	// FirstSightings counts stores that this list is the first to lack. Nothing happens to them before the next list.
 	FirstSightings int `json:"firstSightings"`
 	// Skipped counts stores that the run leaves alone for a reason.
 	Skipped Skipped `json:"skipped"`

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	firstPause = 500 * time.Millisecond
-	maxPause   = 5 * time.Second
+	firstDelay = 500 * time.Millisecond
+	maxDelay   = 5 * time.Second
 	maxAnswer  = 64 << 10
 )
 
@@ -60,7 +60,7 @@ func (n *Notifier) Deliver(ctx context.Context, ev Event) (Answer, error) {
 		}
 		n.logger(ev).WarnContext(ctx, "workspace event not taken",
 			"deliveryId", answer.DeliveryID, "attempt", answer.Attempts, "error", err)
-		if answer.Attempts == n.attempts || final(answer.Status) || !pause(ctx, backoff(answer.Attempts)+wait) {
+		if answer.Attempts == n.attempts || final(answer.Status) || !sleep(ctx, backoff(answer.Attempts)+wait) {
 			return answer, fmt.Errorf("the webhook was not taken: %w", err)
 		}
 	}
@@ -117,17 +117,17 @@ func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// backoff returns the pause after so many attempts: a random time between half of a limit and the limit, which doubles each time.
+// backoff returns the delay after so many attempts: a random time between half of a limit and the limit, which doubles each time.
 func backoff(attempts int) time.Duration {
-	most := maxPause
+	most := maxDelay
 	if doublings := attempts - 1; doublings < 4 {
-		most = min(maxPause, firstPause<<doublings)
+		most = min(maxDelay, firstDelay<<doublings)
 	}
 	return most/2 + rand.N(most/2+1) //nolint:gosec // it spreads load and guards nothing
 }
 
-// pause waits for d. It returns false at once when ctx leaves no time for that, and when ctx ends meanwhile.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleep waits for d. It returns false at once when ctx leaves no time for that, and when ctx ends meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false
 	}

@@ -192,15 +192,15 @@ func TestPausesDoubleWithJitter(t *testing.T) {
 
 func TestJitterUsesAllOfItsRange(t *testing.T) {
 	t.Parallel()
-	least, most := maxPause, time.Duration(0)
+	least, most := maxDelay, time.Duration(0)
 	for range 1000 {
 		pause := backoff(1)
 		least, most = min(least, pause), max(most, pause)
 	}
-	require.GreaterOrEqual(t, least, firstPause/2)
-	require.Less(t, least, firstPause*6/10)
-	require.LessOrEqual(t, most, firstPause)
-	require.Greater(t, most, firstPause*9/10)
+	require.GreaterOrEqual(t, least, firstDelay/2)
+	require.Less(t, least, firstDelay*6/10)
+	require.LessOrEqual(t, most, firstDelay)
+	require.Greater(t, most, firstDelay*9/10)
 }
 
 func TestRetryAfterIsObeyed(t *testing.T) {

@@ -43,7 +43,7 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) contract.Result 
 			return l.interrupted(ctx, "the grace period", err)
 		}
 	}
-	for askAgain := tooOldPause; ; {
+	for askAgain := tooOldDelay; ; {
 		result, err := l.recheckAndStop(ctx, d)
 		if err == nil {
 			return result
@@ -52,12 +52,12 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) contract.Result 
 			return l.interrupted(ctx, "the re-check or the stop", err)
 		}
 		// The answer of the Auth Worker is too old by now to stop a store on it.
-		pause := recheckPause
+		delay := recheckDelay
 		if errors.Is(err, errAskAgain) {
-			pause = min(askAgain, recheckPause)
+			delay = min(askAgain, recheckDelay)
 			askAgain *= 2
 		}
-		if err := workflow.Sleep(ctx, pause); err != nil {
+		if err := workflow.Sleep(ctx, delay); err != nil {
 			return l.interrupted(ctx, "the wait for another re-check", err)
 		}
 	}

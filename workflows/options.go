@@ -54,7 +54,7 @@ var recheckOptions = workflow.ActivityOptions{
 }
 
 // stopOptions are for stopping a store. The bound makes sure that a stop follows a fresh re-check: after it the Auth Worker is asked
-// again, after recheckPause and without end.
+// again, after recheckDelay and without end.
 var stopOptions = workflow.ActivityOptions{
 	ScheduleToCloseTimeout: time.Minute,
 	StartToCloseTimeout:    45 * time.Second,
@@ -62,11 +62,11 @@ var stopOptions = workflow.ActivityOptions{
 }
 
 const (
-	// recheckPause is for a store manager that is away.
-	recheckPause = 4 * time.Minute
-	// tooOldPause is the first pause after an answer that got too old. Each further one is twice as long, up to recheckPause, so that two
+	// recheckDelay is for a store manager that is away.
+	recheckDelay = 4 * time.Minute
+	// tooOldDelay is the first pause after an answer that got too old. Each further one is twice as long, up to recheckDelay, so that two
 	// clocks that differ don't fill the history.
-	tooOldPause = 10 * time.Second
+	tooOldDelay = 10 * time.Second
 )
 
 func ensureStore(ctx workflow.Context, in contract.EnsureInput) (contract.EnsureResult, error) {

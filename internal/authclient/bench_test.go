@@ -78,7 +78,7 @@ func BenchmarkSortedList(b *testing.B) {
 	})
 }
 
-// longList answers with entries of the usual size in an order that is none. It makes them as they are sent, for the memory's sake.
+// longList answers with entries of the usual size, in no order. It makes them while it sends, to save memory.
 func longList(entries int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		out := bufio.NewWriterSize(w, 64<<10)

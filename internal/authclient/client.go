@@ -64,7 +64,7 @@ type Client struct {
 	fetching chan struct{} // holds one element while a re-check fetches its list
 
 	mu       sync.Mutex
-	status   Status    // but for what others here say already
+	status   Status    // without what the other fields here say
 	claiming bool      // some list had metadata
 	kept     *keptList // what an ETag stands for; nil without one
 	next     *recheck  // collects callers until its fetch starts; nil when nobody waits for a fetch

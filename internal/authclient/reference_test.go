@@ -24,7 +24,7 @@ type decoded struct {
 	ids     []string
 	claimed *int
 	err     error
-	// folded: an entry has a member whose name is instanceId but for the case, which encoding/json takes for it.
+	// folded: an entry spells instanceId in another case, which encoding/json accepts.
 	folded bool
 }
 

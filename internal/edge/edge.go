@@ -83,7 +83,7 @@ type Server struct {
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
-	frequent     *zap.Logger    // for what others can cause in any quantity: it leaves lines out, the metrics count all
+	frequent     *zap.Logger    // logs what strangers can cause in any quantity: it leaves lines out; the metrics count everything
 	guard        *ownhost.Guard // nil: any host
 	token        httpserver.Token
 

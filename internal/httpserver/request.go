@@ -101,8 +101,8 @@ func PathParam(r *http.Request, name string) string {
 	return unescaped
 }
 
-// ReadBody reads all of a body of at most limit bytes. The error of a larger one is a *http.MaxBytesError, at once when the head says how
-// large it is; that of one that has not come within the server's ReadTimeout is os.ErrDeadlineExceeded.
+// ReadBody reads all of a body of at most limit bytes. A larger body fails with a *http.MaxBytesError, at once if the head gives its length. A body
+// that takes longer than the server's ReadTimeout fails with os.ErrDeadlineExceeded.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}

@@ -75,8 +75,8 @@ func (s *Server) Close() error { return s.server.Close() }
 // RegisterOnShutdown has f called when Shutdown begins, in a goroutine of its own.
 func (s *Server) RegisterOnShutdown(f func()) { s.server.RegisterOnShutdown(f) }
 
-// Run serves on l, which it closes, until ctx ends. Then requests under way have the time of drain to finish. Whoever is still served after it is
-// cut off; that is no error, for they have had no answer and ask again.
+// Run serves on l, which it closes, until ctx ends. Requests under way then get drain to finish. Those that take longer are cut off. That is no
+// error: their callers got no answer, and ask again.
 func (s *Server) Run(ctx context.Context, l net.Listener, drain time.Duration) error {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

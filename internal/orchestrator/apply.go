@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"storekeeper/contract"
+	"storekeeper/internal/backoff"
 )
 
 const (
@@ -60,8 +61,8 @@ func (c *Client) Apply(ctx context.Context, ev contract.Event, wait time.Duratio
 func (c *Client) update(ctx context.Context, ev contract.Event, wait time.Duration) (contract.Result, error) {
 	outcome, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	const firstPause, longestPause = 20 * time.Millisecond, 500 * time.Millisecond
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	const firstDelay, longestDelay = 20 * time.Millisecond, 500 * time.Millisecond
+	for delay := firstDelay; ; delay = min(2*delay, longestDelay) {
 		var result contract.Result
 		handle, err := c.sendUpdate(ctx, outcome, ev)
 		if err == nil {
@@ -75,10 +76,8 @@ func (c *Client) update(ctx context.Context, ev contract.Event, wait time.Durati
 		}
 		// The run may have closed as the update came in. The next attempt starts a new one. An outage is retried too, but gently; if it
 		// lasts, the signal fails as well.
-		select {
-		case <-outcome.Done():
+		if !backoff.Sleep(outcome, delay) {
 			return contract.Result{}, err
-		case <-time.After(pause):
 		}
 	}
 }

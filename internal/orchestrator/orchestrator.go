@@ -65,7 +65,7 @@ func (c *Client) Signal(ctx context.Context, ev contract.Event) error {
 	return nil
 }
 
-// RequestDeletion makes the deletion of an orphan durable, which was known to be gone at that moment. Its lifecycle gives way to those of
+// RequestDeletion makes the deletion of an orphan durable. At is when its workspace was known to be gone. Its lifecycle gives way to those of
 // events.
 func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time.Time) error {
 	return c.Signal(ctx, contract.Event{
@@ -92,8 +92,8 @@ func (c *Client) ResumeDeletion(ctx context.Context, instanceID string) error {
 	})
 }
 
-// Repeat signals an event again that an earlier database of Temporal had taken. event is the JSON of a contract.Event. ErrInvalid if it is
-// none, ErrUnavailable if Temporal did not take it.
+// Repeat sends an event again that an earlier database of Temporal had taken. event is the JSON of a contract.Event: ErrInvalid if it is
+// not. ErrUnavailable if Temporal did not take it.
 func (c *Client) Repeat(ctx context.Context, event []byte) error {
 	var ev contract.Event
 	if err := json.Unmarshal(event, &ev); err != nil {

@@ -16,6 +16,7 @@ import (
 	"storekeeper/activities"
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/backoff"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/telemetry"
@@ -77,8 +78,8 @@ func Run(ctx context.Context, o Options) error {
 // prepare makes the search attributes and the schedule that the workflows need. Temporal's database may be a new one, so it also has
 // deletions resumed that nobody waits for, and events repeated that have no outcome.
 func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
-	const firstPause, longestPause = 200 * time.Millisecond, 10 * time.Second
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	const firstDelay, longestDelay = 200 * time.Millisecond, 10 * time.Second
+	for delay := firstDelay; ; delay = min(2*delay, longestDelay) {
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := orch.EnsureSearchAttributes(attempt)
 		if err == nil {
@@ -92,10 +93,8 @@ func prepare(ctx context.Context, orch *orchestrator.Client, o Options) error {
 			return nil
 		}
 		o.Log.Warn("temporal is not ready for the worker, trying again", zap.Error(err))
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, delay) {
 			return ctx.Err()
-		case <-time.After(pause):
 		}
 	}
 }

@@ -64,7 +64,8 @@ type ListCheck struct {
 	// ListAt is from when the newest complete list counts. CheckedAt is when the newest attempt ended. Null when there was none.
 	ListAt    *time.Time `json:"listAt"`
 	CheckedAt *time.Time `json:"checkedAt"`
-	// NextAttemptAt is when the next is due, or half a minute later; one under way does not count. Null when none is known to come.
+	// NextAttemptAt is when the next attempt is due; it may come up to half a minute later. An attempt under way does not count. Null when none is
+	// known to come.
 	NextAttemptAt *time.Time `json:"nextAttemptAt"`
 	// QuietUntil is until when the Auth Worker asked to be left alone; null if it did not.
 	QuietUntil *time.Time `json:"quietUntil"`

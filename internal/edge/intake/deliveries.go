@@ -31,7 +31,7 @@ var (
 	errMemoryAway       = errors.New("the memory of deliveries could not be asked a moment ago")
 )
 
-// answerAgain gives the answer of the first delivery of an id to a repeat, and refuses what is none.
+// answerAgain gives a repeat the answer of the first delivery of its id. It refuses a delivery with another body.
 func (in *Intake) answerAgain(ctx context.Context, d *delivery, first deliveries.Delivery) *problem.Refusal {
 	if first.BodyHash != d.hash {
 		in.frequent.Warn("delivery id used for another body", d.requestID, zap.String(telemetry.KeyDeliveryID, first.ID))

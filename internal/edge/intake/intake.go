@@ -44,7 +44,7 @@ type Options struct {
 	// Sentry nil: failures are only logged.
 	Sentry *telemetry.Sentry
 	Log    *zap.Logger
-	// Frequent is Log for what others can cause in any quantity: it leaves lines out, the metrics count all.
+	// Frequent logs what strangers can cause in any quantity. It leaves lines out; the metrics count everything.
 	Frequent *zap.Logger
 	// Bounds are those of a process where they are zero.
 	Bounds Bounds

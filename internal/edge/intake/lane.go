@@ -25,8 +25,8 @@ const (
 	leastInLane = 8
 	// leastPatience is for a short WEBHOOK_WAIT. Its events are answered without their outcome, and that takes time, too.
 	leastPatience = time.Second
-	// longestSpread: those who are refused are told to wait for a spread of at most this, and up to twice as long at random, lest they all come
-	// again at once. Senders give up after some 25 s.
+	// longestSpread bounds the spread. Senders that are refused are told to wait for one spread, and up to one more at random, so that they do
+	// not all come again at once. Senders give up after some 25 s.
 	longestSpread = 5 * time.Second
 )
 

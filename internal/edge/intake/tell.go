@@ -89,7 +89,7 @@ func (a answer) write(w http.ResponseWriter) {
 	_, _ = w.Write(append(a.body, '\n')) // it fails only when the caller has gone
 }
 
-// tell leaves one count; of an event that was taken also a log line and a breadcrumb, and of what else came some log lines.
+// tell counts each delivery once. An event that was taken also gets a log line and a breadcrumb; other outcomes get some log lines alone.
 func (in *Intake) tell(d *delivery, refused *problem.Refusal) {
 	took := time.Since(d.receivedAt)
 	ev, outcome := d.event, d.answer.outcome

@@ -76,7 +76,7 @@ var (
 	}
 )
 
-// Kinds are all there are: a problem that no page explains is none.
+// Kinds are all kinds of problems. Each has a page that explains it.
 var Kinds = []*Kind{
 	KindInvalid, KindUnauthorized, KindNotFound, KindMethodNotAllowed, KindTooSlow, KindConflict, KindDeliveryConflict, KindTooLarge,
 	KindUnsupportedMediaType, KindRateLimited, KindInternal, KindUnavailable, KindOverloaded, KindDisabled,

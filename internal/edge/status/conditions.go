@@ -113,7 +113,7 @@ func deletionPending(st storemanager.Store, s surroundings) api.Condition {
 	return c
 }
 
-// recheck says how far the re-check of a deletion is that is due.
+// recheck says how far the re-check of a due deletion has come.
 func recheck(s surroundings) string {
 	switch {
 	case s.overview.Loss() != nil:

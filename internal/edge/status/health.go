@@ -59,7 +59,7 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 	httpserver.WriteJSON(w, status, answer)
 }
 
-// reasons are what has failed. Lists that are tolerable are none.
+// reasons say what has failed. The Auth Worker's lists are not among them while their failure is tolerable.
 func reasons(c api.Checks, tolerableLists bool) []string {
 	lists := c.AuthWorker.Error
 	if tolerableLists {

@@ -98,8 +98,8 @@ func newsOfRuns(st state) listNews {
 			return listNews{endedAt: run.CompletedAt, err: recorded{err, run.Error}}
 		}
 		if report := reportOf(run); report != nil && !report.ListAt.IsZero() {
-			// Not the run's end, for an attempt may have failed while it repaired. Nor always the list's time: a list out of a cache is older
-			// than the run that got it.
+			// The run's end would be wrong: an attempt may have failed while the run repaired. The list's time may be wrong, too: a list out of
+			// a cache is older than the run that got it.
 			if run.StartedAt.After(report.ListAt) {
 				return listNews{endedAt: run.StartedAt}
 			}

@@ -29,10 +29,10 @@ func (s *Status) PauseStore(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ResumeAll ends the pause of all stores; that there is none is no error.
+// ResumeAll ends the pause of all stores. It is no error if there is none.
 func (s *Status) ResumeAll(w http.ResponseWriter, r *http.Request) { s.resume(w, r, everyStore) }
 
-// ResumeStore ends the pause of the store that the path names; that there is none is no error.
+// ResumeStore ends the pause of the store that the path names. It is no error if there is none.
 func (s *Status) ResumeStore(w http.ResponseWriter, r *http.Request) {
 	if id, ok := storeID(w, r); ok {
 		s.resume(w, r, id)

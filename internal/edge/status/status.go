@@ -71,7 +71,7 @@ type Options struct {
 	// Authorized says whether a request brings the token.
 	Authorized func(*http.Request) bool
 	Log        *zap.Logger
-	// Frequent is Log for what others can cause in any quantity: it leaves lines out.
+	// Frequent logs what strangers can cause in any quantity. It leaves lines out.
 	Frequent *zap.Logger
 	// ReconcileWait is how long POST /admin/reconcile waits for the report of its run; 0 is a minute.
 	ReconcileWait time.Duration
