@@ -12,5 +12,9 @@ func TestMain(m *testing.M) {
 		writeUntilKilled(path)
 		return
 	}
+	if path := os.Getenv(upgradeFileEnv); path != "" {
+		upgradeUntilKilled(path)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }

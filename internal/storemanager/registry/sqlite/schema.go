@@ -147,7 +147,6 @@ CREATE TABLE accepted_events (
 	event       TEXT NOT NULL -- JSON
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX accepted_events_at ON accepted_events (at);
-CREATE INDEX accepted_events_store ON accepted_events (store_id);
 ALTER TABLE totals ADD COLUMN engine TEXT NOT NULL DEFAULT ''; -- the database of Temporal that knows all events
 `, `
 -- Deliveries and accepted events are the memory of webhooks: they have their own totals, and see of the registry the view heard alone.
@@ -161,6 +160,7 @@ ALTER TABLE totals DROP COLUMN deliveries;
 ALTER TABLE totals DROP COLUMN engine;
 CREATE VIEW heard (store_id, newest_at) AS -- the newest event that a store has heard of
 	SELECT id, max(event_at, coalesce(deletion_event_at, 0), coalesce(cancelled_event_at, 0)) FROM stores;
+CREATE INDEX IF NOT EXISTS accepted_events_store ON accepted_events (store_id); -- some files of version 9 have it
 `}
 
 // migrate brings db up to date, after it has made sure that db is ours to change. isNew says whether it was empty.
