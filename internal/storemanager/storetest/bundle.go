@@ -168,13 +168,21 @@ func Documented(t *testing.T, h http.Handler) http.Handler {
 	return described.Handler(t, h)
 }
 
-// Describe reads the description that h serves.
+// Describe reads the description that h serves. Each document is read once: its examples take longer to check than most tests.
 func Describe(t *testing.T, h http.Handler) (*openapi.Description, error) {
 	t.Helper()
-	const stream = "text/event-stream"
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/openapi.json", nil))
-	d, err := openapi.Read(w.Body.Bytes(), stream)
+	once, _ := descriptions.LoadOrStore(w.Body.String(), sync.OnceValues(func() (*openapi.Description, error) { return describe(w.Body.Bytes()) }))
+	return once.(func() (*openapi.Description, error))()
+}
+
+// descriptions has a func() (*openapi.Description, error) for each document.
+var descriptions sync.Map
+
+func describe(document []byte) (*openapi.Description, error) {
+	const stream = "text/event-stream"
+	d, err := openapi.Read(document, stream)
 	if err != nil {
 		return nil, err
 	}
