@@ -2,6 +2,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,13 +76,14 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
-	known, err := registry.New(ctx, database, registry.Options{Logger: p.Log.With(zap.String("path", path))})
+	named := func(err error) error { return fmt.Errorf("registry: %s: %w", cmp.Or(path, "in memory"), err) }
+	known, err := registry.New(ctx, database, registry.Options{Path: database.Path(), Logger: p.Log})
 	if err != nil {
-		return nil, fmt.Errorf("registry: %s: %w", path, err)
+		return nil, named(err)
 	}
 	memory, err := deliverysqlite.New(ctx, database, deliverysqlite.Options{})
 	if err != nil {
-		return nil, errors.Join(err, known.Close())
+		return nil, errors.Join(named(err), known.Close())
 	}
 	stores, err := watch(ctx, p, known)
 	if err != nil {

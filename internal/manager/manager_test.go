@@ -6,14 +6,18 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/dbfile"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/livestore"
 	"storekeeper/internal/manager"
@@ -23,17 +27,32 @@ import (
 	"storekeeper/internal/telemetry"
 )
 
-func openStores(t *testing.T, settings ...string) *manager.Manager {
+func newProcess(t *testing.T, log *zap.Logger, settings ...string) *process.Process {
 	t.Helper()
 	cfg, err := config.Load(append(settings, "SERVER_BYPASS_TOKEN=the-token"), config.RoleStoreManager)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	p := &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
+	return &process.Process{Config: cfg, Log: log, Metrics: metrics}
+}
+
+func openStores(t *testing.T, p *process.Process) *manager.Manager {
+	t.Helper()
 	stores, err := manager.Open(t.Context(), p, t.TempDir()+"/stores.db")
 	require.NoError(t, err)
 	t.Cleanup(stores.Close)
 	return stores
+}
+
+// serve puts a client in front of the API of a store manager.
+func serve(t *testing.T, p *process.Process, stores *manager.Manager) *storehttp.Client {
+	t.Helper()
+	api := httptest.NewServer(stores.Handler(p))
+	t.Cleanup(api.Close)
+	client, err := storehttp.NewClient(api.URL, "the-token", nil)
+	require.NoError(t, err)
+	t.Cleanup(client.CloseIdleConnections)
+	return client
 }
 
 func TestTheStoreManagerMonitorsAsTheSettingsSay(t *testing.T) {
@@ -47,8 +66,8 @@ func TestTheStoreManagerMonitorsAsTheSettingsSay(t *testing.T) {
 		bodies <- string(body)
 	}))
 	t.Cleanup(sink.Close)
-	stores := openStores(t, "STORE_IDS=pinned-store", "STORE_own-store_SYNC_URL="+backend.URL()+"/own", "LIVESTORE_SYNC_URL="+backend.URL(),
-		"EVENT_SINK_URL="+sink.URL, "EVENT_SINK_SECRET=whsec_"+strings.Repeat("QUJD", 8))
+	stores := openStores(t, newProcess(t, zap.NewNop(), "STORE_IDS=pinned-store", "STORE_own-store_SYNC_URL="+backend.URL()+"/own", "LIVESTORE_SYNC_URL="+backend.URL(),
+		"EVENT_SINK_URL="+sink.URL, "EVENT_SINK_SECRET=whsec_"+strings.Repeat("QUJD", 8)))
 	_, err = stores.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "own-store", At: time.Now()})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
@@ -65,6 +84,85 @@ func TestTheStoreManagerMonitorsAsTheSettingsSay(t *testing.T) {
 	require.Contains(t, <-bodies, `"storeId":"pinned-store"`)
 }
 
+func TestAnErrorOfOpeningNamesThePathOnceAndLetsGoOfTheRegistry(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		set    func(*config.Config)
+		damage func(t *testing.T, path string)
+		want   string
+	}{
+		"the file is none of ours": {
+			damage: func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, []byte("garbage"), 0o600)) },
+			want:   "registry: PATH: it is damaged, or no registry",
+		},
+		"the mark can't be read": {
+			damage: func(t *testing.T, path string) {
+				require.NoError(t, os.Mkdir(filepath.Join(filepath.Dir(path), "registry-mark-of-stores.db"), 0o700))
+			},
+			want: "registry: PATH: mark of the registry: ",
+		},
+		"the sink has no secret":     {set: func(c *config.Config) { c.EventSinkURL = "http://127.0.0.1" }, want: "EVENT_SINK_URL: event sink secret: "},
+		"the Node server has no URL": {set: func(c *config.Config) { c.StoreManagerKind = config.KindNode }, want: "node server URL: "},
+		"an id can't be pinned":      {set: func(c *config.Config) { c.StoreIDs = config.IDs{"/"} }, want: "STORE_IDS: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, path := newProcess(t, zap.NewNop()), filepath.Join(t.TempDir(), "stores.db")
+			if test.damage != nil {
+				test.damage(t, path)
+			}
+			if test.set != nil {
+				test.set(p.Config)
+			}
+			_, err := manager.Open(t.Context(), p, path)
+			require.ErrorContains(t, err, strings.ReplaceAll(test.want, "PATH", path))
+			require.LessOrEqual(t, strings.Count(err.Error(), path+":"), 1, err)
+			lock, err := dbfile.Lock(path)
+			require.NoError(t, err)
+			require.NoError(t, lock.Close())
+		})
+	}
+}
+
+func TestTheLogSaysWhichRegistryWasOpenedAndLost(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zap.InfoLevel)
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(dir, link))
+	path := filepath.Join(link, "stores.db")
+	open := func() *manager.Manager {
+		stores, err := manager.Open(t.Context(), newProcess(t, zap.New(core)), path)
+		require.NoError(t, err)
+		return stores
+	}
+	stores := open()
+	_, err := stores.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "some-store", At: time.Now()})
+	require.NoError(t, err)
+	stores.Close()
+	require.NoError(t, os.Truncate(path, 0))
+	logs.TakeAll()
+	stores = open()
+	require.NoError(t, stores.AcknowledgeLoss(t.Context(), storemanager.Acknowledgement{Reason: "known", Actor: "ann"}))
+	stores.Close()
+
+	fields := map[string]map[string]any{}
+	for _, line := range logs.TakeAll() {
+		fields[line.Message] = line.ContextMap()
+	}
+	require.Equal(t, path, fields["registry opened"]["path"])
+	lost := fields["the registry was lost: no store is stopped before an operator has agreed (starter acknowledge)"]
+	require.Equal(t, filepath.Join(dir, "stores.db"), lost["path"])
+	require.Contains(t, lost["found"], "the registry is new")
+	require.Equal(t, map[string]any{"actor": "ann", "reason": "known"},
+		fields["the loss of the registry is acknowledged, stores may be stopped again"])
+
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "registry-mark-of-another.db"), 0o700))
+	_, err = manager.Open(t.Context(), newProcess(t, zap.New(core)), filepath.Join(dir, "another.db"))
+	require.Error(t, err)
+	require.Zero(t, logs.FilterMessage("registry opened").Len(), "it was not")
+}
+
 func TestANodeServerIsDrivenWhenTheSettingsSaySo(t *testing.T) {
 	t.Parallel()
 	posts := make(chan string, 10)
@@ -78,7 +176,8 @@ func TestANodeServerIsDrivenWhenTheSettingsSaySo(t *testing.T) {
 		_, _ = io.WriteString(w, `{"status":"monitoring_started"}`)
 	}))
 	t.Cleanup(node.Close)
-	stores := openStores(t, "STORE_MANAGER_KIND=node", "NODE_SERVER_URL="+node.URL, "NODE_SERVER_WEBHOOK_SECRET=node-secret")
+	p := newProcess(t, zap.NewNop(), "STORE_MANAGER_KIND=node", "NODE_SERVER_URL="+node.URL, "NODE_SERVER_WEBHOOK_SECRET=node-secret")
+	stores := openStores(t, p)
 	_, err := stores.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "some-store", At: time.Now()})
 	require.NoError(t, err)
 	post := <-posts
@@ -88,16 +187,13 @@ func TestANodeServerIsDrivenWhenTheSettingsSaySo(t *testing.T) {
 
 func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T) {
 	t.Parallel()
-	cfg, err := config.Load([]string{"SERVER_BYPASS_TOKEN=the-token"}, config.RoleStoreManager)
-	require.NoError(t, err)
-	metrics, err := telemetry.NewMetrics(zap.NewNop())
-	require.NoError(t, err)
-	stores, err := manager.Open(t.Context(), &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}, "")
+	p := newProcess(t, zap.NewNop())
+	stores, err := manager.Open(t.Context(), p, "")
 	require.NoError(t, err)
 	t.Cleanup(stores.Close)
 	scrape := func() string {
 		w := httptest.NewRecorder()
-		metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		p.Metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 		return w.Body.String()
 	}
 	at := time.Unix(1_700_000_000, 0)
@@ -142,19 +238,8 @@ func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T)
 
 func TestTheAPITellsOfChangesOfConnectionsAndPingsWhatMonitors(t *testing.T) {
 	t.Parallel()
-	cfg, err := config.Load([]string{"SERVER_BYPASS_TOKEN=the-token"}, config.RoleStoreManager)
-	require.NoError(t, err)
-	metrics, err := telemetry.NewMetrics(zap.NewNop())
-	require.NoError(t, err)
-	p := &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
-	stores, err := manager.Open(t.Context(), p, "")
-	require.NoError(t, err)
-	t.Cleanup(stores.Close)
-	api := httptest.NewServer(stores.Handler(p))
-	t.Cleanup(api.Close)
-	client, err := storehttp.NewClient(api.URL, "the-token", nil)
-	require.NoError(t, err)
-	t.Cleanup(client.CloseIdleConnections)
+	p := newProcess(t, zap.NewNop())
+	client := serve(t, p, openStores(t, p))
 	enough := errors.New("enough")
 	require.ErrorIs(t, client.Watch(t.Context(), "", func(c storemanager.Change) error {
 		require.True(t, c.Lost)

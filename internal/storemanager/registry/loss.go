@@ -15,7 +15,7 @@ func (r *Registry) tellLoss(ctx context.Context) error {
 	loss, err := r.driver.Loss(ctx)
 	if err == nil && loss != nil {
 		r.log.Error("the registry was lost: no store is stopped before an operator has agreed (starter acknowledge)",
-			zap.String("found", loss.Reason), zap.Time("since", loss.Since))
+			zap.String("path", r.path), zap.String("found", loss.Reason), zap.Time("since", loss.Since))
 	}
 	return err
 }

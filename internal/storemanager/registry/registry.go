@@ -16,6 +16,8 @@ import (
 type Options struct {
 	// Now is the clock of grace periods, holds and tombstones; nil means time.Now.
 	Now func() time.Time
+	// Path is where the driver keeps the registry, for the log of what was lost.
+	Path string
 	// Logger nil: silent.
 	Logger *zap.Logger
 	// TombstoneRetention is how long a tombstone is kept after the newest word of its deletion; 0 means 30 days. An event that is delivered later than
@@ -34,6 +36,7 @@ type Registry struct {
 	driver    Driver
 	now       func() time.Time
 	retention time.Duration
+	path      string // Options.Path
 	log       *zap.Logger
 }
 
@@ -42,7 +45,7 @@ var _ storemanager.Manager = (*Registry)(nil)
 // New returns the Registry that the driver keeps, and prunes old tombstones. A registry that has lost something refuses to stop stores until that is
 // acknowledged (Overview.Guard). From then on the driver is the registry's; after an error it is closed.
 func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
-	r := &Registry{driver: driver, now: o.Now, retention: o.TombstoneRetention, log: o.Logger}
+	r := &Registry{driver: driver, now: o.Now, retention: o.TombstoneRetention, path: o.Path, log: o.Logger}
 	if r.now == nil {
 		r.now = time.Now
 	}

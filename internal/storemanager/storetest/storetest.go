@@ -47,7 +47,7 @@ func TryOpen(ctx context.Context, o Settings) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := registry.New(ctx, db, registry.Options{Now: o.Now, TombstoneRetention: o.TombstoneRetention, Logger: o.Logger})
+	r, err := registry.New(ctx, db, registry.Options{Now: o.Now, TombstoneRetention: o.TombstoneRetention, Path: db.Path(), Logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}

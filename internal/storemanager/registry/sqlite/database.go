@@ -29,7 +29,8 @@ type Database struct {
 	lock *os.File // nil in memory
 	log  *zap.Logger
 
-	path      string // of the file; "" in memory
+	given     string // the path as Open was given it; "" in memory
+	path      string // of the file, absolute and without links; "" in memory
 	file      os.FileInfo
 	isNew     bool // the database was empty when it was opened
 	mark      mark
@@ -64,13 +65,12 @@ func Open(ctx context.Context, path string, log *zap.Logger) (*Database, error) 
 	if log == nil {
 		log = zap.NewNop()
 	}
-	db := &Database{log: log}
+	db := &Database{given: path, log: log}
 	db.mark.log = log
 	if err := db.open(ctx, path); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("%s: %w", cmp.Or(path, "in memory"), err)
 	}
-	log.Info("registry opened", zap.String("path", path), zap.Int("schemaVersion", len(migrations)))
 	return db, nil
 }
 
@@ -201,6 +201,9 @@ func (db *Database) closeWriter() error {
 	}
 	return errors.Join(db.write.Close(), conn.Close())
 }
+
+// Path is that of the file, absolute and without links; "" in memory.
+func (db *Database) Path() string { return db.path }
 
 // Databases returns the handles with which others prepare statements: write for those that they run in Transact, and for no others, and read.
 func (db *Database) Databases() (write, read *sql.DB) { return db.write, db.read }

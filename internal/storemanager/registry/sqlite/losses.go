@@ -19,6 +19,7 @@ func (db *Database) Check(ctx context.Context, keep func(tx registry.Tx, found s
 		return err
 	}
 	db.beginUpkeep(ctx)
+	db.log.Info("registry opened", zap.String("path", db.given), zap.Int("schemaVersion", len(migrations)))
 	return nil
 }
 
