@@ -36,12 +36,13 @@ type Manager struct {
 	storemanager.Manager
 	deliveries.Memory
 	monitored monitored
+	watcher   storemanager.Watcher // nil when a Node server monitors
+	sink      *processor.Sink      // nil without EVENT_SINK_URL
 	registry  *registry.Registry
 	log       *zap.Logger
 }
 
-// monitored is a registry whose stores are monitored: by a *monitor.Supervisor, which is a storemanager.Watcher too, or by a Node server that
-// a *nodeserver.Node drives.
+// monitored is a registry whose stores are monitored: by a *monitor.Supervisor, or by a Node server that a *nodeserver.Node drives.
 type monitored interface {
 	storemanager.Manager
 	// Ping returns nil if the registry can be read and keeps what is changed, and a Node server answers and takes the secret.
@@ -85,14 +86,13 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err != nil {
 		return nil, errors.Join(named(err), known.Close())
 	}
-	stores, err := watch(ctx, p, known)
-	if err != nil {
+	m := &Manager{Memory: memory, registry: known, log: p.Log}
+	if err := m.monitor(ctx, p); err != nil {
 		return nil, errors.Join(err, known.Close())
 	}
-	if err := stores.SetPins(ctx, p.Config.StoreIDs); err != nil {
-		return nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), stores.Close(), known.Close())
+	if err := m.SetPins(ctx, p.Config.StoreIDs); err != nil {
+		return nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), m.close())
 	}
-	m := &Manager{Manager: stores, Memory: memory, monitored: stores, registry: known, log: p.Log}
 	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) { return figures(ctx, m) })
 	return m, nil
 }
@@ -107,37 +107,58 @@ func (m *Manager) SetPins(ctx context.Context, ids []string) error {
 
 // Close ends the monitoring and closes the registry. What does not go well is logged: nobody can do anything about it any more.
 func (m *Manager) Close() {
-	if err := errors.Join(m.monitored.Close(), m.registry.Close()); err != nil {
+	if err := m.close(); err != nil {
 		m.log.Error("store manager not closed cleanly", zap.Error(err))
 	}
+}
+
+func (m *Manager) close() error {
+	err := m.monitored.Close()
+	if m.sink != nil {
+		m.sink.Close()
+	}
+	return errors.Join(err, m.registry.Close())
 }
 
 // Handler serves the API and the metrics.
 func (m *Manager) Handler(p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
-	r.Mount("/", storehttp.Handler(m.monitored, m.Memory, string(p.Config.BypassToken), telemetry.Sampled(p.Log)))
+	r.Mount("/", storehttp.Handler(storehttp.Options{
+		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Token: string(p.Config.BypassToken), Logger: telemetry.Sampled(p.Log),
+	}))
 	return r
 }
 
-// watch makes the stores that are known monitored, as the settings say.
-func watch(ctx context.Context, p *process.Process, known *registry.Registry) (monitored, error) {
+// monitor makes the stores of the registry monitored, as the settings say.
+func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 	c := p.Config
 	if c.StoreManagerKind == config.KindNode {
-		return nodeserver.Drive(ctx, known, nodeserver.Options{
+		node, err := nodeserver.Drive(ctx, m.registry, nodeserver.Options{
 			URL: string(c.NodeServerURL), WebhookSecret: string(c.NodeServerSecret), Logger: p.Log,
 		})
+		if err != nil {
+			return err
+		}
+		m.Manager, m.monitored = node, node
+		return nil
 	}
 	var taker processor.Processor = processor.NewLog(p.Log)
 	if c.EventSinkURL != "" {
 		var err error
-		taker, err = processor.NewSink(processor.SinkOptions{URL: string(c.EventSinkURL), Secret: string(c.EventSinkSecret)})
+		m.sink, err = processor.NewSink(processor.SinkOptions{URL: string(c.EventSinkURL), Secret: string(c.EventSinkSecret)})
 		if err != nil {
-			return nil, fmt.Errorf("EVENT_SINK_URL: %w", err)
+			return fmt.Errorf("EVENT_SINK_URL: %w", err)
 		}
+		taker = m.sink
 	}
-	return monitor.Supervise(ctx, known, monitor.Options{
+	supervisor, err := monitor.Supervise(ctx, m.registry, monitor.Options{
 		SyncURL: c.StoreSyncURL, Token: string(c.BypassToken), Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
 		Outage: func(err error) { p.Sentry.Capture(ctx, err, telemetry.Operation{Name: "sync_backend_outage"}) },
 	})
+	if err != nil {
+		return err
+	}
+	m.Manager, m.monitored, m.watcher = supervisor, supervisor, supervisor
+	return nil
 }

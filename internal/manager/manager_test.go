@@ -183,6 +183,27 @@ func TestANodeServerIsDrivenWhenTheSettingsSaySo(t *testing.T) {
 	post := <-posts
 	require.Contains(t, post, "node-secret ")
 	require.Contains(t, post, `"instanceId":"some-store"`)
+
+	client := serve(t, p, stores)
+	require.ErrorContains(t, client.Watch(t.Context(), "", nil), "this store manager does not tell of changes")
+}
+
+func TestAStoreManagerWhoseNodeServerRefusesTheSecretIsNotReady(t *testing.T) {
+	t.Parallel()
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet { // a list needs no secret
+			_, _ = io.WriteString(w, `{"stores":[]}`)
+			return
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(node.Close)
+	p := newProcess(t, zap.NewNop(), "STORE_MANAGER_KIND=node", "NODE_SERVER_URL="+node.URL, "NODE_SERVER_WEBHOOK_SECRET=wrong-secret")
+	stores := openStores(t, p)
+	require.Error(t, stores.Ping(t.Context()))
+	w := httptest.NewRecorder()
+	stores.Handler(p).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody))
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }
 
 func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T) {

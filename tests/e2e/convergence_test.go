@@ -223,7 +223,7 @@ func (l *lane) set(state []workspace) []string {
 	require.NoError(l.T, err)
 	l.users = [2]*harness.User{l.SignUp(), l.SignUp()}
 	admin(l.Installation, l.users[0], invalidID, true)
-	api := storehttp.Handler(l.stores, l.stores, standalone.DemoBypassToken, zap.NewNop())
+	api := storehttp.Handler(storehttp.Options{Manager: l.stores, Memory: l.stores, Ping: l.stores.Ping, Token: standalone.DemoBypassToken})
 	l.api.Store(&api)
 	now := time.Now()
 	var all, pins []string

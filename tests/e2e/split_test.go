@@ -65,7 +65,9 @@ func startSplit(t *testing.T, settings ...string) *split {
 	stores, err := monitor.Supervise(t.Context(), registry.Registry, monitor.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stores.Close()) })
-	api := httptest.NewServer(storehttp.Handler(stores, registry, standalone.DemoBypassToken, zap.NewNop()))
+	api := httptest.NewServer(storehttp.Handler(storehttp.Options{
+		Manager: stores, Memory: registry, Watcher: stores, Ping: stores.Ping, Token: standalone.DemoBypassToken,
+	}))
 	t.Cleanup(api.Close)
 	s.managerURL = api.URL
 	s.manager, err = storehttp.NewClient(api.URL, standalone.DemoBypassToken, nil)

@@ -187,7 +187,7 @@ func onEach(t *testing.T, test func(t *testing.T, b *storetest.Bundle)) {
 	t.Run("over HTTP", func(t *testing.T) {
 		t.Parallel()
 		b := storetest.Setup(t)
-		client := storehttptest.Serve(t, b.Registry, b.Registry)
+		client := storehttptest.ServeDatabase(t, b.Registry)
 		b.Manager, b.Memory = client, client
 		test(t, b)
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/storemanager/storehttp/storehttptest"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -21,12 +22,12 @@ func onEachWatcher(t *testing.T, test func(t *testing.T, log *Log, w storemanage
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
 		log := New()
-		test(t, log, storetest.Watchable{Watcher: log})
+		test(t, log, log)
 	})
 	t.Run("over HTTP", func(t *testing.T) {
 		t.Parallel()
 		log := New()
-		c := storehttptest.Serve(t, storetest.Watchable{Watcher: log}, nil)
+		c := storehttptest.Serve(t, storehttp.Options{Watcher: log})
 		t.Cleanup(log.Close) // before the server waits for its streams
 		test(t, log, c)
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/storemanager/storehttp/storehttptest"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -166,7 +167,7 @@ func TestAStoreThatANodeServerRefusesIsAskedForEverMoreSeldom(t *testing.T) {
 		t.Run(name+" (over HTTP)", func(t *testing.T) {
 			t.Parallel()
 			b := setupNode(t)
-			b.Manager = storehttptest.Serve(t, b.node, b.Registry)
+			b.Manager = storehttptest.Serve(t, storehttp.Options{Manager: b.node, Memory: b.Registry, Ping: b.node.Ping})
 			test(t, b)
 		})
 	}

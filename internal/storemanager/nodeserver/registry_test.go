@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/storemanager/storehttp/storehttptest"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -40,7 +41,7 @@ func TestNodeListsTheIDsOfWhatItsServerHas(t *testing.T) {
 	t.Parallel()
 	b := setupNode(t)
 	b.fake.boot("store-b", "store-a", "store-c")
-	require.Equal(t, []string{"store-a", "store-b", "store-c"}, storetest.RequireSameIDs(t, storehttptest.Serve(t, b.Manager, b.Registry)), "nobody told of them")
+	require.Equal(t, []string{"store-a", "store-b", "store-c"}, storetest.RequireSameIDs(t, storehttptest.Serve(t, storehttp.Options{Manager: b.Manager, Memory: b.Registry})), "nobody told of them")
 	for _, id := range []string{"store-a", "store-c"} {
 		_, err := b.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: id, At: storetest.At(1)})
 		require.NoError(t, err)

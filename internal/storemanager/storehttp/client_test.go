@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/internal/deliveries"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
@@ -48,7 +47,8 @@ func TestClientRefusesSettingsThatCannotWork(t *testing.T) {
 
 func TestClientWithAWrongTokenIsUnauthorized(t *testing.T) {
 	t.Parallel()
-	good := serve(t, storetest.Open(t, storetest.Settings{}))
+	stores := storetest.Open(t, storetest.Settings{})
+	good := serve(t, Options{Manager: stores, Memory: stores})
 	require.NoError(t, good.Ping(t.Context()))
 	bad, err := NewClient(good.base.String(), "hunter2", nil)
 	require.NoError(t, err)
@@ -117,7 +117,7 @@ func (ending) Ensure(context.Context, storemanager.EnsureRequest) (storemanager.
 
 func TestClientHearsOfAShutdown(t *testing.T) {
 	t.Parallel()
-	_, err := serve(t, ending{}).Ensure(t.Context(), storemanager.EnsureRequest{StoreID: storetest.ID, At: storetest.T0})
+	_, err := serve(t, Options{Manager: ending{}}).Ensure(t.Context(), storemanager.EnsureRequest{StoreID: storetest.ID, At: storetest.T0})
 	require.ErrorIs(t, err, storemanager.ErrShutdown)
 }
 
@@ -165,11 +165,11 @@ func TestAClientGivesDeadConnectionsUp(t *testing.T) {
 	storetest.RequirePings(t, client.http)
 }
 
-// serveHere puts a client in front of m, which may be a memory of webhooks, too.
-func serve(t *testing.T, m storemanager.Manager) *Client {
+// serve puts a client in front of what o serves, with the token of tests.
+func serve(t *testing.T, o Options) *Client {
 	t.Helper()
-	memory, _ := m.(deliveries.Memory)
-	srv := httptest.NewServer(storetest.Documented(t, Handler(m, memory, storetest.Token, nil)))
+	o.Token = storetest.Token
+	srv := httptest.NewServer(storetest.Documented(t, Handler(o)))
 	t.Cleanup(srv.Close)
 	c, err := NewClient(srv.URL, storetest.Token, nil)
 	require.NoError(t, err)

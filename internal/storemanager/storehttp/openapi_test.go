@@ -32,7 +32,7 @@ func TestTheDescriptionHasTheRoutes(t *testing.T) {
 	t.Parallel()
 	described, err := storetest.Describe(t, handler(storetest.Open(t, storetest.Settings{}), storetest.Token))
 	require.NoError(t, err)
-	described.RequireRoutes(t, newServer(storetest.Open(t, storetest.Settings{}), nil, storetest.Token, nil).routes())
+	described.RequireRoutes(t, newServer(Options{}).routes())
 }
 
 func TestTheDescriptionHasTheConstants(t *testing.T) {

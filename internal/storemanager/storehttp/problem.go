@@ -28,7 +28,7 @@ type problem struct {
 // errNoRoute has a code of its own: "not found" is about stores, and a wrong URL may not look like it.
 var errNoRoute = errors.New("the store manager has no such route")
 
-// errNotSupported: the Manager that is served is no Watcher.
+// errNotSupported: there is no Watcher (Options.Watcher).
 var errNotSupported = errors.New("this store manager does not tell of changes")
 
 // errNoMethod: the route is there, for other methods.

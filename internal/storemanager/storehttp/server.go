@@ -48,16 +48,31 @@ type (
 //go:embed openapi.json
 var openAPI []byte
 
+// Options say what a Handler serves. Manager and Memory are required.
+type Options struct {
+	Manager storemanager.Manager
+	Memory  deliveries.Memory
+	// Watcher tells of changes. Nil: GET /v1/changes answers 501.
+	Watcher storemanager.Watcher
+	// Ping returns nil if the store manager can do its work; GET /readyz asks it as well as for the overview. Nil: the overview is enough.
+	Ping func(ctx context.Context) error
+	// Token is what all of /v1 wants as a bearer token. "" refuses all of /v1.
+	Token string
+	// Logger nil: silent.
+	Logger *zap.Logger
+}
+
 type server struct {
 	manager   storemanager.Manager
 	memory    deliveries.Memory
+	watcher   storemanager.Watcher            // nil: none
+	ping      func(ctx context.Context) error // never nil
 	token     httpserver.Token
 	log       *zap.Logger
 	heartbeat time.Duration
 }
 
-// Handler serves m and the memory of webhooks beside it over HTTP as JSON. All of /v1 wants the token as a bearer token. With the token "" all of /v1 is
-// refused. A nil log is silent.
+// Handler serves a store manager, and the memory of webhooks beside it, over HTTP as JSON.
 //
 //	PUT    /v1/stores/{id}                   Ensure
 //	POST   /v1/stores                        EnsureBatch
@@ -86,25 +101,28 @@ type server struct {
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
 //	POST   /v1/acknowledge-loss              AcknowledgeLoss
-//	GET    /v1/changes?after=                Watch, as server-sent events; 501 unless m is a Watcher
-//	GET    /livez, /readyz                   no token; the process answers, m answers
+//	GET    /v1/changes?after=                Watch, as server-sent events; 501 without a Watcher
+//	GET    /livez, /readyz                   no token; the process answers, the store manager can do its work
 //	GET    /openapi.json                     no token; the description of all this
 //
 // Bodies are the types of the contract. Ids are those of the path, and unknown fields are ignored. An outcome is an answer, so its status is 200. Errors are
 // RFC 9457 problems with a code (see problem). A call that takes longer than 27 s is answered with one. The server that the handler runs in prepares requests
 // (httpserver.Prepare), and sets the time-outs of reading and writing. The stream of changes sets its own. It ends with the Watcher (ErrShutdown), and not
 // with the server's Shutdown, which waits for it.
-func Handler(m storemanager.Manager, memory deliveries.Memory, token string, log *zap.Logger) http.Handler {
-	return newServer(m, memory, token, log).routes()
-}
+func Handler(o Options) http.Handler { return newServer(o).routes() }
 
-func newServer(m storemanager.Manager, memory deliveries.Memory, token string, log *zap.Logger) *server {
-	if log == nil {
-		log = zap.NewNop()
+func newServer(o Options) *server {
+	s := &server{
+		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, token: httpserver.NewToken(o.Token), log: o.Logger,
+		heartbeat: streamHeartbeat,
 	}
-	return &server{
-		manager: m, memory: memory, token: httpserver.NewToken(token), log: log, heartbeat: streamHeartbeat,
+	if s.ping == nil {
+		s.ping = func(context.Context) error { return nil }
 	}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	return s
 }
 
 func (s *server) routes() http.Handler {
@@ -272,10 +290,8 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	_, err := s.manager.Overview(ctx)
-	if pinger, ok := s.manager.(interface {
-		Ping(ctx context.Context) error
-	}); ok && err == nil {
-		err = pinger.Ping(ctx) // a Node server's list needs no secret, its events do
+	if err == nil {
+		err = s.ping(ctx) // a Node server's list needs no secret, its events do
 	}
 	if err != nil {
 		s.log.Warn("store manager is not ready", zap.Error(err))

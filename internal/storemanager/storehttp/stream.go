@@ -23,8 +23,7 @@ const (
 
 // changes streams what Watch tells as server-sent events, until the Watcher ends or the caller goes.
 func (s *server) changes(w http.ResponseWriter, r *http.Request) {
-	watcher, ok := s.manager.(storemanager.Watcher)
-	if !ok {
+	if s.watcher == nil {
 		s.fail(w, r, errNotSupported)
 		return
 	}
@@ -43,7 +42,7 @@ func (s *server) changes(w http.ResponseWriter, r *http.Request) {
 			defer cancel()
 			out.beat(ctx, s.heartbeat)
 		})
-		err = watcher.Watch(ctx, after, out.change)
+		err = s.watcher.Watch(ctx, after, out.change)
 	}
 	// Only an intended end may look like the end of the stream. All others break the connection off.
 	if !errors.Is(err, storemanager.ErrShutdown) {

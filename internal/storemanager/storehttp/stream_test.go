@@ -65,7 +65,7 @@ func requireLines(t *testing.T, r *bufio.Reader, want ...string) {
 func TestTheWireFormOfAStreamIsPlain(t *testing.T) {
 	t.Parallel()
 	log := changelog.New()
-	srv := listen(t, newServer(storetest.Watchable{Watcher: log}, nil, storetest.Token, nil))
+	srv := listen(t, newServer(Options{Watcher: log, Token: storetest.Token}))
 	t.Cleanup(log.Close)
 	e := strings.TrimSuffix(idOf(t, log, 0), "-0")
 	r := stream(t, srv.URL+"/v1/changes?after=other", http.Header{"Last-Event-Id": {e + "-0"}})
@@ -84,7 +84,7 @@ func TestTheWireFormOfAStreamIsPlain(t *testing.T) {
 func TestAStreamOutlivesTheTimeoutsOfItsServer(t *testing.T) {
 	t.Parallel()
 	log := changelog.New()
-	s := newServer(storetest.Watchable{Watcher: log}, nil, storetest.Token, nil)
+	s := newServer(Options{Watcher: log, Token: storetest.Token})
 	s.heartbeat = 10 * time.Millisecond
 	srv := listen(t, s)
 	t.Cleanup(log.Close)
@@ -104,11 +104,11 @@ func TestAStreamOutlivesTheTimeoutsOfItsServer(t *testing.T) {
 }
 
 // failing is a Watcher that can't go on.
-type failing struct{ storemanager.Manager }
+type failing struct{}
 
 func TestAStreamThatFailsDoesNotLookLikeAnEnd(t *testing.T) {
 	t.Parallel()
-	err := serve(t, failing{}).Watch(t.Context(), "", nil)
+	err := serve(t, Options{Watcher: failing{}}).Watch(t.Context(), "", nil)
 	require.ErrorContains(t, err, "EOF")
 	require.NotErrorIs(t, err, storemanager.ErrShutdown)
 }
@@ -116,7 +116,7 @@ func TestAStreamThatFailsDoesNotLookLikeAnEnd(t *testing.T) {
 func TestAStreamEndsWhenItsCallerGoes(t *testing.T) {
 	t.Parallel()
 	log := changelog.New()
-	s := newServer(storetest.Watchable{Watcher: log}, nil, storetest.Token, nil)
+	s := newServer(Options{Watcher: log, Token: storetest.Token})
 	ended := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
@@ -143,7 +143,7 @@ func TestAStreamWhoseCallerDoesNotReadIsBrokenOff(t *testing.T) {
 	for range 500 { // 32 MiB: more than any socket holds
 		log.Append(huge)
 	}
-	s := newServer(storetest.Watchable{Watcher: log}, nil, storetest.Token, nil)
+	s := newServer(Options{Watcher: log, Token: storetest.Token})
 	ended := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
@@ -172,7 +172,7 @@ func TestChangesNeedAWatcherAndAToken(t *testing.T) {
 	requireProblem(t, send(t, h, http.MethodGet, "/v1/changes", bearer, ""), http.StatusNotImplemented, "not_supported")
 	requireProblem(t, send(t, h, http.MethodGet, "/v1/changes", "", ""), http.StatusUnauthorized, "unauthorized")
 
-	c := serve(t, storetest.Open(t, storetest.Settings{}))
+	c := serve(t, Options{Manager: storetest.Open(t, storetest.Settings{})})
 	err := c.Watch(t.Context(), "", nil)
 	require.ErrorContains(t, err, "does not tell of changes")
 	require.NotErrorIs(t, err, storemanager.ErrShutdown)

@@ -14,12 +14,6 @@ import (
 	"storekeeper/internal/tunnel"
 )
 
-// Watchable is a Manager that tells of changes, and does nothing else.
-type Watchable struct {
-	storemanager.Manager
-	storemanager.Watcher
-}
-
 // SomeChange is a change of the store of that number.
 func SomeChange(i int) storemanager.Change {
 	return storemanager.Change{

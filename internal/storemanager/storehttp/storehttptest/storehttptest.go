@@ -7,16 +7,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"storekeeper/internal/deliveries"
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/storemanager/storetest"
 )
 
-// Serve puts a client in front of m and memory. All that they say to each other must be as openapi.json describes it.
-func Serve(t *testing.T, m storemanager.Manager, memory deliveries.Memory) *storehttp.Client {
+// Serve puts a client in front of what o serves, with the token of tests. All that they say to each other must be as openapi.json describes it.
+func Serve(t *testing.T, o storehttp.Options) *storehttp.Client {
 	t.Helper()
-	srv := httptest.NewServer(storetest.Documented(t, storehttp.Handler(m, memory, storetest.Token, nil)))
+	o.Token = storetest.Token
+	srv := httptest.NewServer(storetest.Documented(t, storehttp.Handler(o)))
 	t.Cleanup(srv.Close)
 	c, err := storehttp.NewClient(srv.URL, storetest.Token, nil)
 	require.NoError(t, err)
@@ -24,8 +23,8 @@ func Serve(t *testing.T, m storemanager.Manager, memory deliveries.Memory) *stor
 	return c
 }
 
-// ServeDatabase is Serve for both in one.
+// ServeDatabase is Serve for a registry and its memory.
 func ServeDatabase(t *testing.T, s *storetest.Database) *storehttp.Client {
 	t.Helper()
-	return Serve(t, s, s)
+	return Serve(t, storehttp.Options{Manager: s, Memory: s, Ping: s.Ping})
 }
