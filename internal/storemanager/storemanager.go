@@ -15,7 +15,6 @@ package storemanager
 import (
 	"context"
 	"errors"
-	"time"
 )
 
 // Errors that callers branch on with errors.Is, over HTTP too. Any other error is worth a retry.
@@ -115,10 +114,5 @@ type Reconciliations interface {
 	AcknowledgeLoss(ctx context.Context, a Acknowledgement) error
 }
 
-const (
-	// MaxClockLead is how far ahead of the store manager's clock the clock of an event's origin may be. An event from further ahead counts as
-	// an event of that moment.
-	MaxClockLead = 5 * time.Minute
-	// MaxBatch is the largest number of stores in one EnsureBatch or MarkUnlisted, and in a page.
-	MaxBatch = 1000
-)
+// MaxBatch is the largest number of stores in one EnsureBatch or MarkUnlisted, and in a page.
+const MaxBatch = 1000

@@ -33,10 +33,7 @@ func (m *Memory) KeepAccepted(ctx context.Context, e deliveries.AcceptedEvent) e
 	}
 	return m.database.Transact(ctx, func(tx *sql.Tx) error {
 		now := m.clock()
-		at := e.EventAt.UTC().Truncate(time.Microsecond)
-		if latest := now.Add(storemanager.MaxClockLead); at.After(latest) { // as the registry takes it
-			at = latest
-		}
+		at := storemanager.Believed(e.EventAt, now) // as the registry takes it
 		if _, err := tx.ExecContext(ctx, insertAccepted, e.DeliveryID, e.StoreID, now.UnixMicro(), at.UnixMicro(), string(e.Event)); err != nil {
 			return fmt.Errorf("write accepted events: %w", err)
 		}

@@ -87,7 +87,7 @@ func New(ctx context.Context, database Database, o Options) (*Memory, error) {
 }
 
 // clock is now, as precise as it can be stored.
-func (m *Memory) clock() time.Time { return m.now().UTC().Truncate(time.Microsecond) }
+func (m *Memory) clock() time.Time { return storemanager.Precise(m.now()) }
 
 // Count implements Memory.
 func (m *Memory) Count(ctx context.Context) (n int64, err error) {

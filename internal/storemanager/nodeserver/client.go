@@ -313,7 +313,7 @@ type nodeTime struct{ time.Time }
 func (t *nodeTime) UnmarshalJSON(b []byte) error {
 	var parsed time.Time
 	if json.Unmarshal(b, &parsed) == nil && storemanager.CheckTime("", parsed) == nil {
-		t.Time = parsed.UTC().Truncate(time.Microsecond) // as it can be stored
+		t.Time = storemanager.Precise(parsed)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (f *failures) add(id string, err error, now time.Time) {
 	if !again {
 		failure.Since = now
 	}
-	failure.NextAttemptAt = now.Add(backoff.Delay(minRepairBackoff, maxRepairBackoff, failure.Attempts)).UTC().Truncate(time.Microsecond)
+	failure.NextAttemptAt = storemanager.Precise(now.Add(backoff.Delay(minRepairBackoff, maxRepairBackoff, failure.Attempts)))
 	failure.Attempts++
 	failure.LastError = shown(err)
 	f.of[id] = failure

@@ -54,14 +54,14 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q storemanager.RestoreRe
 	if err := q.Validate(); err != nil {
 		return storemanager.Store{}, err
 	}
-	q.DeleteAt = precise(q.DeleteAt)
+	q.DeleteAt = storemanager.Precise(q.DeleteAt)
 	found := false
 	out, err := change(ctx, r, func(tx *transaction) (out storemanager.Store, err error) {
 		loss, err := tx.Loss(ctx)
 		if err != nil {
 			return storemanager.Store{}, err
 		}
-		q.EventAt = believed(q.EventAt, tx.now)
+		q.EventAt = storemanager.Believed(q.EventAt, tx.now)
 		err = tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.HistoryEntry, _ error) {
 			// A run waits for a deletion of a store that was never here: the folder was lost, with the mark that would have told it.
 			if found = loss == nil && s.Unknown(); (found || loss != nil) && s.restoreDeletion(q, tx.decision) {

@@ -13,7 +13,7 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 	if err := run.Validate(); err != nil {
 		return err
 	}
-	run.StartedAt, run.CompletedAt = precise(run.StartedAt), precise(run.CompletedAt)
+	run.StartedAt, run.CompletedAt = storemanager.Precise(run.StartedAt), storemanager.Precise(run.CompletedAt)
 	approval := normalAcknowledgement(storemanager.Acknowledgement{
 		Actor: cmp.Or(run.Actor, "whoever approved it"), Reason: "the approved plan of run " + run.RunID,
 	})
@@ -21,7 +21,7 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 		if err := tx.SaveRun(ctx, run, storemanager.KeptReconcileRuns); err != nil || run.ApprovedListAt == nil {
 			return 0, err
 		}
-		listAt := precise(*run.ApprovedListAt)
+		listAt := storemanager.Precise(*run.ApprovedListAt)
 		if err := tx.Approve(ctx, listAt); err != nil {
 			return 0, err
 		}

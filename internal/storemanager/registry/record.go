@@ -292,22 +292,11 @@ func (s *Record) Store() storemanager.Store {
 	return out
 }
 
-// believed is the moment of an event as far as we believe it. An event from the future would make all that comes after it stale until that time has come.
-func believed(at, now time.Time) time.Time {
-	if latest := now.Add(storemanager.MaxClockLead); at.After(latest) {
-		at = latest
-	}
-	return precise(at)
-}
-
-// precise is t as a Driver keeps it: in UTC and in microseconds.
-func precise(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
 func preciseOptional(t *time.Time) *time.Time {
 	if t == nil {
 		return nil
 	}
-	return new(precise(*t))
+	return new(storemanager.Precise(*t))
 }
 
 func later(a, b time.Time) time.Time {

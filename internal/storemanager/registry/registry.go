@@ -80,7 +80,7 @@ func (r *Registry) Close() error { return r.driver.Close() }
 func (r *Registry) Ping(ctx context.Context) error { return r.driver.Ping(ctx) }
 
 // Clock is now by the registry's clock, in UTC and in microseconds.
-func (r *Registry) Clock() time.Time { return precise(r.now()) }
+func (r *Registry) Clock() time.Time { return storemanager.Precise(r.now()) }
 
 // MonitoredIDs returns the ids of all monitored stores, sorted.
 func (r *Registry) MonitoredIDs(ctx context.Context) ([]string, error) {

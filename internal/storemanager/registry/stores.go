@@ -48,7 +48,7 @@ func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) (
 				results[i] = storemanager.EnsureResult{StoreID: q.StoreID, Outcome: storemanager.EnsureInvalid}
 				continue
 			}
-			q.At = believed(q.At, tx.now)
+			q.At = storemanager.Believed(q.At, tx.now)
 			if err := tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.HistoryEntry, _ error) {
 				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
 					e = ensureEntry(q, results[i])
@@ -63,7 +63,7 @@ func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) (
 }
 
 func (tx *transaction) ensure(ctx context.Context, q storemanager.EnsureRequest) (res storemanager.EnsureResult, err error) {
-	q.At = believed(q.At, tx.now)
+	q.At = storemanager.Believed(q.At, tx.now)
 	err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.HistoryEntry, error) {
 		res = s.ensure(q, tx.decision)
 		return ensureEntry(q, res), nil
@@ -77,11 +77,11 @@ func (r *Registry) BeginDeletion(ctx context.Context, q storemanager.DeletionReq
 		return storemanager.DeletionResult{}, err
 	}
 	return change(ctx, r, func(tx *transaction) (res storemanager.DeletionResult, err error) {
-		q.At = believed(q.At, tx.now)
+		q.At = storemanager.Believed(q.At, tx.now)
 		if q.GracePeriod > 0 { // a clock that is behind must not cut it short
 			q.DeleteAt = later(q.DeleteAt, tx.now.Add(q.GracePeriod))
 		}
-		q.DeleteAt = precise(q.DeleteAt)
+		q.DeleteAt = storemanager.Precise(q.DeleteAt)
 		err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.HistoryEntry, error) {
 			res = s.beginDeletion(q, tx.decision)
 			return deletionEntry(res), nil
@@ -147,7 +147,7 @@ func (r *Registry) CancelDeletion(ctx context.Context, q storemanager.CancelRequ
 		return storemanager.Store{}, err
 	}
 	if !q.EventAt.IsZero() {
-		q.EventAt = precise(q.EventAt)
+		q.EventAt = storemanager.Precise(q.EventAt)
 	}
 	return r.changeMonitored(ctx, q.StoreID, func(s *Record, d decision) (e storemanager.HistoryEntry, _ error) {
 		if s.cancel(q, d) {
@@ -244,7 +244,7 @@ func (r *Registry) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) e
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	m.ListAt = precise(m.ListAt)
+	m.ListAt = storemanager.Precise(m.ListAt)
 	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		mark := func(ids []string, rule func(*Record)) error {
 			for _, id := range ids {
