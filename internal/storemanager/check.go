@@ -12,8 +12,8 @@ const (
 	// MaxText bounds, in bytes, each text that a caller chooses: owners, request and run ids, and reason and actor of holds, pauses and
 	// acknowledgements. It is Temporal's own limit for ids. A longer id is refused; a longer reason or actor is cut.
 	MaxText = 1000
-	// MaxReport bounds, in bytes, Error and Report of a ReconcileRun together, because KeptReconcileRuns of them are shown at once.
-	MaxReport = 64 << 10
+	// maxReport bounds, in bytes, Error and Report of a ReconcileRun together, because KeptReconcileRuns of them are shown at once.
+	maxReport = 64 << 10
 )
 
 // Validate returns an ErrInvalid that says what is wrong with the request; nil if nothing is. So do all methods of this name.
@@ -80,8 +80,8 @@ func (run ReconcileRun) Validate() error {
 	switch {
 	case err != nil:
 		return err
-	case len(run.Error)+len(run.Report) > MaxReport:
-		return fmt.Errorf("%w: error and report together are over %d bytes", ErrInvalid, MaxReport)
+	case len(run.Error)+len(run.Report) > maxReport:
+		return fmt.Errorf("%w: error and report together are over %d bytes", ErrInvalid, maxReport)
 	case len(run.Report) > 0 && !json.Valid(run.Report):
 		return fmt.Errorf("%w: report is no JSON", ErrInvalid)
 	}

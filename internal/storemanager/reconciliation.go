@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ListMarks is what one complete authoritative list says of first sightings.
+// ListMarks is what one complete authoritative list says: of stores, and for the guard. A list of more than MaxBatch stores comes in several.
 type ListMarks struct {
 	// ListAt is the start of the list's fetch.
 	ListAt time.Time `json:"listAt"`

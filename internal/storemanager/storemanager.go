@@ -103,7 +103,8 @@ type Pauses interface {
 
 // Reconciliations is the memory of reconciliation: what its lists said, what came of its runs, and the loss that makes it keep removals back.
 type Reconciliations interface {
-	// MarkUnlisted keeps the first sightings of orphans from one reconcile run to the next.
+	// MarkUnlisted keeps what a list says from one reconcile run to the next: which stores it lacks and which it has, and the verdict of the guard
+	// on it. All of it is kept, or nothing.
 	MarkUnlisted(ctx context.Context, m ListMarks) error
 	// RecordReconcile keeps the report of a finished reconcile run. A repeat with the same RunID replaces the report.
 	RecordReconcile(ctx context.Context, r ReconcileRun) error

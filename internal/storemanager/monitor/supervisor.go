@@ -20,8 +20,8 @@ import (
 	"storekeeper/internal/storemanager/registry"
 )
 
-// DefaultMaxDials is how many connections to one sync backend are made at the same time.
-const DefaultMaxDials = 64
+// defaultMaxDials is how many connections to one sync backend are made at the same time.
+const defaultMaxDials = 64
 
 // Options say how a Supervisor monitors stores.
 type Options struct {
@@ -30,9 +30,9 @@ type Options struct {
 	SyncURL func(storeID string) string
 	// Token is sent to the sync backend as the serverBypass of the payload (docs/contracts/livestore-sync.md).
 	Token string
-	// Processor takes the events.
+	// Processor takes the events. It is required.
 	Processor processor.Processor
-	// MaxDials is how many connections are made at the same time, for each host; 0 means DefaultMaxDials.
+	// MaxDials is how many connections are made at the same time, for each host; 0 means 64.
 	MaxDials int
 	// Outage is called when most stores of a sync backend have no subscription any more: once for each outage, not for each store. The error says which
 	// backend and why, and may be shown. Outage must not block. Nil: nobody is told.
@@ -105,7 +105,7 @@ func Supervise(ctx context.Context, r *registry.Registry, o Options) (*Superviso
 	}
 	s.dials = &dials{atOnce: o.MaxDials, maxConns: o.maxConns, hosts: map[string]*backend{}}
 	if s.dials.atOnce <= 0 {
-		s.dials.atOnce = DefaultMaxDials
+		s.dials.atOnce = defaultMaxDials
 	}
 	if s.dials.maxConns == 0 {
 		var err error

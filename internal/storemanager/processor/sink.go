@@ -120,8 +120,8 @@ func sinkClient(given *http.Client) *http.Client {
 		*own = *given
 	} else {
 		transport := httpclient.Transport()
-		transport.MaxIdleConns = sinkSlots + failingSinkSlots // by default all but two would be thrown away after each POST
-		transport.MaxIdleConnsPerHost = sinkSlots + failingSinkSlots
+		transport.MaxIdleConns = MaxSinkConnections // by default all but two would be thrown away after each POST
+		transport.MaxIdleConnsPerHost = MaxSinkConnections
 		transport.MaxResponseHeaderBytes = maxSinkAnswer
 		transport.DisableCompression = true
 		own.Transport = httpclient.Through(transport)

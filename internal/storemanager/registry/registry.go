@@ -25,8 +25,8 @@ type Options struct {
 	TombstoneRetention time.Duration
 }
 
-// DefaultTombstoneRetention is Options.TombstoneRetention unless it is set.
-const DefaultTombstoneRetention = 30 * 24 * time.Hour
+// defaultTombstoneRetention is Options.TombstoneRetention unless it is set.
+const defaultTombstoneRetention = 30 * 24 * time.Hour
 
 // Registry is the Manager that knows the stores, and monitors none. It is safe for concurrent use.
 //
@@ -50,7 +50,7 @@ func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
 		r.now = time.Now
 	}
 	if r.retention == 0 {
-		r.retention = DefaultTombstoneRetention
+		r.retention = defaultTombstoneRetention
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()

@@ -24,7 +24,7 @@ func (on suite) TestAPrunedTombstoneTakesItsCursorAlong(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, cursor, kept, "a store that comes back goes on from there")
 
-	b.Clock.Set(storetest.At(100).Add(registry.DefaultTombstoneRetention + time.Second))
+	b.Clock.Set(storetest.At(100).Add(tombstoneRetention + time.Second))
 	_, err = b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: "another-one", At: storetest.At(200), DeleteAt: storetest.At(200), Owner: "run"})
 	require.NoError(t, err)
 	kept, err = b.Registry.Cursor(t.Context(), storetest.ID)

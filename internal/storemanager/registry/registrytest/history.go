@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/storemanager"
-	"storekeeper/internal/storemanager/registry"
 	"storekeeper/internal/storemanager/storetest"
 )
 
@@ -150,7 +149,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			b.MustStop(t, "run")
 			b.MustPause(t, onePaused)
 			require.Len(t, b.MustHistory(t), 4)
-			b.Clock.Set(storetest.At(100).Add(registry.DefaultTombstoneRetention + time.Second))
+			b.Clock.Set(storetest.At(100).Add(tombstoneRetention + time.Second))
 			_, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: "another-one", At: storetest.At(200), DeleteAt: storetest.At(200), Owner: "run"})
 			require.NoError(t, err)
 			require.Zero(t, keptEntries(t, b, storetest.ID))

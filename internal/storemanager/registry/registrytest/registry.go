@@ -51,9 +51,9 @@ func (on suite) TestTombstonesArePrunedWhenTheyAreOldEnough(t *testing.T) {
 	}
 	tombstone("old")
 	tombstone("renewed")
-	b.Clock.Set(storetest.T0.Add(registry.DefaultTombstoneRetention))
+	b.Clock.Set(storetest.T0.Add(tombstoneRetention))
 	tombstone("renewed")
-	b.Clock.Set(storetest.T0.Add(registry.DefaultTombstoneRetention + time.Microsecond))
+	b.Clock.Set(storetest.T0.Add(tombstoneRetention + time.Microsecond))
 	tombstone("new")
 
 	_, err := b.Get(t.Context(), "old")
@@ -62,7 +62,7 @@ func (on suite) TestTombstonesArePrunedWhenTheyAreOldEnough(t *testing.T) {
 	require.Equal(t, 1, b.MustOverview(t).Monitored)
 
 	require.NoError(t, b.Registry.Close())
-	b.Clock.Set(storetest.T0.Add(registry.DefaultTombstoneRetention + 2*time.Microsecond))
+	b.Clock.Set(storetest.T0.Add(tombstoneRetention + 2*time.Microsecond))
 	b.Registry = on.open(t, storetest.Settings{Path: b.Path, Now: b.Clock.Now, TombstoneRetention: time.Microsecond})
 	o, err := b.Registry.Overview(t.Context())
 	require.NoError(t, err)

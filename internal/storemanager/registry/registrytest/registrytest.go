@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,6 +33,9 @@ func Run(t *testing.T, open TryOpener) {
 		}
 	}
 }
+
+// tombstoneRetention is that of a registry whose options name none.
+const tombstoneRetention = 30 * 24 * time.Hour
 
 // suite has a method for each test.
 type suite struct{ tryOpen TryOpener }

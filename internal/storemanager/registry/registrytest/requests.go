@@ -339,7 +339,7 @@ func (on suite) TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 	for name, run := range map[string]storemanager.ReconcileRun{
 		"run without an id":      {StartedAt: storetest.T0, CompletedAt: storetest.T0},
 		"run without a start":    {RunID: "run", CompletedAt: storetest.T0},
-		"run with a huge report": {RunID: "run", StartedAt: storetest.T0, CompletedAt: storetest.T0, Report: json.RawMessage(`"` + strings.Repeat("x", storemanager.MaxReport) + `"`)},
+		"run with a huge report": {RunID: "run", StartedAt: storetest.T0, CompletedAt: storetest.T0, Report: json.RawMessage(`"` + strings.Repeat("x", 64<<10) + `"`)},
 		"run with a bad report":  {RunID: "run", StartedAt: storetest.T0, CompletedAt: storetest.T0, Report: json.RawMessage("{")},
 	} {
 		calls[name] = func(ctx context.Context, m storemanager.Manager) error { return m.RecordReconcile(ctx, run) }
