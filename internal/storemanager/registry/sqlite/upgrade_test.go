@@ -149,7 +149,7 @@ func requireUpgraded(t *testing.T, path string) {
 	require.Equal(t, registry.Cursor{BackendID: "backend", Seq: 7}, cursor)
 	runs, err := r.Reconciliation(ctx)
 	require.NoError(t, err)
-	require.EqualValues(t, []int64{5, 3, 2}, []int64{runs.Runs, runs.Successes, runs.Failures})
+	require.Equal(t, []int64{5, 3, 2}, []int64{runs.Runs, runs.Successes, runs.Failures})
 
 	n, err := r.Count(ctx)
 	require.NoError(t, err)
@@ -175,25 +175,31 @@ func rowsOf(t *testing.T, path string) map[string][]map[string]any {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	all := map[string][]map[string]any{}
-	for _, table := range strings.Fields(text(ctx, t, db, `SELECT group_concat(name, ' ') FROM sqlite_schema WHERE type = 'table'`)) {
+	for table := range strings.FieldsSeq(text(ctx, t, db, `SELECT group_concat(name, ' ') FROM sqlite_schema WHERE type = 'table'`)) {
 		names := strings.Fields(text(ctx, t, db, `SELECT group_concat(name, ' ') FROM pragma_table_info(?)`, table))
-		rows, err := db.QueryContext(ctx, `SELECT * FROM `+table+` ORDER BY 1, 2`)
-		require.NoError(t, err)
-		for rows.Next() {
-			values, row := make([]any, len(names)), map[string]any{}
-			targets := make([]any, len(names))
-			for i := range values {
-				targets[i] = &values[i]
-			}
-			require.NoError(t, rows.Scan(targets...))
-			for i, name := range names {
-				row[name] = values[i]
-			}
-			all[table] = append(all[table], row)
-		}
-		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
+		all[table] = readRows(ctx, t, db, table, names)
 	}
+	return all
+}
+
+func readRows(ctx context.Context, t *testing.T, db *sql.DB, table string, names []string) (all []map[string]any) {
+	t.Helper()
+	rows, err := db.QueryContext(ctx, `SELECT * FROM `+table+` ORDER BY 1, 2`)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
+	for rows.Next() {
+		values, row := make([]any, len(names)), map[string]any{}
+		targets := make([]any, len(names))
+		for i := range values {
+			targets[i] = &values[i]
+		}
+		require.NoError(t, rows.Scan(targets...))
+		for i, name := range names {
+			row[name] = values[i]
+		}
+		all = append(all, row)
+	}
+	require.NoError(t, rows.Err())
 	return all
 }
 
