@@ -43,7 +43,7 @@ func main() {
 				p.Log.Warn("published demo secrets are in use, never expose this process", zap.Strings("settings", defaulted))
 			}
 			o.Ready = func(sys *standalone.System) {
-				fmt.Print(standalone.Banner(sys, p.Config.BypassToken == standalone.DemoBypassToken))
+				fmt.Print(standalone.Banner(sys, p.Config.BypassToken() == standalone.DemoBypassToken))
 			}
 			return standalone.Run(ctx, p, o)
 		},

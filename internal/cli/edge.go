@@ -44,7 +44,7 @@ func (a *app) edge() (*edge, error) {
 		}
 	}
 	return &edge{
-		url: string(cfg.StorekeeperURL), token: cfg.BypassToken, timeout: a.timeout,
+		url: string(cfg.StorekeeperURL), token: config.Secret(cfg.BypassToken()), timeout: a.timeout,
 		client: http.Client{Transport: httpclient.Through(httpclient.Transport())},
 	}, nil
 }
@@ -105,7 +105,9 @@ func (e *edge) refusal(status int) error {
 		return nil
 	case http.StatusNotFound:
 		return errNotFound
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusForbidden:
+		return &failure{exitRefused, "forbidden", "the edge at " + e.url + " refused the token: it may only read", "take a token that may act"}
+	case http.StatusUnauthorized:
 		todo := "SERVER_BYPASS_TOKEN must be the server's"
 		if e.token == "" {
 			todo = "set SERVER_BYPASS_TOKEN to the server's"

@@ -161,7 +161,7 @@ func (a *app) syncBackend(id string, flag config.SyncURL) (*syncBackend, error) 
 	return &syncBackend{livestore.Options{
 		URL:     firstOf(string(flag), cfg.StoreSyncURL(id), defaultSyncURL),
 		StoreID: id,
-		Payload: map[string]string{"serverBypass": string(cfg.BypassToken), "instanceId": id},
+		Payload: map[string]string{"serverBypass": cfg.BypassToken(), "instanceId": id},
 	}, a.timeout}, nil
 }
 

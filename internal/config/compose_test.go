@@ -14,6 +14,7 @@ import (
 // readers says which processes read a setting. What is not here is read by all three.
 var readers = map[string][]config.Role{
 	"WEBHOOK_SECRET":                       {config.RoleWebhook},
+	"OPERATOR_TOKENS":                      {config.RoleWebhook},
 	"WEBHOOK_AUTH":                         {config.RoleWebhook},
 	"WEBHOOK_RATE_LIMIT":                   {config.RoleWebhook},
 	"WEBHOOK_MAX_BACKLOG_AGE":              {config.RoleWebhook},

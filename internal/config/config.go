@@ -18,9 +18,10 @@ import (
 
 // Config is every setting. The tags are the documentation; docs/settings.md is made from them.
 type Config struct {
-	WebhookSecrets Secrets `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating, none of them empty or with white space; whsec_ with 24 to 64 bytes in base64 or whpk_ with 32 bytes in base64 is a key of signatures, KEY@NOT_BEFORE/NOT_AFTER one that is limited in time" doc:"What the Auth Worker's webhooks are known by: shared secrets, brought in X-Webhook-Secret, and keys of Standard Webhooks signatures. docs/webhooks.md says how to move from the one to the other."`
-	BypassToken    Secret  `env:"SERVER_BYPASS_TOKEN" roles:"webhook,worker,storemanager,standalone" accepts:"a token without white space" doc:"The token of the internal side: towards the Auth Worker and the store manager, and for everything at the edge that shows ids or acts."`
-	AuthWorkerURL  URL     `env:"AUTH_WORKER_INTERNAL_URL" roles:"worker,standalone" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the Auth Worker answers GET /internal/workspaces."`
+	WebhookSecrets Secrets   `env:"WEBHOOK_SECRET" roles:"webhook,standalone" accepts:"one secret, or several separated by commas while rotating, none of them empty or with white space; whsec_ with 24 to 64 bytes in base64 or whpk_ with 32 bytes in base64 is a key of signatures, KEY@NOT_BEFORE/NOT_AFTER one that is limited in time" doc:"What the Auth Worker's webhooks are known by: shared secrets, brought in X-Webhook-Secret, and keys of Standard Webhooks signatures. docs/webhooks.md says how to move from the one to the other."`
+	BypassTokens   Secrets   `env:"SERVER_BYPASS_TOKEN" roles:"webhook,worker,storemanager,standalone" accepts:"a token without white space and commas, or several separated by commas while rotating: the first is sent, all are accepted" doc:"The token of the internal side: towards the Auth Worker, the store manager and the sync backends, and for everything at the edge that shows ids or acts."`
+	Operators      Operators `env:"OPERATOR_TOKENS" accepts:"NAME:TOKEN, or NAME:TOKEN:read for who may only read; several separated by commas; a name has 1 to 64 letters, digits and ._@-, a token letters, digits and -._~+/=, and TOKEN|TOKEN are two of the same name while rotating; no name and no token comes twice, and none is one of SERVER_BYPASS_TOKEN" doc:"Who may ask the edge for what SERVER_BYPASS_TOKEN opens, each with a token of its own. The name is the actor of what the caller does, whatever the request says."`
+	AuthWorkerURL  URL       `env:"AUTH_WORKER_INTERNAL_URL" roles:"worker,standalone" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the Auth Worker answers GET /internal/workspaces."`
 
 	ListenAddr         HostPort `env:"LISTEN" accepts:"host:port" doc:"Where the edge listens. Empty means 127.0.0.1 and PORT."`
 	Port               Port     `env:"PORT" envDefault:"3003" accepts:"0 to 65535 (0 picks one)" doc:"The edge's port, unless LISTEN says more."`
@@ -107,9 +108,25 @@ func (c *Config) Keyring() (*webhookauth.Keyring, error) {
 	return keyring, nil
 }
 
+// BypassToken is the token that is sent: the first of BypassTokens; "" if there is none.
+func (c *Config) BypassToken() string {
+	if len(c.BypassTokens) == 0 {
+		return ""
+	}
+	return string(c.BypassTokens[0])
+}
+
 // Secrets returns all values that must never be shown, for the redaction of logs and of Sentry.
 func (c *Config) Secrets() []string {
-	all := append(c.TemporalDB.secrets(), string(c.BypassToken), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret))
+	all := append(c.TemporalDB.secrets(), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret))
+	for _, s := range c.BypassTokens {
+		all = append(all, string(s))
+	}
+	for _, o := range c.Operators {
+		for _, s := range o.Tokens {
+			all = append(all, string(s))
+		}
+	}
 	for _, s := range c.WebhookSecrets {
 		all = append(all, string(s))
 		if key, _, ok := strings.Cut(string(s), "@"); ok && strings.HasPrefix(key, "whsec_") {

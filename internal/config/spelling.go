@@ -98,7 +98,7 @@ func invisible(r rune) bool {
 // shown is the value as a line about it may show it: redacted if it may hold a secret, and shortened if it is long.
 func shown(kind reflect.Type, value string) string {
 	switch kind {
-	case nil, reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](), reflect.TypeFor[PostgresURL](),
+	case nil, reflect.TypeFor[Secret](), reflect.TypeFor[Secrets](), reflect.TypeFor[Operators](), reflect.TypeFor[PostgresURL](),
 		reflect.TypeFor[URL](), reflect.TypeFor[SyncURL](), reflect.TypeFor[SyncURLs](): // nil: Temporal's value may be a key; a URL may hold a password
 		return redacted
 	}

@@ -84,6 +84,9 @@ func (c *Config) conflicts(role Role) (problems []string) {
 			problems = append(problems, "EVENT_SINK_URL is of no use with STORE_MANAGER_KIND=node: the Node server processes events itself")
 		}
 	}
+	if c.Operators.shares(c.BypassTokens) {
+		problems = append(problems, "OPERATOR_TOKENS and SERVER_BYPASS_TOKEN share a token: give the operator one of its own")
+	}
 	if len(c.WebhookSecrets) > 0 {
 		if _, err := c.Keyring(); err != nil {
 			problems = append(problems, err.Error())

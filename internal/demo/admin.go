@@ -23,9 +23,8 @@ type listing struct {
 }
 
 func (a *AuthWorker) withToken(h handler) handler {
-	want := httpserver.NewToken(a.token)
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if !want.Is(bearer(r)) {
+		if _, known := a.tokens().Caller(bearer(r)); !known {
 			return refuse(http.StatusForbidden, "Forbidden")
 		}
 		httpserver.Trust(r.Context())

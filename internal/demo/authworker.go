@@ -40,6 +40,8 @@ type AuthWorkerOptions struct {
 	WebhookSecret string
 	// BypassToken is the bearer token of /internal.
 	BypassToken string
+	// BypassTokens returns those that /internal accepts, at each request. Nil: BypassToken alone.
+	BypassTokens func() httpserver.Tokens
 	// Logger may be nil.
 	Logger *zap.Logger
 	// RetryDelays are the pauses before the second and further attempts to deliver an event. Nil means 0.5 s and 1 s, which makes three
@@ -55,7 +57,7 @@ type AuthWorker struct {
 	notifier *sender
 	faults   faults
 	limiter  rateLimiter
-	token    string
+	tokens   func() httpserver.Tokens
 	log      *zap.Logger
 	server   *httpserver.Server
 	url      string
@@ -72,6 +74,9 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
+	}
+	if o.BypassTokens == nil {
+		o.BypassTokens = httpserver.FixedTokens(o.BypassToken)
 	}
 	if o.RetryDelays == nil {
 		o.RetryDelays = []time.Duration{500 * time.Millisecond, time.Second}
@@ -93,7 +98,7 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 		notifier: webhooks,
 		faults:   faults{replaced: make(chan struct{})},
 		limiter:  rateLimiter{perMinute: o.RateLimitPerMinute},
-		token:    o.BypassToken,
+		tokens:   o.BypassTokens,
 		log:      o.Logger,
 		url:      "http://" + listener.Addr().String(),
 		served:   make(chan struct{}),

@@ -3,7 +3,6 @@ package demo
 import (
 	"bufio"
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/ownhost"
 )
 
@@ -40,6 +40,8 @@ type SyncBackendOptions struct {
 	DatabasePath string
 	// Token is the serverBypass that a client's payload must have; other handshakes are answered with status 400. Empty accepts all.
 	Token string
+	// Tokens returns those that are accepted, at each handshake. Nil: Token alone.
+	Tokens func() httpserver.Tokens
 	// Dialect is that of the errors.
 	Dialect SyncDialect
 	// Logger may be nil.
@@ -49,7 +51,7 @@ type SyncBackendOptions struct {
 // SyncBackend is a running demo sync backend. It speaks LiveStore's sync protocol over WebSockets, as @livestore/sync-cf does on
 // Cloudflare, on any path. It is made for ten thousand connections: an idle one has one goroutine.
 type SyncBackend struct {
-	token   string
+	tokens  func() httpserver.Tokens // nil: all are admitted
 	dialect SyncDialect
 	log     *zap.Logger
 	db      *syncDatabase // nil in memory
@@ -69,6 +71,9 @@ type SyncBackend struct {
 
 // StartSyncBackend opens the database and starts to serve. It answers by the time it returns. ctx bounds only the start.
 func StartSyncBackend(ctx context.Context, o SyncBackendOptions) (*SyncBackend, error) {
+	if o.Tokens == nil && o.Token != "" {
+		o.Tokens = httpserver.FixedTokens(o.Token)
+	}
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:0"
 	}
@@ -76,7 +81,7 @@ func StartSyncBackend(ctx context.Context, o SyncBackendOptions) (*SyncBackend, 
 		o.Logger = zap.NewNop()
 	}
 	b := &SyncBackend{
-		token: o.Token, dialect: o.Dialect, log: o.Logger, served: make(chan struct{}),
+		tokens: o.Tokens, dialect: o.Dialect, log: o.Logger, served: make(chan struct{}),
 		stores: map[string]*syncStore{}, conns: map[*syncConn]struct{}{},
 	}
 	if o.DatabasePath != "" {
@@ -222,7 +227,7 @@ func (b *SyncBackend) serve(w http.ResponseWriter, r *http.Request) {
 
 // admits checks the token in the payload. The payload is encoded once more than the query is.
 func (b *SyncBackend) admits(encoded string) bool {
-	if b.token == "" {
+	if b.tokens == nil {
 		return true
 	}
 	text, err := url.QueryUnescape(encoded)
@@ -232,8 +237,11 @@ func (b *SyncBackend) admits(encoded string) bool {
 	var payload struct {
 		ServerBypass string `json:"serverBypass"`
 	}
-	return json.Unmarshal([]byte(text), &payload) == nil &&
-		subtle.ConstantTimeCompare([]byte(payload.ServerBypass), []byte(b.token)) == 1
+	if json.Unmarshal([]byte(text), &payload) != nil {
+		return false
+	}
+	_, known := b.tokens().Caller(payload.ServerBypass)
+	return known
 }
 
 // store returns the store of the id. Every id exists.

@@ -163,6 +163,6 @@ var endpoints = map[string]string{
 func index(w http.ResponseWriter, _ *http.Request) {
 	httpserver.WriteJSON(w, http.StatusOK, api.Index{
 		Service: "storekeeper", Version: build.Version, Endpoints: endpoints,
-		Token: "Authorization: Bearer <SERVER_BYPASS_TOKEN>, or X-Server-Token",
+		Token: "Authorization: Bearer <a token of SERVER_BYPASS_TOKEN or OPERATOR_TOKENS>, or X-Server-Token",
 	})
 }

@@ -85,7 +85,6 @@ type Server struct {
 	log          *zap.Logger
 	frequent     *zap.Logger    // logs what strangers can cause in any quantity: it leaves lines out; the metrics count everything
 	guard        *ownhost.Guard // nil: any host
-	token        httpserver.Token
 
 	intake  *intake.Intake
 	status  *status.Status
@@ -110,7 +109,7 @@ func New(o Options) (*Server, error) { return newServer(o, bounds{}) }
 func newServer(o Options, b bounds) (*Server, error) {
 	s := &Server{
 		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, metrics: o.Metrics, sentry: o.Sentry,
-		log: o.Log, frequent: telemetry.Sampled(o.Log), guard: o.Guard, token: httpserver.NewToken(string(o.Config.BypassToken)),
+		log: o.Log, frequent: telemetry.Sampled(o.Log), guard: o.Guard,
 	}
 	b.readTimeout, b.maxConnections = cmp.Or(b.readTimeout, readTimeout), cmp.Or(b.maxConnections, maxConnections)
 	b.lossPoll = cmp.Or(b.lossPoll, lossPoll)
@@ -163,8 +162,10 @@ func (s *Server) routes() http.Handler {
 	r.Get("/docs/assets/{name}", serveDocsAsset)
 	r.Get(problem.Path+"{code}", explainProblem)
 	r.Group(func(r chi.Router) {
-		r.Use(httpserver.Require(s.authorized, func(w http.ResponseWriter, _ *http.Request) {
+		r.Use(httpserver.Require(s.caller, func(w http.ResponseWriter, _ *http.Request) {
 			problem.Write(w, problem.KindUnauthorized, "Unauthorized")
+		}), httpserver.RequireActing(func(w http.ResponseWriter, _ *http.Request) {
+			problem.Write(w, problem.KindForbidden, "This token may only read")
 		}))
 		r.Get("/stores", s.status.Stores)
 		r.Get("/stores/{id}", s.status.Store)

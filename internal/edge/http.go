@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/config"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
@@ -28,7 +29,26 @@ func harden(next http.Handler) http.Handler {
 	})
 }
 
-// authorized says whether the request brings the token.
+// caller returns who sent the request, and whether it brings a token at all that is accepted.
+func (s *Server) caller(r *http.Request) (httpserver.Caller, bool) {
+	return tokens(s.config).Caller(cmp.Or(httpserver.Bearer(r), r.Header.Get("X-Server-Token")))
+}
+
 func (s *Server) authorized(r *http.Request) bool {
-	return s.token.Is(cmp.Or(httpserver.Bearer(r), r.Header.Get("X-Server-Token")))
+	_, known := s.caller(r)
+	return known
+}
+
+// tokens are those that the edge accepts.
+func tokens(c *config.Config) httpserver.Tokens {
+	var t httpserver.Tokens
+	for _, token := range c.BypassTokens {
+		t.Add(string(token), httpserver.Caller{})
+	}
+	for _, o := range c.Operators {
+		for _, token := range o.Tokens {
+			t.Add(string(token), httpserver.Caller{Name: o.Name, ReadOnly: o.ReadOnly})
+		}
+	}
+	return t
 }

@@ -54,25 +54,53 @@ func TestAPlainRequestIDIsTheCallersAndAnyOtherIsReplaced(t *testing.T) {
 
 func TestWhoBringsTheTokenIsLetIn(t *testing.T) {
 	t.Parallel()
-	token := httpserver.NewToken("the-token")
-	guarded := func(token httpserver.Token) http.Handler {
-		brings := func(r *http.Request) bool { return token.Is(httpserver.Bearer(r)) }
+	tokens := httpserver.NewTokens("the-token", "the-next-token", "")
+	guarded := func(tokens httpserver.Tokens) http.Handler {
+		brings := func(r *http.Request) (httpserver.Caller, bool) { return tokens.Caller(httpserver.Bearer(r)) }
 		return httpserver.Require(brings, func(w http.ResponseWriter, _ *http.Request) {
 			httpserver.WriteProblem(w, http.StatusUnauthorized, struct{}{})
 		})(http.HandlerFunc(fine))
 	}
 	for header, status := range map[string]int{
-		"Bearer the-token": 200, "bearer the-token": 200, "BEARER  the-token": 200,
+		"Bearer the-token": 200, "bearer the-token": 200, "BEARER  the-token": 200, "Bearer the-next-token": 200,
 		"": 401, "the-token": 401, "Bearer": 401, "Bearer ": 401, "Basic the-token": 401, "Bearer the-token2": 401, "Bearer the": 401, "Bearer,the-token": 401,
 	} {
-		w := serve(t, guarded(token), http.MethodGet, "/", "Authorization", header)
+		w := serve(t, guarded(tokens), http.MethodGet, "/", "Authorization", header)
 		require.Equal(t, status, w.Code, header)
 		require.Equal(t, status == 401, w.Header().Get("WWW-Authenticate") == "Bearer", header)
 	}
 	for _, header := range []string{"", "Bearer", "Bearer ", "Bearer x"} {
-		require.Equal(t, 401, serve(t, guarded(httpserver.NewToken("")), http.MethodGet, "/", "Authorization", header).Code, "nobody has an empty token")
-		require.Equal(t, 401, serve(t, guarded(httpserver.Token{}), http.MethodGet, "/", "Authorization", header).Code, "nor none at all")
+		require.Equal(t, 401, serve(t, guarded(httpserver.NewTokens("")), http.MethodGet, "/", "Authorization", header).Code, "nobody has an empty token")
+		require.Equal(t, 401, serve(t, guarded(httpserver.Tokens{}), http.MethodGet, "/", "Authorization", header).Code, "nor none at all")
 	}
+}
+
+func TestACallerHasTheNameAndTheRightOfItsToken(t *testing.T) {
+	t.Parallel()
+	tokens := httpserver.NewTokens("shared")
+	tokens.Add("of-ann", httpserver.Caller{Name: "ann"})
+	tokens.Add("of-a-dashboard", httpserver.Caller{Name: "grafana", ReadOnly: true})
+	var seen httpserver.Caller
+	h := httpserver.Require(func(r *http.Request) (httpserver.Caller, bool) { return tokens.Caller(httpserver.Bearer(r)) }, fine)(
+		httpserver.RequireActing(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })(
+			http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen = httpserver.CallerOf(r.Context()) })))
+	for token, want := range map[string]httpserver.Caller{
+		"shared": {}, "of-ann": {Name: "ann"}, "of-a-dashboard": {Name: "grafana", ReadOnly: true},
+	} {
+		for method, status := range map[string]int{
+			http.MethodGet: 200, http.MethodHead: 200, http.MethodPost: 200, http.MethodPut: 200, http.MethodDelete: 200,
+		} {
+			if want.ReadOnly && method != http.MethodGet && method != http.MethodHead {
+				status = http.StatusForbidden
+			}
+			seen = httpserver.Caller{Name: "nobody has come"}
+			require.Equal(t, status, serve(t, h, method, "/", "Authorization", "Bearer "+token).Code, method)
+			require.Equal(t, status == 200, seen == want, "%s %s: %v", method, token, seen)
+		}
+	}
+	require.Equal(t, httpserver.Caller{}, httpserver.CallerOf(t.Context()))
+	require.Equal(t, "ann", httpserver.Caller{Name: "ann"}.Actor("bob"))
+	require.Equal(t, "bob", httpserver.Caller{}.Actor("bob"))
 }
 
 func TestARefusedMethodNamesThoseThatAreServed(t *testing.T) {

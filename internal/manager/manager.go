@@ -125,7 +125,8 @@ func (m *Manager) Handler(p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
 	r.Mount("/", storehttp.Handler(storehttp.Options{
-		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Token: string(p.Config.BypassToken), Logger: telemetry.Sampled(p.Log),
+		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Logger: telemetry.Sampled(p.Log),
+		Tokens: p.BypassTokens,
 	}))
 	return r
 }
@@ -153,7 +154,7 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 		taker = m.sink
 	}
 	supervisor, err := monitor.Supervise(ctx, m.registry, monitor.Options{
-		SyncURL: c.StoreSyncURL, Token: string(c.BypassToken), Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
+		SyncURL: c.StoreSyncURL, Token: c.BypassToken(), Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
 		Outage: func(err error) { p.Sentry.Capture(ctx, err, telemetry.Operation{Name: "sync_backend_outage"}) },
 	})
 	if err != nil {

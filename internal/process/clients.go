@@ -22,7 +22,7 @@ type Clients struct {
 func (p *Process) Clients() (Clients, error) {
 	var c Clients
 	var err error
-	if c.Manager, err = storehttp.NewClient(string(p.Config.StoreManagerURL), string(p.Config.BypassToken), nil); err != nil {
+	if c.Manager, err = storehttp.NewClient(string(p.Config.StoreManagerURL), p.Config.BypassToken(), nil); err != nil {
 		return c, fmt.Errorf("STORE_MANAGER_URL: %w", err)
 	}
 	c.Temporal, c.Namespace, err = p.dialTemporal()
@@ -33,7 +33,7 @@ func (p *Process) Clients() (Clients, error) {
 // authclient.Options.SpillDir.
 func (p *Process) AuthWorker(url, spillDir string) (*authclient.Client, error) {
 	c, err := authclient.New(authclient.Options{
-		BaseURL: url, Token: string(p.Config.BypassToken), ListMaxAge: p.Config.AuthListMaxAge, SpillDir: spillDir,
+		BaseURL: url, Token: p.Config.BypassToken(), ListMaxAge: p.Config.AuthListMaxAge, SpillDir: spillDir,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)

@@ -203,7 +203,7 @@ func startSyncBackend(ctx context.Context, p *process.Process, o Options, sys *S
 		return nil
 	}
 	backend, err := demo.StartSyncBackend(ctx, demo.SyncBackendOptions{
-		Listen: o.SyncListen, DatabasePath: o.path("sync.db"), Token: string(p.Config.BypassToken), Logger: p.Log,
+		Listen: o.SyncListen, DatabasePath: o.path("sync.db"), Tokens: p.BypassTokens, Logger: p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("demo sync backend: %w", err)
@@ -231,7 +231,7 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, secret 
 	}
 	auth, err := demo.StartAuthWorker(ctx, demo.AuthWorkerOptions{
 		Listen: o.AuthListen, DatabasePath: o.path("auth.db"), WebhookURL: sys.EdgeURL + "/webhooks/workspaces",
-		WebhookSecret: secret, BypassToken: string(p.Config.BypassToken), Logger: p.Log,
+		WebhookSecret: secret, BypassToken: p.Config.BypassToken(), BypassTokens: p.BypassTokens, Logger: p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("demo auth worker: %w", err)

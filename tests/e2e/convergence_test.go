@@ -27,6 +27,7 @@ import (
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
@@ -223,7 +224,7 @@ func (l *lane) set(state []workspace) []string {
 	require.NoError(l.T, err)
 	l.users = [2]*harness.User{l.SignUp(), l.SignUp()}
 	admin(l.Installation, l.users[0], invalidID, true)
-	api := storehttp.Handler(storehttp.Options{Manager: l.stores, Memory: l.stores, Ping: l.stores.Ping, Token: standalone.DemoBypassToken})
+	api := storehttp.Handler(storehttp.Options{Manager: l.stores, Memory: l.stores, Ping: l.stores.Ping, Tokens: httpserver.FixedTokens(standalone.DemoBypassToken)})
 	l.api.Store(&api)
 	now := time.Now()
 	var all, pins []string

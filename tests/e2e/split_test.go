@@ -21,6 +21,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/manager"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
@@ -66,7 +67,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stores.Close()) })
 	api := httptest.NewServer(storehttp.Handler(storehttp.Options{
-		Manager: stores, Memory: registry, Watcher: stores, Ping: stores.Ping, Token: standalone.DemoBypassToken,
+		Manager: stores, Memory: registry, Watcher: stores, Ping: stores.Ping, Tokens: httpserver.FixedTokens(standalone.DemoBypassToken),
 	}))
 	t.Cleanup(api.Close)
 	s.managerURL = api.URL

@@ -58,7 +58,8 @@ type Problem struct {
 // PauseRequest is the body of PUT /admin/pause and PUT /stores/{id}/pause. The answer is a storemanager.Pause.
 type PauseRequest struct {
 	Reason string `json:"reason"`
-	Actor  string `json:"actor"`
+	// Actor is not needed when the token has a name.
+	Actor string `json:"actor,omitempty"`
 	// ExpiresAt is when the pause ends by itself; null or left out: never.
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }

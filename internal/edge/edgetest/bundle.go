@@ -65,7 +65,7 @@ func New(t *testing.T) *Bundle {
 		Auth:     &AuthWorker{},
 		Logs:     &proctest.Log{},
 		Config: &config.Config{
-			WebhookSecrets: config.Secrets{Secret, OtherSecret}, BypassToken: Token, WebhookWait: time.Second,
+			WebhookSecrets: config.Secrets{Secret, OtherSecret}, BypassTokens: config.Secrets{Token}, WebhookWait: time.Second,
 			WebhookMaxBacklog: time.Minute,
 			ReconcileEnabled:  true, ReconcileInterval: config.Milliseconds(time.Hour), ManualReconcileLimit: config.Milliseconds(time.Minute),
 		},

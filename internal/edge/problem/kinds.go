@@ -21,8 +21,12 @@ var (
 	KindUnauthorized = &Kind{
 		"unauthorized", http.StatusUnauthorized, "Unauthorized",
 		"Webhooks bring a secret of WEBHOOK_SECRET in X-Webhook-Secret, or a Standard Webhooks signature made with one of its keys within the last " +
-			"5 minutes; WEBHOOK_AUTH says which of the two is taken. All else that wants a token brings SERVER_BYPASS_TOKEN. " +
+			"5 minutes; WEBHOOK_AUTH says which of the two is taken. All else that wants a token brings SERVER_BYPASS_TOKEN, or a token of OPERATOR_TOKENS. " +
 			"The log names the reason of each refusal; the answer does not.",
+	}
+	KindForbidden = &Kind{
+		"forbidden", http.StatusForbidden, "Forbidden",
+		"The token is one of OPERATOR_TOKENS that may only read. Take one that may act: an entry without :read.",
 	}
 	KindNotFound = &Kind{
 		"not_found", http.StatusNotFound, "Not found",
@@ -78,8 +82,8 @@ var (
 
 // Kinds are all kinds of problems. Each has a page that explains it.
 var Kinds = []*Kind{
-	KindInvalid, KindUnauthorized, KindNotFound, KindMethodNotAllowed, KindTooSlow, KindConflict, KindDeliveryConflict, KindTooLarge,
-	KindUnsupportedMediaType, KindRateLimited, KindInternal, KindUnavailable, KindOverloaded, KindDisabled,
+	KindInvalid, KindUnauthorized, KindForbidden, KindNotFound, KindMethodNotAllowed, KindTooSlow, KindConflict, KindDeliveryConflict,
+	KindTooLarge, KindUnsupportedMediaType, KindRateLimited, KindInternal, KindUnavailable, KindOverloaded, KindDisabled,
 }
 
 // Path is where the types of problems are explained, each under its code.

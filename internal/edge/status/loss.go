@@ -28,7 +28,7 @@ func (s *Status) AcknowledgeLoss(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, problem.KindInvalid, "The body must be a JSON object of reason and actor")
 		return
 	}
-	a.Reason, a.Actor = strings.TrimSpace(a.Reason), strings.TrimSpace(a.Actor)
+	a.Reason, a.Actor = strings.TrimSpace(a.Reason), httpserver.CallerOf(r.Context()).Actor(strings.TrimSpace(a.Actor))
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	switch err := s.manager.AcknowledgeLoss(ctx, a); {

@@ -59,7 +59,7 @@ func (s *Status) pause(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	p, err := s.manager.Pause(ctx, storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: req.Actor, ExpiresAt: req.ExpiresAt})
+	p, err := s.manager.Pause(ctx, storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: httpserver.CallerOf(ctx).Actor(req.Actor), ExpiresAt: req.ExpiresAt})
 	switch {
 	case errors.Is(err, storemanager.ErrInvalid):
 		problem.Write(w, problem.KindInvalid, "reason and actor are required")
@@ -102,7 +102,8 @@ func (s *Status) resume(w http.ResponseWriter, r *http.Request, id string) {
 		s.managerAway(w, err)
 		return
 	}
-	s.log.Info("reconciliation resumed", httpserver.LogRequestID(w), zap.String(telemetry.KeyStoreID, id))
+	s.log.Info("reconciliation resumed", httpserver.LogRequestID(w), zap.String(telemetry.KeyStoreID, id),
+		zap.String(telemetry.KeyActor, httpserver.CallerOf(ctx).Name))
 	w.WriteHeader(http.StatusNoContent)
 }
 

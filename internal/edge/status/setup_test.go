@@ -39,11 +39,11 @@ func setup(t *testing.T, with ...func(*fixture)) *fixture {
 	for _, apply := range with {
 		apply(f)
 	}
-	key := httpserver.NewToken(token)
+	keys := httpserver.NewTokens(token)
 	o := Options{
 		Config: f.Config, Orchestrator: f.Temporal, StoreManager: f.Registry, Intake: idle{},
 		Warnings:   func() []string { return []string{} },
-		Authorized: func(r *http.Request) bool { return key.Is(httpserver.Bearer(r)) },
+		Authorized: func(r *http.Request) bool { _, known := keys.Caller(httpserver.Bearer(r)); return known },
 		Log:        f.Logger, Frequent: telemetry.Sampled(f.Logger),
 	}
 	if f.Auth != nil {
@@ -63,7 +63,7 @@ func (f *fixture) routes() http.Handler {
 	r.Get("/health", f.Health)
 	r.Get("/readyz", f.Ready)
 	r.Group(func(r chi.Router) {
-		r.Use(httpserver.Require(f.authorized, func(w http.ResponseWriter, _ *http.Request) {
+		r.Use(httpserver.Require(func(r *http.Request) (httpserver.Caller, bool) { return httpserver.Caller{}, f.authorized(r) }, func(w http.ResponseWriter, _ *http.Request) {
 			problem.Write(w, problem.KindUnauthorized, "Unauthorized")
 		}))
 		r.Get("/stores", f.Stores)

@@ -168,7 +168,7 @@ func TestAClientGivesDeadConnectionsUp(t *testing.T) {
 // serve puts a client in front of what o serves, with the token of tests.
 func serve(t *testing.T, o Options) *Client {
 	t.Helper()
-	o.Token = storetest.Token
+	o.Tokens = httpserver.FixedTokens(storetest.Token)
 	srv := httptest.NewServer(storetest.Documented(t, Handler(o)))
 	t.Cleanup(srv.Close)
 	c, err := NewClient(srv.URL, storetest.Token, nil)

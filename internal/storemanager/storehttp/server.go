@@ -56,8 +56,8 @@ type Options struct {
 	Watcher storemanager.Watcher
 	// Ping returns nil if the store manager can do its work; GET /readyz asks it as well as for the overview. Nil: the overview is enough.
 	Ping func(ctx context.Context) error
-	// Token is what all of /v1 wants as a bearer token. "" refuses all of /v1.
-	Token string
+	// Tokens returns those of which all of /v1 wants one as a bearer token, at each request. Nil refuses all of /v1.
+	Tokens func() httpserver.Tokens
 	// Logger nil: silent.
 	Logger *zap.Logger
 }
@@ -67,7 +67,7 @@ type server struct {
 	memory    deliveries.Memory
 	watcher   storemanager.Watcher            // nil: none
 	ping      func(ctx context.Context) error // never nil
-	token     httpserver.Token
+	tokens    func() httpserver.Tokens        // never nil
 	log       *zap.Logger
 	heartbeat time.Duration
 }
@@ -113,8 +113,11 @@ func Handler(o Options) http.Handler { return newServer(o).routes() }
 
 func newServer(o Options) *server {
 	s := &server{
-		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, token: httpserver.NewToken(o.Token), log: o.Logger,
+		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, tokens: o.Tokens, log: o.Logger,
 		heartbeat: streamHeartbeat,
+	}
+	if s.tokens == nil {
+		s.tokens = httpserver.FixedTokens()
 	}
 	if s.ping == nil {
 		s.ping = func(context.Context) error { return nil }
@@ -138,7 +141,7 @@ func (s *server) routes() http.Handler {
 		_, _ = w.Write(openAPI) // the caller is gone
 	})
 	r.Route("/v1", func(r chi.Router) {
-		r.Use(httpserver.Require(s.authorized, s.unauthorized))
+		r.Use(httpserver.Require(s.caller, s.unauthorized))
 		s.storeRoutes(r)
 		s.pauseRoutes(r, "/stores/{id}/pause", oneStore)
 		s.pauseRoutes(r, "/pause", everyStore)
@@ -339,7 +342,9 @@ func answerBody[Q any](s *server, call func(*http.Request, Q) (any, error)) http
 	}
 }
 
-func (s *server) authorized(r *http.Request) bool { return s.token.Is(httpserver.Bearer(r)) }
+func (s *server) caller(r *http.Request) (httpserver.Caller, bool) {
+	return s.tokens().Caller(httpserver.Bearer(r))
+}
 
 func (s *server) unauthorized(w http.ResponseWriter, r *http.Request) {
 	s.fail(w, r, storemanager.ErrUnauthorized)

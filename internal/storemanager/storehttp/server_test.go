@@ -78,7 +78,7 @@ func requireProblem(t *testing.T, resp response, status int, code string) {
 }
 
 func handler(s *storetest.Database, token string) http.Handler {
-	return Handler(Options{Manager: s, Memory: s, Ping: s.Ping, Token: token})
+	return Handler(Options{Manager: s, Memory: s, Ping: s.Ping, Tokens: httpserver.FixedTokens(token)})
 }
 
 const bearer = "Bearer " + storetest.Token
@@ -194,14 +194,14 @@ func TestWhatTakesTooLongIsAProblemAndNoClosedConnection(t *testing.T) {
 	t.Parallel()
 	require.Less(t, answerTimeout, clientTimeout)
 	synctest.Test(t, func(t *testing.T) {
-		requireProblem(t, send(t, Handler(Options{Manager: stuck{}, Token: storetest.Token}), http.MethodGet, "/v1/stores/abc", bearer, ""), http.StatusInternalServerError, "internal")
+		requireProblem(t, send(t, Handler(Options{Manager: stuck{}, Tokens: httpserver.FixedTokens(storetest.Token)}), http.MethodGet, "/v1/stores/abc", bearer, ""), http.StatusInternalServerError, "internal")
 	})
 }
 
 func TestInternalErrorsAreLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zap.WarnLevel)
-	h := Handler(Options{Manager: broken{}, Token: storetest.Token, Logger: zap.New(core)})
+	h := Handler(Options{Manager: broken{}, Tokens: httpserver.FixedTokens(storetest.Token), Logger: zap.New(core)})
 
 	resp := send(t, h, http.MethodGet, "/v1/stores/abc", bearer, "")
 	requireProblem(t, resp, http.StatusInternalServerError, "internal")

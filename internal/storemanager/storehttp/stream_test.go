@@ -65,7 +65,7 @@ func requireLines(t *testing.T, r *bufio.Reader, want ...string) {
 func TestTheWireFormOfAStreamIsPlain(t *testing.T) {
 	t.Parallel()
 	log := changelog.New()
-	srv := listen(t, newServer(Options{Watcher: log, Token: storetest.Token}))
+	srv := listen(t, newServer(Options{Watcher: log, Tokens: httpserver.FixedTokens(storetest.Token)}))
 	t.Cleanup(log.Close)
 	e := strings.TrimSuffix(idOf(t, log, 0), "-0")
 	r := stream(t, srv.URL+"/v1/changes?after=other", http.Header{"Last-Event-Id": {e + "-0"}})
@@ -84,7 +84,7 @@ func TestTheWireFormOfAStreamIsPlain(t *testing.T) {
 func TestAStreamOutlivesTheTimeoutsOfItsServer(t *testing.T) {
 	t.Parallel()
 	log := changelog.New()
-	s := newServer(Options{Watcher: log, Token: storetest.Token})
+	s := newServer(Options{Watcher: log, Tokens: httpserver.FixedTokens(storetest.Token)})
 	s.heartbeat = 10 * time.Millisecond
 	srv := listen(t, s)
 	t.Cleanup(log.Close)
@@ -116,7 +116,7 @@ func TestAStreamThatFailsDoesNotLookLikeAnEnd(t *testing.T) {
 func TestAStreamEndsWhenItsCallerGoes(t *testing.T) {
 	t.Parallel()
 	log := changelog.New()
-	s := newServer(Options{Watcher: log, Token: storetest.Token})
+	s := newServer(Options{Watcher: log, Tokens: httpserver.FixedTokens(storetest.Token)})
 	ended := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
@@ -143,7 +143,7 @@ func TestAStreamWhoseCallerDoesNotReadIsBrokenOff(t *testing.T) {
 	for range 500 { // 32 MiB: more than any socket holds
 		log.Append(huge)
 	}
-	s := newServer(Options{Watcher: log, Token: storetest.Token})
+	s := newServer(Options{Watcher: log, Tokens: httpserver.FixedTokens(storetest.Token)})
 	ended := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)

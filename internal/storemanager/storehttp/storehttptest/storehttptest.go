@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -14,7 +15,7 @@ import (
 // Serve puts a client in front of what o serves, with the token of tests. All that they say to each other must be as openapi.json describes it.
 func Serve(t *testing.T, o storehttp.Options) *storehttp.Client {
 	t.Helper()
-	o.Token = storetest.Token
+	o.Tokens = httpserver.FixedTokens(storetest.Token)
 	srv := httptest.NewServer(storetest.Documented(t, storehttp.Handler(o)))
 	t.Cleanup(srv.Close)
 	c, err := storehttp.NewClient(srv.URL, storetest.Token, nil)
