@@ -217,3 +217,9 @@ type RecordInput struct {
 	// Refused: the run did nothing, because it could not do what was approved. That is an answer, and not recorded as a failure.
 	Refused bool `json:"refused,omitempty"`
 }
+
+// TelemetryRecorded implements telemetry.Recorder: ActivityRecordRun tells of runs that fail.
+func (ReconcileInput) TelemetryRecorded() {}
+
+// RunCancelled is the error of a run that somebody cancelled.
+const RunCancelled = "cancelled"
