@@ -76,6 +76,7 @@ func (l sdkLogger) Warn(msg string, keyvals ...any) {
 	l.sentry.taskFailed(msg, keyvals)
 	l.zap.Warn(msg, fields(keyvals)...)
 }
+
 func (l sdkLogger) Error(msg string, keyvals ...any) {
 	if msg == activityError {
 		return

@@ -135,7 +135,7 @@ func (s *Sentry) begin(o *side, worthAnEvent bool) (tell func()) {
 }
 
 // TellOutages tells of the outages under way that were not told of yet, because something has failed that they explain. It says whether there is any.
-func (s *Sentry) TellOutages() (any bool) {
+func (s *Sentry) TellOutages() (underWay bool) {
 	if s == nil {
 		return false
 	}
@@ -143,7 +143,7 @@ func (s *Sentry) TellOutages() (any bool) {
 	s.sides.mu.Lock()
 	for _, o := range s.sides.known {
 		if o.failing {
-			any = true
+			underWay = true
 			tell = append(tell, s.begin(o, true))
 		}
 	}
@@ -151,7 +151,7 @@ func (s *Sentry) TellOutages() (any bool) {
 	for _, one := range tell {
 		one()
 	}
-	return any
+	return underWay
 }
 
 // OutageSince says whether an outage was told of that was under way at that moment or later.

@@ -95,7 +95,7 @@ func scrub(event *sentry.Event, redactor *strings.Replacer) *sentry.Event {
 		event.Tags[key] = redact(value)
 	}
 	for name, values := range event.Contexts {
-		event.Contexts[name], _ = scrubbed(map[string]any(values), redactor).(map[string]any)
+		event.Contexts[name], _ = scrubbed(values, redactor).(map[string]any)
 	}
 	return event
 }

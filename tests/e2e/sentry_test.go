@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/demo"
+	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 	"storekeeper/tests/harness"
 	"storekeeper/tests/sentrytest"
@@ -56,7 +57,8 @@ func TestAnOutageOfAllStoresIsOneEventInSentryAndItsEndAnother(t *testing.T) {
 		in.SignUp()
 	}
 	connected := func() bool {
-		return strings.Count(in.Edge(http.MethodGet, "/stores?state=connected").Body, `"status":"connected"`) == stores
+		o, err := in.Stores.Overview(t.Context())
+		return err == nil && o.Connections[storemanager.ConnectionConnected] == stores
 	}
 	in.Eventually("all are connected", connected)
 	in.Sync.SetFault(demo.SyncFaultRefuse)

@@ -94,7 +94,7 @@ func (f *Fake) take(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(r.Body)
 	switch {
 	case err != nil:
-		return nil // the client has gone
+		return nil //nolint:nilerr // the client has gone
 	case r.Method != http.MethodPost || r.URL.Path != "/api/1/envelope/":
 		return fmt.Errorf("%s %s", r.Method, r.URL.Path)
 	case !strings.Contains(r.Header.Get("X-Sentry-Auth"), "sentry_key=key"):
