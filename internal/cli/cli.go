@@ -141,7 +141,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.provisionCommand(), a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(),
 		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.driftCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.acknowledgeCommand(), a.pushCommand(), a.emitCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.resumeCommand(), a.acknowledgeCommand(), a.backupCommand(), a.pushCommand(), a.emitCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/server/common/config"
@@ -37,6 +38,7 @@ type upkeep struct {
 	log        *zap.Logger
 	files      []*upkeptFile // the executions come first
 	durability *durability   // nil with SchemaFull, which syncs each commit
+	copying    atomic.Int32  // copies for a backup that are under way
 	end        func()
 }
 
@@ -109,21 +111,22 @@ func (u *upkeep) look(ctx context.Context) {
 		return // it is logged
 	}
 	for i, file := range u.files {
-		if err := file.look(ctx, i > 0); err != nil && ctx.Err() == nil {
+		if err := file.look(ctx, i > 0, u.copying.Load() > 0); err != nil && ctx.Err() == nil {
 			u.log.Warn("upkeep of temporal's database", zap.String("file", file.path), zap.Error(explain(err)))
 		}
 	}
 }
 
-// look syncs the log if it is told to, and uses an idle moment to empty the log and to give free pages back.
-func (f *upkeptFile) look(ctx context.Context, sync bool) error {
+// look syncs the log if it is told to, and uses an idle moment to empty the log and to give free pages back, unless the file is being copied: the log of such a
+// file can't be emptied.
+func (f *upkeptFile) look(ctx context.Context, sync, copying bool) error {
 	if sync {
 		if err := f.log.Sync(); err != nil {
 			return err
 		}
 	}
 	idle, err := f.idle()
-	if err != nil || !idle {
+	if err != nil || !idle || copying {
 		return err
 	}
 	for ctx.Err() == nil {
