@@ -67,7 +67,7 @@ func (m *Maker) Make(ctx context.Context) (io.ReadCloser, error) {
 }
 
 func (m *Maker) make(ctx context.Context) (_ *archive, err error) {
-	left, err := filepath.Glob(filepath.Join(m.Dir, workDir+"*")) // of a process that was killed
+	left, err := foldersOf(m.Dir, workDir) // of a process that was killed
 	for _, old := range left {
 		err = errors.Join(err, os.RemoveAll(old))
 	}

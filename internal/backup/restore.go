@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"storekeeper/internal/dbfile"
@@ -104,7 +105,7 @@ func (r *Restored) restore(ctx context.Context, o RestoreOptions) (err error) {
 	}
 	if len(there) > 0 && !o.SetAside {
 		return fmt.Errorf("the data directory %s has databases already (%s): leave --restore out to start with them, or add --set-aside, which moves them into a folder "+
-			"of their own", o.To, there[0])
+			"of their own", o.To, strings.Join(there, ", "))
 	}
 	staging, err := os.MkdirTemp(o.To, stagingDir)
 	if err != nil {
@@ -165,10 +166,15 @@ func stage(ctx context.Context, f File, from, staging string) error {
 	return f.Verify(ctx, staging)
 }
 
-// Finish does the rest of a restore that was cut off, if there is one in the data directory, and says whether there was. Call it before the databases are
-// opened. It fails if another process has them open.
+// Finish does the rest of a restore that was decided and cut off, if there is one in the data directory, and says whether there was. It deletes what processes that
+// were killed have left there of backups and of other restores. Call it before the databases are opened. If there is something to do, it fails if another process has
+// them open.
 func Finish(dir string) (finished bool, err error) {
-	if _, err := os.Stat(filepath.Join(dir, journalFile)); errors.Is(err, fs.ErrNotExist) {
+	left, err := leftovers(dir)
+	if err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, journalFile)); errors.Is(err, fs.ErrNotExist) && len(left) == 0 {
 		return false, nil
 	}
 	err = locked(dir, func() error {
@@ -181,7 +187,11 @@ func Finish(dir string) (finished bool, err error) {
 func finish(dir string) (bool, error) {
 	content, err := os.ReadFile(filepath.Join(dir, journalFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		left, err := leftovers(dir)
+		for _, folder := range left {
+			err = errors.Join(err, os.RemoveAll(folder))
+		}
+		return false, err
 	}
 	if err != nil {
 		return false, err
@@ -202,6 +212,23 @@ func finish(dir string) (bool, error) {
 	}
 	step("done")
 	return true, errors.Join(os.RemoveAll(staging), syncDir(dir))
+}
+
+// leftovers are folders of work that is not done. Nobody does it while the databases are locked, unless the journal names the folder.
+func leftovers(dir string) ([]string, error) { return foldersOf(dir, stagingDir, workDir) }
+
+// foldersOf returns the paths of what is in dir and whose name begins with one of these.
+func foldersOf(dir string, beginnings ...string) (found []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if slices.ContainsFunc(beginnings, func(begin string) bool { return strings.HasPrefix(e.Name(), begin) }) {
+			found = append(found, filepath.Join(dir, e.Name()))
+		}
+	}
+	return found, err
 }
 
 // put moves what is in the place of the file aside, and the file into its place. While the file is still in the staging folder, all that is in its place is old.

@@ -22,9 +22,11 @@ const pages = 1000
 //
 // SQLite's own VACUUM INTO would number rows anew that Temporal's full-text indexes name by their number.
 func Copy(ctx context.Context, from, to string, finish func(context.Context, *sql.DB) error) (err error) {
-	if err := dbfile.Create(to); err != nil { // SQLite would make one that everybody can read
+	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, dbfile.Mode) // SQLite would make one that everybody can read
+	if err != nil {
 		return err
 	}
+	_ = file.Close() // nothing was written
 	defer func() {
 		if err != nil {
 			_ = dbfile.Remove(to) // the error that is returned says enough
