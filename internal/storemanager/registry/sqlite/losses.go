@@ -40,7 +40,7 @@ func (db *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, f
 	var found string
 	switch {
 	case copied != nil: // whatever the mark says
-		found = fmt.Sprintf("the registry is its backup of %s, and knows nothing of what has happened since", copied.Format(time.RFC3339))
+		found = fmt.Sprintf("the registry is its backup of %s, and knows nothing of what has happened since: put back the holds and pauses that were made since", copied.Format(time.RFC3339))
 	case errors.Is(err, errNoMark):
 		if !db.isNew {
 			db.log.Info("the registry had no mark yet, or is a copy without it", zap.String("mark", db.mark.path))
