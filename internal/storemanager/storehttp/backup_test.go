@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/backup"
+	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/registry/sqlite"
 	"storekeeper/internal/storemanager/storehttp"
@@ -24,7 +25,7 @@ func TestTheRegistryIsBackedUpOverHTTP(t *testing.T) {
 	b.MustEnsure(t, 1)
 	m := &backup.Maker{Dir: filepath.Dir(b.Path), Sources: []backup.Source{{Name: backup.Registry, Path: b.Path, Copy: b.Registry.Driver.(*sqlite.Database).CopyTo}}}
 	client := func(o storehttp.Options, token string) *storehttp.Client {
-		o.Manager, o.Memory, o.Token = b.Registry, b.Registry, storetest.Token
+		o.Manager, o.Memory, o.Tokens = b.Registry, b.Registry, httpserver.FixedTokens(storetest.Token)
 		server := httptest.NewServer(storetest.Documented(t, storehttp.Handler(o)))
 		t.Cleanup(server.Close)
 		c, err := storehttp.NewClient(server.URL, token, nil)
