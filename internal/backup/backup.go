@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"storekeeper/internal/dbfile"
 )
 
 // ManifestFile is the name of the manifest in a backup.
@@ -147,7 +149,7 @@ func digest(ctx context.Context, path string) (sum string, n int64, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	hash := sha256.New()
 	if n, err = io.Copy(hash, untilDone{ctx, file}); err != nil {
 		return "", 0, err
@@ -169,8 +171,8 @@ func (r untilDone) Read(p []byte) (int, error) {
 }
 
 // write makes a new file with the content, for its owner alone, and returns once it is on the disk. Nothing is left of it after an error.
-func write(path string, mode os.FileMode, content io.Reader) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+func write(path string, content io.Reader) (err error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, dbfile.Mode)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func Receive(ctx context.Context, archive io.Reader, dir string, progress func(d
 			return Manifest{}, fmt.Errorf("%.40q comes where %s was expected", header.Name, f.Name)
 		}
 		counted := &counter{in, func(n int64) { done += n; progress(done, total) }}
-		if err := write(filepath.Join(dir, f.Name), dbfile.Mode, counted); err != nil {
+		if err := write(filepath.Join(dir, f.Name), counted); err != nil {
 			return Manifest{}, cutOff(err)
 		}
 		written = append(written, f.Name)
@@ -86,7 +86,7 @@ func Receive(ctx context.Context, archive io.Reader, dir string, progress func(d
 			return Manifest{}, fmt.Errorf("read back: %w", err)
 		}
 	}
-	if err := write(filepath.Join(dir, ManifestFile), dbfile.Mode, bytes.NewReader(content)); err != nil {
+	if err := write(filepath.Join(dir, ManifestFile), bytes.NewReader(content)); err != nil {
 		return Manifest{}, err
 	}
 	written = append(written, ManifestFile)

@@ -135,7 +135,7 @@ func (r *Restored) restore(ctx context.Context, o RestoreOptions) (err error) {
 	}
 	step("staged")
 	next := filepath.Join(staging, journalFile)
-	if err := write(next, dbfile.Mode, bytes.NewReader(content)); err != nil {
+	if err := write(next, bytes.NewReader(content)); err != nil {
 		return err
 	}
 	if err := os.Rename(next, filepath.Join(o.To, journalFile)); err != nil {
@@ -159,7 +159,7 @@ func stage(ctx context.Context, f File, from, staging string) error {
 	if err != nil {
 		return err
 	}
-	err = write(filepath.Join(staging, f.Name), dbfile.Mode, untilDone{ctx, source})
+	err = write(filepath.Join(staging, f.Name), untilDone{ctx, source})
 	if err = errors.Join(err, source.Close()); err != nil {
 		return err
 	}

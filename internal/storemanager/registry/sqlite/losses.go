@@ -69,15 +69,7 @@ func (db *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, f
 		}
 	}
 	if err := db.change(ctx, func(tx *transaction) error {
-		if err := keep(tx, found); err != nil {
-			return err
-		}
-		if copied != nil {
-			if err := tx.goOnFrom(ctx, *copied); err != nil {
-				return err
-			}
-		}
-		return tx.becomeAnother(ctx)
+		return tx.beginAnew(ctx, copied, func() error { return keep(tx, found) })
 	}); err != nil {
 		return err
 	}
@@ -95,6 +87,19 @@ func (db *Database) position(ctx context.Context) (p position, err error) {
 	db.identity = p.identity
 	db.committed.Store(p.changes)
 	return p, nil
+}
+
+// beginAnew has a loss noted, and makes the registry another one. copied is that of backupAt.
+func (tx *transaction) beginAnew(ctx context.Context, copied *time.Time, note func() error) error {
+	if err := note(); err != nil {
+		return err
+	}
+	if copied != nil {
+		if err := tx.goOnFrom(ctx, *copied); err != nil {
+			return err
+		}
+	}
+	return tx.becomeAnother(ctx)
 }
 
 // becomeAnother gives the registry a new identity. If the lost file comes back later, it is found to be another one, because what has been changed here since
