@@ -51,6 +51,7 @@ func main() {
 	f := cmd.Flags()
 	f.BoolVar(&o.Demo, "demo", false, "start a demo Auth Worker and a demo sync backend, and default the secrets to published ones")
 	f.StringVar(&o.DataDir, "data-dir", "./data", "where everything is kept")
+	o.Restore.Flags(f, "--data-dir")
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "keep everything in memory and nothing on disk")
 	f.StringVar(&temporalDB, "temporal-db", "", "where Temporal's data is kept: postgres://user:password@host/temporal (default a file under --data-dir, or $TEMPORAL_DB, which others can't read)")
 	process.Secret(f, "temporal-db")

@@ -35,7 +35,7 @@ func run(ctx context.Context, p *process.Process) error {
 	}
 	server, err := edge.New(edge.Options{
 		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
-		StoreManager: clients.Manager, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+		StoreManager: clients.Manager, Backup: clients.Manager.Backup, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())

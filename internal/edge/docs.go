@@ -155,6 +155,7 @@ var endpoints = map[string]string{
 	"PUT /admin/pause":            "makes reconciliation change nothing: {reason, actor, expiresAt} (token)",
 	"DELETE /admin/pause":         "ends that (token)",
 	"POST " + acknowledgeLossPath: "lets stores be stopped again after the registry was lost: {reason, actor} (token)",
+	"POST /admin/backup":          "a backup of the databases, as a tar (token)",
 	"POST /admin/reconcile":       "starts a reconcile run and waits for its report (token)",
 	"GET /admin/reconcile/runs":   "the newest reconcile runs and their reports (token)",
 }

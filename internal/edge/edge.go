@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -41,13 +42,15 @@ type StoreManager interface {
 	status.StoreManager
 }
 
-// Options of a Server. All are required but Databases, AuthWorker, Guard and Sentry.
+// Options of a Server. All are required but Databases, Backup, AuthWorker, Guard and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
 	StoreManager StoreManager
 	// Databases tells of those of this process. Nil: they are other processes'.
 	Databases func() status.Databases
+	// Backup makes a backup of all databases that it can reach (backup.Maker). Nil: POST /admin/backup answers 409.
+	Backup func(ctx context.Context) (io.ReadCloser, error)
 	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
 	AuthWorker status.AuthWorker
 	Metrics    *telemetry.Metrics
@@ -80,6 +83,7 @@ type Server struct {
 	config       *config.Config
 	orchestrator Orchestrator
 	manager      StoreManager
+	backup       func(ctx context.Context) (io.ReadCloser, error) // nil: none
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
@@ -108,7 +112,7 @@ func New(o Options) (*Server, error) { return newServer(o, bounds{}) }
 
 func newServer(o Options, b bounds) (*Server, error) {
 	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, metrics: o.Metrics, sentry: o.Sentry,
+		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, backup: o.Backup, metrics: o.Metrics, sentry: o.Sentry,
 		log: o.Log, frequent: telemetry.Sampled(o.Log), guard: o.Guard,
 	}
 	b.readTimeout, b.maxConnections = cmp.Or(b.readTimeout, readTimeout), cmp.Or(b.maxConnections, maxConnections)
@@ -174,6 +178,7 @@ func (s *Server) routes() http.Handler {
 		r.Put("/admin/pause", s.status.PauseAll)
 		r.Delete("/admin/pause", s.status.ResumeAll)
 		r.Post(acknowledgeLossPath, s.status.AcknowledgeLoss)
+		r.Post("/admin/backup", s.sendBackup)
 		r.Post("/admin/reconcile", s.status.Reconcile)
 		r.Get("/admin/reconcile/runs", s.status.ReconcileRuns)
 	})

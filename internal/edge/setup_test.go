@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ type fixture struct {
 	*Server
 	*edgetest.Bundle
 	stores StoreManager // instead of the registry
+	backup func(context.Context) (io.ReadCloser, error)
 	tests  bounds
 }
 
@@ -43,7 +45,7 @@ func setup(t *testing.T, with ...func(*fixture)) *fixture {
 	}
 	var err error
 	f.Server, err = newServer(Options{
-		Config: f.Config, Orchestrator: f.Temporal, StoreManager: f.stores, AuthWorker: f.Auth, Metrics: f.Metrics, Log: f.Logger,
+		Config: f.Config, Orchestrator: f.Temporal, StoreManager: f.stores, Backup: f.backup, AuthWorker: f.Auth, Metrics: f.Metrics, Log: f.Logger,
 	}, f.tests)
 	require.NoError(t, err)
 	f.Serve(t, f.handler)

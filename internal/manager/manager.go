@@ -14,6 +14,8 @@ import (
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/backup"
+	"storekeeper/internal/build"
 	"storekeeper/internal/config"
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/deliveries"
@@ -40,6 +42,8 @@ type Manager struct {
 	watcher   storemanager.Watcher // nil when a Node server monitors
 	sink      *processor.Sink      // nil without EVENT_SINK_URL
 	registry  *registry.Registry
+	database  *sqlite.Database
+	backups   *backup.Maker // of the registry alone
 	log       *zap.Logger
 	unwatch   func() // ends what watchLosses begins; nil before
 }
@@ -55,8 +59,11 @@ type monitored interface {
 	Close() error
 }
 
-// Run serves the store manager of STORE_DATA_PATH at STORE_MANAGER_LISTEN until ctx ends.
-func Run(ctx context.Context, p *process.Process) error {
+// Run serves the store manager of STORE_DATA_PATH at STORE_MANAGER_LISTEN until ctx ends. Before that it restores the registry of a backup, if there is to be one.
+func Run(ctx context.Context, p *process.Process, restore Restore) error {
+	if err := restore.Apply(ctx, p, p.Config.StoreDataPath, backup.Registry); err != nil {
+		return err
+	}
 	database := dbfile.Database{Name: "registry", Path: filepath.Join(p.Config.StoreDataPath, RegistryFile)}
 	m, err := Open(ctx, p, database.Path)
 	if err != nil {
@@ -89,7 +96,11 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err != nil {
 		return nil, errors.Join(named(err), known.Close())
 	}
-	m := &Manager{Memory: memory, registry: known, log: p.Log}
+	m := &Manager{Memory: memory, registry: known, database: database, log: p.Log}
+	m.backups = &backup.Maker{
+		Dir: filepath.Dir(database.Path()), Version: build.Version, Sources: m.BackupSources(),
+		Without: []string{"Temporal's database: it is not the store manager's; back it up by its own means (pg_dump), before the registry"},
+	}
 	if err := m.monitor(ctx, p); err != nil {
 		return nil, errors.Join(err, known.Close())
 	}
@@ -107,6 +118,14 @@ func (m *Manager) Ping(ctx context.Context) error { return m.monitored.Ping(ctx)
 // SetPins makes ids the pinned stores, and no others.
 func (m *Manager) SetPins(ctx context.Context, ids []string) error {
 	return m.monitored.SetPins(ctx, ids)
+}
+
+// BackupSources are the registry's, as sources of a backup; nil if it is in memory.
+func (m *Manager) BackupSources() []backup.Source {
+	if m.database.Path() == "" {
+		return nil
+	}
+	return []backup.Source{{Name: backup.Registry, Path: m.database.Path(), Copy: m.database.CopyTo}}
 }
 
 // Close ends the monitoring and closes the registry. What does not go well is logged: nobody can do anything about it any more.
@@ -134,6 +153,7 @@ func (m *Manager) Handler(p *process.Process) http.Handler {
 	r.Mount("/", storehttp.Handler(storehttp.Options{
 		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Logger: telemetry.Sampled(p.Log),
 		Tokens: p.BypassTokens,
+		Backup: m.backups.Make,
 	}))
 	return r
 }

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc"
 
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/backup"
+	"storekeeper/internal/build"
 	"storekeeper/internal/config"
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/demo"
@@ -45,6 +47,8 @@ type Options struct {
 	Demo bool
 	// DataDir is where the databases are; it is created when missing.
 	DataDir string
+	// Restore says which backup takes the place of what is in DataDir, before anything is opened.
+	Restore manager.Restore
 	// Ephemeral keeps everything in memory. Then DataDir is not used, and TEMPORAL_DB must not be set.
 	Ephemeral bool
 	// Listen is where the edge listens.
@@ -106,10 +110,8 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 	defer edgeListener.Close()
 	sys := &System{EdgeURL: "http://" + edgeListener.Addr().String()}
 
-	if !o.Ephemeral {
-		if err := os.MkdirAll(o.DataDir, dbfile.DirMode); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
+	if err := prepareDataDir(ctx, p, o); err != nil {
+		return err
 	}
 	if err := startSyncBackend(ctx, p, o, sys, &s); err != nil {
 		return err
@@ -131,6 +133,37 @@ func Run(ctx context.Context, p *process.Process, o Options) error {
 	return runRoles(ctx, p, o, sys, auth, edgeListener)
 }
 
+// prepareDataDir makes the data directory, and restores a backup there if one is to be restored.
+func prepareDataDir(ctx context.Context, p *process.Process, o Options) error {
+	if o.Ephemeral {
+		if o.Restore != (manager.Restore{}) {
+			return errors.New("--ephemeral keeps nothing on disk, and --restore puts a backup there: leave one of them out")
+		}
+		return nil
+	}
+	if err := os.MkdirAll(o.DataDir, dbfile.DirMode); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	wanted := []string{backup.Registry}
+	if p.Config.TemporalDB == "" {
+		wanted = append(wanted, backup.Temporal, backup.TemporalVisibility)
+	}
+	return o.Restore.Apply(ctx, p, o.DataDir, wanted...)
+}
+
+// backups makes those of all databases of the process. Temporal's come first, so that the registry, which has the last word, knows more.
+func backups(p *process.Process, o Options, sys *System) *backup.Maker {
+	m := &backup.Maker{Dir: o.path(""), Version: build.Version}
+	if o.Ephemeral {
+		return m
+	}
+	m.Sources = append(sys.temporalServer.Backup(), sys.Stores.BackupSources()...)
+	if p.Config.TemporalDB != "" {
+		m.Without = []string{"Temporal's databases: they are in PostgreSQL; back them up with pg_dump, before the registry"}
+	}
+	return m
+}
+
 // runRoles runs the edge and the worker. Both stop at the same time when ctx ends. Temporal keeps what the worker no longer does, so the
 // edge's last requests lose nothing.
 func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, auth *authclient.Client, l net.Listener) error {
@@ -142,7 +175,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 	server, err := edge.New(edge.Options{
 		Guard: guard, Databases: func() status.Databases { return databases(p, o, sys) }, Config: p.Config,
 		Orchestrator: embedded{orch, sys.temporalServer}, StoreManager: sys.Stores, AuthWorker: auth,
-		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+		Backup: backups(p, o, sys).Make, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())

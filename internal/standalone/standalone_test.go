@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/manager"
 	"storekeeper/internal/process"
 	"storekeeper/internal/telemetry"
 )
@@ -95,5 +96,18 @@ func TestWhatIsKeptIsItsOwnersAlone(t *testing.T) {
 		info, err := os.Stat(filepath.Join(data, name))
 		require.NoError(t, err)
 		require.Equal(t, mode, info.Mode().Perm(), name)
+	}
+}
+
+func TestARestoreNeedsADisk(t *testing.T) {
+	t.Parallel()
+	p := &process.Process{Config: &config.Config{}, Log: zap.NewNop()}
+	for _, o := range []Options{
+		{Ephemeral: true, Restore: manager.Restore{From: "backup"}},
+		{DataDir: t.TempDir(), Restore: manager.Restore{SetAside: true}},
+		{DataDir: t.TempDir(), Restore: manager.Restore{From: t.TempDir()}},
+	} {
+		o.Listen = "127.0.0.1:0"
+		require.ErrorContains(t, Run(t.Context(), p, o), "--restore")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/server/common/config"
@@ -15,6 +16,8 @@ import (
 	"go.temporal.io/server/common/resolver"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/backup"
+	"storekeeper/internal/backup/sqlitecopy"
 	"storekeeper/internal/dbfile"
 )
 
@@ -37,6 +40,7 @@ type upkeep struct {
 	log        *zap.Logger
 	files      []*upkeptFile // the executions come first
 	durability *durability   // nil with SchemaFull, which syncs each commit
+	copying    atomic.Int32  // copies for a backup that are under way
 	end        func()
 }
 
@@ -109,21 +113,22 @@ func (u *upkeep) look(ctx context.Context) {
 		return // it is logged
 	}
 	for i, file := range u.files {
-		if err := file.look(ctx, i > 0); err != nil && ctx.Err() == nil {
+		if err := file.look(ctx, i > 0, u.copying.Load() > 0); err != nil && ctx.Err() == nil {
 			u.log.Warn("upkeep of temporal's database", zap.String("file", file.path), zap.Error(explain(err)))
 		}
 	}
 }
 
-// look syncs the log if it is told to, and uses an idle moment to empty the log and to give free pages back.
-func (f *upkeptFile) look(ctx context.Context, sync bool) error {
+// look syncs the log if it is told to, and uses an idle moment to empty the log and to give free pages back, unless the file is being copied: the log of such a
+// file can't be emptied.
+func (f *upkeptFile) look(ctx context.Context, sync, copying bool) error {
 	if sync {
 		if err := f.log.Sync(); err != nil {
 			return err
 		}
 	}
 	idle, err := f.idle()
-	if err != nil || !idle {
+	if err != nil || !idle || copying {
 		return err
 	}
 	for ctx.Err() == nil {
@@ -205,4 +210,43 @@ func makeVacuumable(ctx context.Context, db *sql.DB, log *zap.Logger) error {
 		log.Info("temporal's database was rewritten, from now on it gives its space back", zap.Duration("took", time.Since(began)))
 	}
 	return nil
+}
+
+// Backup returns the server's files as sources of a backup, in the order in which they must be copied: lists may lack for a while what there is, but must
+// never show what there never was. It is nil for a server in memory or on PostgreSQL.
+func (s *Server) Backup() []backup.Source {
+	if s.files == nil {
+		return nil
+	}
+	executions := backup.Source{Name: backup.Temporal, Path: s.files.executions, Copy: s.copier(s.files.executions, "executions", "current_executions")}
+	if !s.files.split() {
+		return []backup.Source{executions}
+	}
+	return []backup.Source{
+		{Name: backup.TemporalVisibility, Path: s.files.visibility, Copy: s.copier(s.files.visibility, visibilityTable)},
+		executions,
+	}
+}
+
+// copier copies the file at path and counts the rows of the tables in the copy. The server goes on meanwhile.
+func (s *Server) copier(path string, tables ...string) func(context.Context, string) (backup.Contents, error) {
+	return func(ctx context.Context, to string) (backup.Contents, error) {
+		s.upkeep.copying.Add(1)
+		defer s.upkeep.copying.Add(-1)
+		c := backup.Contents{Rows: map[string]int64{}}
+		err := sqlitecopy.Copy(ctx, path, to, func(ctx context.Context, copied *sql.DB) (err error) {
+			if c.Identity, c.Server, err = engineOf(ctx, copied); err != nil {
+				return err
+			}
+			for _, table := range tables {
+				var n int64
+				if err := copied.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&n); err != nil { //nolint:gosec // the names are ours
+					return err
+				}
+				c.Rows[table] = n
+			}
+			return nil
+		})
+		return c, explain(err)
+	}
 }

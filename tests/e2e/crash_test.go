@@ -18,6 +18,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/config"
+	"storekeeper/internal/manager"
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
@@ -33,9 +34,10 @@ func runStandalone() {
 		Run: func(ctx context.Context, p *process.Process) error {
 			return standalone.Run(ctx, p, standalone.Options{
 				Demo: true, DataDir: os.Getenv("STOREKEEPER_TEST_DATA_DIR"),
-				Listen: "127.0.0.1:0", TemporalListen: "127.0.0.1:0", AuthListen: "127.0.0.1:0",
+				Restore: manager.Restore{From: os.Getenv(restoreFrom), SetAside: os.Getenv(restoreFrom) != ""},
+				Listen:  "127.0.0.1:0", TemporalListen: "127.0.0.1:0", AuthListen: "127.0.0.1:0",
 				Ready: func(sys *standalone.System) {
-					_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"edge": sys.EdgeURL, "auth": sys.AuthURL})
+					_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"edge": sys.EdgeURL, "auth": sys.AuthURL, "temporal": sys.TemporalAddress})
 				},
 			})
 		},
@@ -55,10 +57,10 @@ func startChild(t *testing.T, dir string, settings ...string) *child {
 	}, settings...))
 	cmd.Stderr = &proctest.Log{}
 	p := proctest.Start(t, cmd)
-	var where struct{ Edge, Auth string }
+	var where struct{ Edge, Auth, Temporal string }
 	require.NoError(t, json.Unmarshal([]byte(p.Line()), &where))
 	return &child{process: p, Installation: &harness.Installation{
-		T: t, System: &standalone.System{EdgeURL: where.Edge, AuthURL: where.Auth},
+		T: t, System: &standalone.System{EdgeURL: where.Edge, AuthURL: where.Auth, TemporalAddress: where.Temporal},
 	}}
 }
 

@@ -24,7 +24,7 @@ var Describe = sync.OnceValues(func() (*openapi.Description, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := openapi.Read(raw, "text/html", "text/css", "text/javascript", "image/png")
+	d, err := openapi.Read(raw, "text/html", "text/css", "text/javascript", "image/png", "application/x-tar")
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,11 @@ var (
 	}
 	KindConflict = &Kind{
 		"conflict", http.StatusConflict, "Conflict",
-		"A reconcile run is under way. Wait for its end.",
+		"Something else is under way, a reconcile run or a backup: wait for its end. Or there is nothing on a disk that could be backed up.",
+	}
+	KindNoRoom = &Kind{
+		"no_room", http.StatusInsufficientStorage, "No room on the disk",
+		"The server's disk has no room for copies of its databases. Nothing is left of them. Make room, and ask again.",
 	}
 	KindDeliveryConflict = &Kind{
 		"delivery_conflict", http.StatusConflict, "Delivery id used for another body",
@@ -82,7 +86,7 @@ var (
 
 // Kinds are all kinds of problems. Each has a page that explains it.
 var Kinds = []*Kind{
-	KindInvalid, KindUnauthorized, KindForbidden, KindNotFound, KindMethodNotAllowed, KindTooSlow, KindConflict, KindDeliveryConflict,
+	KindInvalid, KindUnauthorized, KindForbidden, KindNotFound, KindMethodNotAllowed, KindTooSlow, KindConflict, KindNoRoom, KindDeliveryConflict,
 	KindTooLarge, KindUnsupportedMediaType, KindRateLimited, KindInternal, KindUnavailable, KindOverloaded, KindDisabled,
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"storekeeper/internal/backup"
 	"storekeeper/internal/storemanager"
 )
 
@@ -31,6 +32,9 @@ var errNoRoute = errors.New("the store manager has no such route")
 // errNotSupported: there is no Watcher (Options.Watcher).
 var errNotSupported = errors.New("this store manager does not tell of changes")
 
+// errNoBackup: there is no Options.Backup.
+var errNoBackup = errors.New("this store manager makes no backups")
+
 // errNoMethod: the route is there, for other methods.
 var errNoMethod = errors.New("the store manager has no such method at this route")
 
@@ -50,6 +54,10 @@ var problems = []struct {
 	{storemanager.ErrNodeServer, "node_server", http.StatusBadGateway},
 	{errNoMethod, "no_method", http.StatusMethodNotAllowed},
 	{errNotSupported, "not_supported", http.StatusNotImplemented},
+	{errNoBackup, "no_backup", http.StatusNotImplemented},
+	{backup.ErrUnderWay, "backup_under_way", http.StatusConflict},
+	{backup.ErrNothingOnDisk, "nothing_on_disk", http.StatusConflict},
+	{backup.ErrNoRoom, "no_room", http.StatusInsufficientStorage},
 }
 
 // problemOf shows the text of errors that are the caller's business, and of no others.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -56,6 +57,8 @@ type Options struct {
 	Watcher storemanager.Watcher
 	// Ping returns nil if the store manager can do its work; GET /readyz asks it as well as for the overview. Nil: the overview is enough.
 	Ping func(ctx context.Context) error
+	// Backup makes a backup (backup.Maker). Nil: POST /v1/backup answers 501.
+	Backup func(ctx context.Context) (io.ReadCloser, error)
 	// Tokens returns those of which all of /v1 wants one as a bearer token, at each request. Nil refuses all of /v1.
 	Tokens func() httpserver.Tokens
 	// Logger nil: silent.
@@ -65,9 +68,10 @@ type Options struct {
 type server struct {
 	manager   storemanager.Manager
 	memory    deliveries.Memory
-	watcher   storemanager.Watcher            // nil: none
-	ping      func(ctx context.Context) error // never nil
-	tokens    func() httpserver.Tokens        // never nil
+	watcher   storemanager.Watcher                             // nil: none
+	ping      func(ctx context.Context) error                  // never nil
+	backup    func(ctx context.Context) (io.ReadCloser, error) // nil: none
+	tokens    func() httpserver.Tokens                         // never nil
 	log       *zap.Logger
 	heartbeat time.Duration
 }
@@ -101,6 +105,7 @@ type server struct {
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
 //	POST   /v1/acknowledge-loss              AcknowledgeLoss
+//	POST   /v1/backup                        a backup of the registry, as a tar; 501 without Options.Backup
 //	GET    /v1/changes?after=                Watch, as server-sent events; 501 without a Watcher
 //	GET    /livez, /readyz                   no token; the process answers, the store manager can do its work
 //	GET    /openapi.json                     no token; the description of all this
@@ -113,7 +118,7 @@ func Handler(o Options) http.Handler { return newServer(o).routes() }
 
 func newServer(o Options) *server {
 	s := &server{
-		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, tokens: o.Tokens, log: o.Logger,
+		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, backup: o.Backup, tokens: o.Tokens, log: o.Logger,
 		heartbeat: streamHeartbeat,
 	}
 	if s.tokens == nil {
@@ -150,6 +155,7 @@ func (s *server) routes() http.Handler {
 			return pausesResponse{pauses}, err
 		}))
 		s.memoryRoutes(r)
+		r.Post("/backup", s.sendBackup)
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {

@@ -182,7 +182,7 @@ var descriptions sync.Map
 
 func describe(document []byte) (*openapi.Description, error) {
 	const stream = "text/event-stream"
-	d, err := openapi.Read(document, stream)
+	d, err := openapi.Read(document, stream, "application/x-tar")
 	if err != nil {
 		return nil, err
 	}

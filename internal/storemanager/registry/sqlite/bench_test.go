@@ -5,8 +5,10 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/storemanager/registry/sqlite"
 	"storekeeper/internal/storemanager/storetest"
 )
 
@@ -55,6 +57,53 @@ func BenchmarkEnsureBatch(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkWritesDuringABackup measures how long a change takes at the most while the registry is copied, and in the same time without a copy.
+func BenchmarkWritesDuringABackup(b *testing.B) {
+	r := filled(b)
+	var copies, longest, longestAlone time.Duration
+	changes := 0
+	for b.Loop() {
+		to := filepath.Join(b.TempDir(), "copy.db")
+		copied := make(chan error, 1)
+		began := time.Now()
+		go func() {
+			_, err := r.Driver.(*sqlite.Database).CopyTo(b.Context(), to)
+			copied <- err
+		}()
+		n := 0
+		for done := false; !done; n++ {
+			longest = max(longest, ensureOne(b, r, changes+n))
+			select {
+			case err := <-copied:
+				if err != nil {
+					b.Fatal(err)
+				}
+				done = true
+			default:
+			}
+		}
+		copies += time.Since(began)
+		changes += n
+		for until := time.Now().Add(time.Since(began)); time.Now().Before(until); changes++ {
+			longestAlone = max(longestAlone, ensureOne(b, r, changes))
+		}
+	}
+	b.ReportMetric(float64(longest.Microseconds())/1000, "longest-ms")
+	b.ReportMetric(float64(longestAlone.Microseconds())/1000, "longest-alone-ms")
+	b.ReportMetric(float64(copies.Milliseconds())/float64(b.N), "copy-ms")
+	b.ReportMetric(float64(changes)/float64(b.N), "changes")
+}
+
+// ensureOne says how long it took.
+func ensureOne(b *testing.B, r *storetest.Database, i int) time.Duration {
+	b.Helper()
+	began := time.Now()
+	if _, err := r.Ensure(b.Context(), storemanager.EnsureRequest{StoreID: fmt.Sprintf("new-%08d", i), At: storetest.T0}); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(began)
 }
 
 func BenchmarkListAll(b *testing.B) {

@@ -36,6 +36,7 @@ type Database struct {
 	mark      mark
 	identity  string
 	committed highest               // changes that are on disk
+	copying   atomic.Int32          // copies for a backup that are under way
 	broken    atomic.Pointer[error] // why nothing can be kept any more; nil: it can
 	// endUpkeep ends the upkeep of the files, and returns when it is done. It is nil before the upkeep has begun.
 	endUpkeep func()

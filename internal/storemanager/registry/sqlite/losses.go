@@ -25,16 +25,22 @@ func (db *Database) Check(ctx context.Context, keep func(tx registry.Tx, found s
 
 // compareMark compares the registry with its mark, and has keep keep what was lost.
 //
-// If there is no mark, that proves nothing, because a copy of the database has none. A damaged mark is taken for a loss: no kill and no power loss damages
+// If there is no mark, that proves nothing, because a copy of the database has none. A copy that was made for a backup says so itself. A damaged mark is taken for a loss: no kill and no power loss damages
 // both of its slots, so the same disk may have damaged the log too, and when in doubt nothing is removed.
 func (db *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, found string) error) error {
 	here, err := db.position(ctx)
 	if err != nil || db.path == "" {
 		return err
 	}
+	copied, err := db.backupAt(ctx)
+	if err != nil {
+		return err
+	}
 	there, err := db.mark.read()
 	var found string
 	switch {
+	case copied != nil: // whatever the mark says
+		found = fmt.Sprintf("the registry is its backup of %s, and knows nothing of what has happened since: put back the holds and pauses that were made since", copied.Format(time.RFC3339))
 	case errors.Is(err, errNoMark):
 		if !db.isNew {
 			db.log.Info("the registry had no mark yet, or is a copy without it", zap.String("mark", db.mark.path))
@@ -63,10 +69,7 @@ func (db *Database) compareMark(ctx context.Context, keep func(tx registry.Tx, f
 		}
 	}
 	if err := db.change(ctx, func(tx *transaction) error {
-		if err := keep(tx, found); err != nil {
-			return err
-		}
-		return tx.becomeAnother(ctx)
+		return tx.beginAnew(ctx, copied, func() error { return keep(tx, found) })
 	}); err != nil {
 		return err
 	}
@@ -84,6 +87,19 @@ func (db *Database) position(ctx context.Context) (p position, err error) {
 	db.identity = p.identity
 	db.committed.Store(p.changes)
 	return p, nil
+}
+
+// beginAnew has a loss noted, and makes the registry another one. copied is that of backupAt.
+func (tx *transaction) beginAnew(ctx context.Context, copied *time.Time, note func() error) error {
+	if err := note(); err != nil {
+		return err
+	}
+	if copied != nil {
+		if err := tx.goOnFrom(ctx, *copied); err != nil {
+			return err
+		}
+	}
+	return tx.becomeAnother(ctx)
 }
 
 // becomeAnother gives the registry a new identity. If the lost file comes back later, it is found to be another one, because what has been changed here since

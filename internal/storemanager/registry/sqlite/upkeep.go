@@ -42,7 +42,7 @@ func (db *Database) lookAfterFiles(ctx context.Context) {
 		db.log.Error("the mark of the registry is not on the disk", zap.Error(err))
 	}
 	db.checkFile()
-	if time.Now().Before(db.nextCheckpoint) {
+	if time.Now().Before(db.nextCheckpoint) || db.copying.Load() > 0 { // changes would wait for a copy in vain
 		return
 	}
 	if err := db.shrinkLog(ctx); err != nil && ctx.Err() == nil {
