@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -216,6 +217,10 @@ func (s *Server) warnings() []string {
 	found := s.intake.RoomWarnings()
 	if server := s.server.Load(); server != nil && server.Crowded(crowdMemory) {
 		found = append(found, fmt.Sprintf("connections: %d are open, strangers' are closed to make room", server.Connections()))
+	}
+	if refused := s.config.Refused(); refused != nil {
+		found = append(found, "secrets: what their files have is refused since "+refused.At.UTC().Format(time.RFC3339)+", those from before are used: "+
+			strings.ReplaceAll(refused.Err.Error(), "\n", "; "))
 	}
 	return append(found, s.intake.MemoryWarnings()...)
 }

@@ -334,7 +334,7 @@ func (s *stack) close() {
 func DemoEnviron(environ []string) (withDefaults []string, added []string) {
 	has := map[string]bool{}
 	for _, name := range []string{"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL"} {
-		has[name] = config.Given(environ, name)
+		has[name] = config.Given(environ, name) || config.Given(environ, name+"_FILE")
 	}
 	withDefaults = append(withDefaults, environ...)
 	for name, value := range map[string]string{"WEBHOOK_SECRET": DemoWebhookSecret, "SERVER_BYPASS_TOKEN": DemoBypassToken} {
