@@ -231,7 +231,13 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, secret 
 	}
 	auth, err := demo.StartAuthWorker(ctx, demo.AuthWorkerOptions{
 		Listen: o.AuthListen, DatabasePath: o.path("auth.db"), WebhookURL: sys.EdgeURL + "/webhooks/workspaces",
-		WebhookSecret: secret, BypassToken: p.Config.BypassToken(), BypassTokens: p.BypassTokens, Logger: p.Log,
+		WebhookSecret: secret, NewestWebhookSecret: func() string {
+			newest, err := senderSecret(p.Config.Newest())
+			if err != nil {
+				return secret
+			}
+			return newest
+		}, BypassToken: p.Config.BypassToken(), BypassTokens: p.BypassTokens, Logger: p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("demo auth worker: %w", err)
