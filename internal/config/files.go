@@ -86,7 +86,7 @@ func readSecret(path string) (string, error) {
 	if err != nil {
 		return "", unreadable(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 	switch secret := strings.TrimRight(string(text), "\r\n"); {
 	case err != nil:

@@ -73,7 +73,7 @@ func TestAFileThatCannotBeUsedSaysWhatToDo(t *testing.T) {
 func TestAFileThatOthersMayReadIsNamed(t *testing.T) {
 	t.Parallel()
 	path := file(t, "https://key@sentry.example.com/1")
-	require.NoError(t, os.Chmod(path, 0o644)) //nolint:gosec // this is what is found
+	require.NoError(t, os.Chmod(path, 0o644))
 	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755))
 	c, err := config.Load(append(complete, "SENTRY_DSN_FILE="+path), config.RoleStandalone)
 	require.NoError(t, err)

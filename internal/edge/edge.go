@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,8 +218,8 @@ func (s *Server) warnings() []string {
 		found = append(found, fmt.Sprintf("connections: %d are open, strangers' are closed to make room", server.Connections()))
 	}
 	if refused := s.config.Refused(); refused != nil {
-		found = append(found, "secrets: what their files have is refused since "+refused.At.UTC().Format(time.RFC3339)+", those from before are used: "+
-			strings.ReplaceAll(refused.Err.Error(), "\n", "; "))
+		found = append(found, "secrets: what their files have is refused since "+refused.At.UTC().Format(time.RFC3339)+
+			", and those from before are used; the log says why")
 	}
 	return append(found, s.intake.MemoryWarnings()...)
 }

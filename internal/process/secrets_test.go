@@ -74,7 +74,7 @@ func TestAFileThatAllMayReadIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(path, []byte("a-secret-of-a-test"), 0o600))
-	require.NoError(t, os.Chmod(path, 0o644)) //nolint:gosec // this is what is found
+	require.NoError(t, os.Chmod(path, 0o644))
 	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755))
 	cmd := self(t, "showing")
 	log := &proctest.Log{}

@@ -46,12 +46,13 @@ func runRotationRole(name string) {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return run(ctx, p) })
 		g.Go(func() error {
-			for tick := time.NewTicker(200 * time.Millisecond); ; {
+			// Failures of one operation are counted, and sent as one.
+			for n, tick := 0, time.NewTicker(200*time.Millisecond); ; n++ {
 				select {
 				case <-ctx.Done():
 					return nil
 				case <-tick.C:
-					p.Sentry.Capture(ctx, errors.New("a failure of the "+name), telemetry.Operation{Name: "rotation"})
+					p.Sentry.Capture(ctx, errors.New("a failure of the "+name), telemetry.Operation{Name: fmt.Sprint("rotation", n)})
 				}
 			}
 		})
