@@ -29,7 +29,7 @@ func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# Settings\n\nMade from `internal/config` by `make docs`; a test compares. Every process reads them once, at its start. " +
 		"Secrets can be in files, one in each: `NAME_FILE` is then set to the path, in place of `NAME`. The end of the line is not part of the secret. " +
-		"Files are read again when they change and on SIGHUP ([docs/rotation.md](rotation.md)). " +
+		"Files are read again when they change and on SIGHUP (docs/rotation.md). " +
 		"A value is taken as it is: one that begins or ends with a quotation mark or white space, or holds an invisible character, is refused. " +
 		"Temporal's own settings are the SDK's `TEMPORAL_*` variables and TOML profiles.\n\n" +
 		"| variable | default | accepts | required by | what it does |\n|---|---|---|---|---|\n")

@@ -70,6 +70,18 @@ func TestAFileThatChangesIsReadAgainUnlessItIsBad(t *testing.T) {
 	require.Equal(t, 2, strings.Count(log.String(), "not reloaded"), "once for each content: %s", log)
 }
 
+func TestTheAPIKeyOfTemporalIsKeptOutOfLogs(t *testing.T) {
+	t.Parallel()
+	cmd := self(t, "showing")
+	log := &proctest.Log{}
+	cmd.Env, cmd.Stderr = append(cmd.Env, "TEMPORAL_API_KEY=the-api-key"), log
+	c := proctest.Start(t, cmd)
+	require.Equal(t, "running", c.Line())
+	_, err := c.Stdin.Write([]byte("the-api-key\n"))
+	require.NoError(t, err)
+	eventually(t, log, "told [redacted]")
+}
+
 func TestAFileThatAllMayReadIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -780,6 +781,19 @@ func TestANodeServerIsReachedWhenItTakesTheSecret(t *testing.T) {
 	require.NotContains(t, err.Error(), "another-secret")
 	_, err = wrong.tryEnsure(t.Context(), 1)
 	require.ErrorIs(t, err, storemanager.ErrNodeServer, "and not ErrUnauthorized: the caller's token is right")
+
+	var known atomic.Bool
+	rotated := setupNode(t, func(o *Options) {
+		o.WebhookSecret = func() string {
+			if known.Load() {
+				return fakeNodeSecret
+			}
+			return "another-secret"
+		}
+	})
+	require.ErrorIs(t, rotated.node.Ping(t.Context()), storemanager.ErrNodeServer)
+	known.Store(true)
+	require.NoError(t, rotated.node.Ping(t.Context()), "the newest one is sent")
 
 	elsewhere := httptest.NewServer(http.RedirectHandler(b.fake.url+"/webhooks/workspaces", http.StatusTemporaryRedirect))
 	t.Cleanup(elsewhere.Close)
