@@ -17,6 +17,7 @@ import (
 	"storekeeper/activities"
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -238,7 +239,7 @@ func TestAListIsTheSetOfItsIDsOrNothing(t *testing.T) {
 	t.Cleanup(server.Close)
 	b := setup(t)
 	at := b.now // the list is asked for
-	auth, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: "token", Now: func() time.Time { return at }})
+	auth, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: httpclient.Fixed("token"), Now: func() time.Time { return at }})
 	require.NoError(t, err)
 	b.act.AuthWorker = auth
 	b.act.Guard = activities.GuardLimits{MaxDeletePercent: 100, MaxDeletes: 100} // of its limits the planner's tests know

@@ -21,6 +21,7 @@ import (
 	"storekeeper/activities"
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
@@ -54,7 +55,7 @@ func startAuthWorker(t *testing.T) *authWorker {
 	}))
 	t.Cleanup(server.Close)
 	var err error
-	a.Client, err = authclient.New(authclient.Options{BaseURL: server.URL, Token: "token", Now: func() time.Time { return a.at }})
+	a.Client, err = authclient.New(authclient.Options{BaseURL: server.URL, Token: httpclient.Fixed("token"), Now: func() time.Time { return a.at }})
 	require.NoError(t, err)
 	return a
 }

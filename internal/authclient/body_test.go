@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/tunnel"
 
 	"github.com/stretchr/testify/require"
@@ -40,7 +41,7 @@ func TestABodyIsBoundedAsAWholeAndInEachOfItsValues(t *testing.T) {
 			t.Cleanup(server.Close)
 			transport := &http.Transport{}
 			t.Cleanup(transport.CloseIdleConnections)
-			client, err := New(Options{BaseURL: server.URL, Token: "token", HTTPClient: &http.Client{Transport: transport}})
+			client, err := New(Options{BaseURL: server.URL, Token: httpclient.Fixed("token"), HTTPClient: &http.Client{Transport: transport}})
 			require.NoError(t, err)
 			client.limits = c.limits
 			_, err = client.List(t.Context(), func(Workspace) error { return nil })
@@ -56,7 +57,7 @@ func TestABodyIsBoundedAsAWholeAndInEachOfItsValues(t *testing.T) {
 
 func TestADeadConnectionToTheAuthWorkerIsGivenUp(t *testing.T) {
 	t.Parallel()
-	client, err := New(Options{BaseURL: "https://auth.example.com", Token: "token"})
+	client, err := New(Options{BaseURL: "https://auth.example.com", Token: httpclient.Fixed("token")})
 	require.NoError(t, err)
 	transport := client.http.Transport.(*tunnel.Transport) // internal/httpclient tests what that means
 	require.Positive(t, transport.HTTP2.SendPingTimeout)

@@ -31,8 +31,8 @@ const (
 type Options struct {
 	// BaseURL is where the Auth Worker answers, e.g. "https://auth.example.com"; http or https, a path prefix is allowed.
 	BaseURL string
-	// Token is the bearer token of the internal endpoints. It is sent to BaseURL only: redirects are not followed.
-	Token string
+	// Token returns the bearer token of the internal endpoints, at each request. It is sent to BaseURL only: redirects are not followed.
+	Token func() string
 	// HTTPClient carries the requests. Nil means that the Client makes one. Its CheckRedirect is not used. A Timeout in it would bound
 	// whole lists.
 	HTTPClient *http.Client
@@ -55,7 +55,7 @@ type Options struct {
 // Client asks one Auth Worker. It is safe for concurrent use and needs no closing.
 type Client struct {
 	url         string
-	token       string
+	token       func() string
 	http        *http.Client
 	now         func() time.Time
 	idleTimeout time.Duration
@@ -89,7 +89,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("the auth worker's URL must be absolute, with http or https")
 	case base.User != nil, base.RawQuery != "", base.Fragment != "":
 		return nil, errors.New("the auth worker's URL must have no credentials, query or fragment")
-	case strings.TrimSpace(o.Token) == "":
+	case o.Token == nil, strings.TrimSpace(o.Token()) == "":
 		return nil, errors.New("the auth worker's token is missing")
 	case o.ListMaxAge < 0, o.IdleTimeout < 0, o.ListTimeout < 0:
 		return nil, errors.New("the auth client's limits must not be negative")

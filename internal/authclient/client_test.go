@@ -11,18 +11,19 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 )
 
 func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]authclient.Options{
-		"no URL":                 {Token: token},
-		"a relative URL":         {BaseURL: "auth.example.com", Token: token},
-		"another scheme":         {BaseURL: "ftp://auth.example.com", Token: token},
-		"an unparsable URL":      {BaseURL: "http://user:hunter2@host:port", Token: token},
-		"credentials in the URL": {BaseURL: "http://user:hunter2@auth.example.com", Token: token},
-		"no token":               {BaseURL: "http://auth.example.com", Token: " "},
-		"a negative limit":       {BaseURL: "http://auth.example.com", Token: token, IdleTimeout: -1},
+		"no URL":                 {Token: httpclient.Fixed(token)},
+		"a relative URL":         {BaseURL: "auth.example.com", Token: httpclient.Fixed(token)},
+		"another scheme":         {BaseURL: "ftp://auth.example.com", Token: httpclient.Fixed(token)},
+		"an unparsable URL":      {BaseURL: "http://user:hunter2@host:port", Token: httpclient.Fixed(token)},
+		"credentials in the URL": {BaseURL: "http://user:hunter2@auth.example.com", Token: httpclient.Fixed(token)},
+		"no token":               {BaseURL: "http://auth.example.com", Token: httpclient.Fixed(" ")},
+		"a negative limit":       {BaseURL: "http://auth.example.com", Token: httpclient.Fixed(token), IdleTimeout: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

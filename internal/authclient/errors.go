@@ -99,7 +99,7 @@ func (c *Client) statusError(resp *http.Response, body io.Reader) error {
 			message = nested.Message
 		}
 	}
-	e.Message = printable(strings.ReplaceAll(message, c.token, "[token]"))
+	e.Message = printable(strings.ReplaceAll(message, c.token(), "[token]"))
 	return e
 }
 

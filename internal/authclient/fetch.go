@@ -272,7 +272,7 @@ func (c *Client) send(ctx context.Context, cursor, etag string) (*http.Response,
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAsking, err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("Authorization", "Bearer "+c.token())
 	askForFresh(req.Header)
 	if etag != "" {
 		req.Header.Set("If-None-Match", etag)

@@ -22,6 +22,7 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 )
 
 const token = "s3cret-bypass-token"
@@ -33,7 +34,7 @@ func newClient(t *testing.T, url string, adjust func(*authclient.Options)) *auth
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	o := authclient.Options{BaseURL: url, Token: token, HTTPClient: &http.Client{Transport: transport}}
+	o := authclient.Options{BaseURL: url, Token: httpclient.Fixed(token), HTTPClient: &http.Client{Transport: transport}}
 	if adjust != nil {
 		adjust(&o)
 	}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"storekeeper/internal/httpclient"
 )
 
 func newSorter(runBytes int, dir string) *sorter {
@@ -233,7 +235,7 @@ func TestASpillDirectoryThatIsMissingFailsOnlyListsThatNeedIt(t *testing.T) {
 	t.Cleanup(server.Close)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	c, err := New(Options{BaseURL: server.URL, Token: "token", HTTPClient: &http.Client{Transport: transport}, SpillDir: t.TempDir() + "/missing"})
+	c, err := New(Options{BaseURL: server.URL, Token: httpclient.Fixed("token"), HTTPClient: &http.Client{Transport: transport}, SpillDir: t.TempDir() + "/missing"})
 	require.NoError(t, err)
 	l, err := c.Sorted(t.Context(), nil)
 	require.NoError(t, err)

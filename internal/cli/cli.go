@@ -72,14 +72,21 @@ type app struct {
 	stdoutErr error
 }
 
+// The variables that the token for the edge comes from, the first that is set.
+const (
+	ownToken    = "STOREKEEPER_TOKEN"
+	bypassToken = "SERVER_BYPASS_TOKEN"
+)
+
 const rootLong = `starter is the operator's CLI of Storekeeper.
 
 It sends the same events that webhooks do, through Temporal, and shows what the edge and Temporal know. Every command can
 be repeated without harm, but push, which adds an event to a store each time.
 
 Temporal is found by the flags, else by the TEMPORAL_* variables and the profiles of temporal.toml, else at 127.0.0.1:7233.
-The edge is found by --url, else by STOREKEEPER_URL; its token comes from the variable SERVER_BYPASS_TOKEN alone, because a
-flag would show in the list of processes.
+The edge is found by --url, else by STOREKEEPER_URL; its token comes from the variable STOREKEEPER_TOKEN, or else the first of
+SERVER_BYPASS_TOKEN, because a flag would show in the list of processes. Each secret can be in a file instead, named by the
+same variable with _FILE.
 
 Who holds, cancels, pauses or acknowledges something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user.
 
@@ -164,9 +171,12 @@ func (a *app) versionCommand() *cobra.Command {
 }
 
 // settings reads the environment; its error names the variable that is wrong. WEBHOOK_SECRET is left out: here it holds a sender's keys,
-// and a receiver's settings may not have those.
+// and a receiver's settings may not have those. So are files of secrets that no command uses: the operator may not be allowed to read them.
 func (a *app) settings() (*config.Config, error) {
-	environ := slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool { return strings.HasPrefix(pair, webhookSecret+"=") })
+	environ := slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return name == webhookSecret || strings.HasSuffix(name, "_FILE") && name != bypassToken+"_FILE" && name != ownToken+"_FILE"
+	})
 	cfg, err := config.Load(environ, config.RoleStarter)
 	if err != nil {
 		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}

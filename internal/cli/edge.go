@@ -26,10 +26,12 @@ const (
 
 // edge is the HTTP edge of an installation.
 type edge struct {
-	url     string
-	token   config.Secret
-	timeout time.Duration
-	client  http.Client
+	url   string
+	token config.Secret
+	// tokenFrom is the variable that has the token.
+	tokenFrom string
+	timeout   time.Duration
+	client    http.Client
 }
 
 // edge returns the edge that the flag or the environment names. It has not been asked anything yet.
@@ -43,8 +45,12 @@ func (a *app) edge() (*edge, error) {
 			return nil, usageError("--url is not accepted: " + err.Error())
 		}
 	}
+	token, tokenFrom := config.Secret(cfg.BypassToken()), bypassToken
+	if cfg.StorekeeperToken != "" {
+		token, tokenFrom = cfg.StorekeeperToken, ownToken
+	}
 	return &edge{
-		url: string(cfg.StorekeeperURL), token: config.Secret(cfg.BypassToken()), timeout: a.timeout,
+		url: string(cfg.StorekeeperURL), token: token, tokenFrom: tokenFrom, timeout: a.timeout,
 		client: http.Client{Transport: httpclient.Through(httpclient.Transport())},
 	}, nil
 }
@@ -108,9 +114,12 @@ func (e *edge) refusal(status int) error {
 	case http.StatusForbidden:
 		return &failure{exitRefused, "forbidden", "the edge at " + e.url + " refused the token: it may only read", "take a token that may act"}
 	case http.StatusUnauthorized:
-		todo := "SERVER_BYPASS_TOKEN must be the server's"
-		if e.token == "" {
+		todo := e.tokenFrom + " must be the server's"
+		switch {
+		case e.token == "":
 			todo = "set SERVER_BYPASS_TOKEN to the server's"
+		case e.tokenFrom == ownToken:
+			todo = ownToken + " must be a token of the server's OPERATOR_TOKENS"
 		}
 		return &failure{exitRefused, "unauthorized", "the edge at " + e.url + " refused the token", todo}
 	}

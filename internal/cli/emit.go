@@ -100,7 +100,11 @@ func (a *app) emit(ctx context.Context, ev notifier.Event) error {
 
 // sender returns the edge and a notifier that sends to it.
 func (a *app) sender() (*edge, *notifier.Notifier, error) {
-	secret, _ := environ(a.Environ).LookupEnv(webhookSecret)
+	vars, err := config.Resolve(a.Environ, webhookSecret)
+	if err != nil {
+		return nil, nil, usageError(err.Error())
+	}
+	secret, _ := environ(vars).LookupEnv(webhookSecret)
 	if strings.TrimSpace(secret) == "" {
 		return nil, nil, &failure{exitRefused, "not_configured", webhookSecret + " is not set", "set it to a secret or key of the sender's"}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager/storetest"
 
 	sdkworker "go.temporal.io/sdk/worker"
@@ -270,7 +271,7 @@ func (f *fakeAuthWorker) Sorted(ctx context.Context, progress func(int)) (*authc
 		_ = json.NewEncoder(w).Encode(map[string]any{"workspaces": workspaces})
 	}))
 	defer server.Close()
-	c, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: "token"})
+	c, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: httpclient.Fixed("token")})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -197,6 +199,38 @@ func TestAMissingTokenIsNamed(t *testing.T) {
 	out := c.run(t, "list")
 	require.Equal(t, exitRefused, out.exit)
 	require.Contains(t, out.stderr, "set SERVER_BYPASS_TOKEN")
+}
+
+func TestTheTokenIsTheOperatorsOwnOrTheFirstBypassTokenFromAVariableOrAFile(t *testing.T) {
+	t.Parallel()
+	var brought string
+	url := "STOREKEEPER_URL=" + serve(t, func(w http.ResponseWriter, r *http.Request) {
+		brought = r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte("own-in-a-file\n"), 0o600))
+	for want, environ := range map[string][]string{
+		"first":         {"SERVER_BYPASS_TOKEN=first,second"},
+		"own":           {"SERVER_BYPASS_TOKEN=first,second", "STOREKEEPER_TOKEN=own"},
+		"own-in-a-file": {"SERVER_BYPASS_TOKEN=first", "STOREKEEPER_TOKEN_FILE=" + file, "EVENT_SINK_SECRET_FILE=/nowhere"},
+	} {
+		out := (&operator{append(environ, url)}).run(t, "list")
+		require.Equal(t, exitRefused, out.exit)
+		require.Equal(t, "Bearer "+want, brought)
+		require.Equal(t, want != "first", strings.Contains(out.stderr, "STOREKEEPER_TOKEN must be a token of the server's OPERATOR_TOKENS"), out.stderr)
+	}
+	out := (&operator{[]string{url, "STOREKEEPER_TOKEN_FILE=/nowhere"}}).run(t, "list")
+	require.Equal(t, exitUsage, out.exit)
+	require.Contains(t, out.stderr, `STOREKEEPER_TOKEN_FILE="/nowhere" is not accepted`)
+}
+
+func TestATokenThatMayOnlyReadIsNamed(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+	out := setup(t).run(t, "pause", "--reason", "r", "--url", url)
+	require.Equal(t, exitRefused, out.exit)
+	require.Contains(t, out.stderr, "it may only read")
 }
 
 func TestStatusShowsWhatOneSideKnowsWhenTheOtherIsAway(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -36,8 +37,12 @@ func (a *app) dial(ctx context.Context) (*connection, error) {
 	if err := a.spelling(); err != nil {
 		return nil, err
 	}
+	vars, err := config.Resolve(a.Environ, "TEMPORAL_API_KEY")
+	if err != nil {
+		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+	}
 	opts, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{
-		ConfigFileProfile: a.profile, EnvLookup: environ(a.Environ),
+		ConfigFileProfile: a.profile, EnvLookup: environ(vars),
 	})
 	if err != nil {
 		return nil, &failure{

@@ -26,6 +26,7 @@ var readers = map[string][]config.Role{
 	"WORKSPACE_RECONCILE_ENABLED":     {config.RoleWebhook, config.RoleWorker},
 	"WORKSPACE_RECONCILE_INTERVAL_MS": {config.RoleWebhook, config.RoleWorker},
 
+	"TEMPORAL_API_KEY":             {config.RoleWebhook, config.RoleWorker},
 	"AUTH_WORKER_INTERNAL_URL":     {config.RoleWorker},
 	"DELETION_GRACE_PERIOD":        {config.RoleWorker},
 	"AUTH_LIST_MAX_AGE":            {config.RoleWorker},
@@ -45,9 +46,9 @@ var readers = map[string][]config.Role{
 
 	// The images say where their processes listen and keep data, and a container is no terminal.
 	"LISTEN": nil, "PORT": nil, "STORE_MANAGER_LISTEN": nil, "METRICS_LISTEN": nil, "STORE_DATA_PATH": nil, "LOG_FORMAT": nil,
-	"TEMPORAL_DB":         nil,                           // of cmd/standalone
-	"STORE_<ID>_SYNC_URL": nil,                           // a comment there says how
-	"STOREKEEPER_URL":     nil, "STOREKEEPER_ACTOR": nil, // of cmd/starter
+	"TEMPORAL_DB":         nil,                                                     // of cmd/standalone
+	"STORE_<ID>_SYNC_URL": nil,                                                     // a comment there says how
+	"STOREKEEPER_URL":     nil, "STOREKEEPER_ACTOR": nil, "STOREKEEPER_TOKEN": nil, // of cmd/starter
 	"TEMPORAL_RETENTION": nil, // of the embedded server
 }
 

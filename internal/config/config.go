@@ -1,4 +1,5 @@
-// Package config holds every setting of Storekeeper. A process reads them once, at its start, from its environment. A bad value stops the
+// Package config holds every setting of Storekeeper. A process reads them once, at its start, from its environment;
+// secrets can be in files, which are read again (see Config.Reload). A bad value stops the
 // process with one line that names the variable, the value (never a secret's) and what is accepted. The SDK itself (contrib/envconfig)
 // reads the settings of Temporal: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TLS, profiles.
 package config
@@ -29,6 +30,8 @@ type Config struct {
 	MetricsListen      HostPort `env:"METRICS_LISTEN" accepts:"host:port" doc:"Where cmd/worker serves /metrics, /livez and /readyz. Empty means nowhere."`
 
 	TemporalDB PostgresURL `env:"TEMPORAL_DB" accepts:"a postgres or postgresql URL with the name of a database: postgres://user:password@host:5432/temporal?sslmode=verify-full" doc:"Where cmd/standalone keeps Temporal's data: in this PostgreSQL database and the one with the same name and _visibility. Empty: in a SQLite file under --data-dir. --temporal-db says the same, to everybody who can list processes."`
+
+	TemporalAPIKey Secret `env:"TEMPORAL_API_KEY" accepts:"a key without white space" doc:"What Temporal Cloud, or a proxy before a Temporal, knows us by: a setting of the SDK's, which can be in a file and changed in it here. cmd/standalone and cmd/storemanager have no use for it."`
 
 	StoreManagerURL  URL    `env:"STORE_MANAGER_URL" roles:"webhook,worker" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the store manager answers. cmd/standalone has its own."`
 	StoreManagerKind string `env:"STORE_MANAGER_KIND" envDefault:"storekeeper" accepts:"storekeeper or node" oneof:"storekeeper,node" doc:"Who monitors the stores: cmd/storemanager itself (and cmd/standalone), or an existing Node multi-store server that it drives."`
@@ -66,8 +69,11 @@ type Config struct {
 	LogLevel          string `env:"LOG_LEVEL" envDefault:"info" accepts:"debug, info, warn or error" oneof:"debug,info,warn,error" doc:"What is logged."`
 	LogFormat         string `env:"LOG_FORMAT" envDefault:"auto" accepts:"json, console or auto (console on a terminal)" oneof:"json,console,auto" doc:"How it is logged."`
 
-	StorekeeperURL URL    `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
-	Actor          string `env:"STOREKEEPER_ACTOR" accepts:"a name" doc:"Who holds, cancels, pauses and acknowledges with cmd/starter, unless --actor says. Empty: the name of the user who runs it (USER, LOGNAME, /etc/passwd), else the id."`
+	StorekeeperURL   URL    `env:"STOREKEEPER_URL" envDefault:"http://127.0.0.1:3003" accepts:"an http or https URL without credentials, query and fragment" doc:"Where cmd/starter reads stores: the edge."`
+	StorekeeperToken Secret `env:"STOREKEEPER_TOKEN" accepts:"a token without white space" doc:"What cmd/starter shows the edge: a token of OPERATOR_TOKENS, whose name is then the actor. Empty: the first of SERVER_BYPASS_TOKEN."`
+	Actor            string `env:"STOREKEEPER_ACTOR" accepts:"a name" doc:"Who holds, cancels, pauses and acknowledges with cmd/starter, unless --actor says. Empty: the name of the user who runs it (USER, LOGNAME, /etc/passwd), else the id."`
+
+	live *live // nil: no secret is in a file
 }
 
 // Role is a kind of process. Each requires some of the settings.
@@ -91,9 +97,10 @@ func (c *Config) Listen() string {
 	return fmt.Sprintf("127.0.0.1:%d", c.Port)
 }
 
-// Keyring returns what webhooks are authenticated by. After Load it can't fail for a role that requires WEBHOOK_SECRET. The error names the
+// Keyring returns what webhooks are authenticated by now. After Load it can't fail for a role that requires WEBHOOK_SECRET. The error names the
 // variable and never quotes any part of a secret.
 func (c *Config) Keyring() (*webhookauth.Keyring, error) {
+	c = c.Newest()
 	entries := make([]string, len(c.WebhookSecrets))
 	for i, s := range c.WebhookSecrets {
 		entries[i] = string(s)
@@ -108,8 +115,9 @@ func (c *Config) Keyring() (*webhookauth.Keyring, error) {
 	return keyring, nil
 }
 
-// BypassToken is the token that is sent: the first of BypassTokens; "" if there is none.
+// BypassToken is the token that is sent now: the first of the newest BypassTokens; "" if there is none.
 func (c *Config) BypassToken() string {
+	c = c.Newest()
 	if len(c.BypassTokens) == 0 {
 		return ""
 	}
@@ -118,7 +126,8 @@ func (c *Config) BypassToken() string {
 
 // Secrets returns all values that must never be shown, for the redaction of logs and of Sentry.
 func (c *Config) Secrets() []string {
-	all := append(c.TemporalDB.secrets(), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret))
+	all := append(c.TemporalDB.secrets(), string(c.SentryDSN), string(c.NodeServerSecret), string(c.EventSinkSecret),
+		string(c.TemporalAPIKey), string(c.StorekeeperToken))
 	for _, s := range c.BypassTokens {
 		all = append(all, string(s))
 	}

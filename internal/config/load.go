@@ -13,20 +13,20 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Load reads the settings from the environment, given as "NAME=value" pairs (os.Environ), and checks that those which the role requires are
-// set. The error has one line for each bad value, and one line that names all that is missing.
+// Load reads the settings from the environment, given as "NAME=value" pairs (os.Environ), and secrets from the files that it names. It checks that
+// those settings which the role requires are set. The error has one line for each bad value, and one line that names all that is missing.
 func Load(environ []string, role Role) (*Config, error) {
-	if err := CheckSpelling(environ, nil); err != nil {
-		return nil, err
+	resolved, files, problems := resolve(environ, nil)
+	if err := CheckSpelling(resolved, nil); err != nil {
+		return nil, errors.New(strings.Join(files.named(strings.Split(err.Error(), "\n")), "\n"))
 	}
 	vars := map[string]string{}
-	for _, pair := range environ {
+	for _, pair := range resolved {
 		if name, value, ok := strings.Cut(pair, "="); ok && value != "" { // an empty variable counts as unset
 			vars[name] = value
 		}
 	}
 	var c Config
-	var problems []string
 	err := env.ParseWithOptions(&c, env.Options{Environment: vars})
 	if all, ok := errors.AsType[env.AggregateError](err); ok {
 		for _, e := range all.Errors {
@@ -40,7 +40,7 @@ func Load(environ []string, role Role) (*Config, error) {
 	var missing []string
 	for field, value := range fields(&c) {
 		name := field.Tag.Get("env")
-		if requiredBy(field, role) && vars[name] == "" {
+		if requiredBy(field, role) && vars[name] == "" && files[name] == "" {
 			missing = append(missing, fmt.Sprintf("%s (%s)", name, field.Tag.Get("accepts")))
 		}
 		if p := checkField(field, value, vars[name]); p != "" && !slices.Contains(problems, p) {
@@ -51,16 +51,20 @@ func Load(environ []string, role Role) (*Config, error) {
 		problems = append(problems, "required and not set: "+strings.Join(missing, ", ")+forATry(role))
 	}
 	if len(problems) > 0 {
-		return nil, errors.New(strings.Join(problems, "\n"))
+		return nil, errors.New(strings.Join(files.named(problems), "\n"))
+	}
+	if len(files) > 0 {
+		c.live = &live{environ: slices.Clone(environ), role: role, files: files}
 	}
 	return &c, nil
 }
 
+// fields yields the settings.
 func fields(c *Config) func(func(reflect.StructField, reflect.Value) bool) {
 	return func(yield func(reflect.StructField, reflect.Value) bool) {
 		v := reflect.ValueOf(c).Elem()
 		for i := range v.NumField() {
-			if !yield(v.Type().Field(i), v.Field(i)) {
+			if v.Type().Field(i).IsExported() && !yield(v.Type().Field(i), v.Field(i)) {
 				return
 			}
 		}

@@ -54,6 +54,9 @@ func list(kind reflect.Type) bool { return kind != nil && kind.Kind() == reflect
 func settingType(name string) (kind reflect.Type, ours bool) {
 	for field := range fields(&Config{}) {
 		before, after, several := strings.Cut(field.Tag.Get("env"), "<ID>")
+		if isSecret(field.Type) && name == before+fileSuffix {
+			return reflect.TypeFor[string](), true
+		}
 		if name == before && !several || several && strings.HasPrefix(name, before) && strings.HasSuffix(name, after) {
 			return field.Type, true
 		}

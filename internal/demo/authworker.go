@@ -38,6 +38,8 @@ type AuthWorkerOptions struct {
 	WebhookURL string
 	// WebhookSecret authenticates the events. It holds shared secrets and keys, as notifier.Options.Secret does.
 	WebhookSecret string
+	// NewestWebhookSecret returns it at each attempt. Nil: WebhookSecret.
+	NewestWebhookSecret func() string
 	// BypassToken is the bearer token of /internal.
 	BypassToken string
 	// BypassTokens returns those that /internal accepts, at each request. Nil: BypassToken alone.
@@ -78,10 +80,13 @@ func StartAuthWorker(ctx context.Context, o AuthWorkerOptions) (*AuthWorker, err
 	if o.BypassTokens == nil {
 		o.BypassTokens = httpserver.FixedTokens(o.BypassToken)
 	}
+	if o.NewestWebhookSecret == nil {
+		o.NewestWebhookSecret = func() string { return o.WebhookSecret }
+	}
 	if o.RetryDelays == nil {
 		o.RetryDelays = []time.Duration{500 * time.Millisecond, time.Second}
 	}
-	webhooks, err := newSender(context.WithoutCancel(ctx), o.WebhookURL, o.WebhookSecret, o.RetryDelays, o.Logger)
+	webhooks, err := newSender(context.WithoutCancel(ctx), o.WebhookURL, o.NewestWebhookSecret, o.RetryDelays, o.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("starting the demo auth worker: %w", err)
 	}

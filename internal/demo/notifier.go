@@ -24,7 +24,7 @@ const (
 // sender delivers events as the real Auth Worker does. It sends each event by itself, so they arrive in no order. After a failure it waits
 // for a fixed pause, whatever the answer was. After the last attempt the event is lost. The package notifier makes each attempt.
 type sender struct {
-	secret string
+	secret func() string
 	delays []time.Duration // before each further attempt
 	client *http.Client
 	log    *zap.Logger
@@ -40,7 +40,7 @@ type sender struct {
 }
 
 // newSender returns an error if the URL or the secret makes no sense.
-func newSender(ctx context.Context, url, secret string, delays []time.Duration, log *zap.Logger) (*sender, error) {
+func newSender(ctx context.Context, url string, secret func() string, delays []time.Duration, log *zap.Logger) (*sender, error) {
 	s := &sender{url: url, secret: secret, delays: delays, log: log}
 	s.client = &http.Client{Transport: httpclient.Transport()} // without a proxy: the edge runs in the same process or on the same machine
 	if _, err := s.notifier(); err != nil {
@@ -53,7 +53,7 @@ func newSender(ctx context.Context, url, secret string, delays []time.Duration, 
 // notifier returns a Notifier that makes a single attempt at the current URL. Further attempts may go to another one.
 func (s *sender) notifier() (*notifier.Notifier, error) {
 	return notifier.New(notifier.Options{
-		URL: s.target(), Secret: s.secret, HTTPClient: s.client, Attempts: 1, AttemptTimeout: attemptTimeout,
+		URL: s.target(), Secret: s.secret(), HTTPClient: s.client, Attempts: 1, AttemptTimeout: attemptTimeout,
 		Logger: slog.New(slog.DiscardHandler), // sender itself logs what happens
 	})
 }

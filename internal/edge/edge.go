@@ -222,5 +222,9 @@ func (s *Server) warnings() []string {
 	if server := s.server.Load(); server != nil && server.Crowded(crowdMemory) {
 		found = append(found, fmt.Sprintf("connections: %d are open, strangers' are closed to make room", server.Connections()))
 	}
+	if refused := s.config.Refused(); refused != nil {
+		found = append(found, "secrets: what their files have is refused since "+refused.At.UTC().Format(time.RFC3339)+
+			", and those from before are used; the log says why")
+	}
 	return append(found, s.intake.MemoryWarnings()...)
 }

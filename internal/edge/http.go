@@ -31,7 +31,7 @@ func harden(next http.Handler) http.Handler {
 
 // caller returns who sent the request, and whether it brings a token at all that is accepted.
 func (s *Server) caller(r *http.Request) (httpserver.Caller, bool) {
-	return tokens(s.config).Caller(cmp.Or(httpserver.Bearer(r), r.Header.Get("X-Server-Token")))
+	return tokens(s.config.Newest()).Caller(cmp.Or(httpserver.Bearer(r), r.Header.Get("X-Server-Token")))
 }
 
 func (s *Server) authorized(r *http.Request) bool {

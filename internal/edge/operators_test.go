@@ -2,6 +2,8 @@ package edge
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,4 +75,50 @@ func TestTheEdgeAcceptsEachOfSeveralBypassTokens(t *testing.T) {
 	for token, status := range map[string]int{"the-next-token": 200, edgetest.Token: 200, "the-next-token," + edgetest.Token: 401, "": 401} {
 		require.Equal(t, status, f.Do(t, http.MethodGet, "/stores", "", "Authorization", "Bearer "+token).Status, token)
 	}
+}
+
+func TestTheEdgeUsesTheNewestSecretsAndSaysWhenTheyAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	}
+	environ := []string{"STORE_MANAGER_URL=http://127.0.0.1"}
+	for name, content := range map[string]string{"WEBHOOK_SECRET": "an-old-secret", "SERVER_BYPASS_TOKEN": "an-old-token", "OPERATOR_TOKENS": "alice:an-old-key"} {
+		write(name, content)
+		environ = append(environ, name+"_FILE="+filepath.Join(dir, name))
+	}
+	f := setup(t, func(f *fixture) {
+		var err error
+		f.Config, err = config.Load(environ, config.RoleWebhook)
+		require.NoError(t, err)
+	})
+	reload := func() error {
+		_, err := f.Config.Reload(func(*config.Config) error { return nil })
+		return err
+	}
+	require401 := func(unknown bool, secret, token, key string) {
+		t.Helper()
+		for _, got := range []edgetest.Response{
+			f.Do(t, http.MethodPost, webhooks, event("workspace.created"), "X-Webhook-Secret", secret, "Content-Type", "application/json"),
+			f.Do(t, http.MethodGet, "/stores", "", "Authorization", "Bearer "+token),
+			f.Do(t, http.MethodGet, "/stores", "", "Authorization", "Bearer "+key),
+		} {
+			require.Equal(t, unknown, got.Status == 401, got.Body)
+		}
+	}
+	require401(false, "an-old-secret", "an-old-token", "an-old-key")
+	write("WEBHOOK_SECRET", "a-new-secret")
+	write("SERVER_BYPASS_TOKEN", "a-new-token")
+	write("OPERATOR_TOKENS", "alice:a-new-key")
+	require401(true, "a-new-secret", "a-new-token", "a-new-key")
+	require.NoError(t, reload())
+	require401(false, "a-new-secret", "a-new-token", "a-new-key")
+	require401(true, "an-old-secret", "an-old-token", "an-old-key")
+	require.NotContains(t, f.Do(t, http.MethodGet, "/health", "").Body, "secrets: ")
+
+	write("OPERATOR_TOKENS", "alice")
+	require.Error(t, reload())
+	require401(false, "a-new-secret", "a-new-token", "a-new-key")
+	require.Contains(t, f.Do(t, http.MethodGet, "/health", "").Body, "secrets: what their files have is refused since ")
 }

@@ -39,3 +39,6 @@ func Transport() *http.Transport {
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: writeTimeout},
 	}
 }
+
+// Fixed is for who asks for the newest token each time, when there is but one.
+func Fixed(token string) func() string { return func() string { return token } }

@@ -163,7 +163,7 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 	c := p.Config
 	if c.StoreManagerKind == config.KindNode {
 		node, err := nodeserver.Drive(ctx, m.registry, nodeserver.Options{
-			URL: string(c.NodeServerURL), WebhookSecret: string(c.NodeServerSecret), Logger: p.Log,
+			URL: string(c.NodeServerURL), WebhookSecret: func() string { return string(c.Newest().NodeServerSecret) }, Logger: p.Log,
 		})
 		if err != nil {
 			return err
@@ -174,14 +174,16 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 	var taker processor.Processor = processor.NewLog(p.Log)
 	if c.EventSinkURL != "" {
 		var err error
-		m.sink, err = processor.NewSink(processor.SinkOptions{URL: string(c.EventSinkURL), Secret: string(c.EventSinkSecret)})
+		m.sink, err = processor.NewSink(processor.SinkOptions{
+			URL: string(c.EventSinkURL), Secret: func() string { return string(c.Newest().EventSinkSecret) },
+		})
 		if err != nil {
 			return fmt.Errorf("EVENT_SINK_URL: %w", err)
 		}
 		taker = m.sink
 	}
 	supervisor, err := monitor.Supervise(ctx, m.registry, monitor.Options{
-		SyncURL: c.StoreSyncURL, Token: c.BypassToken(), Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
+		SyncURL: c.StoreSyncURL, Token: c.BypassToken, Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
 		Outage: func(o monitor.Outage) { tellOutage(ctx, p.Sentry, o) },
 	})
 	if err != nil {

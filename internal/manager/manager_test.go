@@ -19,6 +19,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/livestore"
 	"storekeeper/internal/manager"
 	"storekeeper/internal/process"
@@ -50,7 +51,7 @@ func serve(t *testing.T, p *process.Process, stores *manager.Manager) *storehttp
 	t.Helper()
 	api := httptest.NewServer(stores.Handler(p))
 	t.Cleanup(api.Close)
-	client, err := storehttp.NewClient(api.URL, "the-token", nil)
+	client, err := storehttp.NewClient(api.URL, httpclient.Fixed("the-token"), nil)
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 	return client

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"storekeeper/internal/backup"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/manager"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storehttp"
@@ -26,7 +27,7 @@ func running(t *testing.T, dir string, restore manager.Restore, log *zap.Logger)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- manager.Run(ctx, p, restore) }()
-	c, err = storehttp.NewClient("http://"+address, "the-token", nil)
+	c, err = storehttp.NewClient("http://"+address, httpclient.Fixed("the-token"), nil)
 	require.NoError(t, err)
 	t.Cleanup(c.CloseIdleConnections)
 	require.Eventually(t, func() bool {

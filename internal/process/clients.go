@@ -24,7 +24,7 @@ type Clients struct {
 func (p *Process) Clients() (Clients, error) {
 	var c Clients
 	var err error
-	if c.Manager, err = storehttp.NewClient(string(p.Config.StoreManagerURL), p.Config.BypassToken(), nil); err != nil {
+	if c.Manager, err = storehttp.NewClient(string(p.Config.StoreManagerURL), p.Config.BypassToken, nil); err != nil {
 		return c, fmt.Errorf("STORE_MANAGER_URL: %w", err)
 	}
 	called := p.Sentry.Watch(telemetry.SideStoreManager)
@@ -38,7 +38,7 @@ func (p *Process) Clients() (Clients, error) {
 func (p *Process) AuthWorker(url, spillDir string) (*authclient.Client, error) {
 	called := p.Sentry.Watch(telemetry.SideAuthWorker)
 	c, err := authclient.New(authclient.Options{
-		BaseURL: url, Token: p.Config.BypassToken(), ListMaxAge: p.Config.AuthListMaxAge, SpillDir: spillDir,
+		BaseURL: url, Token: p.Config.BypassToken, ListMaxAge: p.Config.AuthListMaxAge, SpillDir: spillDir,
 		Ended: func(err error) { called(err, errors.Is(err, authclient.ErrUnauthorized)) },
 	})
 	if err != nil {

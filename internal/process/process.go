@@ -3,6 +3,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,8 @@ type Process struct {
 	// Sentry is nil without SENTRY_DSN; its methods are safe on nil.
 	Sentry  *telemetry.Sentry
 	Metrics *telemetry.Metrics
+
+	redactor *telemetry.Redactor // of Log and Sentry; nil knows no secrets
 }
 
 // Options describe a binary.
@@ -55,8 +58,8 @@ type Options struct {
 	Run func(ctx context.Context, p *Process) error
 }
 
-// Command makes the binary's command line; flags of its own can be added to it. SIGINT, SIGTERM and SIGHUP end ctx; a second one of
-// the first two ends the process at once, and so does SIGQUIT, which shows what all goroutines do.
+// Command makes the binary's command line; flags of its own can be added to it. SIGINT and SIGTERM end ctx; so does SIGHUP,
+// unless secrets are in files, which it has read again. A second one of the first two ends the process at once, and so does SIGQUIT, which shows what all goroutines do.
 func Command(o Options) *cobra.Command {
 	if o.Environ == nil {
 		o.Environ = func() ([]string, error) { return os.Environ(), nil }
@@ -82,6 +85,7 @@ func Command(o Options) *cobra.Command {
 				return err
 			}
 			defer p.close()
+			defer p.followSecrets(cmd.Context())()
 			return o.Run(cmd.Context(), p)
 		},
 	}
@@ -133,34 +137,18 @@ func Main(cmd *cobra.Command) {
 	}
 }
 
-// hangup returns a context that ends when the terminal is closed, unless the process was started to outlive it (nohup). More of these
-// signals change nothing: a shell and the kernel may each send one.
-func hangup(ctx context.Context) context.Context {
-	if signal.Ignored(syscall.SIGHUP) {
-		return ctx
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	go func() {
-		for range hangups {
-			cancel()
-		}
-	}()
-	return ctx
-}
-
 func start(environ []string, role config.Role, logs io.Writer) (*Process, error) {
 	cfg, err := config.Load(environ, role)
 	if err != nil {
 		return nil, err
 	}
-	log, err := telemetry.NewLogger(cfg.LogLevel, cfg.LogFormat, logs, cfg.Secrets())
+	redactor := telemetry.NewRedactor(cfg.Secrets()...)
+	log, err := telemetry.NewLogger(cfg.LogLevel, cfg.LogFormat, logs, redactor)
 	if err != nil {
 		return nil, err
 	}
 	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{
-		DSN: string(cfg.SentryDSN), Environment: cfg.SentryEnvironment, Role: string(role), Secrets: cfg.Secrets(),
+		DSN: string(cfg.SentryDSN), Environment: cfg.SentryEnvironment, Role: string(role), Redactor: redactor,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("SENTRY_DSN: %w", err)
@@ -169,13 +157,13 @@ func start(environ []string, role config.Role, logs io.Writer) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics}, nil
+	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics, redactor: redactor}, nil
 }
 
 // BypassTokens are those that servers of the internal side accept now.
 func (p *Process) BypassTokens() httpserver.Tokens {
 	var t httpserver.Tokens
-	for _, token := range p.Config.BypassTokens {
+	for _, token := range p.Config.Newest().BypassTokens {
 		t.Add(string(token), httpserver.Caller{})
 	}
 	return t
@@ -190,7 +178,7 @@ func (p *Process) close() {
 // dialTemporal returns a client for the SDK's own settings (TEMPORAL_* and its TOML profiles) and the namespace. It connects
 // at the first use, so that a process starts while Temporal is away.
 func (p *Process) dialTemporal() (client.Client, string, error) {
-	opts, err := envconfig.LoadDefaultClientOptions()
+	opts, err := p.temporalSettings()
 	if err != nil {
 		return nil, "", fmt.Errorf("temporal settings: %w", err)
 	}
@@ -202,6 +190,25 @@ func (p *Process) dialTemporal() (client.Client, string, error) {
 		return nil, "", fmt.Errorf("temporal client: %w", err)
 	}
 	return c, opts.Namespace, nil
+}
+
+// temporalSettings are those of the SDK. The API key of TEMPORAL_API_KEY or its file is the newest at each call; one of a TOML profile is that of
+// the start.
+func (p *Process) temporalSettings() (client.Options, error) {
+	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{})
+	if err != nil {
+		return client.Options{}, err
+	}
+	given := string(p.Config.TemporalAPIKey)
+	profile.APIKey = cmp.Or(given, profile.APIKey)
+	p.redactor.Add(profile.APIKey)
+	opts, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
+	if err == nil && given != "" {
+		opts.Credentials = client.NewAPIKeyDynamicCredentials(func(context.Context) (string, error) {
+			return string(p.Config.Newest().TemporalAPIKey), nil
+		})
+	}
+	return opts, err
 }
 
 // TemporalOptions adds the process's logs and metrics, and how often its worker is heard of.

@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -34,6 +35,14 @@ func TestMain(m *testing.M) {
 				p.Log.Info("a line")
 			}
 			fmt.Println("worked")
+		}
+		if mode == "showing" {
+			go func() {
+				for told := bufio.NewScanner(os.Stdin); told.Scan(); {
+					p.Log.Info("told " + told.Text())
+					fmt.Println("sends", p.Config.BypassToken())
+				}
+			}()
 		}
 		<-ctx.Done()
 		fmt.Println("stopping")

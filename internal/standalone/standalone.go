@@ -264,7 +264,13 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, secret 
 	}
 	auth, err := demo.StartAuthWorker(ctx, demo.AuthWorkerOptions{
 		Listen: o.AuthListen, DatabasePath: o.path("auth.db"), WebhookURL: sys.EdgeURL + "/webhooks/workspaces",
-		WebhookSecret: secret, BypassToken: p.Config.BypassToken(), BypassTokens: p.BypassTokens, Logger: p.Log,
+		WebhookSecret: secret, NewestWebhookSecret: func() string {
+			newest, err := senderSecret(p.Config.Newest())
+			if err != nil {
+				return secret
+			}
+			return newest
+		}, BypassToken: p.Config.BypassToken(), BypassTokens: p.BypassTokens, Logger: p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("demo auth worker: %w", err)
@@ -367,7 +373,7 @@ func (s *stack) close() {
 func DemoEnviron(environ []string) (withDefaults []string, added []string) {
 	has := map[string]bool{}
 	for _, name := range []string{"WEBHOOK_SECRET", "SERVER_BYPASS_TOKEN", "AUTH_WORKER_INTERNAL_URL"} {
-		has[name] = config.Given(environ, name)
+		has[name] = config.Given(environ, name) || config.Given(environ, name+"_FILE")
 	}
 	withDefaults = append(withDefaults, environ...)
 	for name, value := range map[string]string{"WEBHOOK_SECRET": DemoWebhookSecret, "SERVER_BYPASS_TOKEN": DemoBypassToken} {

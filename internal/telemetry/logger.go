@@ -14,11 +14,11 @@ import (
 )
 
 // NewLogger returns a logger that writes one line per entry to w, and never two lines at the same time. It replaces every occurrence of a
-// secret by "[redacted]". That is the last line of defence, and no licence to log secrets.
+// secret by "[redacted]", as redactor knows them; nil knows none. That is the last line of defence, and no licence to log secrets.
 //
 // level is "debug", "info", "warn" or "error". format is "json", "console", or "auto": console when w is a terminal, and JSON otherwise.
 // Any other level or format is an error.
-func NewLogger(level, format string, w io.Writer, secrets []string) (*zap.Logger, error) {
+func NewLogger(level, format string, w io.Writer, redactor *Redactor) (*zap.Logger, error) {
 	threshold, err := zapcore.ParseLevel(level)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func NewLogger(level, format string, w io.Writer, secrets []string) (*zap.Logger
 		return nil, fmt.Errorf("unknown log format %q: want json, console or auto", format)
 	}
 
-	sink := zapcore.Lock(zapcore.AddSync(redactingWriter{w, newRedactor(secrets)}))
+	sink := zapcore.Lock(zapcore.AddSync(redactingWriter{w, redactor}))
 	return zap.New(zapcore.NewCore(encoder, sink, threshold), zap.AddCaller()), nil
 }
 

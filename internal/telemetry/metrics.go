@@ -167,6 +167,14 @@ func (m *Metrics) Reconciled(run ReconcileRun) {
 // unix is the time in seconds since 1970, which is how Prometheus counts.
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
+// RegisterSecrets makes each scrape ask whether the files of secrets have a content that is not used. Registering twice panics.
+func (m *Metrics) RegisterSecrets(refused func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "storekeeper_secrets_refused",
+		Help: "1 if the files of secrets have a content that is not used, because it is not accepted, else 0.",
+	}, func() float64 { return oneIf(refused()) }))
+}
+
 func oneIf(yes bool) float64 {
 	if yes {
 		return 1

@@ -9,15 +9,49 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/getsentry/sentry-go"
 )
 
 const redacted = "[redacted]"
 
-// newRedactor returns a replacer that replaces each secret, in every form that it may take, by "[redacted]". It ignores empty secrets.
-// Without any secret it replaces nothing.
-func newRedactor(secrets []string) *strings.Replacer {
+// Redactor replaces secrets by "[redacted]". A nil one replaces nothing. Its methods may be called concurrently.
+type Redactor struct {
+	mu       sync.Mutex // held while secrets are added
+	secrets  []string
+	replacer atomic.Pointer[strings.Replacer]
+}
+
+// NewRedactor returns a Redactor of these secrets. It ignores empty ones.
+func NewRedactor(secrets ...string) *Redactor {
+	r := &Redactor{}
+	r.Add(secrets...)
+	return r
+}
+
+// Add makes it replace these secrets too, and those before all the same: a line about an old one may still come.
+func (r *Redactor) Add(secrets ...string) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.secrets = append(r.secrets, secrets...)
+	r.replacer.Store(newReplacer(r.secrets))
+}
+
+// Replace returns the text without secrets.
+func (r *Redactor) Replace(text string) string {
+	if r == nil {
+		return text
+	}
+	return r.replacer.Load().Replace(text)
+}
+
+// newReplacer returns a replacer that replaces each secret, in every form that it may take. Without any secret it replaces nothing.
+func newReplacer(secrets []string) *strings.Replacer {
 	var all []string
 	for _, secret := range secrets {
 		if secret != "" {
@@ -61,7 +95,7 @@ func jsonEscape(s string) string {
 // slip through.
 type redactingWriter struct {
 	w        io.Writer
-	redactor *strings.Replacer
+	redactor *Redactor
 }
 
 func (r redactingWriter) Write(p []byte) (int, error) {
@@ -73,7 +107,7 @@ func (r redactingWriter) Write(p []byte) (int, error) {
 }
 
 // scrub removes the secrets from everything in an event that can come from us. Of requests and users, which we never tell of, nothing is sent.
-func scrub(event *sentry.Event, redactor *strings.Replacer) *sentry.Event {
+func scrub(event *sentry.Event, redactor *Redactor) *sentry.Event {
 	redact := redactor.Replace
 	event.Message, event.Transaction, event.ServerName = redact(event.Message), redact(event.Transaction), redact(event.ServerName)
 	event.Request, event.User = nil, sentry.User{}
@@ -101,7 +135,7 @@ func scrub(event *sentry.Event, redactor *strings.Replacer) *sentry.Event {
 }
 
 // scrubStack removes the secrets from the lines of code and the local variables of a stack trace; nil is none.
-func scrubStack(stack *sentry.Stacktrace, redactor *strings.Replacer) {
+func scrubStack(stack *sentry.Stacktrace, redactor *Redactor) {
 	if stack == nil {
 		return
 	}
@@ -118,7 +152,7 @@ func scrubStack(stack *sentry.Stacktrace, redactor *strings.Replacer) {
 }
 
 // scrubbed is a copy of what is in an event without the secrets in its texts and keys.
-func scrubbed(v any, redactor *strings.Replacer) any {
+func scrubbed(v any, redactor *Redactor) any {
 	switch v := v.(type) {
 	case string:
 		return redactor.Replace(v)

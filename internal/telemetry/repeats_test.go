@@ -104,7 +104,7 @@ func TestNothingInAnEventHoldsASecret(t *testing.T) {
 		User:      sentry.User{Email: secret},
 		Exception: []sentry.Exception{{Type: secret, Value: secret, Stacktrace: stack(), Mechanism: &sentry.Mechanism{Data: map[string]any{"a": secret}}}},
 		Threads:   []sentry.Thread{{Stacktrace: stack()}},
-	}, newRedactor([]string{secret}))
+	}, NewRedactor(secret))
 	text, err := event.MarshalJSON()
 	require.NoError(t, err)
 	require.NotContains(t, string(text), secret)

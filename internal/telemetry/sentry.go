@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/getsentry/sentry-go"
@@ -33,8 +34,8 @@ type SentryOptions struct {
 	Environment string
 	// Role is the kind of process, which becomes the tag "role"; empty means no such tag.
 	Role string
-	// Secrets are values that must never leave the process. Each occurrence is replaced by "[redacted]".
-	Secrets []string
+	// Redactor knows the values that must never leave the process. Nil knows none.
+	Redactor *Redactor
 
 	window time.Duration // of repeats; tests can't wait as long. Zero means repeatWindow
 }
@@ -45,10 +46,11 @@ type SentryOptions struct {
 // Failures of the same operation, phase and kind are one issue of Sentry's, whatever ids their texts hold. The first of them is sent at once. Those
 // that follow within a minute are counted, and the newest is sent with their number when it is over; then within two minutes, and so on up to an hour.
 type Sentry struct {
-	client *sentry.Client
+	client  atomic.Pointer[sentry.Client]
+	options sentry.ClientOptions // without a DSN
 	// trail holds the latest breadcrumbs of the whole process. Each capture clones it, so that no tag gets from one capture into another.
 	trail    *sentry.Scope
-	redactor *strings.Replacer
+	redactor *Redactor
 	repeats  *repeats
 	sides    sides
 	tasks    failedTasks
@@ -60,18 +62,16 @@ func NewSentry(opts SentryOptions) (*Sentry, error) {
 	if opts.DSN == "" {
 		return nil, nil
 	}
-	s := &Sentry{trail: sentry.NewScope(), redactor: newRedactor(opts.Secrets), repeats: newRepeats(opts.window)}
-	client, err := sentry.NewClient(sentry.ClientOptions{
-		Dsn:         opts.DSN,
+	s := &Sentry{trail: sentry.NewScope(), redactor: opts.Redactor, repeats: newRepeats(opts.window)}
+	s.options = sentry.ClientOptions{
 		Environment: opts.Environment,
 		Release:     "storekeeper@" + build.Version,
 		Tags:        tags(map[string]string{"role": opts.Role}),
 		BeforeSend:  func(event *sentry.Event, _ *sentry.EventHint) *sentry.Event { return scrub(event, s.redactor) },
-	})
-	if err != nil {
-		return nil, errors.New("the Sentry DSN is malformed: want https://<key>@<host>/<project>")
 	}
-	s.client = client
+	if err := s.SetDSN(opts.DSN); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -83,6 +83,27 @@ func tags(all map[string]string) map[string]string {
 		}
 	}
 	return all
+}
+
+// oldFlushTimeout is how long what was captured before a change of the DSN may take to be sent.
+const oldFlushTimeout = 10 * time.Second
+
+// SetDSN sends what is captured from now on to the project of another DSN. What was captured before still goes to the one before. A malformed
+// DSN is an error, which does not quote it, and changes nothing.
+func (s *Sentry) SetDSN(dsn string) error {
+	options := s.options
+	options.Dsn = dsn
+	client, err := sentry.NewClient(options)
+	if err != nil {
+		return errors.New("the Sentry DSN is malformed: want https://<key>@<host>/<project>")
+	}
+	if old := s.client.Swap(client); old != nil {
+		go func() {
+			old.Flush(oldFlushTimeout)
+			old.Close()
+		}()
+	}
+	return nil
 }
 
 // Breadcrumb adds an operation to the trail that is sent with the next captured failure.
@@ -128,7 +149,7 @@ func (s *Sentry) Capture(ctx context.Context, err error, op Operation) {
 // capture sends err with what is told beside it: contexts by their name.
 func (s *Sentry) capture(err error, op Operation, contexts map[string]sentry.Context) {
 	s.send(op, func() *sentry.Event {
-		event := s.client.EventFromException(err, sentry.LevelError)
+		event := s.client.Load().EventFromException(err, sentry.LevelError)
 		event.Contexts = contexts
 		return event
 	})
@@ -148,7 +169,7 @@ func (s *Sentry) Over(op Operation, message string, lasted time.Duration, stores
 	}
 	op.Kind = kindOver
 	s.send(op, func() *sentry.Event {
-		event := s.client.EventFromMessage(message, sentry.LevelInfo)
+		event := s.client.Load().EventFromMessage(message, sentry.LevelInfo)
 		event.Contexts = map[string]sentry.Context{"outage": {KeyDurationMs: lasted.Milliseconds(), "stores": stores}}
 		return event
 	})
@@ -164,7 +185,7 @@ func (s *Sentry) send(op Operation, made func() *sentry.Event) {
 		if r != nil {
 			scope.SetContext("repeats", sentry.Context{"count": r.count, "since": r.since.UTC().Format(time.RFC3339)})
 		}
-		s.client.CaptureEvent(made(), nil, scope)
+		s.client.Load().CaptureEvent(made(), nil, scope)
 	})
 }
 
@@ -174,7 +195,7 @@ func (s *Sentry) Flush(timeout time.Duration) bool {
 		return true
 	}
 	s.repeats.flush()
-	return s.client.Flush(timeout)
+	return s.client.Load().Flush(timeout)
 }
 
 // Close ends the background work, within a second. Call Flush first: failures that are still queued may be lost.
@@ -185,7 +206,7 @@ func (s *Sentry) Close() {
 	s.repeats.close()
 	done := make(chan struct{})
 	go func() {
-		s.client.Close()
+		s.client.Load().Close()
 		close(done)
 	}()
 	select {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/telemetry"
+	"storekeeper/tests/sentrytest"
 )
 
 func TestSentryIsOptional(t *testing.T) {
@@ -151,4 +152,19 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 	require.Contains(t, out.String(), "leaked [redacted]")
 	logged(t, out) // still JSON, each line
+}
+
+func TestAnotherDSNTakesWhatIsCapturedFromThenOn(t *testing.T) {
+	t.Parallel()
+	s, first := newSentry(t)
+	second := sentrytest.Start(t)
+	s.Capture(t.Context(), errors.New("before"), telemetry.Operation{Name: "first"})
+	require.ErrorContains(t, s.SetDSN("hunter2"), "malformed")
+	require.NotContains(t, s.SetDSN("hunter2").Error(), "hunter2")
+	require.NoError(t, s.SetDSN(second.DSN))
+	s.Capture(t.Context(), errors.New("after"), telemetry.Operation{Name: "second"})
+	require.True(t, s.Flush(10*time.Second))
+	require.Eventually(t, func() bool { return len(first.Events()) == 1 && len(second.Events()) == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Contains(t, first.Events()[0].Text(), "before")
+	require.Contains(t, second.Events()[0].Text(), "after")
 }

@@ -36,7 +36,7 @@ func logged(t *testing.T, log *proctest.Log) []map[string]any {
 func newLogger(t *testing.T, secrets ...string) (*zap.Logger, *proctest.Log) {
 	t.Helper()
 	out := &proctest.Log{}
-	log, err := telemetry.NewLogger("debug", "json", out, secrets)
+	log, err := telemetry.NewLogger("debug", "json", out, telemetry.NewRedactor(secrets...))
 	require.NoError(t, err)
 	return log, out
 }
@@ -45,7 +45,7 @@ func newLogger(t *testing.T, secrets ...string) (*zap.Logger, *proctest.Log) {
 func newSentry(t *testing.T, secrets ...string) (*telemetry.Sentry, *sentrytest.Fake) {
 	t.Helper()
 	fake := sentrytest.Start(t)
-	s, err := telemetry.NewSentry(telemetry.SentryOptions{DSN: fake.DSN, Environment: "test", Secrets: secrets})
+	s, err := telemetry.NewSentry(telemetry.SentryOptions{DSN: fake.DSN, Environment: "test", Redactor: telemetry.NewRedactor(secrets...)})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s, fake

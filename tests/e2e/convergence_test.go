@@ -27,6 +27,7 @@ import (
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/standalone"
@@ -180,7 +181,7 @@ func startLane(t *testing.T, temporal *temporalserver.Server, namespace string) 
 	l := &lane{spoiler: &spoiler{}}
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*l.api.Load()).ServeHTTP(w, r) }))
 	t.Cleanup(api.Close)
-	manager, err := storehttp.NewClient(api.URL, standalone.DemoBypassToken, nil)
+	manager, err := storehttp.NewClient(api.URL, httpclient.Fixed(standalone.DemoBypassToken), nil)
 	require.NoError(t, err)
 	l.spoiler.auth, err = demo.StartAuthWorker(t.Context(), demo.AuthWorkerOptions{
 		WebhookSecret: standalone.DemoWebhookSecret, BypassToken: standalone.DemoBypassToken,
@@ -190,7 +191,7 @@ func startLane(t *testing.T, temporal *temporalserver.Server, namespace string) 
 	front := httptest.NewServer(l.spoiler)
 	t.Cleanup(front.Close)
 	auth, err := authclient.New(authclient.Options{
-		BaseURL: front.URL, Token: standalone.DemoBypassToken, ListMaxAge: time.Millisecond,
+		BaseURL: front.URL, Token: httpclient.Fixed(standalone.DemoBypassToken), ListMaxAge: time.Millisecond,
 	})
 	require.NoError(t, err)
 	c, err := client.NewLazyClient(client.Options{HostPort: temporal.Addr(), Namespace: namespace, Logger: telemetry.SDKLogger(zap.NewNop())})

@@ -8,6 +8,7 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 	"storekeeper/tests/harness"
 )
 
@@ -27,7 +28,7 @@ func TestAWrongTokenShowsAtOnceAndGoesWithTheFirstList(t *testing.T) {
 	s := startSplit(t)
 	right := s.auth
 	var err error
-	s.auth, err = authclient.New(authclient.Options{BaseURL: s.authURL, Token: "wrong"})
+	s.auth, err = authclient.New(authclient.Options{BaseURL: s.authURL, Token: httpclient.Fixed("wrong")})
 	require.NoError(t, err)
 	stop := s.startWorker(t)
 	s.Eventually("the edge, which asks for no list, knows of it", func() bool { return saysRefused(s.Installation) })

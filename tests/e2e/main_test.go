@@ -11,13 +11,15 @@ import (
 var reconcileInput = contract.ReconcileInput{Trigger: contract.TriggerManual, Confirm: true}
 
 // TestMain makes the test binary also the programs that the crash tests kill: with one of these variables set it is
-// cmd/standalone or cmd/worker.
+// cmd/standalone, cmd/worker, or one of the processes whose secrets are rotated.
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv("STOREKEEPER_TEST_RUN_STANDALONE") != "":
 		runStandalone()
 	case os.Getenv("STOREKEEPER_TEST_RUN_WORKER") != "":
 		runWorker()
+	case os.Getenv(envRotationRole) != "":
+		runRotationRole(os.Getenv(envRotationRole))
 	default:
 		os.Exit(m.Run())
 	}

@@ -18,6 +18,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/harness"
@@ -233,7 +234,7 @@ func withList(t *testing.T, s *split, workspaces int, l *longList) *split {
 	t.Cleanup(server.Close)
 	other := *s // the edge under way has the original
 	other.authURL = server.URL
-	other.auth, err = authclient.New(authclient.Options{BaseURL: server.URL, Token: standalone.DemoBypassToken, ListMaxAge: time.Second})
+	other.auth, err = authclient.New(authclient.Options{BaseURL: server.URL, Token: httpclient.Fixed(standalone.DemoBypassToken), ListMaxAge: time.Second})
 	require.NoError(t, err)
 	return &other
 }

@@ -21,6 +21,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/manager"
 	"storekeeper/internal/orchestrator"
@@ -71,7 +72,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	}))
 	t.Cleanup(api.Close)
 	s.managerURL = api.URL
-	s.manager, err = storehttp.NewClient(api.URL, standalone.DemoBypassToken, nil)
+	s.manager, err = storehttp.NewClient(api.URL, httpclient.Fixed(standalone.DemoBypassToken), nil)
 	require.NoError(t, err)
 
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -83,7 +84,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = authWorker.Stop(context.Background()) })
 	s.authURL = authWorker.URL()
-	s.auth, err = authclient.New(authclient.Options{BaseURL: authWorker.URL(), Token: standalone.DemoBypassToken, ListMaxAge: cfg.AuthListMaxAge})
+	s.auth, err = authclient.New(authclient.Options{BaseURL: authWorker.URL(), Token: httpclient.Fixed(standalone.DemoBypassToken), ListMaxAge: cfg.AuthListMaxAge})
 	require.NoError(t, err)
 
 	s.startTemporal(t)

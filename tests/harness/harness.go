@@ -55,11 +55,12 @@ func StartWith(t *testing.T, o standalone.Options, settings ...string) *Installa
 	cfg, err := config.Load(environ, config.RoleStandalone)
 	require.NoError(t, err)
 	logs := &proctest.Log{}
-	log, err := telemetry.NewLogger("info", "json", logs, cfg.Secrets())
+	redactor := telemetry.NewRedactor(cfg.Secrets()...)
+	log, err := telemetry.NewLogger("info", "json", logs, redactor)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{DSN: string(cfg.SentryDSN), Environment: "test", Secrets: cfg.Secrets()})
+	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{DSN: string(cfg.SentryDSN), Environment: "test", Redactor: redactor})
 	require.NoError(t, err)
 
 	in := &Installation{T: t, Logs: logs}

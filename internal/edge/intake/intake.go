@@ -94,10 +94,10 @@ type Intake struct {
 	log, frequent    *zap.Logger
 	bounds           Bounds
 
-	steps   []step
-	keyring *webhookauth.Keyring
-	limits  limits
-	ids     idLocks // of deliveries under way
+	steps  []step
+	keys   atomic.Pointer[keys]
+	limits limits
+	ids    idLocks // of deliveries under way
 	// bodies are those of senders with a right secret, unprovenBodies all others; underWay are events.
 	bodies, unprovenBodies, underWay gate
 	lane                             *lane
@@ -126,14 +126,35 @@ func New(o Options) (*Intake, error) {
 	in := &Intake{
 		config: o.Config, orchestrator: o.Orchestrator, memory: o.Memory, requestReconcile: o.RequestReconcile,
 		metrics: o.Metrics, sentry: o.Sentry, log: o.Log, frequent: o.Frequent, bounds: bounds,
-		keyring: keyring, limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
+		limits: limits{perSecond: int(o.Config.WebhookRateLimit)},
 		bodies: make(gate, bounds.Bodies), unprovenBodies: make(gate, bounds.UnprovenBodies), underWay: make(gate, bounds.Events),
 		lane: newLane(o.Config.WebhookWait), trial: make(gate, 1),
 		conflicts: rate.Sometimes{Interval: conflictInterval},
 		outage:    make(chan struct{}, 1),
 	}
+	in.keys.Store(&keys{o.Config.Newest(), keyring})
 	in.steps = in.way()
 	return in, nil
+}
+
+// keys are what senders are known by, and the settings that say so.
+type keys struct {
+	settings *config.Config
+	keyring  *webhookauth.Keyring
+}
+
+// keyring is the newest one. It is made once for each change of the settings.
+func (in *Intake) keyring() *webhookauth.Keyring {
+	known, newest := in.keys.Load(), in.config.Newest()
+	if known.settings == newest {
+		return known.keyring
+	}
+	keyring, err := newest.Keyring()
+	if err != nil { // they were checked before they became the newest
+		return known.keyring
+	}
+	in.keys.Store(&keys{newest, keyring})
+	return keyring
 }
 
 // Run looks after what is between events, until ctx ends: how long events wait for a worker, and what an outage has cost.

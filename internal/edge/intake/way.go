@@ -109,7 +109,7 @@ func (d *delivery) leave() {
 // checkHeaders lets pass those whose headers can be right, and who send JSON.
 func (in *Intake) checkHeaders(_ context.Context, d *delivery) *problem.Refusal {
 	var err error
-	if d.claim, err = in.keyring.Check(d.r.Header, d.receivedAt); err != nil {
+	if d.claim, err = in.keyring().Check(d.r.Header, d.receivedAt); err != nil {
 		return in.refuseSender(d, err)
 	}
 	if !isJSON(d.r.Header) {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/tests/proctest"
@@ -50,7 +51,7 @@ func BenchmarkIdleStores(b *testing.B) {
 	require.NoError(b, err)
 	for b.Loop() {
 		s, err := Supervise(b.Context(), r.Registry, Options{
-			SyncURL: func(string) string { return url }, Token: storetest.Token, Processor: newRecorder(),
+			SyncURL: func(string) string { return url }, Token: httpclient.Fixed(storetest.Token), Processor: newRecorder(),
 		})
 		require.NoError(b, err)
 		before := heap()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/processor"
 	"storekeeper/internal/storemanager/storetest"
@@ -93,7 +94,7 @@ func TestAFaultShowsAndLosesNothing(t *testing.T) {
 
 func TestARefusedTokenIsAnErrorThatDoesNotShowIt(t *testing.T) {
 	t.Parallel()
-	m := supervise(t, func(o *Options) { o.Token = "a-wrong-token" })
+	m := supervise(t, func(o *Options) { o.Token = httpclient.Fixed("a-wrong-token") })
 	m.ensure(storetest.ID)
 	s := m.until(storetest.ID, storemanager.ConnectionError)
 	require.Equal(t, "the sync backend refused the connection with status 400 (the token may be wrong): Invalid payload", s.Monitor.LastError)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/demo"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/livestore"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/processor"
@@ -70,7 +71,7 @@ func supervise(t *testing.T, changes ...func(*Options)) *monitored {
 		t: t, path: t.TempDir() + "/registry.db", backend: backend, events: newRecorder(), heads: map[string]int64{},
 	}
 	m.options = Options{
-		SyncURL: func(string) string { return backend.URL() }, Token: storetest.Token, Processor: m.events, timing: impatient,
+		SyncURL: func(string) string { return backend.URL() }, Token: httpclient.Fixed(storetest.Token), Processor: m.events, timing: impatient,
 	}
 	for _, change := range changes {
 		change(&m.options)

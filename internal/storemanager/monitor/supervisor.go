@@ -28,8 +28,8 @@ type Options struct {
 	// SyncURL returns where the events of a store are to be had (ws, wss, http or https). "" means nowhere: the store is in the registry, and
 	// ConnectionNotConfigured. For the id "" it returns that of stores in general. Nil means "" for all.
 	SyncURL func(storeID string) string
-	// Token is sent to the sync backend as the serverBypass of the payload (docs/contracts/livestore-sync.md).
-	Token string
+	// Token returns what is sent to the sync backend as the serverBypass of the payload (docs/contracts/livestore-sync.md).
+	Token func() string
 	// Processor takes the events. It is required.
 	Processor processor.Processor
 	// MaxDials is how many connections are made at the same time, for each host; 0 means 64.
@@ -49,7 +49,7 @@ type Options struct {
 type Supervisor struct {
 	registry    *registry.Registry
 	syncURL     func(string) string
-	token       string
+	token       func() string
 	processor   processor.Processor
 	log         *zap.Logger // sampled: ten thousand stores may be lost at once
 	timing      timing
@@ -288,7 +288,7 @@ func (s *Supervisor) changed(c storemanager.Change) {
 func (s *Supervisor) options(id, url string) livestore.Options {
 	return livestore.Options{
 		URL: url, StoreID: id, PingInterval: s.timing.ping, SilenceTimeout: s.timing.silence,
-		Payload: map[string]string{"serverBypass": s.token, "instanceId": id},
+		Payload: map[string]string{"serverBypass": s.token(), "instanceId": id},
 	}
 }
 

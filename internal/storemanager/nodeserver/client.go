@@ -42,7 +42,7 @@ var nodeSuccess = map[string][]string{
 // nodeClient speaks the HTTP contract of a Node multi-store server. It knows nothing of a registry.
 type nodeClient struct {
 	base   *url.URL
-	secret string
+	secret func() string
 	http   *http.Client
 	log    *zap.Logger
 	// slots bounds the events that the server works on at the same time; whoever sends one holds a slot. Reads are one at a time, and need not wait
@@ -57,7 +57,7 @@ func newNodeClient(o Options) (*nodeClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.WebhookSecret == "" {
+	if o.WebhookSecret == nil || o.WebhookSecret() == "" {
 		return nil, errors.New("node server webhook secret: it is empty")
 	}
 	transport := httpclient.Transport()
@@ -125,7 +125,7 @@ func (c *nodeClient) webhook(ctx context.Context, body any) (status int, answer 
 		return 0, nil, fmt.Errorf("tell node server: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Webhook-Secret", c.secret)
+	req.Header.Set("X-Webhook-Secret", c.secret())
 	return c.do(req, maxNodeAnswer)
 }
 

@@ -31,8 +31,8 @@ const (
 type Options struct {
 	// URL of the server, http or https, with or without a path.
 	URL string
-	// WebhookSecret is sent as X-Webhook-Secret.
-	WebhookSecret string
+	// WebhookSecret returns what is sent as X-Webhook-Secret, at each request.
+	WebhookSecret func() string
 	// HTTPClient sends the requests. Its time-out and its rule for redirects are replaced: none is followed. Nil means a client of our own.
 	HTTPClient *http.Client
 	// Logger nil: silent.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -36,7 +38,7 @@ func setupNode(t *testing.T, changes ...func(*Options)) *nodeBundle {
 	core, logs := observer.New(zapcore.InfoLevel)
 	b.logs = logs
 	o := Options{
-		URL: b.fake.url, WebhookSecret: fakeNodeSecret, Logger: zap.New(core), Timeout: 30 * time.Second, restoreEvery: time.Hour,
+		URL: b.fake.url, WebhookSecret: httpclient.Fixed(fakeNodeSecret), Logger: zap.New(core), Timeout: 30 * time.Second, restoreEvery: time.Hour,
 	}
 	for _, change := range changes {
 		change(&o)
@@ -329,7 +331,7 @@ func TestANodeServerIsToldOfAllStoresAtTheStart(t *testing.T) {
 	b.MustEnsure(t, 1)
 	require.NoError(t, b.node.Close())
 	b.fake.restart()
-	b.drive(t, Options{URL: b.fake.url, WebhookSecret: fakeNodeSecret})
+	b.drive(t, Options{URL: b.fake.url, WebhookSecret: httpclient.Fixed(fakeNodeSecret)})
 	require.Eventually(t, func() bool { return len(b.fake.ids()) == 1 }, 10*time.Second, 5*time.Millisecond)
 }
 
@@ -772,13 +774,26 @@ func TestANodeServerIsReachedWhenItTakesTheSecret(t *testing.T) {
 	require.NoError(t, b.node.Ping(t.Context()))
 	require.Empty(t, b.fake.events())
 
-	wrong := setupNode(t, func(o *Options) { o.WebhookSecret = "another-secret" })
+	wrong := setupNode(t, func(o *Options) { o.WebhookSecret = httpclient.Fixed("another-secret") })
 	err := wrong.node.Ping(t.Context())
 	require.ErrorIs(t, err, storemanager.ErrNodeServer)
 	require.ErrorContains(t, err, "it refuses NODE_SERVER_WEBHOOK_SECRET")
 	require.NotContains(t, err.Error(), "another-secret")
 	_, err = wrong.tryEnsure(t.Context(), 1)
 	require.ErrorIs(t, err, storemanager.ErrNodeServer, "and not ErrUnauthorized: the caller's token is right")
+
+	var known atomic.Bool
+	rotated := setupNode(t, func(o *Options) {
+		o.WebhookSecret = func() string {
+			if known.Load() {
+				return fakeNodeSecret
+			}
+			return "another-secret"
+		}
+	})
+	require.ErrorIs(t, rotated.node.Ping(t.Context()), storemanager.ErrNodeServer)
+	known.Store(true)
+	require.NoError(t, rotated.node.Ping(t.Context()), "the newest one is sent")
 
 	elsewhere := httptest.NewServer(http.RedirectHandler(b.fake.url+"/webhooks/workspaces", http.StatusTemporaryRedirect))
 	t.Cleanup(elsewhere.Close)
@@ -795,13 +810,13 @@ func TestANodeServerIsReachedWhenItTakesTheSecret(t *testing.T) {
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]Options{
-		"no URL":             {WebhookSecret: "s"},
-		"no http":            {URL: "ftp://host", WebhookSecret: "s"},
-		"a password":         {URL: "http://u:hunter2@host", WebhookSecret: "s"},
-		"not parsable":       {URL: "http://u:hunter2@ho st", WebhookSecret: "s"},
+		"no URL":             {WebhookSecret: httpclient.Fixed("s")},
+		"no http":            {URL: "ftp://host", WebhookSecret: httpclient.Fixed("s")},
+		"a password":         {URL: "http://u:hunter2@host", WebhookSecret: httpclient.Fixed("s")},
+		"not parsable":       {URL: "http://u:hunter2@ho st", WebhookSecret: httpclient.Fixed("s")},
 		"no secret":          {URL: "http://host"},
-		"negative time-out":  {URL: "http://host", WebhookSecret: "s", Timeout: -1},
-		"negative at a time": {URL: "http://host", WebhookSecret: "s", Parallelism: -1},
+		"negative time-out":  {URL: "http://host", WebhookSecret: httpclient.Fixed("s"), Timeout: -1},
+		"negative at a time": {URL: "http://host", WebhookSecret: httpclient.Fixed("s"), Parallelism: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -814,7 +829,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 
 func TestANodeServersClientGivesDeadConnectionsUp(t *testing.T) {
 	t.Parallel()
-	node, err := newNodeClient(Options{URL: "https://node.example.com", WebhookSecret: "secret", Parallelism: 2})
+	node, err := newNodeClient(Options{URL: "https://node.example.com", WebhookSecret: httpclient.Fixed("secret"), Parallelism: 2})
 	require.NoError(t, err)
 	require.Equal(t, nodeIdleTimeout, storetest.RequirePings(t, node.http).IdleConnTimeout)
 }

@@ -46,8 +46,8 @@ const (
 type SinkOptions struct {
 	// URL is where events are POSTed to, http or https. User and password in it become basic authentication.
 	URL string
-	// Secret signs the POSTs: the base64 form of at least 24 bytes, with or without the prefix "whsec_".
-	Secret string
+	// Secret returns what signs a POST, at each one: the base64 form of at least 24 bytes, with or without the prefix "whsec_".
+	Secret func() string
 	// HTTPClient does the POSTs. Its CheckRedirect is not used. Nil means a client of the processor's own, which obeys the
 	// proxy settings of the environment.
 	HTTPClient *http.Client
@@ -73,7 +73,7 @@ type SinkOptions struct {
 // none. The others wait for each other, with failingSinkSlots, and so never take a place that a store in good order could have.
 type Sink struct {
 	url     string
-	webhook *standardwebhooks.Webhook
+	secret  func() string
 	http    *http.Client
 	now     func() time.Time
 	timeout time.Duration // sinkTimeout, but in tests
@@ -95,16 +95,11 @@ func NewSink(o SinkOptions) (*Sink, error) {
 	case target.Scheme != "http" && target.Scheme != "https", target.Host == "":
 		return nil, errors.New("event sink URL: want http(s)://host[:port][/path]")
 	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(o.Secret, "whsec_"))
-	if err != nil || len(key) < minSinkKey {
-		return nil, fmt.Errorf("event sink secret: want whsec_ and at least %d bytes in base64", minSinkKey)
-	}
-	webhook, err := standardwebhooks.NewWebhookRaw(key)
-	if err != nil {
-		return nil, errors.New("event sink secret: it is not accepted")
+	if _, err := signer(o.Secret()); err != nil {
+		return nil, err
 	}
 	p := &Sink{
-		url: o.URL, webhook: webhook, http: sinkClient(o.HTTPClient), now: o.Now, timeout: sinkTimeout,
+		url: o.URL, secret: o.Secret, http: sinkClient(o.HTTPClient), now: o.Now, timeout: sinkTimeout,
 		slots: make(chan struct{}, sinkSlots), failingSlots: make(chan struct{}, failingSinkSlots),
 		failing: map[string]int{},
 	}
@@ -112,6 +107,19 @@ func NewSink(o SinkOptions) (*Sink, error) {
 		p.now = time.Now
 	}
 	return p, nil
+}
+
+// signer returns what signs with the secret. The error does not quote it.
+func signer(secret string) (*standardwebhooks.Webhook, error) {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil || len(key) < minSinkKey {
+		return nil, fmt.Errorf("event sink secret: want whsec_ and at least %d bytes in base64", minSinkKey)
+	}
+	webhook, err := standardwebhooks.NewWebhookRaw(key)
+	if err != nil {
+		return nil, errors.New("event sink secret: it is not accepted")
+	}
+	return webhook, nil
 }
 
 func sinkClient(given *http.Client) *http.Client {
@@ -207,7 +215,11 @@ func (p *Sink) request(ctx context.Context, b Batch) (*http.Request, error) {
 	}
 	body := encoded.Bytes()
 	id := b.messageID()
-	signature, err := p.webhook.Sign(id, now, body)
+	webhook, err := signer(p.secret())
+	if err != nil {
+		return nil, err
+	}
+	signature, err := webhook.Sign(id, now, body)
 	if err != nil {
 		return nil, errors.New("the events can't be signed")
 	}

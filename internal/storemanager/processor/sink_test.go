@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager/storetest"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -73,7 +74,7 @@ func setupSink(t *testing.T, answer http.HandlerFunc) *sink {
 
 func newSink(t *testing.T, o SinkOptions) *Sink {
 	t.Helper()
-	o.Secret = testSinkSecret
+	o.Secret = httpclient.Fixed(testSinkSecret)
 	p, err := NewSink(o)
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
@@ -354,15 +355,15 @@ func TestASinkNeedsAURLAndASecret(t *testing.T) {
 	t.Parallel()
 	const address = "http://127.0.0.1:1"
 	for name, o := range map[string]SinkOptions{
-		"no URL":                         {"", testSinkSecret, nil, nil},
-		"a URL without a scheme":         {"pass-word.example.com/x", testSinkSecret, nil, nil},
-		"a URL of another kind":          {"ftp://pass-word.example.com", testSinkSecret, nil, nil},
-		"a URL without a host":           {"http:///pass-word", testSinkSecret, nil, nil},
-		"a URL that can't be parsed":     {"http://user:pass-word@[::1", testSinkSecret, nil, nil},
-		"no secret":                      {address, "", nil, nil},
-		"a secret that is only a prefix": {address, "whsec_", nil, nil},
-		"a secret that is no base64":     {address, "whsec_pass-word!", nil, nil},
-		"a secret that is too short":     {address, "whsec_c2hvcnQ=", nil, nil},
+		"no URL":                         {"", httpclient.Fixed(testSinkSecret), nil, nil},
+		"a URL without a scheme":         {"pass-word.example.com/x", httpclient.Fixed(testSinkSecret), nil, nil},
+		"a URL of another kind":          {"ftp://pass-word.example.com", httpclient.Fixed(testSinkSecret), nil, nil},
+		"a URL without a host":           {"http:///pass-word", httpclient.Fixed(testSinkSecret), nil, nil},
+		"a URL that can't be parsed":     {"http://user:pass-word@[::1", httpclient.Fixed(testSinkSecret), nil, nil},
+		"no secret":                      {address, httpclient.Fixed(""), nil, nil},
+		"a secret that is only a prefix": {address, httpclient.Fixed("whsec_"), nil, nil},
+		"a secret that is no base64":     {address, httpclient.Fixed("whsec_pass-word!"), nil, nil},
+		"a secret that is too short":     {address, httpclient.Fixed("whsec_c2hvcnQ="), nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -372,7 +373,7 @@ func TestASinkNeedsAURLAndASecret(t *testing.T) {
 			require.NotContains(t, err.Error(), "c2hvcnQ")
 		})
 	}
-	_, err := NewSink(SinkOptions{URL: address, Secret: strings.TrimPrefix(testSinkSecret, "whsec_")})
+	_, err := NewSink(SinkOptions{URL: address, Secret: httpclient.Fixed(strings.TrimPrefix(testSinkSecret, "whsec_"))})
 	require.NoError(t, err)
 }
 

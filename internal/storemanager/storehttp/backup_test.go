@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/backup"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/registry/sqlite"
@@ -28,7 +29,7 @@ func TestTheRegistryIsBackedUpOverHTTP(t *testing.T) {
 		o.Manager, o.Memory, o.Tokens = b.Registry, b.Registry, httpserver.FixedTokens(storetest.Token)
 		server := httptest.NewServer(storetest.Documented(t, storehttp.Handler(o)))
 		t.Cleanup(server.Close)
-		c, err := storehttp.NewClient(server.URL, token, nil)
+		c, err := storehttp.NewClient(server.URL, httpclient.Fixed(token), nil)
 		require.NoError(t, err)
 		return c
 	}

@@ -30,7 +30,7 @@ const (
 // An error that is none of the contract's own is worth a retry, which is safe: the call may or may not have been carried out.
 type Client struct {
 	base    *url.URL
-	token   string
+	token   func() string
 	http    *http.Client
 	silence time.Duration
 	asked   func(error)
@@ -42,15 +42,15 @@ var (
 	_ storemanager.Watcher = (*Client)(nil)
 )
 
-// NewClient returns a Client of the store manager at baseURL, http or https, with or without a path. It sends the token with each call. It fails when the URL
+// NewClient returns a Client of the store manager at baseURL, http or https, with or without a path. It sends what token returns then with each call. It fails when the URL
 // makes no sense, or the token is empty. A nil hc means a client of its own, with 30 s for each call, and connections for tens of calls at a time. Redirects
 // are not followed. The time-out of the client does not bound Watch.
-func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
+func NewClient(baseURL string, token func() string, hc *http.Client) (*Client, error) {
 	base, err := httpclient.ParseBaseURL("store manager URL", baseURL)
 	if err != nil {
 		return nil, err
 	}
-	if token == "" {
+	if token() == "" {
 		return nil, errors.New("store manager token: it is empty")
 	}
 	if hc == nil {
@@ -306,7 +306,7 @@ func (c *Client) request(ctx context.Context, method string, u *url.URL, body an
 	if err != nil {
 		return nil, fmt.Errorf("ask store manager: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("Authorization", "Bearer "+c.token())
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

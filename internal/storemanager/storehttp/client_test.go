@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
@@ -22,7 +23,7 @@ func answering(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	c, err := NewClient(srv.URL+"/prefix/", storetest.Token, nil)
+	c, err := NewClient(srv.URL+"/prefix/", httpclient.Fixed(storetest.Token), nil)
 	require.NoError(t, err)
 	t.Cleanup(c.CloseIdleConnections)
 	return c
@@ -36,12 +37,12 @@ func TestClientRefusesSettingsThatCannotWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := NewClient(url, storetest.Token, nil)
+			_, err := NewClient(url, httpclient.Fixed(storetest.Token), nil)
 			require.ErrorContains(t, err, "store manager URL")
 			require.NotContains(t, err.Error(), "hunter2")
 		})
 	}
-	_, err := NewClient("http://host", "", nil)
+	_, err := NewClient("http://host", httpclient.Fixed(""), nil)
 	require.ErrorContains(t, err, "token")
 }
 
@@ -50,7 +51,7 @@ func TestClientWithAWrongTokenIsUnauthorized(t *testing.T) {
 	stores := storetest.Open(t, storetest.Settings{})
 	good := serve(t, Options{Manager: stores, Memory: stores})
 	require.NoError(t, good.Ping(t.Context()))
-	bad, err := NewClient(good.base.String(), "hunter2", nil)
+	bad, err := NewClient(good.base.String(), httpclient.Fixed("hunter2"), nil)
 	require.NoError(t, err)
 	t.Cleanup(bad.CloseIdleConnections)
 	err = bad.Ping(t.Context())
@@ -160,7 +161,7 @@ func TestClientSendsItsTokenAndKeepsThePrefix(t *testing.T) {
 
 func TestAClientGivesDeadConnectionsUp(t *testing.T) {
 	t.Parallel()
-	client, err := NewClient("https://manager.example.com", "token", nil)
+	client, err := NewClient("https://manager.example.com", httpclient.Fixed("token"), nil)
 	require.NoError(t, err)
 	storetest.RequirePings(t, client.http)
 }
@@ -171,7 +172,7 @@ func serve(t *testing.T, o Options) *Client {
 	o.Tokens = httpserver.FixedTokens(storetest.Token)
 	srv := httptest.NewServer(storetest.Documented(t, Handler(o)))
 	t.Cleanup(srv.Close)
-	c, err := NewClient(srv.URL, storetest.Token, nil)
+	c, err := NewClient(srv.URL, httpclient.Fixed(storetest.Token), nil)
 	require.NoError(t, err)
 	t.Cleanup(c.CloseIdleConnections)
 	return c

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/changelog"
@@ -88,7 +89,7 @@ func TestAStreamOutlivesTheTimeoutsOfItsServer(t *testing.T) {
 	s.heartbeat = 10 * time.Millisecond
 	srv := listen(t, s)
 	t.Cleanup(log.Close)
-	c, err := NewClient(srv.URL, storetest.Token, &http.Client{Timeout: 50 * time.Millisecond, Transport: &http.Transport{}})
+	c, err := NewClient(srv.URL, httpclient.Fixed(storetest.Token), &http.Client{Timeout: 50 * time.Millisecond, Transport: &http.Transport{}})
 	require.NoError(t, err)
 	t.Cleanup(c.CloseIdleConnections)
 	told, ended := storetest.Watch(t, c, idOf(t, log, 0))
@@ -124,7 +125,7 @@ func TestAStreamEndsWhenItsCallerGoes(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	t.Cleanup(log.Close)
-	c, err := NewClient(srv.URL, storetest.Token, nil)
+	c, err := NewClient(srv.URL, httpclient.Fixed(storetest.Token), nil)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -176,7 +177,7 @@ func TestChangesNeedAWatcherAndAToken(t *testing.T) {
 	err := c.Watch(t.Context(), "", nil)
 	require.ErrorContains(t, err, "does not tell of changes")
 	require.NotErrorIs(t, err, storemanager.ErrShutdown)
-	c.token = "wrong"
+	c.token = httpclient.Fixed("wrong")
 	require.ErrorIs(t, c.Watch(t.Context(), "", nil), storemanager.ErrUnauthorized)
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/process"
 	"storekeeper/internal/storemanager/storetest"
 	"storekeeper/internal/telemetry"
@@ -72,7 +73,7 @@ func work(ctx context.Context, args workerArgs) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
-	auth, err := authclient.New(authclient.Options{BaseURL: args.authWorker, Token: token})
+	auth, err := authclient.New(authclient.Options{BaseURL: args.authWorker, Token: httpclient.Fixed(token)})
 	if err != nil {
 		return err
 	}

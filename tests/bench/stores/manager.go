@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/tests/bench/internal/measure"
@@ -34,7 +35,7 @@ func (b *bench) startManager(ctx context.Context, data, syncURL string, more ...
 	if err != nil {
 		return nil, err
 	}
-	client, err := storehttp.NewClient("http://"+address, token, nil)
+	client, err := storehttp.NewClient("http://"+address, httpclient.Fixed(token), nil)
 	if err != nil {
 		return nil, err
 	}

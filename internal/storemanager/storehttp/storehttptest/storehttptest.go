@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/storemanager/storetest"
@@ -18,7 +19,7 @@ func Serve(t *testing.T, o storehttp.Options) *storehttp.Client {
 	o.Tokens = httpserver.FixedTokens(storetest.Token)
 	srv := httptest.NewServer(storetest.Documented(t, storehttp.Handler(o)))
 	t.Cleanup(srv.Close)
-	c, err := storehttp.NewClient(srv.URL, storetest.Token, nil)
+	c, err := storehttp.NewClient(srv.URL, httpclient.Fixed(storetest.Token), nil)
 	require.NoError(t, err)
 	t.Cleanup(c.CloseIdleConnections)
 	return c
