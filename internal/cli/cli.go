@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/build"
+	"storekeeper/internal/cli/duration"
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
 )
@@ -133,7 +134,7 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "write JSON")
-	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long a request may take; what --wait waits for comes on top")
+	duration.Var(flags, &a.timeout, "timeout", 30*time.Second, "how long a request may take; what --wait waits for comes on top")
 	flags.StringVar(&a.address, "address", "", "Temporal's host:port")
 	flags.StringVar(&a.namespace, "namespace", "", "Temporal's namespace")
 	flags.StringVar(&a.profile, "profile", "", "the profile of temporal.toml")

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"storekeeper/internal/config"
-	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpclient"
 )
 
@@ -45,7 +44,11 @@ func (a *app) edge() (*edge, error) {
 	}
 	return &edge{
 		url: string(cfg.StorekeeperURL), token: config.Secret(cfg.BypassToken()), timeout: a.timeout,
-		client: http.Client{Transport: httpclient.Through(httpclient.Transport())},
+		client: http.Client{
+			Transport: httpclient.Through(httpclient.Transport()),
+			// A redirect would turn a PUT into a GET, and lose the token.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}, nil
 }
 
@@ -76,52 +79,19 @@ func (e *edge) do(ctx context.Context, method, path string, body, into any) erro
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 		return e.unreachable(fmt.Sprintf("has not answered within %s, the --timeout", e.timeout))
 	case err != nil:
-		return e.unreachable(fmt.Sprintf("can't be reached (%s)", innermost(err)))
+		return e.notReached(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusBadRequest && body != nil {
-		var said api.Problem
-		_ = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&said) // the failure needs no text
-		return &failure{exitRefused, "invalid", "the edge refused the request: " + plain(said.Error), ""}
-	}
-	if f := e.refusal(resp.StatusCode); f != nil {
-		return f
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
+		return e.refusal(resp, body != nil)
 	}
 	if into == nil {
 		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
-		return e.unreachable("does not answer as Storekeeper does")
+		return e.foreign(resp)
 	}
 	return nil
-}
-
-var errNotFound = errors.New("not found")
-
-// refusal turns the status of an answer into an error: nil for 200 and 204, errNotFound for 404, which the caller puts into words.
-func (e *edge) refusal(status int) error {
-	switch status {
-	case http.StatusOK, http.StatusNoContent:
-		return nil
-	case http.StatusNotFound:
-		return errNotFound
-	case http.StatusForbidden:
-		return &failure{exitRefused, "forbidden", "the edge at " + e.url + " refused the token: it may only read", "take a token that may act"}
-	case http.StatusUnauthorized:
-		todo := "SERVER_BYPASS_TOKEN must be the server's"
-		if e.token == "" {
-			todo = "set SERVER_BYPASS_TOKEN to the server's"
-		}
-		return &failure{exitRefused, "unauthorized", "the edge at " + e.url + " refused the token", todo}
-	}
-	return e.unreachable(fmt.Sprintf("answers %d %s", status, http.StatusText(status)))
-}
-
-func (e *edge) unreachable(how string) *failure {
-	return &failure{
-		exitUnreachable, "unreachable", "the edge at " + e.url + " " + how,
-		"check that cmd/webhook or cmd/standalone runs, and --url or STOREKEEPER_URL",
-	}
 }
 
 // store returns one store as the edge gives it; errNotFound if the edge has none.

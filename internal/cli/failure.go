@@ -49,11 +49,13 @@ type failureBody struct {
 	Error struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
+		// ExitCode is that of the process, for those who don't see it: go run makes 1 of every one.
+		ExitCode int `json:"exitCode"`
 	} `json:"error"`
 }
 
 func (f *failure) body() (b failureBody) {
-	b.Error.Code, b.Error.Message = f.code, f.Error()
+	b.Error.Code, b.Error.Message, b.Error.ExitCode = f.code, f.Error(), int(f.exit)
 	return b
 }
 
