@@ -28,6 +28,9 @@ const (
 	exitInterrupted exitCode = 130
 )
 
+// seeWebUI is what to do about a workflow that failed.
+const seeWebUI = "the Temporal Web UI shows it"
+
 // failure is why a command ends with another code than exitDone.
 type failure struct {
 	exit exitCode
@@ -119,7 +122,7 @@ func (c *connection) failure(err error) error {
 	case errors.As(err, &execution) && errors.As(err, &app):
 		return workFailure(app)
 	case errors.As(err, &execution):
-		return &failure{exitFailed, "failed", "the workflow failed: " + errors.Unwrap(execution).Error(), "the Temporal Web UI shows it"}
+		return &failure{exitFailed, "failed", "the workflow failed: " + errors.Unwrap(execution).Error(), seeWebUI}
 	case timedOut(err):
 		return c.timedOut()
 	}
@@ -128,7 +131,7 @@ func (c *connection) failure(err error) error {
 
 // workFailure is the failure of a workflow, told by the type of the error that its activity failed with.
 func workFailure(app *temporal.ApplicationError) *failure {
-	f := &failure{exitFailed, "failed", "the workflow failed: " + app.Message(), "the Temporal Web UI shows it"}
+	f := &failure{exitFailed, "failed", "the workflow failed: " + app.Message(), seeWebUI}
 	switch app.Type() {
 	case contract.ErrTypeUnavailable: // the Auth Worker or the store manager
 		f.exit, f.code = exitUnreachable, "unreachable"

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,7 +192,7 @@ func (i *installation) start() error {
 	}
 	i.authWorker = &fakeAuthWorker{listed: map[string]bool{}}
 	i.reconcileList = &fakeAuthWorker{listed: map[string]bool{}}
-	w := sdkworker.New(i.sdk, contract.TaskQueue, sdkworker.Options{})
+	w := sdkworker.New(i.sdk, contract.TaskQueue, sdkworker.Options{MaxHeartbeatThrottleInterval: time.Second})
 	worker.Register(w, worker.ActivitySet{
 		Stores:    &activities.Stores{Manager: i.registry, GracePeriod: time.Hour, Metrics: metrics},
 		Authority: &activities.Authority{AuthWorker: i.authWorker},
@@ -215,6 +216,8 @@ type fakeAuthWorker struct {
 	gate chan struct{}
 	// err fails each list.
 	err error
+	// waiting counts the lists that wait for the gate.
+	waiting atomic.Int32
 }
 
 func (f *fakeAuthWorker) list(id string, listed bool) {
@@ -260,10 +263,17 @@ func (f *fakeAuthWorker) Sorted(ctx context.Context, progress func(int)) (*authc
 		return nil, err
 	}
 	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		f.waiting.Add(1)
+		defer f.waiting.Add(-1)
+		for open := false; !open; {
+			progress(0) // whoever does not heartbeat does not hear that it is to end
+			select {
+			case <-gate:
+				open = true
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+			}
 		}
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
