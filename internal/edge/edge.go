@@ -41,7 +41,7 @@ type StoreManager interface {
 	status.StoreManager
 }
 
-// Options of a Server. All are required but Databases, AuthWorker, Guard and Sentry.
+// Options of a Server. All are required but Databases, AuthWorker, Workspaces, Guard and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
@@ -50,6 +50,8 @@ type Options struct {
 	Databases func() status.Databases
 	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
 	AuthWorker status.AuthWorker
+	// Workspaces is asked for the names of workspaces when somebody lists stores. Nil: they are not known.
+	Workspaces status.Workspaces
 	Metrics    *telemetry.Metrics
 	// Guard says by which hosts the edge may be asked; nil is any, for it is made to be public behind any name. A demo, whose token is
 	// published, wants one.
@@ -124,7 +126,7 @@ func newServer(o Options, b bounds) (*Server, error) {
 	}
 	s.status = status.New(status.Options{
 		Config: o.Config, Orchestrator: o.Orchestrator, StoreManager: o.StoreManager, Intake: s.intake, Warnings: s.warnings,
-		Databases: o.Databases, AuthWorker: o.AuthWorker, Authorized: s.authorized, Log: o.Log, Frequent: s.frequent,
+		Databases: o.Databases, AuthWorker: o.AuthWorker, Workspaces: o.Workspaces, Authorized: s.authorized, Log: o.Log, Frequent: s.frequent,
 		ReconcileWait: b.reconcileWait,
 	})
 	s.handler = s.routes()

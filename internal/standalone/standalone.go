@@ -141,7 +141,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 	}
 	server, err := edge.New(edge.Options{
 		Guard: guard, Databases: func() status.Databases { return databases(p, o, sys) }, Config: p.Config,
-		Orchestrator: embedded{orch, sys.temporalServer}, StoreManager: sys.Stores, AuthWorker: auth,
+		Orchestrator: embedded{orch, sys.temporalServer}, StoreManager: sys.Stores, AuthWorker: auth, Workspaces: auth,
 		Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
