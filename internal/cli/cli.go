@@ -7,8 +7,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/user"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 
 	"storekeeper/internal/build"
 	"storekeeper/internal/cli/duration"
+	"storekeeper/internal/cli/term"
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
 )
@@ -66,6 +70,10 @@ type app struct {
 	address, namespace, profile string
 	url                         string
 
+	// pinned is what stdout counts as; nil: what it is. silent keeps show from running anything.
+	pinned *term.Screen
+	silent bool
+
 	// stdoutErr is the first error of a write to stdout.
 	stdoutErr error
 }
@@ -81,6 +89,10 @@ flag would show in the list of processes.
 
 Who holds, cancels, pauses or acknowledges something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user.
 
+Where a store is named that is there, the beginning of its id is enough if no other begins so: 8 characters of it, for status any number.
+A day has 24 hours in a duration such as 7d, 2w or 1d12h. starter completion bash (zsh, fish) prints what completes commands, ids and
+states.
+
 Exit codes:
   0    done
   1    unexpected failure
@@ -92,10 +104,11 @@ Exit codes:
        can't be carried out, or because of a wrong token or a missing setting
   6    the guard of a reconcile run has held back its removals
   7    accepted for good, but the outcome is not known yet
-  8    drift: drift has found a difference, or a reconcile run could not repair all that it should
+  8    drift: drift has found something to repair, or a reconcile run could not repair all that it should
   130  interrupted
+go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exitCode.
 
-With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message"}} to stderr.`
+With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message","exitCode"}} to stderr.`
 
 const rootExample = `  starter list --state deletion_pending
   starter status ws-1
@@ -140,10 +153,16 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.profile, "profile", "", "the profile of temporal.toml")
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
-		a.provisionCommand(), a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(),
-		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.driftCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.acknowledgeCommand(), a.pushCommand(), a.emitCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.provisionCommand(), a.listCommand(), a.reconcileCommand(), a.runsCommand(), a.driftCommand(),
+		a.acknowledgeCommand(), a.emitCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
+	// These are about a store that is there, so they take the beginning of its id.
+	root.AddCommand(a.onStore(a.statusCommand(), 1))
+	for _, cmd := range []*cobra.Command{
+		a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(), a.pauseCommand(), a.resumeCommand(), a.pushCommand(),
+	} {
+		root.AddCommand(a.onStore(cmd, leastPrefix))
+	}
 	return root
 }
 
@@ -207,4 +226,44 @@ func (e environ) LookupEnv(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+const (
+	actorVariable = "STOREKEEPER_ACTOR"
+	actorUsage    = "who (default $" + actorVariable + ", else the name or id of the user who runs this)"
+)
+
+// trimReason checks the flags that say why and who.
+func (a *app) trimReason(reason, actor *string) error {
+	*reason = strings.TrimSpace(*reason)
+	if *reason == "" {
+		return usageError("--reason must not be empty")
+	}
+	return a.nameActor(actor)
+}
+
+// nameActor fills in who runs the CLI when no actor is given, or an empty one.
+func (a *app) nameActor(actor *string) error {
+	if *actor = strings.TrimSpace(*actor); *actor != "" {
+		return nil
+	}
+	if err := a.spelling(); err != nil {
+		return err
+	}
+	name, _ := environ(a.Environ).LookupEnv(actorVariable)
+	*actor = firstOf(strings.TrimSpace(name), a.userName(os.Getuid()))
+	return nil
+}
+
+// userName is never empty: containers and services often have neither USER nor an entry in /etc/passwd.
+func (a *app) userName(uid int) string {
+	for _, name := range []string{"USER", "LOGNAME"} {
+		if value, _ := environ(a.Environ).LookupEnv(name); strings.TrimSpace(value) != "" {
+			return strings.TrimSpace(value)
+		}
+	}
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", uid)
 }

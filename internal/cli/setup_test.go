@@ -118,13 +118,20 @@ func edgeOver(t *testing.T, stores realedge.StoreManager) string {
 // edgeBetween is edgeOver with a Temporal that may be away.
 func edgeBetween(t *testing.T, temporal *orchestrator.Client, stores realedge.StoreManager) string {
 	t.Helper()
+	return edgeOf(t, realedge.Options{Orchestrator: temporal, StoreManager: stores})
+}
+
+// edgeOf is the edge of these options, to which all that is missing is added.
+func edgeOf(t *testing.T, o realedge.Options) string {
+	t.Helper()
 	cfg, err := config.Load([]string{
 		"SERVER_BYPASS_TOKEN=" + testToken, "WEBHOOK_SECRET=" + emitSecret, "STORE_MANAGER_URL=http://127.0.0.1",
 	}, config.RoleWebhook)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	e, err := realedge.New(realedge.Options{Config: cfg, Orchestrator: temporal, StoreManager: stores, Metrics: metrics, Log: zap.NewNop()})
+	o.Config, o.Metrics, o.Log = cfg, metrics, zap.NewNop()
+	e, err := realedge.New(o)
 	require.NoError(t, err)
 	return serve(t, e.Handler().ServeHTTP)
 }
