@@ -35,7 +35,7 @@ func run(ctx context.Context, p *process.Process) error {
 	}
 	o := edge.Options{
 		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
-		StoreManager: clients.Manager, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+		StoreManager: clients.Manager, Examine: clients.Manager.Examine, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	}
 	if clients.AuthWorker != nil {
 		o.Workspaces = clients.AuthWorker

@@ -105,6 +105,7 @@ Exit codes:
   6    the guard of a reconcile run has held back its removals
   7    accepted for good, but the outcome is not known yet
   8    drift: drift has found something to repair, or a reconcile run could not repair all that it should
+  9    doctor has found something wrong
   130  interrupted
 go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exitCode.
 
@@ -154,7 +155,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
 		a.provisionCommand(), a.listCommand(), a.reconcileCommand(), a.runsCommand(), a.driftCommand(),
-		a.acknowledgeCommand(), a.emitCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.acknowledgeCommand(), a.emitCommand(), a.doctorCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	// These are about a store that is there, so they take the beginning of its id.
 	root.AddCommand(a.onStore(a.statusCommand(), 1))

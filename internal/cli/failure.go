@@ -25,6 +25,7 @@ const (
 	exitGuard       exitCode = 6
 	exitAccepted    exitCode = 7
 	exitDrift       exitCode = 8
+	exitWrong       exitCode = 9
 	exitInterrupted exitCode = 130
 )
 

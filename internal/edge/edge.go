@@ -41,7 +41,7 @@ type StoreManager interface {
 	status.StoreManager
 }
 
-// Options of a Server. All are required but Databases, AuthWorker, Workspaces, Guard and Sentry.
+// Options of a Server. All are required but Databases, AuthWorker, Workspaces, Examine, Guard and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
@@ -52,7 +52,9 @@ type Options struct {
 	AuthWorker status.AuthWorker
 	// Workspaces is asked for the names of workspaces when somebody lists stores. Nil: they are not known.
 	Workspaces status.Workspaces
-	Metrics    *telemetry.Metrics
+	// Examine has the store manager check itself. Nil: it can't.
+	Examine Examiner
+	Metrics *telemetry.Metrics
 	// Guard says by which hosts the edge may be asked; nil is any, for it is made to be public behind any name. A demo, whose token is
 	// published, wants one.
 	Guard *ownhost.Guard
@@ -82,6 +84,7 @@ type Server struct {
 	config       *config.Config
 	orchestrator Orchestrator
 	manager      StoreManager
+	examine      Examiner // nil: nobody can
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
@@ -110,7 +113,7 @@ func New(o Options) (*Server, error) { return newServer(o, bounds{}) }
 
 func newServer(o Options, b bounds) (*Server, error) {
 	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, metrics: o.Metrics, sentry: o.Sentry,
+		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, examine: o.Examine, metrics: o.Metrics, sentry: o.Sentry,
 		log: o.Log, frequent: telemetry.Sampled(o.Log), guard: o.Guard,
 	}
 	b.readTimeout, b.maxConnections = cmp.Or(b.readTimeout, readTimeout), cmp.Or(b.maxConnections, maxConnections)
@@ -178,6 +181,7 @@ func (s *Server) routes() http.Handler {
 		r.Post(acknowledgeLossPath, s.status.AcknowledgeLoss)
 		r.Post("/admin/reconcile", s.status.Reconcile)
 		r.Get("/admin/reconcile/runs", s.status.ReconcileRuns)
+		r.Get("/admin/doctor", s.doctor)
 	})
 	return r
 }

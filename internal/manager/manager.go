@@ -40,6 +40,8 @@ type Manager struct {
 	watcher   storemanager.Watcher // nil when a Node server monitors
 	sink      *processor.Sink      // nil without EVENT_SINK_URL
 	registry  *registry.Registry
+	config    *config.Config
+	path      string // of the registry; "" in memory
 	log       *zap.Logger
 	unwatch   func() // ends what watchLosses begins; nil before
 }
@@ -89,7 +91,7 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err != nil {
 		return nil, errors.Join(named(err), known.Close())
 	}
-	m := &Manager{Memory: memory, registry: known, log: p.Log}
+	m := &Manager{Memory: memory, registry: known, config: p.Config, path: path, log: p.Log}
 	if err := m.monitor(ctx, p); err != nil {
 		return nil, errors.Join(err, known.Close())
 	}
@@ -132,7 +134,7 @@ func (m *Manager) Handler(p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
 	r.Mount("/", storehttp.Handler(storehttp.Options{
-		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Logger: telemetry.Sampled(p.Log),
+		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Examine: m.Examine, Logger: telemetry.Sampled(p.Log),
 		Tokens: p.BypassTokens,
 	}))
 	return r

@@ -80,6 +80,19 @@ func (d *directory) fetch(ctx context.Context) {
 	d.note += ": " + sayDirectory(err)
 }
 
+// ListNow is from when the Auth Worker's newest list is, which is asked for unless one is at most 20 s old. The error's text is safe to show; it is
+// errors.ErrUnsupported when the Auth Worker is not known here.
+func (s *Status) ListNow(ctx context.Context) (time.Time, error) {
+	if s.directory.source == nil {
+		return time.Time{}, errors.ErrUnsupported
+	}
+	list, note := s.directory.get(ctx)
+	if note != "" {
+		return time.Time{}, errors.New(note)
+	}
+	return list.FetchStartedAt, nil
+}
+
 func sayDirectory(err error) string {
 	switch {
 	case errors.Is(err, authclient.ErrUnauthorized):

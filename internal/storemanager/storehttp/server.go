@@ -56,6 +56,8 @@ type Options struct {
 	Watcher storemanager.Watcher
 	// Ping returns nil if the store manager can do its work; GET /readyz asks it as well as for the overview. Nil: the overview is enough.
 	Ping func(ctx context.Context) error
+	// Examine checks the store manager and its surroundings. Nil: nobody can.
+	Examine func(ctx context.Context) (storemanager.Examination, error)
 	// Tokens returns those of which all of /v1 wants one as a bearer token, at each request. Nil refuses all of /v1.
 	Tokens func() httpserver.Tokens
 	// Logger nil: silent.
@@ -65,9 +67,10 @@ type Options struct {
 type server struct {
 	manager   storemanager.Manager
 	memory    deliveries.Memory
-	watcher   storemanager.Watcher            // nil: none
-	ping      func(ctx context.Context) error // never nil
-	tokens    func() httpserver.Tokens        // never nil
+	watcher   storemanager.Watcher                                        // nil: none
+	ping      func(ctx context.Context) error                             // never nil
+	examine   func(ctx context.Context) (storemanager.Examination, error) // never nil
+	tokens    func() httpserver.Tokens                                    // never nil
 	log       *zap.Logger
 	heartbeat time.Duration
 }
@@ -97,6 +100,7 @@ type server struct {
 //	GET    /v1/accepted-events               Unheard; ?engine=&after= as in UnheardRequest
 //	PUT    /v1/engine                        EngineTold
 //	GET    /v1/overview                      Overview
+//	GET    /v1/doctor                        Examine
 //	POST   /v1/missing                       MarkUnlisted
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
@@ -113,7 +117,7 @@ func Handler(o Options) http.Handler { return newServer(o).routes() }
 
 func newServer(o Options) *server {
 	s := &server{
-		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, tokens: o.Tokens, log: o.Logger,
+		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, examine: o.Examine, tokens: o.Tokens, log: o.Logger,
 		heartbeat: streamHeartbeat,
 	}
 	if s.tokens == nil {
@@ -121,6 +125,9 @@ func newServer(o Options) *server {
 	}
 	if s.ping == nil {
 		s.ping = func(context.Context) error { return nil }
+	}
+	if s.examine == nil {
+		s.examine = func(context.Context) (storemanager.Examination, error) { return storemanager.Examination{}, nil }
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -152,6 +159,7 @@ func (s *server) routes() http.Handler {
 		s.memoryRoutes(r)
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
+		r.Get("/doctor", s.answer(func(r *http.Request) (any, error) { return s.examine(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {
 			return nothing{}, m.MarkUnlisted(r.Context(), marks)
 		}))
