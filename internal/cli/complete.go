@@ -58,17 +58,17 @@ func (a *app) fullID(ctx context.Context, given string) (string, error) {
 	}
 	e, err := a.edge()
 	if err != nil {
-		return given, nil //nolint:nilerr // documented
+		return given, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(prefixTimeout, a.timeout))
 	defer cancel()
 	if _, err := e.store(ctx, given); !errors.Is(err, errNotFound) {
-		return given, nil //nolint:nilerr // it is known, or the edge can't be asked
+		return given, nil
 	}
 	found, err := e.beginning(ctx, given, shownCandidates+1)
 	switch {
 	case err != nil, len(found) == 0:
-		return given, nil //nolint:nilerr // documented
+		return given, nil
 	case len(found) == 1:
 		if !a.json {
 			a.tell("starter: %s is %s\n", given, plain(found[0].ID))

@@ -16,11 +16,11 @@ import (
 	"storekeeper/internal/temporalserver"
 )
 
-// examined runs doctor, which must end with this exit code, and returns the findings from here, by their checks.
-func (c *operator) examined(t *testing.T, exit exitCode, args ...string) map[string]storemanager.Finding {
+// examined runs doctor, which must find something wrong, and returns the findings from here, by their checks.
+func (c *operator) examined(t *testing.T) map[string]storemanager.Finding {
 	t.Helper()
-	out := c.run(t, append([]string{"doctor", "--json"}, args...)...)
-	require.Equal(t, exit, out.exit, "%s%s", out.stdout, out.stderr)
+	out := c.run(t, "doctor", "--json")
+	require.Equal(t, exitWrong, out.exit, "%s%s", out.stdout, out.stderr)
 	var d diagnosis
 	require.NoError(t, json.Unmarshal([]byte(out.stdout), &d))
 	found := map[string]storemanager.Finding{}
@@ -64,11 +64,15 @@ func TestDoctorSaysWhatToDoAboutEachFaultThatItSees(t *testing.T) {
 	wrongClock := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(storemanager.Examination{Time: time.Now().Add(time.Hour), Version: build.Version})
 	})
-	older := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"error":"Not found"}`, http.StatusNotFound) })
+	older := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, `{"error":"Not found"}`, http.StatusNotFound)
+	})
 	another := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(storemanager.Examination{Time: time.Now(), Version: "v0"})
 	})
-	refusing := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"error":"Unauthorized"}`, http.StatusUnauthorized) })
+	refusing := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, `{"error":"Unauthorized"}`, http.StatusUnauthorized)
+	})
 	for name, tc := range map[string]struct {
 		environ             []string
 		check, detail, todo string
@@ -91,11 +95,11 @@ func TestDoctorSaysWhatToDoAboutEachFaultThatItSees(t *testing.T) {
 			for _, pair := range tc.environ { // the last of a name counts
 				c.environ = append([]string{pair}, c.environ...)
 			}
-			requireFinding(t, c.examined(t, exitWrong)[tc.check], tc.detail, tc.todo)
+			requireFinding(t, c.examined(t)[tc.check], tc.detail, tc.todo)
 		})
 	}
 	tokenless := &operator{[]string{"TEMPORAL_ADDRESS=" + address, "STOREKEEPER_URL=" + older}}
-	requireFinding(t, tokenless.examined(t, exitWrong)["settings"], "SERVER_BYPASS_TOKEN is not set", "set it")
+	requireFinding(t, tokenless.examined(t)["settings"], "SERVER_BYPASS_TOKEN is not set", "set it")
 }
 
 func TestDoctorFindsWhatANewTemporalLacks(t *testing.T) {
@@ -104,7 +108,7 @@ func TestDoctorFindsWhatANewTemporalLacks(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(server.Stop)
 	c := setup(t, "TEMPORAL_ADDRESS="+server.Addr(), "STOREKEEPER_URL=http://127.0.0.1:1")
-	found := c.examined(t, exitWrong)
+	found := c.examined(t)
 	requireFinding(t, found["search attributes"], "DeleteAt, WorkspaceState", "temporal operator search-attribute create")
 	requireFinding(t, found["workers"], "no worker works for it", "start cmd/worker")
 	require.Equal(t, storemanager.FindingUnknown, found["temporal clock"].Status)
@@ -115,7 +119,7 @@ func TestDoctorFindsWhatANewTemporalLacks(t *testing.T) {
 	require.NoError(t, orchestrator.New(sdk, client.DefaultNamespace).EnsureSchedule(t.Context(), time.Hour, true))
 	handle := sdk.ScheduleClient().GetHandle(t.Context(), "workspace-reconcile")
 	require.NoError(t, handle.Pause(t.Context(), client.SchedulePauseOptions{Note: "by bob"}))
-	requireFinding(t, c.examined(t, exitWrong)["schedule"], "it is paused: by bob", "--unpause")
+	requireFinding(t, c.examined(t)["schedule"], "it is paused: by bob", "--unpause")
 	text := c.run(t, "doctor")
 	require.Regexp(t, `(?m)^failed +here +schedule +it is paused: by bob\n +do: temporal schedule toggle`, text.stdout)
 	require.Contains(t, text.stderr, fmt.Sprintf("of %d checks failed", 9))

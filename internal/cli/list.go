@@ -209,8 +209,13 @@ type shownStores struct {
 
 func (a *app) newShownStores(q listing) *shownStores {
 	return &shownStores{app: a, listing: q, table: term.Table{Screen: a.screen(), Columns: []term.Column{
-		{Title: "ID"}, {Title: "NAME", Least: 8, Optional: 2}, {Title: "OWNER", Least: 8, Optional: 1}, {Title: "AGE", Optional: 4}, {Title: "STATE"},
-		{Title: "CONNECTION"}, {Title: "WHY", Least: 8, Optional: 3},
+		{Title: "ID"},
+		{Title: "NAME", Least: 8, Optional: 2},
+		{Title: "OWNER", Least: 8, Optional: 1},
+		{Title: "AGE", Optional: 4},
+		{Title: "STATE"},
+		{Title: "CONNECTION"},
+		{Title: "WHY", Least: 8, Optional: 3},
 	}}}
 }
 
@@ -273,8 +278,13 @@ func (s *shownStores) rows(page storesPage) [][]term.Cell {
 
 func storeRow(s api.Store) []term.Cell {
 	return []term.Cell{
-		{Text: plain(s.ID)}, {Text: plain(nameOf(s))}, {Text: plain(ownerOf(s))}, {Text: ageOf(s)},
-		{Text: stateOf(s), Style: stateStyle(s)}, {Text: plain(string(s.Status)), Style: connectionStyle(s.Status)}, {Text: plain(why(s))},
+		{Text: plain(s.ID)},
+		{Text: plain(nameOf(s))},
+		{Text: plain(ownerOf(s))},
+		{Text: ageOf(s)},
+		{Text: stateOf(s), Style: stateStyle(s)},
+		{Text: plain(string(s.Status)), Style: connectionStyle(s.Status)},
+		{Text: plain(why(s))},
 	}
 }
 
@@ -296,6 +306,7 @@ func connectionStyle(c storemanager.ConnectionState) term.Style {
 		return term.Yellow
 	case storemanager.ConnectionDisconnected, storemanager.ConnectionError, storemanager.ConnectionStuck:
 		return term.Red
+	case storemanager.ConnectionNotConfigured, storemanager.ConnectionStopped:
 	}
 	return term.Plain
 }

@@ -31,7 +31,7 @@ const (
 )
 
 // namedStores is an edge with three stores, two of which have ids that differ in the last letter, and the Auth Worker's list of two.
-func namedStores(t *testing.T, environ ...string) (*operator, *storetest.Database, *edgetest.Directory) {
+func namedStores(t *testing.T, environ ...string) (*operator, *storetest.Database) {
 	t.Helper()
 	r := storetest.Open(t, storetest.Settings{})
 	for _, id := range []string{longID, otherID, thirdID} {
@@ -44,12 +44,12 @@ func namedStores(t *testing.T, environ ...string) (*operator, *storetest.Databas
 		{"instanceId":%q,"userId":"u-cid","name":"Family \u001b[2J"}]}`,
 		longID, time.Now().Add(-50*time.Hour).UTC().Format(time.RFC3339), thirdID, time.Now().Add(-1000*time.Hour).UTC().Format(time.RFC3339), thirdID)}
 	url := edgeOf(t, realedge.Options{Orchestrator: installed(t).orch, StoreManager: r, Workspaces: names})
-	return setup(t, append(environ, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+installed(t).address)...), r, names
+	return setup(t, append(environ, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+installed(t).address)...), r
 }
 
 func TestListHasNamesOwnersAndAges(t *testing.T) {
 	t.Parallel()
-	c, _, _ := namedStores(t)
+	c, _ := namedStores(t)
 	out := c.run(t, "list")
 	require.Equal(t, exitDone, out.exit, out.stderr)
 	require.Regexp(t, `(?m)^ID +NAME +OWNER +AGE +STATE +CONNECTION +WHY$`, out.stdout)
@@ -62,7 +62,7 @@ func TestListHasNamesOwnersAndAges(t *testing.T) {
 
 func TestListFindsByOwnerAndNameAndSorts(t *testing.T) {
 	t.Parallel()
-	c, _, _ := namedStores(t)
+	c, _ := namedStores(t)
 	for args, want := range map[string][]string{
 		"--owner u-ann":                {longID},
 		"--owner u-cid":                {thirdID},
@@ -134,7 +134,7 @@ func ignore(string) {}
 
 func TestAListFitsTheTerminalByShortIDsThatCommandsTake(t *testing.T) {
 	t.Parallel()
-	c, _, _ := namedStores(t, "NO_COLOR=1")
+	c, _ := namedStores(t, "NO_COLOR=1")
 	exit, wide := c.onTerminal(t.Context(), t, 200, ignore, "list")
 	require.Equal(t, exitDone, exit)
 	require.Contains(t, wide, longID)
@@ -157,7 +157,7 @@ func TestAListFitsTheTerminalByShortIDsThatCommandsTake(t *testing.T) {
 
 func TestColoursAreForTerminals(t *testing.T) {
 	t.Parallel()
-	c, r, _ := namedStores(t)
+	c, r := namedStores(t)
 	_, err := r.Hold(t.Context(), thirdID, storemanager.Hold{Reason: "audit", Actor: "bob"})
 	require.NoError(t, err)
 	_, coloured := c.onTerminal(t.Context(), t, 200, ignore, "list")
@@ -167,7 +167,7 @@ func TestColoursAreForTerminals(t *testing.T) {
 
 func TestAShortIDThatSeveralStoresHaveIsRefusedWithTheCandidates(t *testing.T) {
 	t.Parallel()
-	c, _, _ := namedStores(t)
+	c, _ := namedStores(t)
 	for _, args := range [][]string{{"status", "0b5a3b46-7a2e"}, {"delete", "0b5a3b46-7a2e"}, {"pause", "0b5a3b46-7a2e", "--reason", "r"}} {
 		out := c.run(t, append(args, "--json")...)
 		require.Equal(t, exitUsage, out.exit, out.stdout)
@@ -199,7 +199,7 @@ func TestADestructiveCommandShowsTheWholeIDThatItActsOn(t *testing.T) {
 
 func TestCompletionKnowsIDsStatesAndCommands(t *testing.T) {
 	t.Parallel()
-	c, _, _ := namedStores(t)
+	c, _ := namedStores(t)
 	complete := func(args ...string) string {
 		t.Helper()
 		out := c.run(t, append([]string{"__complete"}, args...)...)
@@ -274,7 +274,7 @@ func (c *operator) watching(t *testing.T, args ...string) (stdout, stderr *lines
 
 func TestAWatchTellsOfEachChangeInALine(t *testing.T) {
 	t.Parallel()
-	c, r, _ := namedStores(t)
+	c, r := namedStores(t)
 	list, _, endList := c.watching(t, "list", "--watch")
 	status, _, endStatus := c.watching(t, "status", thirdID, "--watch")
 	asJSON, _, endJSON := c.watching(t, "list", "--watch", "--json", "--state", "held")
@@ -320,7 +320,7 @@ func TestAWatchGoesOnWhenTheEdgeIsAwayForAWhile(t *testing.T) {
 
 func TestAWatchRedrawsTheTerminalAndEndsCleanly(t *testing.T) {
 	t.Parallel()
-	c, r, _ := namedStores(t)
+	c, r := namedStores(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var held atomic.Bool

@@ -235,7 +235,7 @@ func (a *app) watch(ctx context.Context, look func(ctx context.Context, a *app) 
 		now, err := look(ctx, &copied)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // this is how a watch ends
 		case err != nil && before == nil:
 			return err
 		case err != nil && redraw:
@@ -253,7 +253,7 @@ func (a *app) watch(ctx context.Context, look func(ctx context.Context, a *app) 
 			before, complaint = a.tellChanges(before, now), ""
 		}
 		if a.stdoutErr != nil {
-			return nil // Run reports it
+			return nil //nolint:nilerr // Run reports it
 		}
 		select {
 		case <-ctx.Done():

@@ -329,7 +329,13 @@ func runRow(run storemanager.ReconcileRun) []term.Cell {
 	by := strings.TrimSpace(r.Trigger + " " + r.Actor)
 	took := run.CompletedAt.Sub(run.StartedAt).Round(time.Millisecond).String()
 	return []term.Cell{
-		{Text: run.StartedAt.UTC().Format(time.RFC3339)}, {Text: took}, {Text: plain(by)}, {Text: strconv.Itoa(r.AuthoritativeCount)},
-		{Text: strconv.Itoa(r.Added)}, {Text: strconv.Itoa(r.Removed)}, outcome, {Text: plain(run.RunID)},
+		{Text: run.StartedAt.UTC().Format(time.RFC3339)},
+		{Text: took},
+		{Text: plain(by)},
+		{Text: strconv.Itoa(r.AuthoritativeCount)},
+		{Text: strconv.Itoa(r.Added)},
+		{Text: strconv.Itoa(r.Removed)},
+		outcome,
+		{Text: plain(run.RunID)},
 	}
 }

@@ -27,7 +27,8 @@ func TestChecksRunSideBySideAndAreToldInTheirOrder(t *testing.T) {
 		}},
 	})
 	require.Equal(t, []storemanager.Finding{
-		{Place: "here", Check: "first", Status: storemanager.FindingOK}, {Place: "here", Check: "second", Status: storemanager.FindingFailed},
+		{Place: "here", Check: "first", Status: storemanager.FindingOK},
+		{Place: "here", Check: "second", Status: storemanager.FindingFailed},
 		{Place: "there", Check: "third"},
 	}, found)
 }
@@ -68,7 +69,7 @@ func TestAFileThatOthersReadIsToldWithWhatToDo(t *testing.T) {
 	requireOK(t, doctor.Private(path))
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	requireOK(t, doctor.Private(path))
-	require.NoError(t, os.Chmod(path, 0o640)) //nolint:gosec // that is the point
+	require.NoError(t, os.Chmod(path, 0o640))
 	requireFailed(t, doctor.Private(path), path+" (-rw-r-----)", "chmod go-rwx")
 }
 

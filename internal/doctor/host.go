@@ -22,7 +22,7 @@ func OpenFiles(needed int) Result {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return Unknown("the limit of open files can't be read", "")
 	}
-	if limit.Cur < uint64(max(needed, 0)) { //nolint:gosec // not negative
+	if limit.Cur < uint64(max(needed, 0)) {
 		return Failed(fmt.Sprintf("%d files may be open, and %d are needed", limit.Cur, needed),
 			"raise it: LimitNOFILE= of systemd, --ulimit nofile= of containers, ulimit -n of a shell; then restart")
 	}

@@ -76,7 +76,7 @@ func TestEachFaultOfAStoreManagerIsToldWithWhatToDo(t *testing.T) {
 	t.Cleanup(sink.Close)
 	secret := "EVENT_SINK_SECRET=whsec_" + strings.Repeat("QUJD", 8)
 
-	found := examined(t, func(path string, _ *manager.Manager) { require.NoError(t, os.Chmod(path, 0o644)) }) //nolint:gosec // that is the point
+	found := examined(t, func(path string, _ *manager.Manager) { require.NoError(t, os.Chmod(path, 0o644)) })
 	requireFinding(t, found["files"], "stores.db (-rw-r--r--)", "chmod go-rwx")
 	requireFinding(t, found["sync backend"], "no sync backend", "set LIVESTORE_SYNC_URL")
 	require.Equal(t, storemanager.FindingOK, found["sink"].Status, "there need be none")
