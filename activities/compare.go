@@ -15,6 +15,14 @@ import (
 // CompareLists fetches the authoritative list, compares it with what is monitored, and keeps first sightings and
 // what the list means for the guard. It repairs nothing. A list that is not complete is an error.
 func (r *Reconcile) CompareLists(ctx context.Context, in contract.CompareInput) (contract.Plan, error) {
+	plan, err := r.compareLists(ctx, in)
+	if in.ReadOnly {
+		err = refusedAtOnce(err)
+	}
+	return plan, err
+}
+
+func (r *Reconcile) compareLists(ctx context.Context, in contract.CompareInput) (contract.Plan, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	if in.Mode == "" {

@@ -63,6 +63,15 @@ func wrapList(err error) error {
 	return wrapAnswer(err)
 }
 
+// refusedAtOnce makes the refusal of a token final. Somebody waits for a plan, and only an operator can correct the token; a run goes on trying.
+func refusedAtOnce(err error) error {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) && app.Type() == contract.ErrTypeUnauthorized {
+		return temporal.NewNonRetryableApplicationError(app.Message(), contract.ErrTypeUnauthorized, nil)
+	}
+	return err
+}
+
 // planChanged is final: somebody has to look at the plan again. It is an answer and not a fault, so it raises no alarm.
 func planChanged(approved, why string) error {
 	return temporal.NewApplicationErrorWithOptions(fmt.Sprintf("plan %s was approved, and %s: nothing was done", approved, why), contract.ErrTypePlanChanged,

@@ -33,10 +33,14 @@ func run(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return fmt.Errorf("the edge can't listen (set LISTEN or PORT): %w", err)
 	}
-	server, err := edge.New(edge.Options{
+	o := edge.Options{
 		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
-		StoreManager: clients.Manager, Backup: clients.Manager.Backup, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
-	})
+		StoreManager: clients.Manager, Backup: clients.Manager.Backup, Examine: clients.Manager.Examine, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+	}
+	if clients.AuthWorker != nil {
+		o.Workspaces = clients.AuthWorker
+	}
+	server, err := edge.New(o)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -23,6 +23,8 @@ type entry struct {
 	id    []byte // not empty, but may be no store's: an administrator can add any string
 	valid bool   // whether id can be a store's
 	user  []byte // empty when the entry names none
+	// name and created are for people; they are read for a fetch that wants details, and empty when they are not there or no texts.
+	name, created []byte
 }
 
 // appendText appends what the JSON string holds.
@@ -45,6 +47,7 @@ type listDecoder struct {
 	claims      **claims     // the same, nil as long as none has any
 	pages       *int         // the same, how many pages the list says it has; 0 as long as it does not say
 	yield       func(*entry) error
+	detailed    bool // whether entries have a name and a time
 
 	entry      entry
 	nextCursor string // "" after the last page
@@ -126,7 +129,7 @@ func (d *listDecoder) workspaces() error {
 
 // readEntry reads the next entry. Only its ids, the workspace's and the user's, must be right: an odd name does not damage a list.
 func (d *listDecoder) readEntry() error {
-	d.entry = entry{id: d.entry.id[:0], user: d.entry.user[:0]}
+	d.entry = entry{id: d.entry.id[:0], user: d.entry.user[:0], name: d.entry.name[:0], created: d.entry.created[:0]}
 	token, err := d.json.ReadToken()
 	switch {
 	case err != nil:
@@ -165,13 +168,18 @@ func memberName(quoted jsontext.Value) string {
 		return "instanceId"
 	case "userId":
 		return "userId"
+	case "name":
+		return "name"
+	case "createdAt":
+		return "createdAt"
 	}
 	return ""
 }
 
 // readMember reads the value of a member of an entry.
 func (d *listDecoder) readMember(member string) error {
-	if member == "" {
+	detail := member == "name" || member == "createdAt"
+	if member == "" || detail && !d.detailed {
 		if err := d.json.SkipValue(); err != nil {
 			return d.entryFailure(err)
 		}
@@ -182,8 +190,12 @@ func (d *listDecoder) readMember(member string) error {
 		return d.entryFailure(err)
 	}
 	switch {
-	case value.Kind() == 'n':
+	case value.Kind() == 'n', detail && value.Kind() != '"':
 		return nil
+	case member == "name":
+		d.entry.name = appendText(d.entry.name[:0], value)
+	case member == "createdAt":
+		d.entry.created = appendText(d.entry.created[:0], value)
 	case value.Kind() != '"' && member == "instanceId":
 		return d.damagedEntry("is no object with an id")
 	case value.Kind() != '"':

@@ -28,6 +28,8 @@ const (
 type fetch struct {
 	// etag asks for the list only if it has changed since that tag; "" asks in any case.
 	etag string
+	// detailed: entries have what people entered, as well.
+	detailed bool
 	// fresh: an answer from a cache is of no use, however new it is.
 	fresh bool
 	// yield gets each entry. Its error ends the list and is returned as it is.
@@ -229,7 +231,7 @@ func (c *Client) page(ctx context.Context, p *page) error {
 		return damaged("it is said to be a part of something (Content-Range)")
 	}
 	d := newListDecoder(body)
-	d.contentType, d.yield = resp.Header.Get("Content-Type"), p.yield
+	d.contentType, d.yield, d.detailed = resp.Header.Get("Content-Type"), p.yield, p.detailed
 	d.summary, d.tally, d.claims, d.pages = &p.got.ListSummary, p.tally, &p.got.claims, &p.pages
 	if err := d.decode(); err != nil {
 		return err

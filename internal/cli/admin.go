@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/cli/duration"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
@@ -53,7 +54,7 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 	}
 	cmd.Flags().StringVar(&body.Reason, "reason", "", "why, for whoever finds the pause (required)")
 	cmd.Flags().StringVar(&body.Actor, "actor", "", actorUsage)
-	cmd.Flags().DurationVar(&lasts, "for", 0, "how long the pause lasts (default until resumed)")
+	duration.Var(cmd.Flags(), &lasts, "for", 0, "how long the pause lasts (default until resumed)")
 	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that is not defined
 	return cmd
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/backup"
-	"storekeeper/internal/edge/api"
 )
 
 func (a *app) backupCommand() *cobra.Command {
@@ -114,18 +112,19 @@ func (e *edge) requestBackup(ctx context.Context) (io.ReadCloser, error) {
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	var said api.Problem
-	_ = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&said) // the status says enough
-	switch err := e.refusal(resp.StatusCode); {
-	case err == nil, errors.Is(err, errNotFound):
-		return nil, e.unreachable("has no /admin/backup")
-	case resp.StatusCode == http.StatusConflict && said.Error != "":
-		return nil, &failure{exitRefused, "conflict", "the edge refused the backup: " + plain(said.Error), ""}
-	case said.Error != "" && resp.StatusCode >= http.StatusInternalServerError:
-		return nil, &failure{exitUnreachable, "unreachable", "the edge at " + e.url + " made no backup: " + plain(said.Error), "nothing is left of it"}
-	default:
-		return nil, err
+	if resp.StatusCode == http.StatusConflict {
+		if said, ours := problemOf(resp); ours {
+			return nil, &failure{exitRefused, "conflict", "the edge refused the backup: " + said, ""}
+		}
 	}
+	err = e.refusal(resp, false)
+	if resp.StatusCode == http.StatusOK || errors.Is(err, errNotFound) {
+		return nil, e.unreachable("has no /admin/backup")
+	}
+	if f, ok := errors.AsType[*failure](err); ok && resp.StatusCode >= http.StatusInternalServerError {
+		f.what += "; no backup was made, and nothing is left of one"
+	}
+	return nil, err
 }
 
 // backupFailure says why there is no backup. ctx is the command's, transfer that of the request.

@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/build"
+	"storekeeper/internal/cli/duration"
+	"storekeeper/internal/cli/term"
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
 )
@@ -68,6 +70,10 @@ type app struct {
 	address, namespace, profile string
 	url                         string
 
+	// pinned is what stdout counts as; nil: what it is. silent keeps show from running anything.
+	pinned *term.Screen
+	silent bool
+
 	// stdoutErr is the first error of a write to stdout.
 	stdoutErr error
 }
@@ -90,6 +96,10 @@ same variable with _FILE.
 
 Who holds, cancels, pauses or acknowledges something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user.
 
+Where a store is named that is there, the beginning of its id is enough if no other begins so: 8 characters of it, for status any number.
+A day has 24 hours in a duration such as 7d, 2w or 1d12h. starter completion bash (zsh, fish) prints what completes commands, ids and
+states.
+
 Exit codes:
   0    done
   1    unexpected failure
@@ -101,10 +111,12 @@ Exit codes:
        can't be carried out, or because of a wrong token or a missing setting
   6    the guard of a reconcile run has held back its removals
   7    accepted for good, but the outcome is not known yet
-  8    drift: drift has found a difference, or a reconcile run could not repair all that it should
+  8    drift: drift has found something to repair, or a reconcile run could not repair all that it should
+  9    doctor has found something wrong
   130  interrupted
+go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exitCode.
 
-With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message"}} to stderr.`
+With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message","exitCode"}} to stderr.`
 
 const rootExample = `  starter list --state deletion_pending
   starter status ws-1
@@ -143,16 +155,22 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "write JSON")
-	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long a request may take; what --wait waits for comes on top")
+	duration.Var(flags, &a.timeout, "timeout", 30*time.Second, "how long a request may take; what --wait waits for comes on top")
 	flags.StringVar(&a.address, "address", "", "Temporal's host:port")
 	flags.StringVar(&a.namespace, "namespace", "", "Temporal's namespace")
 	flags.StringVar(&a.profile, "profile", "", "the profile of temporal.toml")
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
-		a.provisionCommand(), a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(),
-		a.statusCommand(), a.listCommand(), a.reconcileCommand(), a.driftCommand(), a.pauseCommand(),
-		a.resumeCommand(), a.acknowledgeCommand(), a.backupCommand(), a.pushCommand(), a.emitCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.provisionCommand(), a.listCommand(), a.reconcileCommand(), a.runsCommand(), a.driftCommand(),
+		a.acknowledgeCommand(), a.backupCommand(), a.emitCommand(), a.doctorCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
+	// These are about a store that is there, so they take the beginning of its id.
+	root.AddCommand(a.onStore(a.statusCommand(), 1))
+	for _, cmd := range []*cobra.Command{
+		a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(), a.pauseCommand(), a.resumeCommand(), a.pushCommand(),
+	} {
+		root.AddCommand(a.onStore(cmd, leastPrefix))
+	}
 	return root
 }
 

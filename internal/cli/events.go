@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/duration"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -42,7 +43,7 @@ Reconciliation removes the store again if the Auth Worker does not list the work
 		},
 	}
 	cmd.Flags().StringVar(&user, "user", "", "the id of the workspace's owner")
-	cmd.Flags().DurationVar(&wait, "wait", outcomeWait, "how long to wait for the outcome")
+	duration.Var(cmd.Flags(), &wait, "wait", outcomeWait, "how long to wait for the outcome")
 	return cmd
 }
 
@@ -72,7 +73,7 @@ workspace that it still lists keeps its store, and the deletion ends as deletion
 			return a.send(cmd.Context(), ev, outcomeWait)
 		},
 	}
-	cmd.Flags().DurationVar(&grace, "grace", 0, "the grace period; 0s deletes at once (default the worker's DELETION_GRACE_PERIOD)")
+	duration.Var(cmd.Flags(), &grace, "grace", 0, "the grace period; 0s deletes at once (default the worker's DELETION_GRACE_PERIOD)")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the store is removed or the deletion cancelled (bounded only by an explicit --timeout)")
 	return cmd
 }
@@ -115,7 +116,7 @@ func (a *app) cancellationCommand(use, short string, run func(context.Context, s
 	}
 	cmd.Flags().StringVar(&c.Reason, "reason", "", "why, for whoever finds the hold (required)")
 	cmd.Flags().StringVar(&c.Actor, "actor", "", actorUsage)
-	cmd.Flags().DurationVar(&holdFor, "for", contract.DefaultHold, "how long the hold lasts")
+	duration.Var(cmd.Flags(), &holdFor, "for", contract.DefaultHold, "how long the hold lasts")
 	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that is not defined
 	return cmd
 }

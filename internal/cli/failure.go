@@ -25,8 +25,12 @@ const (
 	exitGuard       exitCode = 6
 	exitAccepted    exitCode = 7
 	exitDrift       exitCode = 8
+	exitWrong       exitCode = 9
 	exitInterrupted exitCode = 130
 )
+
+// seeWebUI is what to do about a workflow that failed.
+const seeWebUI = "the Temporal Web UI shows it"
 
 // failure is why a command ends with another code than exitDone.
 type failure struct {
@@ -49,11 +53,13 @@ type failureBody struct {
 	Error struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
+		// ExitCode is that of the process, for those who don't see it: go run makes 1 of every one.
+		ExitCode int `json:"exitCode"`
 	} `json:"error"`
 }
 
 func (f *failure) body() (b failureBody) {
-	b.Error.Code, b.Error.Message = f.code, f.Error()
+	b.Error.Code, b.Error.Message, b.Error.ExitCode = f.code, f.Error(), int(f.exit)
 	return b
 }
 
@@ -117,7 +123,7 @@ func (c *connection) failure(err error) error {
 	case errors.As(err, &execution) && errors.As(err, &app):
 		return workFailure(app)
 	case errors.As(err, &execution):
-		return &failure{exitFailed, "failed", "the workflow failed: " + errors.Unwrap(execution).Error(), "the Temporal Web UI shows it"}
+		return &failure{exitFailed, "failed", "the workflow failed: " + errors.Unwrap(execution).Error(), seeWebUI}
 	case timedOut(err):
 		return c.timedOut()
 	}
@@ -126,7 +132,7 @@ func (c *connection) failure(err error) error {
 
 // workFailure is the failure of a workflow, told by the type of the error that its activity failed with.
 func workFailure(app *temporal.ApplicationError) *failure {
-	f := &failure{exitFailed, "failed", "the workflow failed: " + app.Message(), "the Temporal Web UI shows it"}
+	f := &failure{exitFailed, "failed", "the workflow failed: " + app.Message(), seeWebUI}
 	switch app.Type() {
 	case contract.ErrTypeUnavailable: // the Auth Worker or the store manager
 		f.exit, f.code = exitUnreachable, "unreachable"

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,14 +13,17 @@ import (
 )
 
 func (a *app) driftCommand() *cobra.Command {
-	return &cobra.Command{
+	var strict bool
+	cmd := &cobra.Command{
 		Use:   "drift",
 		Short: "Show what differs now between the Auth Worker's list and what is monitored",
 		Long: `Show what differs now between the Auth Worker's list and what is monitored. Nothing is changed.
 
-Exit code 0 when both sides are equal, else 8. Stores that reconciliation leaves alone differ too: those that are held, pinned
-or paused, and those whose deletion is pending.`,
-		Example: "  starter drift\n  starter drift --json | jq -r '.items[] | select(.action != \"skip\").storeId'",
+Exit code 0 when nothing is to be repaired, else 8. What reconciliation leaves alone is shown and does not count: stores that are
+held, pinned, younger than the list, paused themselves, or on their way out, and listed ids that can be no store's or differ
+from a monitored store's in case alone. With --strict all of these count. A pause of all stores hides nothing: what it keeps from
+being repaired counts. So does everything that the guard keeps back.`,
+		Example: "  starter drift\n  starter drift --strict\n  starter drift --json | jq -r '.items[] | select(.action != \"skip\").storeId'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plan, err := a.plan(cmd.Context(), cmd.Flags().Changed("timeout"))
@@ -31,13 +35,18 @@ or paused, and those whose deletion is pending.`,
 			} else {
 				a.printPlan(plan)
 			}
-			n := plan.drift()
+			n := plan.DriftCount
+			if strict {
+				n = plan.differing()
+			}
 			if n == 0 && plan.Guard == "" {
 				return nil
 			}
 			return &failure{exitDrift, "drift", "there is drift, stores: " + strconv.Itoa(n), "starter reconcile --plan shows what a run would do"}
 		},
 	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "count what reconciliation leaves alone, too")
+	return cmd
 }
 
 func (a *app) showPlan(ctx context.Context, bounded bool) error {
@@ -87,6 +96,8 @@ type shownPlan struct {
 	contract.Plan
 	// Items are never null, and those that change most come first.
 	Items []contract.PlanItem `json:"items"`
+	// DriftCount is how many stores are to be repaired.
+	DriftCount int `json:"driftCount"`
 }
 
 func showable(p contract.Plan) shownPlan {
@@ -96,11 +107,21 @@ func showable(p contract.Plan) shownPlan {
 		return slices.Index(actions, a.Action) - slices.Index(actions, b.Action)
 	})
 	shown.Missing, shown.Orphans, shown.Plan.Items = nil, nil, nil
+	shown.DriftCount = shown.drift()
 	return shown
 }
 
-// drift counts the stores in which the sides differ, even those that a run would leave alone.
+// drift counts the stores that are to be repaired. First sightings are among them: the next list decides about them.
 func (p shownPlan) drift() int {
+	n := p.count(contract.ActionCreate) + p.OrphanCount + p.FirstSightings + p.AdoptCount + p.ListedAgainCount
+	if p.Guard != "" && p.AuthoritativeCount == 0 { // the plan counts no orphans then
+		n = p.differing()
+	}
+	return n
+}
+
+// differing counts the stores in which the sides differ, even those that a run would leave alone.
+func (p shownPlan) differing() int {
 	return p.MissingCount + p.unlisted() + p.AdoptCount + p.QuarantinedCount + p.SetAsideCount + p.ListedAgainCount
 }
 
@@ -143,18 +164,41 @@ func (a *app) plan(ctx context.Context, bounded bool) (shownPlan, error) {
 	}
 	waitCtx, cancel := a.waitContext(ctx, bounded)
 	defer cancel()
-	stop := a.progress(waitCtx, "the plan", nil)
-	plan, err := c.PlanReconcile(waitCtx)
-	stop()
+	plan, err := a.awaitPlan(waitCtx, c)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return shownPlan{}, interrupted("nothing was changed", "")
 	case bounded && err != nil && timedOut(err):
 		return shownPlan{}, &failure{exitUnreachable, "unreachable", fmt.Sprintf("there is no plan after %s", a.timeout), "give it a longer --timeout"}
 	case err != nil:
-		return shownPlan{}, c.failure(err)
+		return shownPlan{}, planFailure(c.failure(err))
 	}
 	return showable(plan), nil
+}
+
+func (a *app) awaitPlan(ctx context.Context, c *connection) (contract.Plan, error) {
+	run, err := c.StartPlan(ctx)
+	if err != nil {
+		return contract.Plan{}, err
+	}
+	stop := a.progress(ctx, "the plan", func(ctx context.Context) *contract.Progress {
+		p, _ := run.Progress(ctx) // an outage shows in the wait itself
+		return p
+	})
+	defer stop()
+	return run.Wait(ctx)
+}
+
+// planFailure does not send anybody to the Web UI: Temporal has forgotten the plan.
+func planFailure(err error) error {
+	f, ok := errors.AsType[*failure](err)
+	switch {
+	case ok && f.code == "unauthorized" && f.todo == seeWebUI:
+		f.todo = "the worker's SERVER_BYPASS_TOKEN must be the one that the Auth Worker and the store manager take"
+	case ok && f.todo == seeWebUI:
+		f.todo = "the log of the worker says more"
+	}
+	return err
 }
 
 func (a *app) printPlan(p shownPlan) {
@@ -177,8 +221,12 @@ func (a *app) printPlan(p shownPlan) {
 	if p.Guard != "" {
 		a.printf("        the guard: %s\n", p.Guard)
 	}
-	if p.drift() == 0 && p.Guard == "" {
+	switch {
+	case p.Guard != "":
+	case p.differing() == 0:
 		a.printf("        no difference\n")
+	case p.DriftCount == 0:
+		a.printf("        nothing to repair: what differs is left alone\n")
 	}
 	if len(p.Items) == 0 {
 		return

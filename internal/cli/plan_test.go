@@ -78,24 +78,32 @@ func firstWords(text string) []string {
 	return words
 }
 
-func TestDriftIsAllOnWhichTheSidesDiffer(t *testing.T) {
+func TestDriftIsWhatIsToBeRepairedAndStrictlyAllOnWhichTheSidesDiffer(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		plan contract.Plan
-		want int
+		plan          contract.Plan
+		drift, strict int
 	}{
-		"both are equal":             {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5}, 0},
-		"one is missing":             {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1}, 1},
-		"a missing one is paused":    {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1, Skipped: contract.Skipped{Paused: 1}}, 1},
-		"an unlisted one is paused":  {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Paused: 1}}, 1},
-		"an unlisted one is held":    {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Held: 1}}, 1},
-		"one is to be adopted":       {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5, AdoptCount: 1}, 1},
-		"a listed id is invalid":     {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5, QuarantinedCount: 1}, 1},
-		"the list is empty":          {contract.Plan{MonitoredCount: 20, Guard: "the authoritative list is empty"}, 20},
-		"orphans and first sighting": {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 8, OrphanCount: 2, FirstSightings: 1}, 3},
+		"both are equal":             {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5}, 0, 0},
+		"one is missing":             {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1}, 1, 1},
+		"a missing one is paused":    {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1, Skipped: contract.Skipped{Paused: 1}}, 0, 1},
+		"an unlisted one is paused":  {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Paused: 1}}, 0, 1},
+		"all of them are paused":     {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 4, MissingCount: 1, Paused: "ann: moving"}, 1, 1},
+		"an unlisted one is held":    {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Held: 1}}, 0, 1},
+		"an unlisted one is pinned":  {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Pinned: 1}}, 0, 1},
+		"an unlisted one is pending": {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{Pending: 1}}, 0, 1},
+		"an unlisted one is young":   {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 6, Skipped: contract.Skipped{TooYoung: 1}}, 0, 1},
+		"one is to be adopted":       {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5, AdoptCount: 1}, 1, 1},
+		"one is listed again":        {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5, ListedAgainCount: 1}, 1, 1},
+		"a listed id is invalid":     {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 5, QuarantinedCount: 1}, 0, 1},
+		"a listed id is set aside":   {contract.Plan{AuthoritativeCount: 6, MonitoredCount: 5, SetAsideCount: 1}, 0, 1},
+		"the list is empty":          {contract.Plan{MonitoredCount: 20, Guard: "the authoritative list is empty"}, 20, 20},
+		"orphans and first sighting": {contract.Plan{AuthoritativeCount: 5, MonitoredCount: 8, OrphanCount: 2, FirstSightings: 1}, 3, 3},
 	} {
-		require.Equal(t, tt.want, showable(tt.plan).drift(), name)
-		require.Equal(t, tt.want == 0, strings.Contains(printedPlan(tt.plan), "no difference"), name)
+		plan := showable(tt.plan)
+		require.Equal(t, []int{tt.drift, tt.strict}, []int{plan.DriftCount, plan.differing()}, name)
+		require.Equal(t, tt.strict == 0, strings.Contains(printedPlan(tt.plan), "no difference"), name)
+		require.Equal(t, tt.drift == 0 && tt.strict > 0, strings.Contains(printedPlan(tt.plan), "nothing to repair"), name)
 	}
 }
 

@@ -54,7 +54,7 @@ func setupSync(t *testing.T) *synced {
 	t.Cleanup(pulling.Wait)
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/stores/ws-1" || r.Header.Get("Authorization") != "Bearer "+testToken {
-			http.NotFound(w, r)
+			http.Error(w, `{"error":"No such store is known"}`, http.StatusNotFound)
 			return
 		}
 		status, processed := (*s.lookedAt.Load())()

@@ -2,16 +2,22 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/temporal"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/term"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/storemanager"
 )
 
 // planHash is the form of a plan's hash.
@@ -238,5 +244,98 @@ func skippedRows(s contract.Skipped) []countRow {
 		{s.Pinned, "not listed, but pinned by STORE_IDS"},
 		{s.TooYoung, "not listed, but younger than the list"},
 		{s.Paused, "different, but paused"},
+	}
+}
+
+func (a *app) runsCommand() *cobra.Command {
+	var watch bool
+	cmd := &cobra.Command{
+		Use: "runs", Short: "List the reconcile runs that are kept",
+		Long: `List the last 50 reconcile runs, newest first, as the edge gives them.
+
+With --watch they are shown anew every 2 s until Ctrl-C, which is exit code 0; without a terminal there is a line for each new one.`,
+		Example: "  starter runs\n  starter runs --watch\n  starter runs --json | jq -r '.runs[] | select(.error).runId'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch {
+				return a.watch(cmd.Context(), func(ctx context.Context, a *app) ([]watched, error) { return a.runs(ctx) })
+			}
+			_, err := a.runs(cmd.Context())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show changes until Ctrl-C")
+	return cmd
+}
+
+// runs shows the runs, and returns them oldest first, for a watch.
+func (a *app) runs(ctx context.Context) ([]watched, error) {
+	e, err := a.edge()
+	if err != nil {
+		return nil, err
+	}
+	var raw json.RawMessage
+	const path = "/admin/reconcile/runs"
+	if err := e.get(ctx, path, &raw); errors.Is(err, errNotFound) {
+		return nil, e.unreachable("has no " + path)
+	} else if err != nil {
+		return nil, err
+	}
+	var answer api.ReconcileRuns
+	if json.Unmarshal(raw, &answer) != nil {
+		return nil, e.unreachable("does not answer as Storekeeper does")
+	}
+	table := term.Table{Screen: a.screen(), Columns: []term.Column{
+		{Title: "STARTED"}, {Title: "TOOK"}, {Title: "BY", Least: 8}, {Title: "LISTED"}, {Title: "ADDED"}, {Title: "REMOVED"}, {Title: "OUTCOME", Least: 12}, {Title: "RUN", Least: 8},
+	}}
+	rows := make([][]term.Cell, len(answer.Runs))
+	all := make([]watched, len(answer.Runs))
+	for i, run := range answer.Runs {
+		rows[i] = runRow(run)
+		texts := make([]string, 0, len(rows[i]))
+		for _, cell := range rows[i] {
+			texts = append(texts, cell.Text)
+		}
+		value, _ := json.Marshal(run) // it was JSON
+		all[len(all)-1-i] = watched{key: run.RunID, line: strings.Join(texts, "  "), value: value}
+	}
+	return all, a.show(func(a *app) error {
+		switch {
+		case a.json:
+			a.writeJSON(raw)
+		case len(rows) == 0:
+			a.printf("no runs\n")
+		default:
+			a.print(table.Lines(rows))
+		}
+		return nil
+	})
+}
+
+func runRow(run storemanager.ReconcileRun) []term.Cell {
+	var r contract.ReconcileReport
+	_ = json.Unmarshal(run.Report, &r) // the rest of the run is known without
+	outcome := term.Cell{Text: "done", Style: term.Green}
+	switch {
+	case run.Error != "":
+		outcome = term.Cell{Text: plain("failed: " + run.Error), Style: term.Red}
+	case r.Guard != "":
+		outcome = term.Cell{Text: plain("the guard holds removals back: " + r.Guard), Style: term.Red}
+	case r.Paused != "":
+		outcome = term.Cell{Text: plain("paused by " + r.Paused), Style: term.Yellow}
+	case r.FailedAdds+r.FailedRemovals+r.Left > 0:
+		outcome = term.Cell{Text: fmt.Sprintf("%d failed, %d left", r.FailedAdds+r.FailedRemovals, r.Left), Style: term.Yellow}
+	}
+	by := strings.TrimSpace(r.Trigger + " " + r.Actor)
+	took := run.CompletedAt.Sub(run.StartedAt).Round(time.Millisecond).String()
+	return []term.Cell{
+		{Text: run.StartedAt.UTC().Format(time.RFC3339)},
+		{Text: took},
+		{Text: plain(by)},
+		{Text: strconv.Itoa(r.AuthoritativeCount)},
+		{Text: strconv.Itoa(r.Added)},
+		{Text: strconv.Itoa(r.Removed)},
+		outcome,
+		{Text: plain(run.RunID)},
 	}
 }

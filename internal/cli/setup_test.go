@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,13 +119,20 @@ func edgeOver(t *testing.T, stores realedge.StoreManager) string {
 // edgeBetween is edgeOver with a Temporal that may be away.
 func edgeBetween(t *testing.T, temporal *orchestrator.Client, stores realedge.StoreManager) string {
 	t.Helper()
+	return edgeOf(t, realedge.Options{Orchestrator: temporal, StoreManager: stores})
+}
+
+// edgeOf is the edge of these options, to which all that is missing is added.
+func edgeOf(t *testing.T, o realedge.Options) string {
+	t.Helper()
 	cfg, err := config.Load([]string{
 		"SERVER_BYPASS_TOKEN=" + testToken, "WEBHOOK_SECRET=" + emitSecret, "STORE_MANAGER_URL=http://127.0.0.1",
 	}, config.RoleWebhook)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	e, err := realedge.New(realedge.Options{Config: cfg, Orchestrator: temporal, StoreManager: stores, Metrics: metrics, Log: zap.NewNop()})
+	o.Config, o.Metrics, o.Log = cfg, metrics, zap.NewNop()
+	e, err := realedge.New(o)
 	require.NoError(t, err)
 	return serve(t, e.Handler().ServeHTTP)
 }
@@ -192,7 +200,7 @@ func (i *installation) start() error {
 	}
 	i.authWorker = &fakeAuthWorker{listed: map[string]bool{}}
 	i.reconcileList = &fakeAuthWorker{listed: map[string]bool{}}
-	w := sdkworker.New(i.sdk, contract.TaskQueue, sdkworker.Options{})
+	w := sdkworker.New(i.sdk, contract.TaskQueue, sdkworker.Options{MaxHeartbeatThrottleInterval: time.Second})
 	worker.Register(w, worker.ActivitySet{
 		Stores:    &activities.Stores{Manager: i.registry, GracePeriod: time.Hour, Metrics: metrics},
 		Authority: &activities.Authority{AuthWorker: i.authWorker},
@@ -216,6 +224,8 @@ type fakeAuthWorker struct {
 	gate chan struct{}
 	// err fails each list.
 	err error
+	// waiting counts the lists that wait for the gate.
+	waiting atomic.Int32
 }
 
 func (f *fakeAuthWorker) list(id string, listed bool) {
@@ -261,10 +271,17 @@ func (f *fakeAuthWorker) Sorted(ctx context.Context, progress func(int)) (*authc
 		return nil, err
 	}
 	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		f.waiting.Add(1)
+		defer f.waiting.Add(-1)
+		for open := false; !open; {
+			progress(0) // whoever does not heartbeat does not hear that it is to end
+			select {
+			case <-gate:
+				open = true
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+			}
 		}
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

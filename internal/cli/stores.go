@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,111 +14,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
-	"storekeeper/internal/storemanager"
 )
-
-func (a *app) listCommand() *cobra.Command {
-	var limit int
-	var state string
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the monitored stores",
-		Long: `List the monitored stores in the order of their ids, as the edge gives them.
-
-With --json the array is left open when the edge fails midway, so that nobody takes a part for the whole.`,
-		Example: `  starter list
-  starter list --state disconnected
-  starter list --state held --json | jq -r '.[].id'
-  temporal workflow list --query "WorkspaceState = 'deletion_pending'"   # the pending deletions, from Temporal`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if limit < 0 {
-				return usageError("--limit must not be negative")
-			}
-			if state != "" && !slices.Contains(storemanager.ListStates(), state) {
-				return usageError(fmt.Sprintf("--state %.40q is not accepted: want one of %s", state, listStates))
-			}
-			return a.list(cmd.Context(), limit, state)
-		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
-	cmd.Flags().StringVar(&state, "state", "", "only those in this state: "+listStates)
-	return cmd
-}
-
-// States that a store is listed with.
-const (
-	stateMonitored = "monitored"
-	statePending   = storemanager.StoreDeletionPending
-	stateHeld      = storemanager.StoreHeld
-	statePinned    = storemanager.StorePinned
-)
-
-// listStates are the values of --state: what is exceptional about a store, and the states of its connection.
-var listStates = strings.Join(storemanager.ListStates(), ", ")
-
-// states are what is exceptional about a store. It can be held and pinned at once.
-func states(s api.Store) []string {
-	var all []string
-	if s.Deletion != nil {
-		all = append(all, statePending)
-	}
-	if s.Hold != nil {
-		all = append(all, stateHeld)
-	}
-	if s.Pinned {
-		all = append(all, statePinned)
-	}
-	return all
-}
-
-func (a *app) list(ctx context.Context, limit int, state string) error {
-	e, err := a.edge()
-	if err != nil {
-		return err
-	}
-	size := pageSize
-	if limit > 0 {
-		size = min(limit, pageSize)
-	}
-	shown := 0
-	err = e.stores(ctx, size, state, func(raw json.RawMessage) (bool, error) {
-		var s api.Store
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return false, e.unreachable("does not answer as Storekeeper does")
-		}
-		a.listed(s, raw, shown == 0)
-		shown++
-		return shown != limit, nil
-	})
-	switch {
-	case err != nil:
-		return err
-	case a.json && shown == 0:
-		a.printf("[]\n")
-	case a.json:
-		a.printf("]\n")
-	case shown == 0:
-		a.printf("no stores\n")
-	}
-	return nil
-}
-
-// listed prints one store as soon as it is known: there may be a million.
-func (a *app) listed(s api.Store, raw json.RawMessage, first bool) {
-	switch {
-	case a.json && first:
-		a.printf("[%s\n", raw)
-	case a.json:
-		a.printf(",%s\n", raw)
-	default:
-		const row = "%-36s  %-16s  %-14s  %s\n"
-		if first {
-			a.printf(row, "ID", "STATE", "CONNECTION", "WHY")
-		}
-		a.printf(row, s.ID, cmp.Or(strings.Join(states(s), ","), stateMonitored), s.Status, why(s))
-	}
-}
 
 // due says when the store is to be stopped. If that time has passed, the re-check has not ended yet.
 func due(deleteAt time.Time) string {
@@ -163,24 +58,71 @@ func why(s api.Store) string {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	cmd := &cobra.Command{
 		Use:   "status ID",
 		Short: "Show what is known of a store, and what is under way for its workspace",
 		Long: `Show what is known of a store (from the edge) and what is under way for its workspace (from Temporal).
 
-What one side knows is shown when the other does not answer; the exit code is then that of the side that failed.`,
+What one side knows is shown when the other does not answer; the exit code is then that of the side that failed.
+
+With --watch it is shown anew every 2 s until Ctrl-C, which is exit code 0; without a terminal there is a line for each change.`,
 		Example: `  starter status ws-1
   temporal workflow query --workflow-id workspace/ws-1 --type status   # what is under way, from Temporal alone`,
 		Args: storeID,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.status(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if watch {
+				return a.watch(cmd.Context(), func(ctx context.Context, a *app) ([]watched, error) { return a.watchedStatus(ctx, args[0]) })
+			}
+			return a.status(cmd.Context(), args[0])
+		},
 	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show changes until Ctrl-C")
+	return cmd
 }
 
 // status asks both sides and shows what it got.
 func (a *app) status(ctx context.Context, id string) error {
-	e, err := a.edge()
+	k, err := a.know(ctx, id)
 	if err != nil {
 		return err
+	}
+	if a.json {
+		a.writeJSON(k.fields())
+	} else {
+		a.printKnown(k)
+	}
+	return both(k.edgeErr, k.temporalErr)
+}
+
+// watchedStatus is the one store, for a watch.
+func (a *app) watchedStatus(ctx context.Context, id string) ([]watched, error) {
+	k, err := a.know(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := both(k.edgeErr, k.temporalErr); err != nil {
+		return nil, err
+	}
+	s := k.store
+	parts := []string{id, cmp.Or(s.Orchestrator.Status, "unknown"), connectionOf(s.Store), "under way: " + underWay(k.lifecycle)}
+	for _, c := range s.Conditions {
+		if c.Status {
+			parts = append(parts, string(c.Type)+" "+c.Reason)
+		}
+	}
+	value, _ := json.Marshal(k.fields()) // it was JSON
+	return []watched{{key: id, line: strings.Join(parts, "  "), value: value}}, a.show(func(a *app) error {
+		a.printKnown(k)
+		return nil
+	})
+}
+
+// know asks both sides. The error is that nothing is known, or of the settings.
+func (a *app) know(ctx context.Context, id string) (known, error) {
+	e, err := a.edge()
+	if err != nil {
+		return known{}, err
 	}
 	k := known{id: id}
 	k.raw, k.edgeErr = e.store(ctx, id)
@@ -190,9 +132,9 @@ func (a *app) status(ctx context.Context, id string) error {
 	k.lifecycle, k.temporalErr = a.lifecycle(ctx, id)
 	switch {
 	case ctx.Err() != nil:
-		return interrupted("nothing was changed", "")
+		return k, interrupted("nothing was changed", "")
 	case k.edgeErr == nil && k.raw == nil && k.temporalErr == nil && k.lifecycle == nil:
-		return &failure{exitNotFound, "not_found", "nothing is known of " + id, "starter list shows what is monitored"}
+		return k, &failure{exitNotFound, "not_found", "nothing is known of " + id, "starter list shows what is monitored"}
 	}
 	if k.raw != nil && json.Unmarshal(k.raw, &k.store) != nil {
 		k.raw, k.edgeErr = nil, e.unreachable("does not answer as Storekeeper does")
@@ -200,12 +142,7 @@ func (a *app) status(ctx context.Context, id string) error {
 	if k.temporalErr != nil {
 		k.lifecycle = k.store.Lifecycle // the edge may have reached Temporal
 	}
-	if a.json {
-		a.writeJSON(k.fields())
-	} else {
-		a.printKnown(k)
-	}
-	return both(k.edgeErr, k.temporalErr)
+	return k, nil
 }
 
 // lifecycle is nil without an error when nothing is under way.

@@ -70,7 +70,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	for _, name := range []string{
-		"provision", "delete", "cancel-delete", "hold", "release", "push", "emit", "status", "list", "reconcile", "drift", "pause", "resume", "healthcheck",
+		"provision", "delete", "cancel-delete", "hold", "release", "push", "emit", "status", "list", "reconcile", "runs", "drift", "pause", "resume", "healthcheck", "doctor",
 		"version",
 	} {
 		out := c.run(t, name, "--help")

@@ -157,6 +157,7 @@ var endpoints = map[string]string{
 	"POST " + acknowledgeLossPath: "lets stores be stopped again after the registry was lost: {reason, actor} (token)",
 	"POST /admin/backup":          "a backup of the databases, as a tar (token)",
 	"POST /admin/reconcile":       "starts a reconcile run and waits for its report (token)",
+	"GET /admin/doctor":           "what is wrong with the installation, and what to do (token)",
 	"GET /admin/reconcile/runs":   "the newest reconcile runs and their reports (token)",
 }
 

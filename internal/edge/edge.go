@@ -42,7 +42,7 @@ type StoreManager interface {
 	status.StoreManager
 }
 
-// Options of a Server. All are required but Databases, Backup, AuthWorker, Guard and Sentry.
+// Options of a Server. All are required but Databases, Backup, AuthWorker, Workspaces, Examine, Guard and Sentry.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
@@ -53,7 +53,11 @@ type Options struct {
 	Backup func(ctx context.Context) (io.ReadCloser, error)
 	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
 	AuthWorker status.AuthWorker
-	Metrics    *telemetry.Metrics
+	// Workspaces is asked for the names of workspaces when somebody lists stores. Nil: they are not known.
+	Workspaces status.Workspaces
+	// Examine has the store manager check itself. Nil: it can't.
+	Examine Examiner
+	Metrics *telemetry.Metrics
 	// Guard says by which hosts the edge may be asked; nil is any, for it is made to be public behind any name. A demo, whose token is
 	// published, wants one.
 	Guard *ownhost.Guard
@@ -84,6 +88,7 @@ type Server struct {
 	orchestrator Orchestrator
 	manager      StoreManager
 	backup       func(ctx context.Context) (io.ReadCloser, error) // nil: none
+	examine      Examiner                                         // nil: nobody can
 	metrics      *telemetry.Metrics
 	sentry       *telemetry.Sentry
 	log          *zap.Logger
@@ -112,7 +117,7 @@ func New(o Options) (*Server, error) { return newServer(o, bounds{}) }
 
 func newServer(o Options, b bounds) (*Server, error) {
 	s := &Server{
-		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, backup: o.Backup, metrics: o.Metrics, sentry: o.Sentry,
+		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, backup: o.Backup, examine: o.Examine, metrics: o.Metrics, sentry: o.Sentry,
 		log: o.Log, frequent: telemetry.Sampled(o.Log), guard: o.Guard,
 	}
 	b.readTimeout, b.maxConnections = cmp.Or(b.readTimeout, readTimeout), cmp.Or(b.maxConnections, maxConnections)
@@ -128,7 +133,7 @@ func newServer(o Options, b bounds) (*Server, error) {
 	}
 	s.status = status.New(status.Options{
 		Config: o.Config, Orchestrator: o.Orchestrator, StoreManager: o.StoreManager, Intake: s.intake, Warnings: s.warnings,
-		Databases: o.Databases, AuthWorker: o.AuthWorker, Authorized: s.authorized, Log: o.Log, Frequent: s.frequent,
+		Databases: o.Databases, AuthWorker: o.AuthWorker, Workspaces: o.Workspaces, Authorized: s.authorized, Log: o.Log, Frequent: s.frequent,
 		ReconcileWait: b.reconcileWait,
 	})
 	s.handler = s.routes()
@@ -181,6 +186,7 @@ func (s *Server) routes() http.Handler {
 		r.Post("/admin/backup", s.sendBackup)
 		r.Post("/admin/reconcile", s.status.Reconcile)
 		r.Get("/admin/reconcile/runs", s.status.ReconcileRuns)
+		r.Get("/admin/doctor", s.doctor)
 	})
 	return r
 }

@@ -28,9 +28,10 @@ var event = edgetest.Event
 type fixture struct {
 	*Server
 	*edgetest.Bundle
-	stores StoreManager // instead of the registry
-	backup func(context.Context) (io.ReadCloser, error)
-	tests  bounds
+	stores  StoreManager // instead of the registry
+	backup  func(context.Context) (io.ReadCloser, error)
+	tests   bounds
+	examine Examiner
 }
 
 // setup returns an edge whose handler is served; each of with applies before it is made.
@@ -44,9 +45,13 @@ func setup(t *testing.T, with ...func(*fixture)) *fixture {
 		apply(f)
 	}
 	var err error
-	f.Server, err = newServer(Options{
-		Config: f.Config, Orchestrator: f.Temporal, StoreManager: f.stores, Backup: f.backup, AuthWorker: f.Auth, Metrics: f.Metrics, Log: f.Logger,
-	}, f.tests)
+	o := Options{
+		Config: f.Config, Orchestrator: f.Temporal, StoreManager: f.stores, Backup: f.backup, AuthWorker: f.Auth, Examine: f.examine, Metrics: f.Metrics, Log: f.Logger,
+	}
+	if f.Directory != nil {
+		o.Workspaces = f.Directory
+	}
+	f.Server, err = newServer(o, f.tests)
 	require.NoError(t, err)
 	f.Serve(t, f.handler)
 	f.handler = edgetest.Documented(t, f.handler)

@@ -44,6 +44,8 @@ type Manager struct {
 	registry  *registry.Registry
 	database  *sqlite.Database
 	backups   *backup.Maker // of the registry alone
+	config    *config.Config
+	path      string // of the registry; "" in memory
 	log       *zap.Logger
 	unwatch   func() // ends what watchLosses begins; nil before
 }
@@ -96,7 +98,7 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err != nil {
 		return nil, errors.Join(named(err), known.Close())
 	}
-	m := &Manager{Memory: memory, registry: known, database: database, log: p.Log}
+	m := &Manager{Memory: memory, registry: known, database: database, config: p.Config, path: path, log: p.Log}
 	m.backups = &backup.Maker{
 		Dir: filepath.Dir(database.Path()), Version: build.Version, Sources: m.BackupSources(),
 		Without: []string{"Temporal's database: it is not the store manager's; back it up by its own means (pg_dump), before the registry"},
@@ -151,7 +153,7 @@ func (m *Manager) Handler(p *process.Process) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
 	r.Mount("/", storehttp.Handler(storehttp.Options{
-		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Logger: telemetry.Sampled(p.Log),
+		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Examine: m.Examine, Logger: telemetry.Sampled(p.Log),
 		Tokens: p.BypassTokens,
 		Backup: m.backups.Make,
 	}))

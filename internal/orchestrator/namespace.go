@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
@@ -18,6 +19,22 @@ func SearchAttributes() map[string]enumspb.IndexedValueType {
 		contract.AttributeWorkspaceState: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
 		contract.AttributeDeleteAt:       enumspb.INDEXED_VALUE_TYPE_DATETIME,
 	}
+}
+
+// MissingSearchAttributes are the names of those that the namespace lacks, or has with another type. ErrUnavailable if Temporal can't be asked.
+func (c *Client) MissingSearchAttributes(ctx context.Context) ([]string, error) {
+	list, err := c.temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: c.namespace})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	var missing []string
+	for name, kind := range SearchAttributes() {
+		if list.GetCustomAttributes()[name] != kind {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	return missing, nil
 }
 
 // EnsureSearchAttributes adds what the namespace lacks. A worker must not start without them: the workflow task of a deletion, which sets

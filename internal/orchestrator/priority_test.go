@@ -24,9 +24,6 @@ func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, options client.StartWo
 	return noRun{}, nil
 }
 
-// CancelWorkflow is what a comparison ends with whose caller has gone.
-func (f *fakeTemporal) CancelWorkflow(context.Context, string, string) error { return nil }
-
 // ScheduleClient takes the schedule.
 func (f *fakeTemporal) ScheduleClient() client.ScheduleClient { return fakeSchedules{f: f} }
 
@@ -81,7 +78,7 @@ func TestAllReconciliationGivesWayToEvents(t *testing.T) {
 			return c.RequestReconcile(t.Context(), contract.ReconcileInput{})
 		},
 		"a plan": func(c *orchestrator.Client) error {
-			_, err := c.PlanReconcile(t.Context())
+			_, err := c.StartPlan(t.Context())
 			return err
 		},
 	} {

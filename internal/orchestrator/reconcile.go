@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -65,41 +64,14 @@ func (c *Client) RequestReconcile(ctx context.Context, in contract.ReconcileInpu
 	}
 }
 
-const (
-	// planTimeout is longer than all attempts of a comparison take. It ends only what nobody waits for any more.
-	planTimeout = time.Hour
-	// cancelTimeout bounds how long a caller who gives up is kept waiting.
-	cancelTimeout = 3 * time.Second
-)
-
-// PlanReconcile waits for what a run would do now. It changes nothing, and runs beside a run under way. The comparison ends with ctx.
-// ErrUnavailable if it could not be started, a *temporal.WorkflowExecutionError if it failed, timed out, or was cancelled or terminated. Any other
-// error is that of ctx, or Temporal can't be reached.
-func (c *Client) PlanReconcile(ctx context.Context) (_ contract.Plan, err error) {
-	id := contract.PlanReconcileID + uuid.NewString()
-	defer func() {
-		if _, ended := errors.AsType[*temporal.WorkflowExecutionError](err); err == nil || ended {
-			return
-		}
-		cancelCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
-		defer cancel()
-		_ = c.temporal.CancelWorkflow(cancelCtx, id, "") // else planTimeout ends it; it may never have begun
-	}()
-	run, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: contract.TaskQueue, WorkflowExecutionTimeout: planTimeout, Priority: repair,
-	}, contract.TypePlanReconcile)
-	if err != nil {
-		return contract.Plan{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	var plan contract.Plan
-	err = run.Get(ctx, &plan)
-	return plan, err
-}
-
 // ReconcileProgress is what the run's activity under way tells; nil without an error when none tells anything. ErrUnavailable if Temporal
 // can't be asked.
 func (c *Client) ReconcileProgress(ctx context.Context, run ReconcileRun) (*contract.Progress, error) {
-	desc, err := c.temporal.DescribeWorkflowExecution(ctx, run.run.GetID(), "")
+	return c.progress(ctx, run.run.GetID())
+}
+
+func (c *Client) progress(ctx context.Context, workflowID string) (*contract.Progress, error) {
+	desc, err := c.temporal.DescribeWorkflowExecution(ctx, workflowID, "")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,4 +102,34 @@ func latest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// Workers are those that poll, or did within the last minutes.
+type Workers struct {
+	// SDKs are the versions of the SDK that living workers say they were built with, each once, sorted. Empty when none says it.
+	SDKs []string
+	// SeenAt is when one polled last, by Temporal's clock; zero when none did.
+	SeenAt time.Time
+}
+
+// Workers returns what Temporal knows of them. ErrUnavailable if it can't be asked.
+func (c *Client) Workers(ctx context.Context) (Workers, error) {
+	var w Workers
+	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
+		resp, err := c.temporal.DescribeTaskQueue(ctx, contract.TaskQueue, kind)
+		if err != nil {
+			return w, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		for _, p := range resp.GetPollers() {
+			w.SeenAt = latest(w.SeenAt, p.GetLastAccessTime().AsTime())
+		}
+	}
+	for _, h := range c.heartbeats(ctx) {
+		if time.Since(h.GetHeartbeatTime().AsTime()) < longPoll && h.GetSdkVersion() != "" {
+			w.SDKs = append(w.SDKs, h.GetSdkVersion())
+		}
+	}
+	slices.Sort(w.SDKs)
+	w.SDKs = slices.Compact(w.SDKs)
+	return w, nil
 }

@@ -18,6 +18,8 @@ type Clients struct {
 	Temporal  client.Client
 	Namespace string
 	Manager   *storehttp.Client
+	// AuthWorker is nil without AUTH_WORKER_INTERNAL_URL. It is for names; how the lists go, the workers' own clients know.
+	AuthWorker *authclient.Client
 }
 
 // Clients makes the connections that the settings name. Close Temporal when done.
@@ -29,6 +31,11 @@ func (p *Process) Clients() (Clients, error) {
 	}
 	called := p.Sentry.Watch(telemetry.SideStoreManager)
 	c.Manager.Tell(func(err error) { called(err, errors.Is(err, storemanager.ErrUnauthorized)) })
+	if url := string(p.Config.AuthWorkerURL); url != "" {
+		if c.AuthWorker, err = authclient.New(authclient.Options{BaseURL: url, Token: p.Config.BypassToken}); err != nil {
+			return c, fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
+		}
+	}
 	c.Temporal, c.Namespace, err = p.dialTemporal()
 	return c, err
 }

@@ -174,7 +174,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 	}
 	server, err := edge.New(edge.Options{
 		Guard: guard, Databases: func() status.Databases { return databases(p, o, sys) }, Config: p.Config,
-		Orchestrator: embedded{orch, sys.temporalServer}, StoreManager: sys.Stores, AuthWorker: auth,
+		Orchestrator: embedded{orch, sys.temporalServer}, StoreManager: sys.Stores, AuthWorker: auth, Workspaces: auth, Examine: sys.Stores.Examine,
 		Backup: backups(p, o, sys).Make, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
@@ -276,7 +276,7 @@ func startAuthWorker(ctx context.Context, p *process.Process, o Options, secret 
 		return fmt.Errorf("demo auth worker: %w", err)
 	}
 	s.push(stopping(ctx, p, "demo auth worker not stopped cleanly", auth.Stop))
-	sys.Auth, sys.AuthURL = auth, auth.URL()
+	sys.Auth, sys.AuthURL, p.Config.AuthWorkerURL = auth, auth.URL(), config.URL(auth.URL())
 	return nil
 }
 

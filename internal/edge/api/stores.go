@@ -10,12 +10,36 @@ import (
 // StoresPage is the answer of GET /stores.
 type StoresPage struct {
 	Stores []Store `json:"stores"`
-	// NextCursor is "" on the last page.
+	// Count is how many stores this page has, Total how many all pages have together. Total is null when that is not known: the store manager
+	// could not be asked, or the stores are found by several states, an owner or a name.
+	Count int  `json:"count"`
+	Total *int `json:"total"`
+	// NextCursor is "" on the last page, and so is Next: the path of the next page. The header Link says the same.
 	NextCursor string `json:"nextCursor,omitempty"`
+	Next       string `json:"next,omitempty"`
+	// Workspaces says where the names of workspaces come from; left out unless they were asked for.
+	Workspaces *WorkspaceList `json:"workspaces,omitempty"`
 	// Orchestrator names the stores of this page.
 	Orchestrator    *StoreTotals    `json:"orchestrator"`
 	Reconciliation  Reconciliation  `json:"reconciliation"`
 	ManualReconcile ManualReconcile `json:"manualReconcile"`
+}
+
+// WorkspaceList is the list of the Auth Worker that names come from.
+type WorkspaceList struct {
+	// ListAt is when it was asked for; null: there is none.
+	ListAt *time.Time `json:"listAt"`
+	// Note says in one line why it is missing or old; "" when it is new.
+	Note string `json:"note,omitempty"`
+}
+
+// Workspace is what the Auth Worker's list says of a workspace, for people.
+type Workspace struct {
+	// Name is as its people entered it.
+	Name string `json:"name"`
+	// UserIDs are its members; the list does not tell which of them owns a shared workspace.
+	UserIDs   []string   `json:"userIds"`
+	CreatedAt *time.Time `json:"createdAt,omitempty"`
 }
 
 // StoreDetails is the answer of GET /stores/{id}.
@@ -65,6 +89,8 @@ type Store struct {
 	Pinned        bool                   `json:"pinned"`
 	UnlistedSince *time.Time             `json:"missingSince,omitempty"`
 	ListedSince   *time.Time             `json:"listedSince,omitempty"`
+	// Workspace is left out unless it was asked for, and when the list lacks it.
+	Workspace *Workspace `json:"workspace,omitempty"`
 }
 
 // StatusChange is an entry of the history of a connection.

@@ -45,12 +45,14 @@ type Bundle struct {
 	Temporal *Orchestrator
 	Registry *storetest.Database
 	// Auth nil: workers are other processes.
-	Auth    *AuthWorker
-	Config  *config.Config
-	Logs    *proctest.Log
-	Logger  *zap.Logger
-	Metrics *telemetry.Metrics
-	URL     string
+	Auth *AuthWorker
+	// Directory nil: names of workspaces are not known.
+	Directory *Directory
+	Config    *config.Config
+	Logs      *proctest.Log
+	Logger    *zap.Logger
+	Metrics   *telemetry.Metrics
+	URL       string
 }
 
 // New returns a Bundle that is served nowhere yet.

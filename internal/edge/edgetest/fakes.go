@@ -3,6 +3,9 @@ package edgetest
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -218,6 +222,43 @@ func (r *Reconcile) Get(ctx context.Context, out any) error {
 		*out.(*contract.ReconcileReport) = r.Report
 		return r.Err
 	}
+}
+
+// Directory is a real client of the Auth Worker that asks a server of its own, whose list and outages are at the test's command.
+type Directory struct {
+	mu sync.Mutex
+	// List is the body of its answer, Err what the client says instead unless it is nil.
+	List string
+	Err  error
+	// Asked counts the lists.
+	Asked atomic.Int32
+}
+
+// Set is for what changes while others ask.
+func (d *Directory) Set(change func(*Directory)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(d)
+}
+
+// Directory is that of an authclient.Client.
+func (d *Directory) Directory(ctx context.Context) (*authclient.Directory, error) {
+	d.Asked.Add(1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.Err != nil {
+		return nil, d.Err
+	}
+	body := d.List
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+	defer server.Close()
+	transport := httpclient.Transport()
+	defer transport.CloseIdleConnections()
+	c, err := authclient.New(authclient.Options{BaseURL: server.URL, Token: httpclient.Fixed("token"), HTTPClient: &http.Client{Transport: transport}})
+	if err != nil {
+		return nil, err
+	}
+	return c.Directory(ctx)
 }
 
 // AuthWorker is a client of the Auth Worker that has asked already, a second ago.

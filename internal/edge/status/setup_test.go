@@ -49,6 +49,9 @@ func setup(t *testing.T, with ...func(*fixture)) *fixture {
 	if f.Auth != nil {
 		o.AuthWorker = f.Auth
 	}
+	if f.Directory != nil {
+		o.Workspaces = f.Directory
+	}
 	f.Status = New(o)
 	f.Serve(t, f.routes())
 	return f

@@ -56,7 +56,7 @@ type Intake interface {
 	Refusing() bool
 }
 
-// Options of a Status. All are required but Databases, AuthWorker, and ReconcileWait.
+// Options of a Status. All are required but Databases, AuthWorker, Workspaces, and ReconcileWait.
 type Options struct {
 	Config       *config.Config
 	Orchestrator Orchestrator
@@ -68,6 +68,8 @@ type Options struct {
 	Databases func() Databases
 	// AuthWorker is asked for no list. Nil: the workers, which do, are other processes, and what their runs came to is all that is known.
 	AuthWorker AuthWorker
+	// Workspaces is asked for names. Nil: they are not known.
+	Workspaces Workspaces
 	// Authorized says whether a request brings the token.
 	Authorized func(*http.Request) bool
 	Log        *zap.Logger
@@ -93,6 +95,7 @@ type Status struct {
 	edgeWarnings  func() []string
 	databases     func() Databases
 	authWorker    AuthWorker // nil if it is asked elsewhere
+	directory     directory
 	authorized    func(*http.Request) bool
 	log, frequent *zap.Logger
 	reconcileWait time.Duration
@@ -116,7 +119,8 @@ func New(o Options) *Status {
 	s := &Status{
 		config: o.Config, orchestrator: o.Orchestrator, manager: o.StoreManager, intake: o.Intake, edgeWarnings: o.Warnings, databases: o.Databases,
 		authWorker: o.AuthWorker, authorized: o.Authorized, log: o.Log, frequent: o.Frequent, reconcileWait: o.ReconcileWait,
-		started: time.Now(), draining: make(chan struct{}),
+		directory: directory{source: o.Workspaces, log: o.Frequent},
+		started:   time.Now(), draining: make(chan struct{}),
 	}
 	s.checks = newChecks(s)
 	return s

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"storekeeper/internal/authclient"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
@@ -41,28 +42,73 @@ func viewStore(st storemanager.Store) api.Store {
 	return v
 }
 
-// Stores answers GET /stores.
-func (s *Status) Stores(w http.ResponseWriter, r *http.Request) {
-	q := storemanager.ListRequest{Cursor: r.URL.Query().Get("cursor"), Limit: defaultPage}
-	if limit := r.URL.Query().Get("limit"); limit != "" {
+// storesQuery is what GET /stores is asked for.
+type storesQuery struct {
+	storemanager.ListRequest
+	want wanted
+	// named: the answer has what the Auth Worker says of the workspaces.
+	named bool
+}
+
+// query reads the parameters of GET /stores. It has answered when it returns false.
+func query(w http.ResponseWriter, r *http.Request) (storesQuery, bool) {
+	values := r.URL.Query()
+	q := storesQuery{
+		ListRequest: storemanager.ListRequest{Cursor: values.Get("cursor"), Limit: defaultPage},
+		want:        wanted{owner: values.Get("owner"), name: values.Get("name")},
+	}
+	if limit := values.Get("limit"); limit != "" {
 		n, err := strconv.Atoi(limit)
 		if err != nil || n < 1 || n > storemanager.MaxBatch {
 			problem.Write(w, problem.KindInvalid, "limit must be a whole number from 1 to "+strconv.Itoa(storemanager.MaxBatch))
-			return
+			return q, false
 		}
 		q.Limit = n
 	}
-	if states := r.URL.Query().Get("state"); states != "" {
+	if states := values.Get("state"); states != "" {
 		q.States = strings.Split(states, ",")
 		all := storemanager.ListStates()
 		if slices.ContainsFunc(q.States, func(state string) bool { return !slices.Contains(all, state) }) {
 			problem.Write(w, problem.KindInvalid, "state must be one or several, separated by commas, of: "+strings.Join(all, ", "))
-			return
+			return q, false
 		}
+	}
+	switch named := values.Get("workspaces"); named {
+	case "", "false":
+		q.named = q.want != wanted{}
+	case "true":
+		q.named = true
+	default:
+		problem.Write(w, problem.KindInvalid, "workspaces must be true or false")
+		return q, false
+	}
+	return q, true
+}
+
+// Stores answers GET /stores.
+func (s *Status) Stores(w http.ResponseWriter, r *http.Request) {
+	q, ok := query(w, r)
+	if !ok {
+		return
+	}
+	var list *authclient.Directory
+	var note string
+	if q.named {
+		list, note = s.directory.get(r.Context())
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	page, err := s.manager.List(ctx, q)
+	var page storemanager.Page
+	var err error
+	switch {
+	case q.want == wanted{}:
+		page, err = s.manager.List(ctx, q.ListRequest)
+	case list == nil:
+		problem.WriteUnavailable(w, "Stores can't be found by owner or name: "+note)
+		return
+	default:
+		page, err = s.find(ctx, list, q.ListRequest, q.want)
+	}
 	switch {
 	case errors.Is(err, storemanager.ErrInvalid):
 		problem.Write(w, problem.KindInvalid, "cursor must be the nextCursor of the page before")
@@ -73,14 +119,49 @@ func (s *Status) Stores(w http.ResponseWriter, r *http.Request) {
 	}
 	st := s.checks.state.get(ctx, 0)
 	answer := api.StoresPage{
-		Stores: make([]api.Store, len(page.Stores)), NextCursor: page.NextCursor,
+		Stores: make([]api.Store, len(page.Stores)), Count: len(page.Stores), Total: q.total(st.overview), NextCursor: page.NextCursor,
 		Orchestrator:   viewTotals(st.overview, &page),
 		Reconciliation: s.viewReconciliation(st, true), ManualReconcile: s.viewManualReconcile(st, time.Now()),
 	}
 	for i, store := range page.Stores {
 		answer.Stores[i] = viewStore(store)
+		if list != nil {
+			answer.Stores[i].Workspace = viewWorkspace(list, store.ID)
+		}
+	}
+	if q.named {
+		answer.Workspaces = &api.WorkspaceList{Note: note}
+		if list != nil {
+			answer.Workspaces.ListAt = new(list.FetchStartedAt.UTC())
+		}
+	}
+	if page.NextCursor != "" {
+		next := r.URL.Query()
+		next.Set("cursor", page.NextCursor)
+		answer.Next = "/stores?" + next.Encode()
+		w.Header().Set("Link", "<"+answer.Next+`>; rel="next"`)
 	}
 	httpserver.WriteJSON(w, http.StatusOK, answer)
+}
+
+// total is how many stores all pages together have; nil when that is not known without looking at each.
+func (q storesQuery) total(o *storemanager.Overview) *int {
+	if o == nil || len(q.States) > 1 || q.want != (wanted{}) {
+		return nil
+	}
+	if len(q.States) == 0 {
+		return &o.Monitored
+	}
+	n := o.Connections[storemanager.ConnectionState(q.States[0])]
+	switch q.States[0] {
+	case storemanager.StoreDeletionPending:
+		n = o.DeletionPending
+	case storemanager.StoreHeld:
+		n = o.Held
+	case storemanager.StorePinned:
+		n = o.Pinned
+	}
+	return &n
 }
 
 // Store answers GET /stores/{id}.

@@ -64,7 +64,7 @@ func TestTheRegistryIsBackedUpOverHTTP(t *testing.T) {
 	}, time.Minute, time.Millisecond)
 	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	t.Cleanup(stranger.Close)
-	c, err = storehttp.NewClient(stranger.URL, "token", nil)
+	c, err = storehttp.NewClient(stranger.URL, httpclient.Fixed("token"), nil)
 	require.NoError(t, err)
 	_, err = c.Backup(t.Context())
 	require.ErrorContains(t, err, "the answer is no backup")

@@ -186,6 +186,11 @@ func (c *Client) Overview(ctx context.Context) (storemanager.Overview, error) {
 	return ask[storemanager.Overview](ctx, c, http.MethodGet, c.base.JoinPath("v1", "overview"), nil)
 }
 
+// Examine has the store manager check itself and those that it talks to, which takes some 5 s at most.
+func (c *Client) Examine(ctx context.Context) (storemanager.Examination, error) {
+	return ask[storemanager.Examination](ctx, c, http.MethodGet, c.base.JoinPath("v1", "doctor"), nil)
+}
+
 // Pause implements Pauses.
 func (c *Client) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
 	u, err := c.pauseURL(p.StoreID)

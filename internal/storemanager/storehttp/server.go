@@ -59,6 +59,8 @@ type Options struct {
 	Ping func(ctx context.Context) error
 	// Backup makes a backup (backup.Maker). Nil: POST /v1/backup answers 501.
 	Backup func(ctx context.Context) (io.ReadCloser, error)
+	// Examine checks the store manager and its surroundings. Nil: nobody can.
+	Examine func(ctx context.Context) (storemanager.Examination, error)
 	// Tokens returns those of which all of /v1 wants one as a bearer token, at each request. Nil refuses all of /v1.
 	Tokens func() httpserver.Tokens
 	// Logger nil: silent.
@@ -68,10 +70,11 @@ type Options struct {
 type server struct {
 	manager   storemanager.Manager
 	memory    deliveries.Memory
-	watcher   storemanager.Watcher                             // nil: none
-	ping      func(ctx context.Context) error                  // never nil
-	backup    func(ctx context.Context) (io.ReadCloser, error) // nil: none
-	tokens    func() httpserver.Tokens                         // never nil
+	watcher   storemanager.Watcher                                        // nil: none
+	ping      func(ctx context.Context) error                             // never nil
+	backup    func(ctx context.Context) (io.ReadCloser, error)            // nil: none
+	tokens    func() httpserver.Tokens                                    // never nil
+	examine   func(ctx context.Context) (storemanager.Examination, error) // never nil
 	log       *zap.Logger
 	heartbeat time.Duration
 }
@@ -101,6 +104,7 @@ type server struct {
 //	GET    /v1/accepted-events               Unheard; ?engine=&after= as in UnheardRequest
 //	PUT    /v1/engine                        EngineTold
 //	GET    /v1/overview                      Overview
+//	GET    /v1/doctor                        Examine
 //	POST   /v1/missing                       MarkUnlisted
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
@@ -118,7 +122,7 @@ func Handler(o Options) http.Handler { return newServer(o).routes() }
 
 func newServer(o Options) *server {
 	s := &server{
-		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, backup: o.Backup, tokens: o.Tokens, log: o.Logger,
+		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, backup: o.Backup, examine: o.Examine, tokens: o.Tokens, log: o.Logger,
 		heartbeat: streamHeartbeat,
 	}
 	if s.tokens == nil {
@@ -126,6 +130,9 @@ func newServer(o Options) *server {
 	}
 	if s.ping == nil {
 		s.ping = func(context.Context) error { return nil }
+	}
+	if s.examine == nil {
+		s.examine = func(context.Context) (storemanager.Examination, error) { return storemanager.Examination{}, nil }
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
@@ -158,6 +165,7 @@ func (s *server) routes() http.Handler {
 		r.Post("/backup", s.sendBackup)
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
+		r.Get("/doctor", s.answer(func(r *http.Request) (any, error) { return s.examine(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {
 			return nothing{}, m.MarkUnlisted(r.Context(), marks)
 		}))
