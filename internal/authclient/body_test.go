@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"storekeeper/internal/tracing"
 	"storekeeper/internal/tunnel"
 
 	"github.com/stretchr/testify/require"
@@ -58,7 +59,7 @@ func TestADeadConnectionToTheAuthWorkerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	client, err := New(Options{BaseURL: "https://auth.example.com", Token: "token"})
 	require.NoError(t, err)
-	transport := client.http.Transport.(*tunnel.Transport) // internal/httpclient tests what that means
+	transport := client.http.Transport.(tracing.Transport).Base.(*tunnel.Transport) // internal/httpclient tests what that means
 	require.Positive(t, transport.HTTP2.SendPingTimeout)
 	require.Positive(t, transport.HTTP2.PingTimeout)
 }

@@ -45,7 +45,7 @@ func (a *app) edge() (*edge, error) {
 	}
 	return &edge{
 		url: string(cfg.StorekeeperURL), token: config.Secret(cfg.BypassToken()), timeout: a.timeout,
-		client: http.Client{Transport: httpclient.Through(httpclient.Transport())},
+		client: http.Client{Transport: httpclient.Traced(httpclient.Transport())},
 	}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/tracing/temporaltrace"
 )
 
 const (
@@ -48,6 +49,7 @@ func (a *app) dial(ctx context.Context) (*connection, error) {
 	opts.HostPort = firstOf(a.address, opts.HostPort, defaultAddress)
 	opts.Namespace = firstOf(a.namespace, opts.Namespace, client.DefaultNamespace)
 	opts.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)) // errors are reported by the command
+	opts.Interceptors = append(opts.Interceptors, temporaltrace.New())
 	c := &connection{address: opts.HostPort, namespace: opts.Namespace, timeout: a.timeout}
 
 	dialCtx, cancel := context.WithTimeout(ctx, min(dialTimeout, a.timeout))

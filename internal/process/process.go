@@ -25,6 +25,8 @@ import (
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/tracing/export"
+	"storekeeper/internal/tracing/temporaltrace"
 )
 
 // stopTimeout is how long a process may take from the first signal to its end.
@@ -43,6 +45,8 @@ type Process struct {
 	// Sentry is nil without SENTRY_DSN; its methods are safe on nil.
 	Sentry  *telemetry.Sentry
 	Metrics *telemetry.Metrics
+
+	stopTracing func()
 }
 
 // Options describe a binary.
@@ -155,12 +159,13 @@ func start(environ []string, role config.Role, logs io.Writer) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	log, err := telemetry.NewLogger(cfg.LogLevel, cfg.LogFormat, logs, cfg.Secrets())
+	secrets := append(cfg.Secrets(), export.Secrets(environ)...)
+	log, err := telemetry.NewLogger(cfg.LogLevel, cfg.LogFormat, logs, secrets)
 	if err != nil {
 		return nil, err
 	}
 	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{
-		DSN: string(cfg.SentryDSN), Environment: cfg.SentryEnvironment, Role: string(role), Secrets: cfg.Secrets(),
+		DSN: string(cfg.SentryDSN), Environment: cfg.SentryEnvironment, Role: string(role), Secrets: secrets,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("SENTRY_DSN: %w", err)
@@ -169,7 +174,20 @@ func start(environ []string, role config.Role, logs io.Writer) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics}, nil
+	stopTracing, err := startTracing(environ, role, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics, stopTracing: stopTracing}, nil
+}
+
+// startTracing has all spans of the process made from now on.
+func startTracing(environ []string, role config.Role, log *zap.Logger) (stop func(), err error) {
+	frequent := telemetry.Sampled(log)
+	return export.Start(context.Background(), export.Options{
+		Environ: environ, Service: "storekeeper-" + string(role), Version: build.Version,
+		Failed: func(err error) { frequent.Warn("traces not exported", zap.Error(err)) },
+	})
 }
 
 // BypassTokens are those that servers of the internal side accept now.
@@ -182,6 +200,7 @@ func (p *Process) BypassTokens() httpserver.Tokens {
 }
 
 func (p *Process) close() {
+	p.stopTracing()
 	p.Sentry.Flush(2 * time.Second)
 	p.Sentry.Close()
 	_ = p.Log.Sync() // fails on a terminal, where there is nothing to sync
@@ -204,11 +223,12 @@ func (p *Process) dialTemporal() (client.Client, string, error) {
 	return c, opts.Namespace, nil
 }
 
-// TemporalOptions adds the process's logs and metrics, and how often its worker is heard of.
+// TemporalOptions adds the process's logs, metrics and traces, and how often its worker is heard of.
 func (p *Process) TemporalOptions(opts client.Options) client.Options {
 	opts.Logger = p.Sentry.SDKLogger(p.Log)
 	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
 	opts.WorkerHeartbeatInterval = heartbeatInterval
+	opts.Interceptors = append(opts.Interceptors, temporaltrace.New())
 	return opts
 }
 

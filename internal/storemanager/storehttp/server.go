@@ -142,6 +142,8 @@ func (s *server) routes() http.Handler {
 	})
 	r.Route("/v1", func(r chi.Router) {
 		r.Use(httpserver.Require(s.caller, s.unauthorized))
+		r.Get("/changes", s.changes) // not traced: it lasts as long as somebody listens
+		r = r.With(httpserver.Trace)
 		s.storeRoutes(r)
 		s.pauseRoutes(r, "/stores/{id}/pause", oneStore)
 		s.pauseRoutes(r, "/pause", everyStore)
@@ -150,7 +152,6 @@ func (s *server) routes() http.Handler {
 			return pausesResponse{pauses}, err
 		}))
 		s.memoryRoutes(r)
-		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {
 			return nothing{}, m.MarkUnlisted(r.Context(), marks)
