@@ -19,7 +19,8 @@ type actions struct {
 
 // begin begins an action on a store; "" for all stores.
 func (a actions) begin(ctx context.Context, operation, storeID string) (context.Context, action) {
-	ctx, end := tracing.Begin(ctx, "storemanager "+operation, tracing.StoreID.String(storeID))
+	ctx, end := tracing.Begin(ctx, "storemanager "+operation)
+	tracing.Note(ctx, tracing.StoreID.String(storeID))
 	return ctx, action{log: a.log, ctx: ctx, end: end, operation: operation, storeID: storeID}
 }
 

@@ -58,9 +58,17 @@ func begin(ctx context.Context, name string, options ...trace.SpanStartOption) (
 	}
 }
 
-// Note adds attributes to the span of ctx.
+// Note adds attributes to the span of ctx, but those that are "".
 func Note(ctx context.Context, attributes ...attribute.KeyValue) {
-	trace.SpanFromContext(ctx).SetAttributes(attributes...)
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	for _, a := range attributes {
+		if a.Value.Emit() != "" {
+			span.SetAttributes(a)
+		}
+	}
 }
 
 // plainRequestID are UUIDs, ULIDs, trace ids, base64, and what else has letters, digits and these signs.
