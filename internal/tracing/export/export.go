@@ -76,6 +76,9 @@ func Start(ctx context.Context, o Options) (stop func(), err error) {
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
+	if env.get(sampler) == "" { // an empty variable is none, but to the library
+		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())))
+	}
 	provider := sdktrace.NewTracerProvider(append(options, sdktrace.WithBatcher(exporter), sdktrace.WithResource(from))...)
 	otel.SetTracerProvider(provider)
 	return func() {
