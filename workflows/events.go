@@ -234,6 +234,7 @@ func tell(ctx workflow.Context, message, storeID string, result contract.Result,
 	switch result.Status {
 	case contract.StatusAlreadyMonitored, contract.StatusDeletionAlreadyScheduled, contract.StatusAlreadyStopped, contract.StatusStaleIgnored:
 		line = workflow.GetLogger(ctx).Debug
+	default:
 	}
 	line(message, append([]any{"storeId", storeID, "outcome", result.Status, "detail", result.Detail}, more...)...)
 }

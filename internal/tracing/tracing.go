@@ -65,7 +65,7 @@ func Note(ctx context.Context, attributes ...attribute.KeyValue) {
 		return
 	}
 	for _, a := range attributes {
-		if a.Value.Emit() != "" {
+		if a.Value.String() != "" {
 			span.SetAttributes(a)
 		}
 	}

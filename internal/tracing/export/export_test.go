@@ -37,8 +37,6 @@ func TestWhatTheCollectorKnowsUsByIsSecret(t *testing.T) {
 }
 
 // The spans of a process have one provider, so that these are one test.
-//
-//nolint:paralleltest // as said
 func TestSpansAreSentIfTheSettingsSayWhereToAndAtTheEndWithinABound(t *testing.T) {
 	var requests atomic.Int64
 	release := make(chan struct{})
@@ -57,7 +55,9 @@ func TestSpansAreSentIfTheSettingsSayWhereToAndAtTheEndWithinABound(t *testing.T
 		return tracing.TraceID(ctx)
 	}
 	for _, off := range [][]string{
-		nil, {"OTEL_SDK_DISABLED=true", "OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL}, {"OTEL_TRACES_EXPORTER=none", "OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL},
+		nil,
+		{"OTEL_SDK_DISABLED=true", "OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL},
+		{"OTEL_TRACES_EXPORTER=none", "OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT="},
 	} {
 		stop, err := export.Start(t.Context(), export.Options{Environ: off, Service: "test"})
