@@ -17,7 +17,9 @@ type deletion struct {
 	// waiting is the delivery of a deletion without a grace period, whose sender hears how the deletion ends; nil for every other
 	// deletion.
 	waiting *delivery
-	cancel  workflow.CancelFunc
+	// trace is that of the event that began it; nil for none.
+	trace  any
+	cancel workflow.CancelFunc
 	// done is set by the coroutine as its last act. From then on result is valid.
 	done   bool
 	result contract.Result
@@ -26,7 +28,7 @@ type deletion struct {
 // startDeletion starts the coroutine: it waits for DeleteAt, asks the Auth Worker again, and stops the store.
 func (l *lifecycle) startDeletion(ctx workflow.Context, p contract.PendingDeletion, waiting *delivery) {
 	dctx, cancel := workflow.WithCancel(ctx)
-	d := &deletion{PendingDeletion: p, waiting: waiting, cancel: cancel}
+	d := &deletion{PendingDeletion: p, waiting: waiting, trace: traceOf(ctx), cancel: cancel}
 	l.deletion = d
 	l.show(ctx)
 	workflow.Go(dctx, func(ctx workflow.Context) {
@@ -44,8 +46,13 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) contract.Result 
 		}
 	}
 	for askAgain := tooOldDelay; ; {
-		result, err := l.recheckAndStop(ctx, d)
+		attempt := ctx
+		if d.waiting == nil {
+			attempt = apart(ctx, "grace period over", l.id)
+		}
+		result, err := l.recheckAndStop(attempt, d)
 		if err == nil {
+			tell(attempt, "deletion ended", l.id, result)
 			return result
 		}
 		if final(err) {
@@ -104,7 +111,7 @@ func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (contract.
 // failed for good, the store stays monitored and its deletion pending, and the next reconcile run resumes it.
 func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) contract.Result {
 	if !temporal.IsCanceledError(err) {
-		workflow.GetLogger(ctx).Error("deletion given up", "during", during, "error", err)
+		workflow.GetLogger(ctx).Error("deletion given up", "storeId", l.id, "during", during, "error", err)
 	}
 	return contract.Result{Status: contract.StatusDeletionCancelled, Detail: "interrupted during " + during}
 }

@@ -14,6 +14,7 @@ import (
 func (l *lifecycle) apply(ctx workflow.Context, d *delivery) {
 	l.applied++
 	l.lastEvent = &d.event
+	ctx = withTrace(ctx, d.trace)
 	var result contract.Result
 	var err error
 	switch d.event.Type {
@@ -36,9 +37,10 @@ func (l *lifecycle) apply(ctx workflow.Context, d *delivery) {
 		result, err = l.resume(ctx)
 	}
 	if err != nil {
-		workflow.GetLogger(ctx).Error("event failed", "event", d.event.Type, "error", err)
+		workflow.GetLogger(ctx).Error("event failed", "storeId", l.id, "event", d.event.Type, "error", err)
 	} else {
 		l.last = result
+		tell(ctx, "event applied", l.id, result, append(actorOf(d.event), "event", d.event.Type, "source", d.event.Source, "deliveryId", d.event.DeliveryID)...)
 	}
 	d.settle(result, err)
 }
@@ -216,4 +218,23 @@ func (l *lifecycle) release(ctx workflow.Context) (contract.Result, error) {
 		return contract.Result{Status: contract.StatusAlreadyStopped, Detail: "no such store is monitored, so there is nothing to release"}, nil
 	}
 	return contract.Result{Status: contract.StatusReleased}, nil
+}
+
+// actorOf is who asked for an event, for its log line.
+func actorOf(ev contract.Event) []any {
+	if ev.Hold == nil {
+		return nil
+	}
+	return []any{"actor", ev.Hold.Actor, "reason", ev.Hold.Reason}
+}
+
+// tell logs an outcome: as information when it changed something, else for those who look for a fault.
+func tell(ctx workflow.Context, message, storeID string, result contract.Result, more ...any) {
+	line := workflow.GetLogger(ctx).Info
+	switch result.Status {
+	case contract.StatusAlreadyMonitored, contract.StatusDeletionAlreadyScheduled, contract.StatusAlreadyStopped, contract.StatusStaleIgnored:
+		line = workflow.GetLogger(ctx).Debug
+	default:
+	}
+	line(message, append([]any{"storeId", storeID, "outcome", result.Status, "detail", result.Detail}, more...)...)
 }

@@ -59,6 +59,8 @@ type delivery struct {
 	event contract.Event
 	// cancel: this is a CancelDeletion signal, which does nothing unless a deletion is pending.
 	cancel bool
+	// trace is that of the event; nil for none.
+	trace  any
 	done   bool
 	result contract.Result
 	err    error
@@ -176,7 +178,7 @@ func (l *lifecycle) validate(ev contract.Event) error {
 
 // handleEvent answers with the outcome of the event. A deletion without a grace period answers when it is over.
 func (l *lifecycle) handleEvent(ctx workflow.Context, ev contract.Event) (contract.Result, error) {
-	d := l.deliver(ev)
+	d := l.deliver(ev, traceOf(ctx))
 	if err := workflow.Await(ctx, func() bool { return d.done }); err != nil {
 		return contract.Result{}, err
 	}
@@ -184,11 +186,11 @@ func (l *lifecycle) handleEvent(ctx workflow.Context, ev contract.Event) (contra
 }
 
 // deliver puts the event into the inbox, unless the same delivery has come before, by update or by signal.
-func (l *lifecycle) deliver(ev contract.Event) *delivery {
+func (l *lifecycle) deliver(ev contract.Event, trace any) *delivery {
 	if known, ok := l.deliveries[ev.DeliveryID]; ok {
 		return known
 	}
-	d := &delivery{event: ev}
+	d := &delivery{event: ev, trace: trace}
 	l.deliveries[ev.DeliveryID] = d
 	l.delivered = append(l.delivered, d)
 	l.inbox = append(l.inbox, d)
@@ -201,10 +203,12 @@ func (l *lifecycle) drainSignals(ctx workflow.Context) {
 			workflow.GetLogger(ctx).Warn("signalled event refused", "error", err)
 			continue
 		}
-		l.deliver(ev)
+		l.deliver(ev, traceOfSignal(ctx, contract.ApplyEvent, ev.DeliveryID))
 	}
 	for c := (contract.Cancellation{}); l.cancels.ReceiveAsync(&c); c = (contract.Cancellation{}) {
-		l.inbox = append(l.inbox, cancelDelivery(l.id, workflow.Now(ctx), c))
+		d := cancelDelivery(l.id, workflow.Now(ctx), c)
+		d.trace = traceOfSignal(ctx, contract.CancelDeletion, "")
+		l.inbox = append(l.inbox, d)
 	}
 }
 
@@ -246,5 +250,5 @@ func (l *lifecycle) continueAsNew(ctx workflow.Context) error {
 			carried.Delivered = append(carried.Delivered, contract.Delivered{DeliveryID: d.event.DeliveryID, Result: d.result})
 		}
 	}
-	return workflow.NewContinueAsNewError(ctx, WorkspaceLifecycle, contract.LifecycleInput{InstanceID: l.id, Carried: carried})
+	return workflow.NewContinueAsNewError(withTrace(ctx, l.deletion.trace), WorkspaceLifecycle, contract.LifecycleInput{InstanceID: l.id, Carried: carried})
 }

@@ -35,6 +35,10 @@ func main() {
 			return environ, nil
 		},
 		Run: func(ctx context.Context, p *process.Process) error {
+			// Temporal's server reads it, too: it would send its own spans, and take no protocol but gRPC. Ours are begun already.
+			if err := os.Unsetenv("OTEL_TRACES_EXPORTER"); err != nil {
+				return err
+			}
 			fmt.Println("storekeeper: starting")
 			if o.Listen == "" {
 				o.Listen = p.Config.Listen()

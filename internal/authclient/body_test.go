@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"storekeeper/internal/httpclient"
+	"storekeeper/internal/tracing"
 	"storekeeper/internal/tunnel"
 
 	"github.com/stretchr/testify/require"
@@ -59,7 +60,7 @@ func TestADeadConnectionToTheAuthWorkerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	client, err := New(Options{BaseURL: "https://auth.example.com", Token: httpclient.Fixed("token")})
 	require.NoError(t, err)
-	transport := client.http.Transport.(*tunnel.Transport) // internal/httpclient tests what that means
+	transport := client.http.Transport.(tracing.Transport).Base.(*tunnel.Transport) // internal/httpclient tests what that means
 	require.Positive(t, transport.HTTP2.SendPingTimeout)
 	require.Positive(t, transport.HTTP2.PingTimeout)
 }

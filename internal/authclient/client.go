@@ -129,7 +129,7 @@ func clientWithoutRedirects(given *http.Client) *http.Client {
 	if given != nil {
 		*c = *given
 	} else {
-		c.Transport = httpclient.Through(httpclient.Transport())
+		c.Transport = httpclient.Traced(httpclient.Transport())
 	}
 	// The token is meant for this host alone, and a list from elsewhere is not authoritative.
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

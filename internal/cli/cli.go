@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) int {
 	root.SetArgs(o.Args)
 	root.SetOut(o.Stdout)
 	root.SetErr(o.Stderr)
-	err := root.ExecuteContext(ctx)
+	err := a.traced(ctx, root)
 	if err == nil && a.stdoutErr != nil {
 		err = unexpected(fmt.Errorf("stdout can't be written: %w", a.stdoutErr))
 	}

@@ -58,7 +58,7 @@ func (a *app) edge() (*edge, error) {
 	return &edge{
 		url: string(cfg.StorekeeperURL), token: token, tokenFrom: tokenFrom, timeout: a.timeout,
 		client: http.Client{
-			Transport: httpclient.Through(httpclient.Transport()),
+			Transport: httpclient.Traced(httpclient.Transport()),
 			// A redirect would turn a PUT into a GET, and lose the token.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -7,14 +7,20 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	sdklog "go.temporal.io/sdk/log"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
+	"storekeeper/internal/tracing"
+	"storekeeper/internal/tracing/export"
+	"storekeeper/internal/tracing/temporaltrace"
 )
 
 const (
@@ -53,6 +59,7 @@ func (a *app) dial(ctx context.Context) (*connection, error) {
 	opts.HostPort = firstOf(a.address, opts.HostPort, defaultAddress)
 	opts.Namespace = firstOf(a.namespace, opts.Namespace, client.DefaultNamespace)
 	opts.Logger = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)) // errors are reported by the command
+	opts.Interceptors = append(opts.Interceptors, temporaltrace.New())
 	c := &connection{address: opts.HostPort, namespace: opts.Namespace, timeout: a.timeout}
 
 	dialCtx, cancel := context.WithTimeout(ctx, min(dialTimeout, a.timeout))
@@ -103,4 +110,25 @@ func firstOf(values ...string) string {
 		}
 	}
 	return ""
+}
+
+// traced runs the command as one trace and one request, for what it asks of Temporal and of the edge.
+func (a *app) traced(ctx context.Context, root *cobra.Command) error {
+	stop, err := export.Start(ctx, export.Options{Environ: a.Environ, Service: "storekeeper-starter", Version: build.Version})
+	if err == nil { // a deletion can be cancelled, whatever is wrong with these settings
+		defer stop()
+	}
+	ctx, end := tracing.Begin(tracing.WithRequestID(ctx, uuid.NewString()), "starter "+a.commandName(root))
+	err = root.ExecuteContext(ctx)
+	end(err)
+	return err
+}
+
+// commandName is the command without its arguments, which are the operator's own words; "" if there is no such command.
+func (a *app) commandName(root *cobra.Command) string {
+	found, _, err := root.Find(a.Args)
+	if err != nil || found == root {
+		return ""
+	}
+	return found.Name()
 }

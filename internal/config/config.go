@@ -2,6 +2,7 @@
 // secrets can be in files, which are read again (see Config.Reload). A bad value stops the
 // process with one line that names the variable, the value (never a secret's) and what is accepted. The SDK itself (contrib/envconfig)
 // reads the settings of Temporal: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TLS, profiles.
+// Those of traces (OTEL_*) are read by internal/tracing/export and by OpenTelemetry's libraries.
 package config
 
 import (

@@ -15,7 +15,7 @@ import (
 // part) keep them, and a secret in quotes is a different secret.
 const quotes = "\"'`´" + "“”„‟‘’‚‛«»‹›＂＇"
 
-// CheckSpelling checks that our variables and Temporal's are spelt as they were meant. wanted selects the variables to check; nil selects
+// CheckSpelling checks that our variables, Temporal's and OpenTelemetry's are spelt as they were meant. wanted selects the variables to check; nil selects
 // all. Values are taken as they are, so CheckSpelling refuses what a value can only contain by mistake, whatever the value means. The error
 // has one line for each bad variable.
 func CheckSpelling(environ []string, wanted func(name string) bool) error {
@@ -50,7 +50,8 @@ func CheckSpelling(environ []string, wanted func(name string) bool) error {
 // list says whether values of this type are lists, whose entries may each be in quotes.
 func list(kind reflect.Type) bool { return kind != nil && kind.Kind() == reflect.Slice }
 
-// settingType says whether a process reads the variable, and which type its values have. The type is nil for a variable of Temporal's.
+// settingType says whether a process reads the variable, and which type its values have. The type is nil for a variable of Temporal's or
+// OpenTelemetry's.
 func settingType(name string) (kind reflect.Type, ours bool) {
 	for field := range fields(&Config{}) {
 		before, after, several := strings.Cut(field.Tag.Get("env"), "<ID>")
@@ -62,7 +63,8 @@ func settingType(name string) (kind reflect.Type, ours bool) {
 		}
 	}
 	// Header values belong to others, and may be in quotes.
-	return nil, strings.HasPrefix(name, "TEMPORAL_") && !strings.HasPrefix(name, "TEMPORAL_GRPC_META_")
+	return nil, strings.HasPrefix(name, "TEMPORAL_") && !strings.HasPrefix(name, "TEMPORAL_GRPC_META_") ||
+		strings.HasPrefix(name, "OTEL_") && !strings.HasSuffix(name, "_HEADERS")
 }
 
 // Misspelt says what is wrong with the spelling of a value; "" means nothing.

@@ -33,6 +33,7 @@ func TestAValueInQuotesIsABadValue(t *testing.T) {
 		`STORE_IDS=aaa,'bbb'`:                         takeOff,
 		`STORE_ws-1_SYNC_URL="ws://one"`:              "STORE_ws-1_SYNC_URL=[redacted] is not accepted: it " + takeOff,
 		`TEMPORAL_ADDRESS="temporal:7233"`:            "TEMPORAL_ADDRESS=[redacted] is not accepted: it " + takeOff,
+		`OTEL_EXPORTER_OTLP_ENDPOINT="http://c:4318"`: "OTEL_EXPORTER_OTLP_ENDPOINT=[redacted] is not accepted: it " + takeOff,
 		`TEMPORAL_API_KEY='` + secret + `'`:           takeOff,
 		`TEMPORAL_TLS_CLIENT_KEY_DATA="-----BEGIN X`:  takeOff,
 		"WEBHOOK_SECRET=" + secret + "\r":             "it holds the invisible character U+000D",
@@ -63,7 +64,7 @@ func TestWhatMayHoldQuotesAndLinesMay(t *testing.T) {
 	for _, given := range []string{
 		`WEBHOOK_SECRET=it's"fine`, "WEBHOOK_SECRET=one, two", "STOREKEEPER_ACTOR=Ann O'Neill", "STORE_DATA_PATH=/my data/it's",
 		"TEMPORAL_TLS_CLIENT_CERT_DATA=-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-		`TEMPORAL_GRPC_META_ETAG="1"`, `PS1="$ "`, `WEBHOOK_SECRETS="others'"`, "SENTRY_ENVIRONMENT=prüfung",
+		`TEMPORAL_GRPC_META_ETAG="1"`, `OTEL_EXPORTER_OTLP_HEADERS=etag="1"`, `PS1="$ "`, `WEBHOOK_SECRETS="others'"`, "SENTRY_ENVIRONMENT=prüfung",
 	} {
 		_, err := config.Load(append(complete, given), config.RoleStandalone)
 		require.NoError(t, err, given)

@@ -175,7 +175,7 @@ func (s *Server) routes() http.Handler {
 			problem.Write(w, problem.KindUnauthorized, "Unauthorized")
 		}), httpserver.RequireActing(func(w http.ResponseWriter, _ *http.Request) {
 			problem.Write(w, problem.KindForbidden, "This token may only read")
-		}))
+		}), httpserver.Trace)
 		r.Get("/stores", s.status.Stores)
 		r.Get("/stores/{id}", s.status.Store)
 		r.Put("/stores/{id}/pause", s.status.PauseStore)

@@ -7,12 +7,16 @@ import (
 	"net/http"
 	"time"
 
+	"storekeeper/internal/tracing"
 	"storekeeper/internal/tunnel"
 )
 
 // Through returns a transport that obeys the proxy settings of the environment, and owns t from then on. A proxy is told the host and the
 // port of the target, and nothing else.
 func Through(t *http.Transport) *tunnel.Transport { return tunnel.New(t, http.ProxyFromEnvironment) }
+
+// Traced is Through, and tells the other side which trace and request a call is made for (tracing.Transport).
+func Traced(t *http.Transport) tracing.Transport { return tracing.Transport{Base: Through(t)} }
 
 const (
 	// dialTimeout bounds a connection's TCP handshake, and then its TLS handshake.

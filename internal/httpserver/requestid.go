@@ -1,25 +1,33 @@
 package httpserver
 
 import (
+	"cmp"
+	"context"
 	"net/http"
-	"regexp"
+	"strings"
+	"time"
 
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/tracing"
 )
 
-// HeaderRequestID has the id of a request, in the request as in its answer.
-const HeaderRequestID = "X-Request-Id"
+const (
+	// HeaderRequestID has the id of a request, in the request as in its answer.
+	HeaderRequestID = tracing.HeaderRequestID
+	// HeaderTraceResponse has the trace that a request was answered in, in the form of traceparent (W3C Trace Context, level 2).
+	HeaderTraceResponse = "Traceresponse"
+)
 
-var plainRequestID = regexp.MustCompile(`^[A-Za-z0-9._:+/=-]{1,128}$`)
-
-// Identify gives each request an id by which its answer and the log can be matched. It is the caller's if that has 1 to 128 letters,
-// digits and characters of ._:+/=- (UUIDs, ULIDs, trace ids and base64 have no others), and a new UUID otherwise. The id is repeated in a header,
-// in problems and in log lines: so a longer one could fill the log, and any other text could say there what its caller likes.
+// Identify gives each request an id by which its answer and the log can be matched. It is the caller's if that is one
+// (tracing.ValidRequestID), and a new UUID otherwise.
 func Identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(HeaderRequestID)
-		if !plainRequestID.MatchString(id) {
+		if !tracing.ValidRequestID(id) {
 			id = uuid.NewString()
 		}
 		w.Header().Set(HeaderRequestID, id)
@@ -30,5 +38,43 @@ func Identify(next http.Handler) http.Handler {
 // RequestID is the id of the request that w answers; "" without Identify.
 func RequestID(w http.ResponseWriter) string { return w.Header().Get(HeaderRequestID) }
 
-// LogRequestID is the log field of RequestID. Its key is that of internal/telemetry.
-func LogRequestID(w http.ResponseWriter) zap.Field { return zap.String("requestId", RequestID(w)) }
+// LogRequestID is what log lines have of the request that w answers: its id, and its trace once it is traced.
+func LogRequestID(w http.ResponseWriter) zap.Field {
+	_, rest, _ := strings.Cut(w.Header().Get(HeaderTraceResponse), "-")
+	trace, _, _ := strings.Cut(rest, "-")
+	return tracing.IDs(trace, RequestID(w))
+}
+
+// BeginTrace begins the span of a request that came at a time, and says so in the answer. Its context has the request's id and trace, but not
+// its deadline: that is parent's.
+func BeginTrace(parent context.Context, w http.ResponseWriter, r *http.Request, route string, at time.Time) (_ context.Context, end func(status int)) {
+	ctx, end := tracing.Serve(tracing.WithRequestID(parent, RequestID(w)), r, route, at)
+	if response := tracing.Response(ctx); response != "" {
+		w.Header().Set(HeaderTraceResponse, response)
+	}
+	return ctx, end
+}
+
+// Trace has a request be a span of its own: one that may change something, and one whose caller says that it belongs to a trace. What is merely
+// looked at, by a probe or a dashboard, begins no trace. It is for routes below Require: what strangers send is not traced.
+func Trace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if looks := r.Method == http.MethodGet || r.Method == http.MethodHead; looks && !tracing.FromCaller(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ctx, end := BeginTrace(r.Context(), w, r, route(r), time.Now())
+		answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() { end(answer.Status()) }()
+		next.ServeHTTP(answer, r.WithContext(ctx))
+	})
+}
+
+// route is the pattern of the request's path; "" if no route has it.
+func route(r *http.Request) string {
+	routes := chi.RouteContext(r.Context())
+	if routes == nil || routes.Routes == nil {
+		return ""
+	}
+	return routes.Routes.Find(chi.NewRouteContext(), r.Method, cmp.Or(r.URL.RawPath, r.URL.Path))
+}

@@ -170,7 +170,7 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 		if err != nil {
 			return err
 		}
-		m.Manager, m.monitored = node, node
+		m.Manager, m.monitored = actions{node, p.Log}, node
 		return nil
 	}
 	var taker processor.Processor = processor.NewLog(p.Log)
@@ -191,6 +191,6 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	m.Manager, m.monitored, m.watcher = supervisor, supervisor, supervisor
+	m.Manager, m.monitored, m.watcher = actions{supervisor, p.Log}, supervisor, supervisor
 	return nil
 }

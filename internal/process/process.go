@@ -26,6 +26,8 @@ import (
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/tracing/export"
+	"storekeeper/internal/tracing/temporaltrace"
 )
 
 // stopTimeout is how long a process may take from the first signal to its end.
@@ -45,7 +47,8 @@ type Process struct {
 	Sentry  *telemetry.Sentry
 	Metrics *telemetry.Metrics
 
-	redactor *telemetry.Redactor // of Log and Sentry; nil knows no secrets
+	redactor    *telemetry.Redactor // of Log and Sentry; nil knows no secrets
+	stopTracing func()
 }
 
 // Options describe a binary.
@@ -142,7 +145,7 @@ func start(environ []string, role config.Role, logs io.Writer) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	redactor := telemetry.NewRedactor(cfg.Secrets()...)
+	redactor := telemetry.NewRedactor(append(cfg.Secrets(), export.Secrets(environ)...)...)
 	log, err := telemetry.NewLogger(cfg.LogLevel, cfg.LogFormat, logs, redactor)
 	if err != nil {
 		return nil, err
@@ -157,7 +160,20 @@ func start(environ []string, role config.Role, logs io.Writer) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics, redactor: redactor}, nil
+	stopTracing, err := startTracing(environ, role, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics, redactor: redactor, stopTracing: stopTracing}, nil
+}
+
+// startTracing has all spans of the process made from now on.
+func startTracing(environ []string, role config.Role, log *zap.Logger) (stop func(), err error) {
+	frequent := telemetry.Sampled(log)
+	return export.Start(context.Background(), export.Options{
+		Environ: environ, Service: "storekeeper-" + string(role), Version: build.Version,
+		Failed: func(err error) { frequent.Warn("traces not exported", zap.Error(err)) },
+	})
 }
 
 // BypassTokens are those that servers of the internal side accept now.
@@ -170,6 +186,7 @@ func (p *Process) BypassTokens() httpserver.Tokens {
 }
 
 func (p *Process) close() {
+	p.stopTracing()
 	p.Sentry.Flush(2 * time.Second)
 	p.Sentry.Close()
 	_ = p.Log.Sync() // fails on a terminal, where there is nothing to sync
@@ -211,11 +228,12 @@ func (p *Process) temporalSettings() (client.Options, error) {
 	return opts, err
 }
 
-// TemporalOptions adds the process's logs and metrics, and how often its worker is heard of.
+// TemporalOptions adds the process's logs, metrics and traces, and how often its worker is heard of.
 func (p *Process) TemporalOptions(opts client.Options) client.Options {
 	opts.Logger = p.Sentry.SDKLogger(p.Log)
 	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
 	opts.WorkerHeartbeatInterval = heartbeatInterval
+	opts.Interceptors = append(opts.Interceptors, temporaltrace.New())
 	return opts
 }
 

@@ -10,6 +10,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/tracing"
+	"storekeeper/internal/tracing/temporaltrace"
 )
 
 // captureAttempt is the attempt at which a failing activity is captured. With the SDK's default back-off it starts some 15 s after the
@@ -99,6 +102,7 @@ func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Inf
 	}
 	w.metrics.Operation(op)
 	w.sentry.Breadcrumb(op)
+	tracing.Note(ctx, tracing.StoreID.String(op.StoreID), tracing.Outcome.String(op.Outcome))
 	if op.Outcome != OutcomeFailed {
 		return
 	}
@@ -106,7 +110,7 @@ func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Inf
 		zap.String(KeyOperation, op.Name), zap.String(KeyPhase, op.Phase), zap.String(KeyStoreID, op.StoreID),
 		zap.Int32(KeyAttempt, info.Attempt), zap.Duration(KeyDurationMs, op.Duration),
 		zap.String(KeyWorkflowID, info.WorkflowExecution.ID), zap.String(KeyRunID, info.WorkflowExecution.RunID),
-		zap.Error(err))
+		tracing.Field(ctx), zap.Error(err))
 	worthAnEvent := captureActivity(info.Attempt, err)
 	if !w.sentry.blame(err, op, worthAnEvent) && worthAnEvent {
 		w.sentry.Capture(ctx, err, op)
@@ -150,7 +154,7 @@ func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *intercep
 	i.worker.log.Error("workflow failed",
 		zap.String(KeyOperation, op.Name), zap.String(KeyPhase, op.Phase), zap.String(KeyStoreID, op.StoreID),
 		zap.String(KeyWorkflowID, info.WorkflowExecution.ID), zap.String(KeyRunID, info.WorkflowExecution.RunID),
-		zap.Error(err))
+		temporaltrace.Field(ctx), zap.Error(err))
 	recorded := len(in.Args) > 0 && isRecorded(in.Args[0]) && blameOf(err).Side != SideStoreManager // which may not have kept the record
 	if !i.worker.sentry.blame(err, op, true) && !capturedBelow(err) && !recorded {
 		i.worker.sentry.Capture(context.Background(), err, op) //nolint:forbidigo // a workflow has no context.Context

@@ -23,6 +23,7 @@ import (
 	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/tracing/export"
 	"storekeeper/tests/proctest"
 )
 
@@ -38,6 +39,9 @@ type Installation struct {
 
 	stop func()
 }
+
+// traced: all installations of this process make ids for their spans, as processes do, and send none anywhere.
+var traced sync.Once
 
 // Start starts an installation in memory with these settings ("NAME=value") on top of the demo's, and stops it when the test
 // ends. Reconciliation runs only on demand unless a setting says otherwise.
@@ -59,6 +63,8 @@ func StartWith(t *testing.T, o standalone.Options, settings ...string) *Installa
 	log, err := telemetry.NewLogger("info", "json", logs, redactor)
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(log)
+	require.NoError(t, err)
+	traced.Do(func() { _, err = export.Start(context.Background(), export.Options{Service: "test"}) })
 	require.NoError(t, err)
 	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{DSN: string(cfg.SentryDSN), Environment: "test", Redactor: redactor})
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -20,6 +21,8 @@ import (
 	"storekeeper/internal/demo"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/tracing/export"
+	"storekeeper/internal/tracing/temporaltrace"
 	storekeeper "storekeeper/internal/worker"
 	"storekeeper/tests/harness"
 
@@ -191,13 +194,21 @@ func golden(name string) string { return filepath.Join("testdata", name+".json")
 
 func TestGoldenHistoriesReplay(t *testing.T) {
 	t.Parallel()
+	// The interceptors are those of a worker.
+	_, err := export.Start(t.Context(), export.Options{Service: "test"})
+	require.NoError(t, err)
+	metrics, err := telemetry.NewMetrics(zap.NewNop())
+	require.NoError(t, err)
 	files, err := filepath.Glob(golden("*"))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(files), len(scenarios), "every scenario has its golden history; `make golden` records them")
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			replayer := worker.NewWorkflowReplayer()
+			replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{Interceptors: []interceptor.WorkerInterceptor{
+				temporaltrace.New(), telemetry.NewWorkerInterceptor(zap.NewNop(), nil, metrics),
+			}})
+			require.NoError(t, err)
 			storekeeper.RegisterWorkflows(replayer)
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(telemetry.SDKLogger(zap.NewNop()), file))
 		})

@@ -11,6 +11,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/tracing"
 	"storekeeper/internal/webhookauth"
 )
 
@@ -109,6 +110,8 @@ func (in *Intake) tell(d *delivery, refused *problem.Refusal) {
 		outcome = refused.Code
 	}
 	in.metrics.Webhook(string(ev.Type), outcome, took)
+	tracing.Note(d.ctx, tracing.Outcome.String(outcome), tracing.Event.String(string(ev.Type)), tracing.StoreID.String(ev.InstanceID),
+		tracing.DeliveryID.String(ev.DeliveryID))
 	if refused == unauthorized {
 		return // refuseSender has said why
 	}

@@ -27,8 +27,13 @@ import (
 type delivery struct {
 	w          http.ResponseWriter
 	r          *http.Request
-	requestID  zap.Field
 	receivedAt time.Time
+	// requestID is the request's id, and its trace from the moment on that the sender is known.
+	requestID zap.Field
+	// ctx is that of the steps. It outlives the request.
+	ctx context.Context //nolint:containedctx // a step adds the trace to it
+	// ended ends the span of the request with the status of the answer.
+	ended func(status int)
 
 	claim  webhookauth.Claim
 	sender webhookauth.Sender
@@ -77,22 +82,26 @@ func (in *Intake) way() []step {
 
 // Webhook answers 2xx only once the event is durable: 200 with its outcome, or 202 when that is not known in time.
 func (in *Intake) Webhook(w http.ResponseWriter, r *http.Request) {
-	d := &delivery{w: w, r: r, requestID: httpserver.LogRequestID(w), receivedAt: time.Now()}
+	d := &delivery{
+		w: w, r: r, requestID: httpserver.LogRequestID(w), receivedAt: time.Now(), ended: func(int) {},
+		// The event becomes durable even if the sender hangs up: it would send it again, but not for ever.
+		ctx: context.WithoutCancel(r.Context()),
+	}
 	refused := in.take(d)
 	in.tell(d, refused)
 	if refused != nil {
 		refused.Write(w)
+		d.ended(refused.Status)
 		return
 	}
 	d.answer.write(w)
+	d.ended(d.answer.status)
 }
 
 func (in *Intake) take(d *delivery) *problem.Refusal {
-	// The event becomes durable even if the sender hangs up: it would send it again, but not for ever.
-	ctx := context.WithoutCancel(d.r.Context())
 	defer d.leave()
 	for _, next := range in.steps {
-		if refused := next(ctx, d); refused != nil || d.answer.replayed {
+		if refused := next(d.ctx, d); refused != nil || d.answer.replayed {
 			return refused
 		}
 	}
@@ -155,6 +164,7 @@ func (in *Intake) verifySender(_ context.Context, d *delivery) *problem.Refusal 
 		return in.refuseSender(d, err)
 	}
 	httpserver.Trust(d.r.Context())
+	d.trace()
 	in.metrics.WebhookAuth(string(d.sender.Method), telemetry.OutcomeSucceeded)
 	if d.sender.SignatureErr != nil {
 		// Whoever moves to signatures wants to know before secrets are no longer taken.
@@ -163,6 +173,12 @@ func (in *Intake) verifySender(_ context.Context, d *delivery) *problem.Refusal 
 		in.frequent.Warn("webhook signature wrong beside a right secret", d.requestID, zap.String(telemetry.KeyReason, why))
 	}
 	return nil
+}
+
+// trace begins the span of the request, in the trace that a known sender has named.
+func (d *delivery) trace() {
+	d.ctx, d.ended = httpserver.BeginTrace(d.ctx, d.w, d.r, "/webhooks/workspaces", d.receivedAt)
+	d.requestID = httpserver.LogRequestID(d.w)
 }
 
 // readID reads the id of the delivery, which a sender need not give.

@@ -14,6 +14,7 @@ import (
 	"storekeeper/internal/livestore"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/processor"
+	"storekeeper/internal/tracing"
 )
 
 // timing is how patient monitors are.
@@ -45,6 +46,7 @@ type monitor struct {
 	id      string
 	url     string
 	backend *backend
+	cause   tracing.Cause // the request that it was begun by; its trace and id are in ctx
 	status  status
 	queue   queue
 
@@ -98,7 +100,7 @@ func (m *monitor) begin(ctx context.Context) bool {
 		}
 		const reason = "its cursor can't be read" // err is not for everybody
 		wait := m.backoff(attempt)
-		m.s.log.Warn("store not monitored yet", zap.String("storeId", m.id), zap.Duration("retryIn", wait), zap.Error(err))
+		m.s.log.Warn("store not monitored yet", zap.String("storeId", m.id), tracing.Field(ctx), zap.Duration("retryIn", wait), zap.Error(err))
 		m.status.failed(reason)
 		m.status.disconnected(storemanager.ConnectionError, reason, wait)
 		if !backoff.Sleep(ctx, wait) {
@@ -125,6 +127,8 @@ func (m *monitor) subscribe(ctx context.Context) (lasted time.Duration, err erro
 			m.backend.subscribed(+1)
 			if m.status.connected() {
 				m.s.totals.reconnects.Add(1)
+			} else if tracing.RequestID(ctx) != "" { // the others are counted: a process may begin with thousands
+				m.s.log.Info("store connected", zap.String("storeId", m.id), tracing.Field(ctx))
 			}
 		}
 		return m.receive(up, p)
@@ -175,7 +179,7 @@ func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 	}
 	m.backend.failed(reason)
 	if m.status.disconnected(link, reason, wait) {
-		m.s.log.Info("store not connected", zap.String("storeId", m.id), zap.String("connection", string(link)),
+		m.s.log.Info("store not connected", zap.String("storeId", m.id), tracing.Field(ctx), zap.String("connection", string(link)),
 			zap.Duration("retryIn", wait), zap.String("reason", reason))
 	}
 	backoff.Sleep(ctx, wait)
@@ -193,7 +197,7 @@ func (m *monitor) judge(err error) (storemanager.ConnectionState, string) {
 		m.status.reset(m.position.BackendID)
 		m.position, m.sameSpot = livestore.Cursor{}, 0
 		m.s.totals.resets.Add(1)
-		m.s.log.Warn("store was reset at the sync backend, reading its events from the beginning", zap.String("storeId", m.id))
+		m.s.log.Warn("store was reset at the sync backend, reading its events from the beginning", zap.String("storeId", m.id), tracing.Field(m.ctx))
 		if m.resets++; m.resets > 1 {
 			return storemanager.ConnectionError, err.Error() // it changes its id all the time: two backends under one name, perhaps
 		}

@@ -12,6 +12,7 @@ import (
 	"storekeeper/internal/backoff"
 	"storekeeper/internal/livestore"
 	"storekeeper/internal/storemanager/processor"
+	"storekeeper/internal/tracing"
 )
 
 // How much may wait in a queue, in events and in bytes. The batch that is being processed does not count, and the page that comes last may go beyond.
@@ -151,7 +152,10 @@ func (q *queue) process(ctx context.Context, b processor.Batch) bool {
 	stalled := time.AfterFunc(m.s.timing.stuck, func() { q.stalled(number, b) })
 	defer stalled.Stop()
 	for attempt := 0; ; attempt++ {
-		err := m.s.processor.Process(ctx, b)
+		traced, end := m.cause.Begin(ctx, "process events",
+			tracing.StoreID.String(m.id), tracing.Events.Int(len(b.Events)), tracing.Attempt.Int(attempt+1))
+		err := m.s.processor.Process(traced, b)
+		end(err)
 		if err == nil {
 			q.processed(b)
 			return true
@@ -160,7 +164,7 @@ func (q *queue) process(ctx context.Context, b processor.Batch) bool {
 			return false
 		}
 		if attempt == 0 {
-			m.s.log.Warn("events not processed, trying again", zap.String("storeId", m.id), zap.Error(err))
+			m.s.log.Warn("events not processed, trying again", zap.String("storeId", m.id), tracing.Field(traced), zap.Error(err))
 		}
 		m.s.totals.errors.Add(1)
 		m.status.failed("the event processor: " + err.Error())

@@ -18,6 +18,7 @@ import (
 	"storekeeper/internal/storemanager/changelog"
 	"storekeeper/internal/storemanager/processor"
 	"storekeeper/internal/storemanager/registry"
+	"storekeeper/internal/tracing"
 )
 
 // defaultMaxDials is how many connections to one sync backend are made at the same time.
@@ -149,7 +150,7 @@ func (s *Supervisor) resume(ids []string) {
 	s.following.Lock()
 	defer s.following.Unlock()
 	for _, id := range ids {
-		s.start(id)
+		s.start(id, tracing.Cause{})
 	}
 	s.log.Info("monitoring resumed", zap.Int("stores", len(ids)), zap.String("syncUrl", shownURL(s.syncURL(""))))
 }
@@ -176,11 +177,13 @@ func (s *Supervisor) follow(ctx context.Context, ids ...string) {
 		record, err := s.registry.Record(ctx, id)
 		switch {
 		case err == nil && record.Monitored():
-			s.start(id)
+			s.start(id, tracing.CauseOf(ctx))
 		case err == nil:
-			s.stop(id)
+			if s.stop(id) {
+				s.log.Info("monitor stopped", zap.String("storeId", id), tracing.Field(ctx))
+			}
 		default:
-			s.log.Error("registry not read after a change, trying again", zap.String("storeId", id), zap.Error(err))
+			s.log.Error("registry not read after a change, trying again", zap.String("storeId", id), tracing.Field(ctx), zap.Error(err))
 			select {
 			case s.unsure <- struct{}{}:
 			default:
@@ -189,10 +192,14 @@ func (s *Supervisor) follow(ctx context.Context, ids ...string) {
 	}
 }
 
-func (s *Supervisor) stop(id string) {
-	if m := s.monitor(id); m != nil {
-		m.stop()
+// stop says whether there was a monitor to stop.
+func (s *Supervisor) stop(id string) bool {
+	m := s.monitor(id)
+	if m == nil || m.ctx.Err() != nil {
+		return false
 	}
+	m.stop()
+	return true
 }
 
 // catchUp makes all monitors what the registry says, whenever follow could not read it.
@@ -218,7 +225,7 @@ func (s *Supervisor) followAll() error {
 	monitored := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		monitored[id] = true
-		s.start(id)
+		s.start(id, tracing.Cause{})
 	}
 	s.mu.Lock()
 	var gone []string
@@ -234,15 +241,15 @@ func (s *Supervisor) followAll() error {
 	return nil
 }
 
-// start begins a monitor for a store that has none, or one that is ending.
-func (s *Supervisor) start(id string) {
+// start begins a monitor for a store that has none, or one that is ending. cause is the request that it comes from.
+func (s *Supervisor) start(id string, cause tracing.Cause) {
 	url := s.syncURL(id)
 	old := s.monitor(id)
 	if url == "" || s.ctx.Err() != nil || old != nil && old.ctx.Err() == nil {
 		return
 	}
-	m := &monitor{s: s, id: id, url: url, backend: s.dials.backend(url), done: make(chan struct{})}
-	m.ctx, m.stop = context.WithCancel(s.ctx)
+	m := &monitor{s: s, id: id, url: url, cause: cause, backend: s.dials.backend(url), done: make(chan struct{})}
+	m.ctx, m.stop = context.WithCancel(cause.In(s.ctx))
 	m.status = status{storeID: id, now: s.registry.Clock, changed: func(c storemanager.Change) {
 		m.backend.changed(c)
 		s.changed(c)

@@ -62,7 +62,7 @@ func newNodeClient(o Options) (*nodeClient, error) {
 	}
 	transport := httpclient.Transport()
 	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = o.Parallelism, nodeIdleTimeout
-	hc := &http.Client{Transport: httpclient.Through(transport)}
+	hc := &http.Client{Transport: httpclient.Traced(transport)}
 	if o.HTTPClient != nil {
 		own := *o.HTTPClient
 		hc = &own

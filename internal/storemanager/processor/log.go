@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"storekeeper/internal/tracing"
 )
 
 const (
@@ -36,13 +38,13 @@ func NewLog(log *zap.Logger) *Log {
 }
 
 // Process implements Processor. It never fails.
-func (p *Log) Process(_ context.Context, b Batch) error {
+func (p *Log) Process(ctx context.Context, b Batch) error {
 	line := p.log.Check(zap.InfoLevel, "events received")
 	if line == nil {
 		return nil
 	}
 	line.Write(zap.String("storeId", b.StoreID), zap.String("backendId", b.BackendID), zap.Int("events", len(b.Events)),
-		zap.Int64("first", b.Events[0].Seq), zap.Int64("last", b.Events[len(b.Events)-1].Seq), zap.Strings("names", b.names()))
+		zap.Int64("first", b.Events[0].Seq), zap.Int64("last", b.Events[len(b.Events)-1].Seq), zap.Strings("names", b.names()), tracing.Field(ctx))
 	return nil
 }
 

@@ -132,7 +132,7 @@ func sinkClient(given *http.Client) *http.Client {
 		transport.MaxIdleConnsPerHost = MaxSinkConnections
 		transport.MaxResponseHeaderBytes = maxSinkAnswer
 		transport.DisableCompression = true
-		own.Transport = httpclient.Through(transport)
+		own.Transport = httpclient.Traced(transport)
 	}
 	// The events are meant for this URL alone.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/livestore"
+	"storekeeper/internal/tracing"
 	"storekeeper/internal/tunnel"
 )
 
@@ -285,7 +286,7 @@ func TestASinkMaySpeakHTTP2(t *testing.T) {
 	p := newSink(t, SinkOptions{URL: server.URL})
 	trusted := x509.NewCertPool()
 	trusted.AddCert(server.Certificate())
-	p.http.Transport.(*tunnel.Transport).TLSClientConfig = &tls.Config{RootCAs: trusted}
+	p.http.Transport.(tracing.Transport).Base.(*tunnel.Transport).TLSClientConfig = &tls.Config{RootCAs: trusted}
 	require.NoError(t, p.Process(t.Context(), batchOf("store-1", 1, 1)))
 	require.Equal(t, "HTTP/2.0", <-versions)
 }

@@ -56,7 +56,7 @@ func NewClient(baseURL string, token func() string, hc *http.Client) (*Client, e
 	if hc == nil {
 		transport := httpclient.Transport()
 		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = idleConns, idleConns
-		hc = &http.Client{Timeout: clientTimeout, Transport: httpclient.Through(transport)}
+		hc = &http.Client{Timeout: clientTimeout, Transport: httpclient.Traced(transport)}
 	}
 	own := *hc
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -154,6 +154,8 @@ func (s *server) routes() http.Handler {
 	})
 	r.Route("/v1", func(r chi.Router) {
 		r.Use(httpserver.Require(s.caller, s.unauthorized))
+		r.Get("/changes", s.changes) // not traced: it lasts as long as somebody listens
+		r = r.With(httpserver.Trace)
 		s.storeRoutes(r)
 		s.pauseRoutes(r, "/stores/{id}/pause", oneStore)
 		s.pauseRoutes(r, "/pause", everyStore)
@@ -163,7 +165,6 @@ func (s *server) routes() http.Handler {
 		}))
 		s.memoryRoutes(r)
 		r.Post("/backup", s.sendBackup)
-		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
 		r.Get("/doctor", s.answer(func(r *http.Request) (any, error) { return s.examine(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/tracing"
 	"storekeeper/internal/tunnel"
 )
 
@@ -60,7 +61,7 @@ func Next[T any](t *testing.T, c <-chan T) T {
 // RequirePings fails the test unless the client's connections are pinged, given up when they are dead, and kept for more than one call at a time.
 func RequirePings(t *testing.T, c *http.Client) *tunnel.Transport {
 	t.Helper()
-	transport := c.Transport.(*tunnel.Transport)
+	transport := c.Transport.(tracing.Transport).Base.(*tunnel.Transport)
 	require.Positive(t, transport.HTTP2.SendPingTimeout)
 	require.Positive(t, transport.HTTP2.PingTimeout)
 	require.Positive(t, transport.MaxIdleConnsPerHost)
