@@ -50,6 +50,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in contract.CompareInput) 
 		return contract.Plan{}, wrap(err)
 	}
 	plan := planner.finish()
+	plan.ListHash = list.Hash
 	plan.PendingCount, plan.RegistryLost = overview.DeletionPending, overview.Loss() != nil
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
@@ -61,7 +62,7 @@ func (r *Reconcile) CompareLists(ctx context.Context, in contract.CompareInput) 
 	if in.ReadOnly || plan.Mode != contract.ModeFull {
 		return plan, nil // whoever only looks is told anyway, and without removals there is nothing to keep back
 	}
-	return plan, wrap(r.keepVerdict(ctx, plan, planner.verdict, overview.Guard))
+	return plan, wrap(r.keepVerdict(ctx, plan, planner.verdict, overview.Guard, planner.marks))
 }
 
 // merge tells a planner of both sides.
@@ -72,6 +73,8 @@ func (r *Reconcile) merge(
 		p := newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct)
 		p.know(overview)
 		p.cached, p.aside = list.Cached, aside
+		p.marks.List = storemanager.ListRef{At: list.FetchStartedAt, Hash: list.Hash, Entries: list.Distinct}
+		p.marks.Origin = storemanager.Origin{Source: storemanager.SourceReconcile, RunID: in.RunID}
 		p.paused = func(id string) bool { return paused.stores[id] }
 		for _, id := range list.Quarantined {
 			p.invalid(id)
@@ -93,18 +96,23 @@ func (r *Reconcile) merge(
 
 // keepVerdict keeps what the plan means for the guard before anything is repaired. What a run adds must not open the guard, and neither may
 // the acknowledgement of a loss, behind which nobody sees it.
-func (r *Reconcile) keepVerdict(ctx context.Context, plan contract.Plan, v verdict, keptBack *storemanager.KeptBack) error {
+func (r *Reconcile) keepVerdict(
+	ctx context.Context, plan contract.Plan, v verdict, keptBack *storemanager.KeptBack, marks storemanager.ListMarks,
+) error {
 	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
+	marks.Unlisted, marks.Listed = nil, nil
 	switch {
 	case v == tripped && (keptBack == nil || keptBack.Lost):
-		return r.Manager.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: plan.ListAt, Guard: storemanager.GuardKeepsBack, GuardReason: plan.Guard})
+		marks.Guard, marks.GuardReason = storemanager.GuardKeepsBack, plan.Guard
 	case v == cleared && keptBack != nil:
-		return r.Manager.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: plan.ListAt, Guard: storemanager.GuardCleared})
+		marks.Guard = storemanager.GuardCleared
+	default:
+		return nil
 	}
-	return nil
+	return r.Manager.MarkUnlisted(ctx, marks)
 }
 
 // pauses are those in force when a comparison begins.

@@ -15,6 +15,8 @@ type ListSummary struct {
 	ClaimedEntries *int
 	// Cached: the list, or a page of it, came out of a cache, so FetchStartedAt is exact to a second only.
 	Cached bool
+	// Hash identifies what the list held: the sha256, in hexadecimal, of its ids in the order of the list, each with a line end.
+	Hash string
 }
 
 // validID reports whether the Auth Worker's contract takes the id for a store's: ^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$.

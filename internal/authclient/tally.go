@@ -1,6 +1,9 @@
 package authclient
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
 	"hash/maphash"
 	"slices"
 )
@@ -16,11 +19,18 @@ type tally struct {
 	pairs, users     hashes
 	newestUser       uint64 // the entries of one user often follow each other
 	withUser         int    // entries that name their user
+	ids              hash.Hash
+	line             []byte // the id in hand
 }
 
-func newTally() *tally { return &tally{idSeed: maphash.MakeSeed(), userSeed: maphash.MakeSeed()} }
+func newTally() *tally { return &tally{idSeed: maphash.MakeSeed(), userSeed: maphash.MakeSeed(), ids: sha256.New()} }
+
+// hash is ListSummary.Hash.
+func (t *tally) hash() string { return hex.EncodeToString(t.ids.Sum(nil)) }
 
 func (t *tally) add(e *entry) {
+	t.line = append(append(t.line[:0], e.id...), '\n')
+	_, _ = t.ids.Write(t.line) // never fails
 	pair := maphash.Bytes(t.idSeed, e.id)
 	if len(e.user) > 0 {
 		user := maphash.Bytes(t.userSeed, e.user)

@@ -139,7 +139,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		got  *uint64
 	}{
 		"page":    {storemanager.MaxBatch, schemas["StoresPage"].Value.Properties["stores"].Value.MaxItems},
-		"events":  {storemanager.KeptHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
+		"events":  {storemanager.ShownHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
 		"history": {storemanager.KeptConnectionChanges, schemas["Store"].Value.Properties["statusHistory"].Value.MaxItems},
 	} {
 		require.EqualValues(t, limit.want, *limit.got, name)
@@ -171,7 +171,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		"StatusChange":      api.StatusChange{},
 		"Deletion":          storemanager.Deletion{},
 		"Hold":              storemanager.Hold{},
-		"StoreEvent":        storemanager.HistoryEntry{},
+		"StoreEvent":        storemanager.AuditEntry{},
 		"Condition":         api.Condition{},
 		"Lifecycle":         contract.LifecycleStatus{},
 		"PendingDeletion":   contract.PendingDeletion{},

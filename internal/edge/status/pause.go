@@ -59,7 +59,9 @@ func (s *Status) pause(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	p, err := s.manager.Pause(ctx, storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: httpserver.CallerOf(ctx).Actor(req.Actor), ExpiresAt: req.ExpiresAt})
+	p, err := s.manager.Pause(ctx, storemanager.PauseRequest{
+		Pause: storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: httpserver.CallerOf(ctx).Actor(req.Actor), ExpiresAt: req.ExpiresAt},
+	})
 	switch {
 	case errors.Is(err, storemanager.ErrInvalid):
 		problem.Write(w, problem.KindInvalid, "reason and actor are required")
@@ -98,7 +100,7 @@ func decodeStrictly(body []byte, into any) error {
 func (s *Status) resume(w http.ResponseWriter, r *http.Request, id string) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	if err := s.manager.Resume(ctx, id); err != nil {
+	if err := s.manager.Resume(ctx, storemanager.ResumeRequest{StoreID: id}); err != nil {
 		s.managerAway(w, err)
 		return
 	}

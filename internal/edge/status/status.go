@@ -36,8 +36,8 @@ type StoreManager interface {
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
 	Overview(ctx context.Context) (storemanager.Overview, error)
 	Reconciliation(ctx context.Context) (storemanager.Reconciliation, error)
-	Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error)
-	Resume(ctx context.Context, storeID string) error
+	Pause(ctx context.Context, r storemanager.PauseRequest) (storemanager.Pause, error)
+	Resume(ctx context.Context, r storemanager.ResumeRequest) error
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error
 	Ping(ctx context.Context) error

@@ -187,11 +187,11 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 		"what it refused at first and took then is created": func(t *testing.T, b *nodeBundle) {
 			b.asked(storetest.ID)
 			require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, "1"))
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{ensured(storetest.T0, "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
 			b.heal()
 			b.Clock.Set(storetest.At(60))
 			require.Equal(t, storemanager.EnsureCreated, b.repairBy(t, "2"))
-			require.Equal(t, []storemanager.HistoryEntry{
+			require.Equal(t, []storemanager.AuditEntry{
 				ensured(storetest.At(60), "created", "from reconciliation"),
 				ensured(storetest.T0, "failed", "from reconciliation, "+answered500),
 			}, b.MustHistory(t))
@@ -210,7 +210,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			b.fake.boot(storetest.ID)
 			require.Len(t, b.list(t), 1)
 			require.Equal(t, storemanager.EnsureExists, b.repairBy(t, "1"))
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "exists", "from reconciliation")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{ensured(storetest.T0, "exists", "from reconciliation")}, b.MustHistory(t))
 		},
 		"refused again and again, it is one event with the newest time": func(t *testing.T, b *nodeBundle) {
 			b.asked(storetest.ID)
@@ -219,7 +219,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 				require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, fmt.Sprint(i)))
 				require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, fmt.Sprint(i)), "held back: nothing happened")
 			}
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.At(4*3600), "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{ensured(storetest.At(4*3600), "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
 		},
 		"an event's ensure that it refused is a failed one": func(t *testing.T, b *nodeBundle) {
 			b.MustEnsure(t, 1)
@@ -244,7 +244,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			require.Empty(t, b.MustHistory(t))
 			release()
 			require.Eventually(t, func() bool { return len(b.MustHistory(t)) == 1 }, 10*time.Second, time.Millisecond)
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "created", "")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{ensured(storetest.T0, "created", "")}, b.MustHistory(t))
 		},
 		"what is too old is stale and not told": func(t *testing.T, b *nodeBundle) {
 			require.Equal(t, storemanager.DeletionAlreadyStopped, b.MustBegin(t, 5, "run"))
@@ -281,7 +281,7 @@ func TestWhatIsRestoredSaysSo(t *testing.T) {
 	b.Clock.Set(storetest.At(60))
 	b.fake.restart()
 	require.Eventually(t, func() bool { return len(b.MustHistory(t)) == 2 }, 10*time.Second, time.Millisecond)
-	require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.At(60), "created", "restored"), ensured(storetest.T0, "created", "")}, b.MustHistory(t))
+	require.Equal(t, []storemanager.AuditEntry{ensured(storetest.At(60), "created", "restored"), ensured(storetest.T0, "created", "")}, b.MustHistory(t))
 }
 
 func TestNodeRestoresAFailingStoreOnlyWhenItIsDue(t *testing.T) {
@@ -313,6 +313,6 @@ func TestWhatIsShownOfAFailureIsSafe(t *testing.T) {
 	}
 }
 
-func ensured(at time.Time, outcome, detail string) storemanager.HistoryEntry {
-	return storemanager.HistoryEntry{At: at, Kind: "ensure", Outcome: outcome, Detail: detail}
+func ensured(at time.Time, outcome, detail string) storemanager.AuditEntry {
+	return storemanager.AuditEntry{At: at, Kind: "ensure", Outcome: outcome, Detail: detail}
 }

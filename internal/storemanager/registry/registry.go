@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -23,10 +24,15 @@ type Options struct {
 	// TombstoneRetention is how long a tombstone is kept after the newest word of its deletion; 0 means 30 days. An event that is delivered later than
 	// that can bring a store back, until reconciliation finds that it is an orphan.
 	TombstoneRetention time.Duration
+	// AuditRetention is how long an entry of the audit trail is kept; 0 means 400 days.
+	AuditRetention time.Duration
 }
 
 // defaultTombstoneRetention is Options.TombstoneRetention unless it is set.
 const defaultTombstoneRetention = 30 * 24 * time.Hour
+
+// defaultAuditRetention is Options.AuditRetention unless it is set: a year, and a month to look at it.
+const defaultAuditRetention = 400 * 24 * time.Hour
 
 // Registry is the Manager that knows the stores, and monitors none. It is safe for concurrent use.
 //
@@ -35,9 +41,11 @@ const defaultTombstoneRetention = 30 * 24 * time.Hour
 type Registry struct {
 	driver    Driver
 	now       func() time.Time
-	retention time.Duration
-	path      string // Options.Path
-	log       *zap.Logger
+	retention time.Duration // of tombstones
+
+	auditRetention time.Duration
+	path           string // Options.Path
+	log            *zap.Logger
 }
 
 var _ storemanager.Manager = (*Registry)(nil)
@@ -52,6 +60,7 @@ func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
 	if r.retention == 0 {
 		r.retention = defaultTombstoneRetention
 	}
+	r.auditRetention = cmp.Or(o.AuditRetention, defaultAuditRetention)
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
@@ -63,7 +72,7 @@ func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
 }
 
 func (r *Registry) begin(ctx context.Context) error {
-	err := r.driver.Check(ctx, func(tx Tx, found string) error { return tx.NoteLoss(ctx, found, r.Clock()) })
+	err := r.driver.Check(ctx, func(tx Tx, found string) error { return r.transaction(tx).noteLoss(ctx, found) })
 	if err != nil {
 		return err
 	}

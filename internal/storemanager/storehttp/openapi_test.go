@@ -62,7 +62,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	}{
 		"page":    {storemanager.MaxBatch, schemas["Page"].Value.Properties["stores"].Value.MaxItems},
 		"ids":     {storemanager.MaxBatch, schemas["IDPage"].Value.Properties["ids"].Value.MaxItems},
-		"events":  {storemanager.KeptHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
+		"events":  {storemanager.ShownHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
 		"history": {storemanager.KeptConnectionChanges, schemas["MonitorStatus"].Value.Properties["history"].Value.MaxItems},
 		"runs":    {storemanager.KeptReconcileRuns, schemas["Reconciliation"].Value.Properties["recent"].Value.MaxItems},
 	} {
@@ -86,7 +86,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"Hold", storemanager.Hold{}, ""},
 		{"Pause", storemanager.Pause{}, ""},
 		{"Delivery", deliveries.Delivery{}, ""},
-		{"StoreEvent", storemanager.HistoryEntry{}, ""},
+		{"StoreEvent", storemanager.AuditEntry{}, ""},
 		{"Failure", storemanager.Failure{}, ""},
 		{"EnsureResult", storemanager.EnsureResult{}, ""},
 		{"DeletionResult", storemanager.DeletionResult{}, ""},

@@ -101,6 +101,9 @@ type server struct {
 //	GET    /v1/reconciliation                Reconciliation
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
 //	POST   /v1/acknowledge-loss              AcknowledgeLoss
+//	GET    /v1/audit                         Audit; the query has what AuditQuery has
+//	POST   /v1/audit/batches                 NoteBatch
+//	PUT    /v1/audit/settings                NoteSettings
 //	GET    /v1/changes?after=                Watch, as server-sent events; 501 without a Watcher
 //	GET    /livez, /readyz                   no token; the process answers, the store manager can do its work
 //	GET    /openapi.json                     no token; the description of all this
@@ -150,6 +153,7 @@ func (s *server) routes() http.Handler {
 			return pausesResponse{pauses}, err
 		}))
 		s.memoryRoutes(r)
+		s.auditRoutes(r)
 		r.Get("/changes", s.changes)
 		r.Get("/overview", s.answer(s.overview))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {
@@ -203,29 +207,37 @@ func (s *server) storeRoutes(r chi.Router) {
 		q.StoreID = httpserver.PathParam(r, "id")
 		return m.RestoreDeletion(r.Context(), q)
 	}))
-	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, h storemanager.Hold) (any, error) {
-		return m.Hold(r.Context(), httpserver.PathParam(r, "id"), h)
+	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, q storemanager.HoldRequest) (any, error) {
+		return m.Hold(r.Context(), httpserver.PathParam(r, "id"), q)
 	}))
 	r.Delete("/stores/{id}/hold", s.answer(func(r *http.Request) (any, error) {
-		return m.Release(r.Context(), httpserver.PathParam(r, "id"))
+		origin, err := originOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return m.Release(r.Context(), storemanager.ReleaseRequest{StoreID: httpserver.PathParam(r, "id"), Origin: origin})
 	}))
 }
 
 // pauseRoutes serve the pause that scope finds in a request.
 func (s *server) pauseRoutes(r chi.Router, path string, scope func(*http.Request) (storeID string, err error)) {
-	r.Put(path, answerBody(s, func(r *http.Request, p storemanager.Pause) (any, error) {
+	r.Put(path, answerBody(s, func(r *http.Request, q storemanager.PauseRequest) (any, error) {
 		var err error
-		if p.StoreID, err = scope(r); err != nil {
+		if q.StoreID, err = scope(r); err != nil {
 			return nil, err
 		}
-		return s.manager.Pause(r.Context(), p)
+		return s.manager.Pause(r.Context(), q)
 	}))
 	r.Delete(path, s.answer(func(r *http.Request) (any, error) {
 		storeID, err := scope(r)
 		if err != nil {
 			return nil, err
 		}
-		return nothing{}, s.manager.Resume(r.Context(), storeID)
+		origin, err := originOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return nothing{}, s.manager.Resume(r.Context(), storemanager.ResumeRequest{StoreID: storeID, Origin: origin})
 	}))
 }
 
@@ -272,6 +284,9 @@ func (s *server) cancelDeletion(r *http.Request) (any, error) {
 		return nil, err
 	}
 	q := storemanager.CancelRequest{StoreID: httpserver.PathParam(r, "id"), Owner: query.Get("owner")}
+	if q.Origin, err = originOf(r); err != nil {
+		return nil, err
+	}
 	if at := query.Get("eventAt"); at != "" {
 		if q.EventAt, err = time.Parse(time.RFC3339Nano, at); err != nil {
 			return nil, fmt.Errorf("%w: eventAt %.40q is no RFC 3339 time", storemanager.ErrInvalid, at)

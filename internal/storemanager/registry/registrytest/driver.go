@@ -114,7 +114,7 @@ func (on suite) TestDriverChangesAllOrNothing(t *testing.T) {
 		_, acknowledged := tx.Acknowledge(ctx, storemanager.Acknowledgement{Reason: "r", Actor: "a"}, storetest.T0, nil)
 		_, dropped := tx.DropPause(ctx, "kept")
 		return errors.Join(
-			acknowledged, dropped, tx.SaveRecord(ctx, monitoredRecord("new")), tx.SaveEntry(ctx, "new", 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}),
+			acknowledged, dropped, tx.SaveRecord(ctx, monitoredRecord("new")), tx.SaveEntry(ctx, "new", 1, storemanager.AuditEntry{At: storetest.T0, Kind: "k"}),
 			tx.DropEntries(ctx, "kept", 9), tx.SavePause(ctx, storemanager.Pause{Since: storetest.T0, Reason: "r", Actor: "a"}), tx.Unpin(ctx),
 			tx.SaveRun(ctx, storemanager.ReconcileRun{RunID: "new", StartedAt: storetest.T0, CompletedAt: storetest.T0}, 9), tx.KeepBack(ctx, "r", storetest.T0),
 			tx.NoteLoss(ctx, "new", storetest.T0), tx.SaveCursors(ctx, map[string]registry.Cursor{"new": {BackendID: "B", Seq: 1}, "kept": {BackendID: "C", Seq: 1}}),
@@ -125,8 +125,8 @@ func (on suite) TestDriverChangesAllOrNothing(t *testing.T) {
 	pinned.Pinned = true
 	change(t, d, saving(t, pinned, tombstone("old", storetest.T0)), func(tx registry.Tx) error {
 		return errors.Join(
-			tx.SaveEntry(t.Context(), "kept", 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}),
-			tx.SaveEntry(t.Context(), "old", 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}), tx.NoteLoss(t.Context(), "kept", storetest.T0),
+			tx.SaveEntry(t.Context(), "kept", 1, storemanager.AuditEntry{At: storetest.T0, Kind: "k"}),
+			tx.SaveEntry(t.Context(), "old", 1, storemanager.AuditEntry{At: storetest.T0, Kind: "k"}), tx.NoteLoss(t.Context(), "kept", storetest.T0),
 			tx.SaveCursors(t.Context(), map[string]registry.Cursor{"kept": {BackendID: "B", Seq: 1}, "old": {BackendID: "B", Seq: 1}}),
 			tx.SavePause(t.Context(), storemanager.Pause{StoreID: "kept", Since: storetest.T0, Reason: "r", Actor: "a"}),
 		)
@@ -191,7 +191,7 @@ func (on suite) TestDriverMakesOneChangeAtATimeAndEachOnce(t *testing.T) {
 				}
 				defer underWay.Add(-1)
 				seq, _, err := tx.NewestEntry(t.Context(), storetest.ID)
-				return errors.Join(err, tx.SaveEntry(t.Context(), storetest.ID, seq+1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}))
+				return errors.Join(err, tx.SaveEntry(t.Context(), storetest.ID, seq+1, storemanager.AuditEntry{At: storetest.T0, Kind: "k"}))
 			})
 			if err != nil {
 				t.Error(err)
@@ -336,7 +336,7 @@ func (on suite) TestDriverPrunesWhatIsOlder(t *testing.T) {
 	ids := []string{"monitored", "older", "just-old-enough"}
 	change(t, d, saving(t, monitoredRecord(ids[0]), tombstone(ids[1], storetest.At(9)), tombstone(ids[2], storetest.At(10))), func(tx registry.Tx) (err error) {
 		for _, id := range ids {
-			err = errors.Join(err, tx.SaveEntry(t.Context(), id, 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}),
+			err = errors.Join(err, tx.SaveEntry(t.Context(), id, 1, storemanager.AuditEntry{At: storetest.T0, Kind: "k"}),
 				tx.SaveCursors(t.Context(), map[string]registry.Cursor{id: {BackendID: "B", Seq: 1}}),
 				tx.SavePause(t.Context(), storemanager.Pause{StoreID: id, Since: storetest.T0, Reason: "r", Actor: "a"}))
 		}

@@ -16,20 +16,20 @@ import (
 func (on suite) TestDriverKeepsHistoryByNumber(t *testing.T) {
 	t.Parallel()
 	d := on.driver(t)
-	entry := func(second int, detail string) storemanager.HistoryEntry {
-		return storemanager.HistoryEntry{At: storetest.At(second), Kind: "kind", Outcome: "outcome", Detail: detail}
+	entry := func(second int, detail string) storemanager.AuditEntry {
+		return storemanager.AuditEntry{At: storetest.At(second), Kind: "kind", Outcome: "outcome", Detail: detail}
 	}
-	save := func(seq int64, e storemanager.HistoryEntry) {
+	save := func(seq int64, e storemanager.AuditEntry) {
 		change(t, d, func(tx registry.Tx) error { return tx.SaveEntry(t.Context(), storetest.ID, seq, e) })
 	}
-	newest := func(id string) (seq int64, e storemanager.HistoryEntry) {
+	newest := func(id string) (seq int64, e storemanager.AuditEntry) {
 		change(t, d, func(tx registry.Tx) (err error) {
 			seq, e, err = tx.NewestEntry(t.Context(), id)
 			return err
 		})
 		return seq, e
 	}
-	history := func() []storemanager.HistoryEntry {
+	history := func() []storemanager.AuditEntry {
 		h, err := d.History(t.Context(), storetest.ID)
 		require.NoError(t, err)
 		return h
@@ -43,11 +43,11 @@ func (on suite) TestDriverKeepsHistoryByNumber(t *testing.T) {
 	}
 	seq, e = newest(storetest.ID)
 	require.EqualValues(t, 11, seq)
-	require.Equal(t, storemanager.HistoryEntry{Kind: "kind", Outcome: "outcome", Detail: oddText}, e, "without its moment")
+	require.Equal(t, storemanager.AuditEntry{Kind: "kind", Outcome: "outcome", Detail: oddText}, e, "without its moment")
 	save(11, entry(1, "replaced"))
 	change(t, d, func(tx registry.Tx) error { return tx.DropEntries(t.Context(), storetest.ID, 8) })
 	change(t, d, func(tx registry.Tx) error { return tx.DropEntries(t.Context(), "another", 99) })
-	require.Equal(t, []storemanager.HistoryEntry{entry(1, "replaced"), entry(10, oddText), entry(11, oddText)}, history())
+	require.Equal(t, []storemanager.AuditEntry{entry(1, "replaced"), entry(10, oddText), entry(11, oddText)}, history())
 }
 
 func (on suite) TestDriverKeepsThePauseOfEachScope(t *testing.T) {

@@ -42,7 +42,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			b.MustBegin(t, 7, "run")
 			b.Clock.Set(storetest.At(100))
 			b.MustStop(t, "run")
-			require.Equal(t, []storemanager.HistoryEntry{
+			require.Equal(t, []storemanager.AuditEntry{
 				entry(storetest.At(100), "stop", "stopped", ""),
 				entry(storetest.At(8), "deletion", "scheduled", "due 2026-11-23T12:01:40Z"),
 				entry(storetest.At(7), "resume", "done", ""),
@@ -65,7 +65,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			ensure(t, b, 1, "delivery-2")
 			b.Clock.Set(storetest.At(51))
 			ensure(t, b, 1, "delivery-3")
-			require.Equal(t, []storemanager.HistoryEntry{
+			require.Equal(t, []storemanager.AuditEntry{
 				entry(storetest.At(51), "ensure", "exists", ""),
 				entry(storetest.At(29), "ensure", "exists", "from reconciliation"),
 				entry(storetest.At(0), "ensure", "created", ""),
@@ -73,7 +73,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 		},
 		"a store that reconciliation creates says so": func(t *testing.T, b *storetest.Bundle) {
 			ensure(t, b, 1, "reconcile/1")
-			require.Equal(t, []storemanager.HistoryEntry{entry(storetest.T0, "ensure", "created", "from reconciliation")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{entry(storetest.T0, "ensure", "created", "from reconciliation")}, b.MustHistory(t))
 		},
 		"an ensure that cancels a deletion says so": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
@@ -84,7 +84,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 		"what is refused as too old is one": func(t *testing.T, b *storetest.Bundle) {
 			b.MustBegin(t, 5, "run")
 			b.MustEnsure(t, 4)
-			require.Equal(t, []storemanager.HistoryEntry{entry(storetest.T0, "ensure", "stale", ""), entry(storetest.T0, "deletion", "already_stopped", "")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{entry(storetest.T0, "ensure", "stale", ""), entry(storetest.T0, "deletion", "already_stopped", "")}, b.MustHistory(t))
 		},
 		"what ended in an error or changed nothing is none": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
@@ -107,16 +107,16 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 		},
 		"the newest are kept": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
-			for i := range 3 * storemanager.KeptHistory {
+			for i := range 3 * storemanager.ShownHistory {
 				b.Clock.Set(storetest.At(i))
 				b.MustHold(t, storemanager.Hold{Reason: fmt.Sprint("reason ", i), Actor: "a"})
 			}
 			events := b.MustHistory(t)
-			require.Len(t, events, storemanager.KeptHistory)
+			require.Len(t, events, storemanager.ShownHistory)
 			for i, e := range events {
-				require.Equal(t, storetest.At(3*storemanager.KeptHistory-1-i), e.At)
+				require.Equal(t, storetest.At(3*storemanager.ShownHistory-1-i), e.At)
 			}
-			require.Equal(t, storemanager.KeptHistory, keptEntries(t, b, storetest.ID))
+			require.Equal(t, storemanager.ShownHistory, keptEntries(t, b, storetest.ID))
 		},
 		"a batch has those of each store, and answers none": func(t *testing.T, b *storetest.Bundle) {
 			qs := storetest.Batch(0, 3, storetest.T0)
@@ -186,6 +186,6 @@ func keptEntries(t *testing.T, b *storetest.Bundle, id string) int {
 	return len(history)
 }
 
-func entry(at time.Time, kind, outcome, detail string) storemanager.HistoryEntry {
-	return storemanager.HistoryEntry{At: at, Kind: kind, Outcome: outcome, Detail: detail}
+func entry(at time.Time, kind, outcome, detail string) storemanager.AuditEntry {
+	return storemanager.AuditEntry{At: at, Kind: kind, Outcome: outcome, Detail: detail}
 }

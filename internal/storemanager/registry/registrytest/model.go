@@ -31,7 +31,7 @@ type model struct {
 	clock    *storetest.Clock
 	stores   map[string]*modelStore
 	paused   map[string]time.Time // until when
-	events   map[string][]storemanager.HistoryEntry
+	events   map[string][]storemanager.AuditEntry
 	created  int
 	stopped  int
 }
@@ -58,7 +58,7 @@ func (m *model) held(s *modelStore) bool { return s.heldUntil.After(m.clock.Now(
 
 // told notes an event: newest last, and the same again in place of the newest.
 func (m *model) told(id, kind, outcome, detail string) {
-	e := storemanager.HistoryEntry{Kind: kind, Outcome: outcome, Detail: detail}
+	e := storemanager.AuditEntry{Kind: kind, Outcome: outcome, Detail: detail}
 	kept := m.events[id]
 	if n := len(kept); n > 0 {
 		newest := kept[n-1]
@@ -69,7 +69,7 @@ func (m *model) told(id, kind, outcome, detail string) {
 	}
 	e.At = m.clock.Now()
 	kept = append(kept, e)
-	m.events[id] = kept[max(0, len(kept)-storemanager.KeptHistory):]
+	m.events[id] = kept[max(0, len(kept)-storemanager.ShownHistory):]
 }
 
 func (m *model) Ensure(t *rapid.T) {
