@@ -27,6 +27,7 @@ type Orchestrator interface {
 	StartReconcile(ctx context.Context, in contract.ReconcileInput) (orchestrator.ReconcileRun, error)
 	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
 	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
+	ResumeSchedule(ctx context.Context, note string) (orchestrator.Schedule, error)
 	CountDeletionsPending(ctx context.Context) (int, error)
 }
 

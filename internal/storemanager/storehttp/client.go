@@ -196,6 +196,9 @@ func (c *Client) Resume(ctx context.Context, q storemanager.ResumeRequest) error
 	}
 	query := url.Values{}
 	addOrigin(query, q.Origin)
+	if q.Also != "" {
+		query.Set("also", q.Also)
+	}
 	u.RawQuery = query.Encode()
 	_, err = ask[nothing](ctx, c, http.MethodDelete, u, nil)
 	return err

@@ -237,7 +237,7 @@ func (s *server) pauseRoutes(r chi.Router, path string, scope func(*http.Request
 		if err != nil {
 			return nil, err
 		}
-		return nothing{}, s.manager.Resume(r.Context(), storemanager.ResumeRequest{StoreID: storeID, Origin: origin})
+		return nothing{}, s.manager.Resume(r.Context(), storemanager.ResumeRequest{StoreID: storeID, Origin: origin, Also: r.URL.Query().Get("also")})
 	}))
 }
 
