@@ -13,6 +13,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/build"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -28,6 +29,8 @@ type Orchestrator struct {
 	waits   []time.Duration // of events
 	// Down: it can't be reached. NoWorkers: it can, and nobody polls.
 	Down, NoWorkers bool
+	// Polling are the workers; nil: one of this version.
+	Polling []orchestrator.Worker
 	// Age is that of the oldest event that waits for a worker.
 	Age time.Duration
 	// Paused and Every are those of the schedule.
@@ -181,6 +184,19 @@ func (f *Orchestrator) CountDeletionsPending(context.Context) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.Attended, nil
+}
+
+// Workers is that of an orchestrator.Client.
+func (f *Orchestrator) Workers(context.Context) ([]orchestrator.Worker, error) {
+	if f.NoWorkers {
+		return nil, f.unreachable()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Polling == nil {
+		return []orchestrator.Worker{{Identity: "a worker", Version: build.Version, SeenAt: time.Now()}}, nil
+	}
+	return f.Polling, nil
 }
 
 // ReconcileSchedule is that of an orchestrator.Client.
