@@ -270,7 +270,7 @@ func safeMessage(err error) string {
 	case errors.As(err, &app):
 		return app.Message()
 	case temporal.IsCanceledError(err):
-		return "cancelled"
+		return contract.RunCancelled
 	case temporal.IsTimeoutError(err):
 		return "timed out"
 	}
