@@ -105,7 +105,7 @@ func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
 		listed []string // nil: 15 of 20 stores, and one more
 	}{
 		"a pause": {hinder: func(b *bundle) {
-			_, err := b.registry.Pause(b.t.Context(), storemanager.Pause{Reason: "repair", Actor: "ops"})
+			_, err := b.registry.Pause(b.t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{Reason: "repair", Actor: "ops"}})
 			require.NoError(b.t, err)
 		}, want: "reconciliation is paused by ops: repair: nothing was done"},
 		"a mode that observes": {

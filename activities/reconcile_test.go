@@ -263,7 +263,7 @@ func TestWhatIsProtectedIsNoOrphan(t *testing.T) {
 		want    contract.Skipped
 	}{
 		"held": {func(b *bundle, id string) error {
-			_, err := b.registry.Hold(b.t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
+			_, err := b.registry.Hold(b.t.Context(), id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 			return err
 		}, contract.Skipped{Held: 1}},
 		"pinned": {func(b *bundle, id string) error {
@@ -493,7 +493,7 @@ func TestAPauseDuringARunIsObeyed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	pause := func(storeID string) {
-		_, err := b.registry.Pause(t.Context(), storemanager.Pause{StoreID: storeID, Reason: "r", Actor: "a"})
+		_, err := b.registry.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: storeID, Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 	pause(ids(1, 2)[0])

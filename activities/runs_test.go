@@ -302,7 +302,7 @@ func TestAnApprovedRunEndsItsRemovalsWhenWhatIsLeftIsAnother(t *testing.T) {
 	b := setup(t)
 	b.monitored(ids(0, 7100))
 	last := ids(6999, 7000)[0]
-	_, err := b.registry.Hold(t.Context(), last, storemanager.Hold{Reason: "r", Actor: "a"})
+	_, err := b.registry.Hold(t.Context(), last, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 	require.NoError(t, err)
 	require.NoError(t, b.registry.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: b.now, Unlisted: []string{last}}))
 	b.mustRun(ids(7000, 7100), "")
@@ -311,7 +311,7 @@ func TestAnApprovedRunEndsItsRemovalsWhenWhatIsLeftIsAnother(t *testing.T) {
 	k.compared = 0
 	k.beginning = func(comparison int) {
 		if comparison == 2 {
-			_, err := b.registry.Release(t.Context(), last)
+			_, err := b.registry.Release(t.Context(), storemanager.ReleaseRequest{StoreID: last})
 			require.NoError(t, err)
 		}
 	}
@@ -377,7 +377,7 @@ func TestAReportSaysWhatItsFirstRoundFound(t *testing.T) {
 	b := setup(t)
 	b.monitored(ids(0, 40))
 	for _, id := range ids(0, 40) {
-		_, err := b.registry.Hold(t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
+		_, err := b.registry.Hold(t.Context(), id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 	report := b.mustRun(ids(40, 40+contract.MaxPlanned+100), "")

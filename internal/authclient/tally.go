@@ -23,7 +23,9 @@ type tally struct {
 	line             []byte // the id in hand
 }
 
-func newTally() *tally { return &tally{idSeed: maphash.MakeSeed(), userSeed: maphash.MakeSeed(), ids: sha256.New()} }
+func newTally() *tally {
+	return &tally{idSeed: maphash.MakeSeed(), userSeed: maphash.MakeSeed(), ids: sha256.New()}
+}
 
 // hash is ListSummary.Hash.
 func (t *tally) hash() string { return hex.EncodeToString(t.ids.Sum(nil)) }

@@ -249,13 +249,13 @@ func (l *lane) set(state []workspace) []string {
 		case sighted:
 			sightings.Unlisted = append(sightings.Unlisted, id)
 		case held:
-			_, err = l.stores.Hold(ctx, id, storemanager.Hold{Reason: "under investigation", Actor: "ann"})
+			_, err = l.stores.Hold(ctx, id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "under investigation", Actor: "ann"}})
 		case pinned:
 			pins = append(pins, id)
 		}
 		require.NoError(l.T, err)
 		if w.paused {
-			_, err = l.stores.Pause(ctx, storemanager.Pause{StoreID: id, Reason: "being migrated", Actor: "ann"})
+			_, err = l.stores.Pause(ctx, storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: id, Reason: "being migrated", Actor: "ann"}})
 			require.NoError(l.T, err)
 		}
 	}

@@ -102,7 +102,7 @@ func TestHealthWarnsOfPauses(t *testing.T) {
 	for _, p := range []storemanager.Pause{
 		{Reason: "the list is rebuilt", Actor: "ann", ExpiresAt: &until}, {StoreID: storeA, Reason: "audit", Actor: "bob"},
 	} {
-		_, err := f.Registry.Pause(t.Context(), p)
+		_, err := f.Registry.Pause(t.Context(), storemanager.PauseRequest{Pause: p})
 		require.NoError(t, err)
 	}
 	f.Record(t, "r1", "", contract.ReconcileReport{
@@ -152,7 +152,7 @@ func TestAStoreIsShownWithItsNewestEvents(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.Ensure(t, storeA)
-	_, err := f.Registry.Hold(t.Context(), storeA, storemanager.Hold{Reason: "customer asked", Actor: "ops"})
+	_, err := f.Registry.Hold(t.Context(), storeA, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "customer asked", Actor: "ops"}})
 	require.NoError(t, err)
 	events := f.Get(t, "/stores/"+storeA).JSON(t)["events"].([]any)
 	require.Len(t, events, 2)

@@ -261,9 +261,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			<-reached
 			require.NoError(t, b.node.Close())
 			require.Error(t, <-done)
-			events, err := b.Registry.Driver.History(t.Context(), storetest.ID)
-			require.NoError(t, err)
-			require.Empty(t, events)
+			require.Empty(t, b.MustAudit(t, storemanager.AuditQuery{}))
 			release()
 		},
 	} {

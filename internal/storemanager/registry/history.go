@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	outcomeAdopted  = "adopted"
 	outcomeDone     = "done"
 	outcomeResumed  = "resumed" // a deletion was taken over by another run
 	outcomeRestored = "restored"
@@ -203,9 +204,7 @@ func stopEntry(q storemanager.StopRequest, res storemanager.StopResult, pending 
 		e.Origin = q.Origin
 	}
 	if !pending.DeleteAt.IsZero() {
-		recheck := q.Recheck
-		recheck.At = storemanager.Precise(q.AbsentAt)
-		e.Evidence = &storemanager.Evidence{Deletion: &pending, Recheck: recheck}
+		e.Evidence = &storemanager.Evidence{Deletion: &pending, Recheck: q.Recheck.AsOf(q.AbsentAt)}
 	}
 	return e
 }
@@ -215,11 +214,13 @@ func (tx *transaction) auditList(ctx context.Context, m storemanager.ListMarks, 
 	if len(news) == 0 {
 		return nil
 	}
-	list := m.List
-	list.At = m.ListAt
+	detail := news[0] + " is not in the list"
+	if n := len(news); n > 1 { // the ids tell the parts of a long list apart
+		detail = fmt.Sprintf("%d stores are not in the list, from %s to %s", n, news[0], news[n-1])
+	}
 	return tx.audit(ctx, storemanager.AuditEntry{
-		Kind: storemanager.AuditList, Outcome: "first_sighting", Detail: fmt.Sprintf("%d stores are not in the list", len(news)), Origin: reconcileOrigin(m.Origin),
-		Evidence: &storemanager.Evidence{Lists: []storemanager.ListRef{list}, StoreIDs: news[:min(len(news), storemanager.MaxNamed)]},
+		Kind: storemanager.AuditList, Outcome: "first_sighting", Detail: detail, Origin: reconcileOrigin(m.Origin),
+		Evidence: &storemanager.Evidence{Lists: []storemanager.ListRef{m.List.AsOf(m.ListAt)}, StoreIDs: news[:min(len(news), storemanager.MaxNamed)]},
 	})
 }
 

@@ -32,7 +32,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			step()
 			b.MustBegin(t, 6, "run")
 			step()
-			_, err = b.Release(t.Context(), storetest.ID)
+			_, err = b.Release(t.Context(), storemanager.ReleaseRequest{StoreID: storetest.ID})
 			require.NoError(t, err)
 			step()
 			b.MustPause(t, onePaused)
@@ -55,19 +55,19 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 				entry(storetest.At(0), "ensure", "created", ""),
 			}, b.MustHistory(t))
 		},
-		"what says the same as the newest takes its place": func(t *testing.T, b *storetest.Bundle) {
+		"what nobody else asks for is told once an hour": func(t *testing.T, b *storetest.Bundle) {
 			ensure(t, b, 1, "delivery-1")
 			for i := range 20 {
 				b.Clock.Set(storetest.At(10 + i))
 				ensure(t, b, 1, "reconcile/"+fmt.Sprint(i))
 			}
-			b.Clock.Set(storetest.At(50))
-			ensure(t, b, 1, "delivery-2")
-			b.Clock.Set(storetest.At(51))
-			ensure(t, b, 1, "delivery-3")
+			b.Clock.Set(storetest.At(10 + 3600).Add(-time.Microsecond))
+			ensure(t, b, 1, "reconcile/again")
+			b.Clock.Set(storetest.At(10 + 3600))
+			ensure(t, b, 1, "reconcile/an-hour-later")
 			require.Equal(t, []storemanager.AuditEntry{
-				entry(storetest.At(51), "ensure", "exists", ""),
-				entry(storetest.At(29), "ensure", "exists", "from reconciliation"),
+				entry(storetest.At(3610), "ensure", "exists", "from reconciliation"),
+				entry(storetest.At(10), "ensure", "exists", "from reconciliation"),
 				entry(storetest.At(0), "ensure", "created", ""),
 			}, b.MustHistory(t))
 		},
@@ -92,9 +92,9 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			before := b.MustHistory(t)
 			_, err := b.Stop(t.Context(), storemanager.StopRequest{StoreID: storetest.ID, Owner: "run", AbsentAt: b.Clock.Now()})
 			require.ErrorIs(t, err, storemanager.ErrTooEarly)
-			_, err = b.Hold(t.Context(), storetest.ID, storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: new(storetest.T0)})
+			_, err = b.Hold(t.Context(), storetest.ID, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: new(storetest.T0)}})
 			require.ErrorIs(t, err, storemanager.ErrInvalid)
-			_, err = b.Release(t.Context(), storetest.ID)
+			_, err = b.Release(t.Context(), storemanager.ReleaseRequest{StoreID: storetest.ID})
 			require.NoError(t, err)
 			b.MustResume(t, storetest.ID)
 			require.Equal(t, before, b.MustHistory(t))
@@ -105,7 +105,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, before, b.MustHistory(t))
 		},
-		"the newest are kept": func(t *testing.T, b *storetest.Bundle) {
+		"the newest are shown": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
 			for i := range 3 * storemanager.ShownHistory {
 				b.Clock.Set(storetest.At(i))
@@ -116,7 +116,7 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			for i, e := range events {
 				require.Equal(t, storetest.At(3*storemanager.ShownHistory-1-i), e.At)
 			}
-			require.Equal(t, storemanager.ShownHistory, keptEntries(t, b, storetest.ID))
+			require.Equal(t, 3*storemanager.ShownHistory+1, keptEntries(t, b, storetest.ID), "the trail has all of them")
 		},
 		"a batch has those of each store, and answers none": func(t *testing.T, b *storetest.Bundle) {
 			qs := storetest.Batch(0, 3, storetest.T0)
@@ -132,17 +132,20 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			for _, s := range page.Stores {
 				require.Nil(t, s.History)
 			}
-			held, err := b.Hold(t.Context(), qs[0].StoreID, storetest.SomeHold)
+			held, err := b.Hold(t.Context(), qs[0].StoreID, storemanager.HoldRequest{Hold: storetest.SomeHold})
 			require.NoError(t, err)
 			require.Nil(t, held.History)
 		},
 		"a store that is not known has none": func(t *testing.T, b *storetest.Bundle) {
 			require.Equal(t, storemanager.StopAlreadyStopped, b.MustStop(t, "run"))
-			b.MustPause(t, onePaused)
-			b.MustResume(t, storetest.ID)
 			require.Zero(t, keptEntries(t, b, storetest.ID))
 		},
-		"a pruned tombstone takes them along, and its pause stays": func(t *testing.T, b *storetest.Bundle) {
+		"a pause is told of a store that is not known, too": func(t *testing.T, b *storetest.Bundle) {
+			b.MustPause(t, onePaused)
+			b.MustResume(t, storetest.ID)
+			require.Equal(t, 2, keptEntries(t, b, storetest.ID))
+		},
+		"they outlive a pruned tombstone, and so does its pause": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
 			b.MustBegin(t, 2, "run")
 			b.Clock.Set(storetest.At(100))
@@ -152,10 +155,12 @@ func (on suite) TestTheHistoryTellsEachDecision(t *testing.T) {
 			b.Clock.Set(storetest.At(100).Add(tombstoneRetention + time.Second))
 			_, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: "another-one", At: storetest.At(200), DeleteAt: storetest.At(200), Owner: "run"})
 			require.NoError(t, err)
-			require.Zero(t, keptEntries(t, b, storetest.ID))
+			_, err = b.Get(t.Context(), storetest.ID)
+			require.ErrorIs(t, err, storemanager.ErrNotFound)
+			require.Equal(t, 4, keptEntries(t, b, storetest.ID))
 			require.Equal(t, 1, keptEntries(t, b, "another-one"))
 			b.MustEnsure(t, 300)
-			require.Len(t, b.MustHistory(t), 1, "it begins anew")
+			require.Len(t, b.MustHistory(t), 5)
 			require.NotNil(t, b.MustGet(t).Pause)
 		},
 	} {
@@ -171,21 +176,21 @@ func (on suite) TestTheHistoryIsThereAfterClose(t *testing.T) {
 	b := on.setup(t)
 	b.MustEnsure(t, 1)
 	b.MustHold(t, storetest.SomeHold)
-	want := b.MustHistory(t)
-	require.NoError(t, b.Registry.Close())
-	s, err := on.open(t, storetest.Settings{Path: b.Path, Now: b.Clock.Now}).Get(t.Context(), storetest.ID)
+	before, err := b.Get(t.Context(), storetest.ID)
 	require.NoError(t, err)
-	require.Equal(t, want, s.History)
+	require.Len(t, before.History, 2)
+	require.NoError(t, b.Registry.Close())
+	after, err := on.open(t, storetest.Settings{Path: b.Path, Now: b.Clock.Now}).Get(t.Context(), storetest.ID)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
 }
 
 // keptEntries is how many entries the driver keeps of a store.
 func keptEntries(t *testing.T, b *storetest.Bundle, id string) int {
 	t.Helper()
-	history, err := b.Registry.Driver.History(t.Context(), id)
-	require.NoError(t, err)
-	return len(history)
+	return len(auditOf(t, b.Registry.Driver, storemanager.AuditQuery{StoreID: id, Limit: storemanager.MaxBatch}))
 }
 
-func entry(at time.Time, kind, outcome, detail string) storemanager.AuditEntry {
+func entry(at time.Time, kind storemanager.AuditKind, outcome, detail string) storemanager.AuditEntry {
 	return storemanager.AuditEntry{At: at, Kind: kind, Outcome: outcome, Detail: detail}
 }

@@ -18,7 +18,7 @@ func (on suite) TestEverythingIsThereAfterClose(t *testing.T) {
 	b.MustEnsure(t, 1)
 	b.MustBegin(t, 2, "run")
 	b.MustPin(t, "pinned")
-	_, err := b.Hold(t.Context(), "pinned", storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: new(storetest.At(50))})
+	_, err := b.Hold(t.Context(), "pinned", storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: new(storetest.At(50))}})
 	require.NoError(t, err)
 	require.NoError(t, b.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: storetest.At(3), Unlisted: []string{storetest.ID}}))
 	require.NoError(t, b.RecordReconcile(t.Context(), storemanager.ReconcileRun{RunID: "run", StartedAt: storetest.At(1), CompletedAt: storetest.At(2)}))
