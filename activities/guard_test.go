@@ -154,7 +154,9 @@ func (f forgetful) Overview(ctx context.Context) (storemanager.Overview, error) 
 func TestARefusedApprovalIsNoFailedRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{RunID: "r1", Error: "the plan is another", Refused: true})
+	_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{
+		RunID: "r1", Error: "the plan is another", Refused: true, Report: contract.ReconcileReport{StartedAt: b.now, CompletedAt: b.now},
+	})
 	require.NoError(t, err)
 	known, err := b.registry.Reconciliation(t.Context())
 	require.NoError(t, err)

@@ -49,6 +49,11 @@ func (k *keeper) RecordReconcile(ctx context.Context, run storemanager.Reconcile
 // run is a whole run, a minute after whatever came before: the real workflow with the real activities.
 func (b *bundle) run(listed []string, approved string) (contract.ReconcileReport, error) {
 	b.t.Helper()
+	return b.runAs(listed, contract.ReconcileInput{Trigger: "manual", Confirm: true, ApprovedPlan: approved})
+}
+
+func (b *bundle) runAs(listed []string, in contract.ReconcileInput) (contract.ReconcileReport, error) {
+	b.t.Helper()
 	b.now = b.now.Add(time.Minute)
 	b.lister.ids, b.lister.at = listed, b.now
 	var suite testsuite.WorkflowTestSuite
@@ -60,7 +65,7 @@ func (b *bundle) run(listed []string, approved string) (contract.ReconcileReport
 		b.act.Manager = &keeper{ReconcileKeeper: b.act.Manager}
 	}
 	env.RegisterActivity(b.act)
-	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, contract.ReconcileInput{Trigger: "manual", Confirm: true, ApprovedPlan: approved})
+	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, in)
 	var report contract.ReconcileReport
 	if err := env.GetWorkflowError(); err != nil {
 		return report, err

@@ -67,7 +67,7 @@ func Cut(s string) string {
 type ListRef struct {
 	// At is the start of its fetch.
 	At time.Time `json:"at,omitzero"`
-	// Hash is that of its ids: sha256 in hexadecimal.
+	// Hash identifies which ids it has, in whatever order: the sum of their sha256, in hexadecimal.
 	Hash string `json:"hash,omitempty"`
 	// Entries is how many workspaces it has; 0 where that is not known.
 	Entries int `json:"entries,omitempty"`
