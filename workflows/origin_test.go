@@ -109,36 +109,48 @@ func TestALifecycleSaysWhoAskedForWhatItAsksFor(t *testing.T) {
 			b.send(0, withOrigin(b.event(contract.WorkspaceCreated, "d1", 0), "sender"))
 			b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
 		}, []string{"ensure created", "deletion scheduled", "stop stopped"}, []storemanager.Origin{sender("d1"), sender("d2"), sender("d2")}},
-		"a hold and its release": {func(b *bundle) {
-			b.send(0, withOrigin(b.event(contract.WorkspaceCreated, "d1", 0), "sender"))
-			b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
-			hold, release := b.event(contract.StoreHold, "d3", hour), withOrigin(b.event(contract.StoreRelease, "d4", hour), "ann")
-			hold.Hold, hold.Source, release.Source = &contract.Cancellation{Actor: "ann", Reason: "why"}, contract.SourceOperator, contract.SourceOperator
-			hold.Origin.RequestID, release.Origin.Reason = "request", "why"
-			b.send(hour, hold)
-			b.send(hour, release)
-		}, []string{"ensure created", "deletion scheduled", "hold done", "release done"},
-			[]storemanager.Origin{sender("d1"), sender("d2"), operator("d3"), operator("d4")}},
-		"a cancel signal": {func(b *bundle) {
-			b.monitored()
-			b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
-			b.RegisterDelayedCallback(func() {
-				b.SignalWorkflow(contract.CancelDeletion, contract.Cancellation{Reason: "why", Actor: "ann"})
-			}, hour)
-		}, []string{"ensure created", "deletion scheduled", "hold done"},
-			[]storemanager.Origin{{}, sender("d2"), {Source: "operator", Actor: "ann", Reason: "why", Via: "temporal"}}},
-		"a workflow that is cancelled": {func(b *bundle) {
-			b.monitored()
-			b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
-			b.RegisterDelayedCallback(b.CancelWorkflow, hour)
-		}, []string{"ensure created", "deletion scheduled", "cancel_deletion done"},
-			[]storemanager.Origin{{}, sender("d2"), {Source: "operator", Reason: "the workflow was cancelled", Via: "temporal"}}},
-		"a workspace that is still listed": {func(b *bundle) {
-			b.monitored()
-			b.auth.set(func(f *fakeAuthWorker) { f.listed[storeID] = true })
-			b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
-		}, []string{"ensure created", "deletion scheduled", "cancel_deletion done"},
-			[]storemanager.Origin{{}, sender("d2"), {Source: "system", Reason: "the Auth Worker still lists the workspace"}}},
+		"a hold and its release": {
+			func(b *bundle) {
+				b.send(0, withOrigin(b.event(contract.WorkspaceCreated, "d1", 0), "sender"))
+				b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
+				hold, release := b.event(contract.StoreHold, "d3", hour), withOrigin(b.event(contract.StoreRelease, "d4", hour), "ann")
+				hold.Hold, hold.Source, release.Source = &contract.Cancellation{Actor: "ann", Reason: "why"}, contract.SourceOperator, contract.SourceOperator
+				hold.Origin.RequestID, release.Origin.Reason = "request", "why"
+				b.send(hour, hold)
+				b.send(hour, release)
+			},
+			[]string{"ensure created", "deletion scheduled", "hold done", "release done"},
+			[]storemanager.Origin{sender("d1"), sender("d2"), operator("d3"), operator("d4")},
+		},
+		"a cancel signal": {
+			func(b *bundle) {
+				b.monitored()
+				b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
+				b.RegisterDelayedCallback(func() {
+					b.SignalWorkflow(contract.CancelDeletion, contract.Cancellation{Reason: "why", Actor: "ann"})
+				}, hour)
+			},
+			[]string{"ensure created", "deletion scheduled", "hold done"},
+			[]storemanager.Origin{{}, sender("d2"), {Source: "operator", Actor: "ann", Reason: "why", Via: "temporal"}},
+		},
+		"a workflow that is cancelled": {
+			func(b *bundle) {
+				b.monitored()
+				b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
+				b.RegisterDelayedCallback(b.CancelWorkflow, hour)
+			},
+			[]string{"ensure created", "deletion scheduled", "cancel_deletion done"},
+			[]storemanager.Origin{{}, sender("d2"), {Source: "operator", Reason: "the workflow was cancelled", Via: "temporal"}},
+		},
+		"a workspace that is still listed": {
+			func(b *bundle) {
+				b.monitored()
+				b.auth.set(func(f *fakeAuthWorker) { f.listed[storeID] = true })
+				b.send(0, withOrigin(b.event(contract.WorkspaceDeleted, "d2", time.Second), "sender"))
+			},
+			[]string{"ensure created", "deletion scheduled", "cancel_deletion done"},
+			[]storemanager.Origin{{}, sender("d2"), {Source: "system", Reason: "the Auth Worker still lists the workspace"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,7 +24,7 @@ const repeatInterval = time.Hour
 // audit adds an entry to the audit trail. It leaves out the retry of a call, and for a while what nobody but Storekeeper itself asks for again: else a
 // store that fails for days would fill the trail. Whoever adds an entry also removes some that are too old, so nobody else has to.
 func (tx *transaction) audit(ctx context.Context, e storemanager.AuditEntry) error {
-	e.Detail, e.Origin = storemanager.Cut(e.Detail), e.Origin.Cut()
+	e.Detail, e.Origin = storemanager.Cut(e.Detail), e.Cut()
 	newest, err := tx.NewestEntry(ctx, e.StoreID)
 	if err != nil {
 		return err

@@ -74,8 +74,13 @@ func (m *model) told(id string, kind storemanager.AuditKind, outcome, detail str
 
 // someOrigins are who asks in the model.
 var someOrigins = rapid.SampledFrom([]storemanager.Origin{
-	{}, {Source: "system"}, {Source: "reconcile", RunID: "1", Actor: "ann"}, {Source: "reconcile", RunID: "2", Actor: "ann"},
-	{Source: "webhook", DeliveryID: "1"}, {Source: "webhook", DeliveryID: "2"}, {Source: "operator", Actor: "bob", Reason: "why", Batch: "b"},
+	{},
+	{Source: "system"},
+	{Source: "reconcile", RunID: "1", Actor: "ann"},
+	{Source: "reconcile", RunID: "2", Actor: "ann"},
+	{Source: "webhook", DeliveryID: "1"},
+	{Source: "webhook", DeliveryID: "2"},
+	{Source: "operator", Actor: "bob", Reason: "why", Batch: "b"},
 })
 
 func (m *model) Ensure(t *rapid.T) {
