@@ -46,7 +46,7 @@ func (a *Authority) ConfirmAbsent(ctx context.Context, in contract.AbsenceInput)
 	defer beat(ctx, RecheckHeartbeat)()
 	res, err := a.AuthWorker.Absent(ctx, in.InstanceID)
 	if err != nil {
-		return contract.AbsenceResult{}, wrap(err)
+		return contract.AbsenceResult{}, wrapAnswer(err)
 	}
 	if res.ListEntries == 0 && !in.ByEvent {
 		return contract.AbsenceResult{}, temporal.NewApplicationError(

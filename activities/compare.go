@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -12,9 +11,6 @@ import (
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
 )
-
-// errGuardTripped is for Sentry, which groups by its text.
-var errGuardTripped = errors.New("the guard of reconciliation holds removals back: they wait for an operator's approval")
 
 // CompareLists fetches the authoritative list, compares it with what is monitored, and keeps first sightings and
 // what the list means for the guard. It repairs nothing. A list that is not complete is an error.
@@ -101,18 +97,24 @@ func (r *Reconcile) keepVerdict(
 ) error {
 	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
-		r.Sentry.Capture(ctx, errGuardTripped, telemetry.Operation{Name: "CompareLists", Phase: "guard", Outcome: telemetry.OutcomeFailed})
 	}
+	r.proven(ctx, plan, v)
 	marks.Unlisted, marks.Listed = nil, nil
 	switch {
 	case v == tripped && (keptBack == nil || keptBack.Lost):
 		marks.Guard, marks.GuardReason = storemanager.GuardKeepsBack, plan.Guard
+		if err := r.Manager.MarkUnlisted(ctx, marks); err != nil {
+			return err
+		}
+		r.guardTripped(ctx, plan.Guard)
 	case v == cleared && keptBack != nil:
 		marks.Guard = storemanager.GuardCleared
-	default:
-		return nil
+		if err := r.Manager.MarkUnlisted(ctx, marks); err != nil {
+			return err
+		}
+		r.guardOpens(keptBack, "a list lacks nothing")
 	}
-	return r.Manager.MarkUnlisted(ctx, marks)
+	return nil
 }
 
 // pauses are those in force when a comparison begins.

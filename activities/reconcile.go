@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -35,6 +36,7 @@ type ReconcileKeeper interface {
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	EnsureBatch(ctx context.Context, rs []storemanager.EnsureRequest) ([]storemanager.EnsureResult, error)
 	RecordReconcile(ctx context.Context, r storemanager.ReconcileRun) error
+	Reconciliation(ctx context.Context) (storemanager.Reconciliation, error)
 }
 
 // AcceptedEvents is the memory of events that webhooks were answered for without an outcome.
@@ -73,8 +75,10 @@ type Reconcile struct {
 	// MaxRate is how many stores at most are ensured a second; 0 means no limit.
 	MaxRate int
 	Metrics *telemetry.Metrics
-	// Sentry hears of a guard that keeps removals back; nil means that nobody does.
+	// Sentry hears of a guard that keeps removals back, and of runs that fail; nil means that nobody does.
 	Sentry *telemetry.Sentry
+
+	unproven atomic.Bool // the newest list proves nothing
 }
 
 // untilStop ends ctx when the worker stops, too. The attempt then fails while Temporal can still be told, and another worker goes on at
@@ -129,6 +133,7 @@ func (r *Reconcile) RecordRun(ctx context.Context, in contract.RecordInput) erro
 	if err != nil {
 		return wrap(fmt.Errorf("%w: report: %w", storemanager.ErrInvalid, err))
 	}
+	before := r.before(ctx)
 	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
 		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
 		ApprovedListAt: approvedListAt(in), Actor: in.Report.Actor, Origin: origin(in.Origin), Summary: summary(in.Report), Lists: listsOf(in.Report),
@@ -146,6 +151,7 @@ func (r *Reconcile) RecordRun(ctx context.Context, in contract.RecordInput) erro
 		run.Outcome = telemetry.OutcomeFailed
 	}
 	r.Metrics.Reconciled(run)
+	r.tellOfRun(ctx, in, before)
 	activity.GetLogger(ctx).Info("reconcile run ended", telemetry.KeyTrigger, in.Report.Trigger, telemetry.KeyOutcome, run.Outcome,
 		telemetry.KeyDurationMs, in.Report.DurationMs, "drift", in.Report.DriftCount, "added", in.Report.Added,
 		"removed", in.Report.Removed, "guard", in.Report.Guard, telemetry.KeyError, in.Error)

@@ -229,3 +229,9 @@ type RecordInput struct {
 	// Origin says who asks.
 	Origin Origin `json:"origin,omitzero"`
 }
+
+// TelemetryRecorded implements telemetry.Recorder: ActivityRecordRun tells of runs that fail.
+func (ReconcileInput) TelemetryRecorded() {}
+
+// RunCancelled is the error of a run that somebody cancelled.
+const RunCancelled = "cancelled"

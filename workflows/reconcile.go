@@ -272,7 +272,7 @@ func safeMessage(err error) string {
 	case errors.As(err, &app):
 		return app.Message()
 	case temporal.IsCanceledError(err):
-		return "cancelled"
+		return contract.RunCancelled
 	case temporal.IsTimeoutError(err):
 		return "timed out"
 	}
@@ -300,7 +300,9 @@ func ScheduledReconcile(ctx workflow.Context) error {
 		// A run that has begun goes on even if somebody terminates this workflow.
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
 	})
-	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, contract.ReconcileInput{Trigger: contract.TriggerSchedule, Confirm: true}).Get(ctx, nil)
+	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, contract.ReconcileInput{
+		Trigger: contract.TriggerSchedule, Confirm: true, Origin: contract.Origin{Via: contract.ViaSchedule},
+	}).Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		workflow.GetLogger(ctx).Info("a reconcile run is under way already")
 		return nil

@@ -47,6 +47,9 @@ type Options struct {
 	// SpillDir is where Sorted keeps what outgrows memory, 40 bytes for each workspace. The files have no name, so nothing is left of them
 	// however the process ends. Empty means the system's directory for temporary files.
 	SpillDir string
+	// Ended is called with how each list ended that Status counts: nil for a complete one, else what Status has as Err. It must not block. Nil: nobody is
+	// told.
+	Ended func(error)
 }
 
 // Client asks one Auth Worker. It is safe for concurrent use and needs no closing.
@@ -58,6 +61,7 @@ type Client struct {
 	idleTimeout time.Duration
 	listTimeout time.Duration
 	limits      bodyLimits
+	ended       func(error)
 
 	maxAge   time.Duration
 	spillDir string
@@ -98,6 +102,7 @@ func New(o Options) (*Client, error) {
 		idleTimeout: orDefault(o.IdleTimeout, defaultIdleTimeout),
 		listTimeout: orDefault(o.ListTimeout, defaultListTimeout),
 		limits:      defaultBodyLimits,
+		ended:       o.Ended,
 		status:      Status{Ended: map[Outcome]int64{}},
 		maxAge:      orDefault(o.ListMaxAge, defaultListMaxAge),
 		spillDir:    o.SpillDir,
@@ -105,6 +110,9 @@ func New(o Options) (*Client, error) {
 	}
 	if c.now == nil {
 		c.now = time.Now
+	}
+	if c.ended == nil {
+		c.ended = func(error) {}
 	}
 	return c, nil
 }

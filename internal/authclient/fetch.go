@@ -69,6 +69,7 @@ func (c *Client) fetch(ctx context.Context, f fetch) (fetched, error) {
 	c.heed(err)
 	if refused == nil && ctx.Err() == nil {
 		c.note(got, err)
+		c.ended(err)
 	}
 	if err != nil {
 		return fetched{}, err

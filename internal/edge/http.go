@@ -16,7 +16,7 @@ import (
 // answerPanic tells an operator what happened, and the caller nothing.
 func (s *Server) answerPanic(w http.ResponseWriter, r *http.Request, err error) {
 	s.frequent.Error("request panicked", httpserver.LogRequestID(w), zap.String("method", r.Method), zap.Error(err), zap.Stack("stack"))
-	s.sentry.Capture(context.WithoutCancel(r.Context()), err, telemetry.Operation{Name: "http"})
+	s.sentry.Capture(context.WithoutCancel(r.Context()), err, telemetry.Operation{Name: "http", Kind: telemetry.KindOfPanic()})
 	problem.Write(w, problem.KindInternal, "Internal server error")
 }
 

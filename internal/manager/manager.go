@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
@@ -40,6 +41,7 @@ type Manager struct {
 	sink      *processor.Sink      // nil without EVENT_SINK_URL
 	registry  *registry.Registry
 	log       *zap.Logger
+	unwatch   func() // ends what watchLosses begins; nil before
 }
 
 // monitored is a registry whose stores are monitored: by a *monitor.Supervisor, or by a Node server that a *nodeserver.Node drives.
@@ -67,12 +69,13 @@ func Run(ctx context.Context, p *process.Process) error {
 		return fmt.Errorf("STORE_MANAGER_LISTEN: %w", err)
 	}
 	p.Log.Info("store manager listens", zap.Stringer("address", l.Addr()))
-	return p.Serve(ctx, l, m.Handler(p))
+	return p.Serve(ctx, l, m.Handler(p, func() []storemanager.DatabaseSize { return sizes(p.Usage(database)) }))
 }
 
 // Open opens the registry at path, "" for one in memory, and monitors its stores as the settings say, until ctx ends or Close is called, which
 // must be done. The pinned stores are those of STORE_IDS from then on. Its figures show in the metrics.
 func Open(ctx context.Context, p *process.Process, path string) (*Manager, error) {
+	opened := time.Now()
 	database, err := sqlite.Open(ctx, path, p.Log)
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
@@ -94,6 +97,7 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 		return nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), m.close())
 	}
 	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) { return figures(ctx, m) })
+	m.watchLosses(ctx, p.Sentry, opened)
 	return m, nil
 }
 
@@ -113,6 +117,9 @@ func (m *Manager) Close() {
 }
 
 func (m *Manager) close() error {
+	if m.unwatch != nil {
+		m.unwatch()
+	}
 	err := m.monitored.Close()
 	if m.sink != nil {
 		m.sink.Close()
@@ -120,12 +127,20 @@ func (m *Manager) close() error {
 	return errors.Join(err, m.registry.Close())
 }
 
-// Handler serves the API and the metrics.
-func (m *Manager) Handler(p *process.Process) http.Handler {
+// sizes is what the API tells of databases.
+func sizes(usage []dbfile.Usage) (all []storemanager.DatabaseSize) {
+	for _, u := range usage {
+		all = append(all, storemanager.DatabaseSize(u))
+	}
+	return all
+}
+
+// Handler serves the API and the metrics. databases says how large the databases are; nil tells nothing of that.
+func (m *Manager) Handler(p *process.Process, databases func() []storemanager.DatabaseSize) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
 	r.Mount("/", storehttp.Handler(storehttp.Options{
-		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Logger: telemetry.Sampled(p.Log),
+		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Databases: databases, Logger: telemetry.Sampled(p.Log),
 		Tokens: p.BypassTokens,
 	}))
 	return r
@@ -155,7 +170,7 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 	}
 	supervisor, err := monitor.Supervise(ctx, m.registry, monitor.Options{
 		SyncURL: c.StoreSyncURL, Token: c.BypassToken(), Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
-		Outage: func(err error) { p.Sentry.Capture(ctx, err, telemetry.Operation{Name: "sync_backend_outage"}) },
+		Outage: func(o monitor.Outage) { tellOutage(ctx, p.Sentry, o) },
 	})
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ import (
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/telemetry"
+	"storekeeper/tests/sentrytest"
 )
 
 func newProcess(t *testing.T, log *zap.Logger, settings ...string) *process.Process {
@@ -47,7 +48,7 @@ func openStores(t *testing.T, p *process.Process) *manager.Manager {
 // serve puts a client in front of the API of a store manager.
 func serve(t *testing.T, p *process.Process, stores *manager.Manager) *storehttp.Client {
 	t.Helper()
-	api := httptest.NewServer(stores.Handler(p))
+	api := httptest.NewServer(stores.Handler(p, nil))
 	t.Cleanup(api.Close)
 	client, err := storehttp.NewClient(api.URL, "the-token", nil)
 	require.NoError(t, err)
@@ -202,7 +203,7 @@ func TestAStoreManagerWhoseNodeServerRefusesTheSecretIsNotReady(t *testing.T) {
 	stores := openStores(t, p)
 	require.Error(t, stores.Ping(t.Context()))
 	w := httptest.NewRecorder()
-	stores.Handler(p).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody))
+	stores.Handler(p, nil).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody))
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }
 
@@ -269,4 +270,42 @@ func TestTheAPITellsOfChangesOfConnectionsAndPingsWhatMonitors(t *testing.T) {
 	n, err := client.Count(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, n)
+}
+
+func TestTheLossOfTheRegistryIsToldInSentryOnceAndItsEndOnce(t *testing.T) {
+	t.Parallel()
+	fake := sentrytest.Start(t)
+	path := filepath.Join(t.TempDir(), "stores.db")
+	open := func() *manager.Manager {
+		p := newProcess(t, zap.NewNop())
+		var err error
+		p.Sentry, err = telemetry.NewSentry(telemetry.SentryOptions{DSN: fake.DSN})
+		require.NoError(t, err)
+		t.Cleanup(p.Sentry.Close)
+		stores, err := manager.Open(t.Context(), p, path)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.True(t, p.Sentry.Flush(30*time.Second)) })
+		return stores
+	}
+	first := open()
+	_, err := first.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "store-1", At: time.Now()})
+	require.NoError(t, err)
+	first.Close()
+	for _, file := range []string{path, path + "-wal", path + "-shm"} {
+		require.True(t, os.Remove(file) == nil || file != path)
+	}
+
+	told := func(n int) func() bool {
+		return func() bool { return len(fake.Events()) == n }
+	}
+	second := open()
+	require.Eventually(t, told(1), 30*time.Second, time.Millisecond)
+	require.Contains(t, fake.Events()[0].Text(), "the registry was lost, no store is stopped until somebody acknowledges it: ")
+	second.Close()
+	third := open()
+	require.Never(t, func() bool { return len(fake.Events()) > 1 }, 1500*time.Millisecond, 10*time.Millisecond, "it was told before this start")
+	require.NoError(t, third.AcknowledgeLoss(t.Context(), storemanager.Acknowledgement{Reason: "restored", Actor: "alice"}))
+	require.Eventually(t, told(2), 30*time.Second, time.Millisecond)
+	require.Contains(t, fake.Events()[1].Text(), "the loss of the registry is acknowledged: stores may be stopped again after ")
+	third.Close()
 }

@@ -1,11 +1,13 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 
 	"go.temporal.io/sdk/client"
 
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storehttp"
 	"storekeeper/internal/telemetry"
 )
@@ -25,6 +27,8 @@ func (p *Process) Clients() (Clients, error) {
 	if c.Manager, err = storehttp.NewClient(string(p.Config.StoreManagerURL), p.Config.BypassToken(), nil); err != nil {
 		return c, fmt.Errorf("STORE_MANAGER_URL: %w", err)
 	}
+	called := p.Sentry.Watch(telemetry.SideStoreManager)
+	c.Manager.Tell(func(err error) { called(err, errors.Is(err, storemanager.ErrUnauthorized)) })
 	c.Temporal, c.Namespace, err = p.dialTemporal()
 	return c, err
 }
@@ -32,8 +36,10 @@ func (p *Process) Clients() (Clients, error) {
 // AuthWorker makes the process's one client of the Auth Worker at the URL, whose lists show in the metrics. spillDir is
 // authclient.Options.SpillDir.
 func (p *Process) AuthWorker(url, spillDir string) (*authclient.Client, error) {
+	called := p.Sentry.Watch(telemetry.SideAuthWorker)
 	c, err := authclient.New(authclient.Options{
 		BaseURL: url, Token: p.Config.BypassToken(), ListMaxAge: p.Config.AuthListMaxAge, SpillDir: spillDir,
+		Ended: func(err error) { called(err, errors.Is(err, authclient.ErrUnauthorized)) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)

@@ -160,7 +160,7 @@ func start(environ []string, role config.Role, logs io.Writer) (*Process, error)
 		return nil, err
 	}
 	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{
-		DSN: string(cfg.SentryDSN), Environment: cfg.SentryEnvironment, Secrets: cfg.Secrets(),
+		DSN: string(cfg.SentryDSN), Environment: cfg.SentryEnvironment, Role: string(role), Secrets: cfg.Secrets(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("SENTRY_DSN: %w", err)
@@ -206,7 +206,7 @@ func (p *Process) dialTemporal() (client.Client, string, error) {
 
 // TemporalOptions adds the process's logs and metrics, and how often its worker is heard of.
 func (p *Process) TemporalOptions(opts client.Options) client.Options {
-	opts.Logger = telemetry.SDKLogger(p.Log)
+	opts.Logger = p.Sentry.SDKLogger(p.Log)
 	opts.MetricsHandler = p.Metrics.SDKMetricsHandler()
 	opts.WorkerHeartbeatInterval = heartbeatInterval
 	return opts

@@ -152,8 +152,12 @@ type AuditEntry struct {
 type Evidence struct {
 	// Deletion is the deletion that became pending, or that was carried out.
 	Deletion *Deletion `json:"deletion,omitempty"`
-	// Recheck is the list that the store was stopped on.
-	Recheck ListRef `json:"recheck,omitzero"`
+	// Recheck is the list that the store was stopped on. DecidedAt is when that was decided, if another server had to be told before the entry could be
+	// kept; zero: at the entry's At.
+	Recheck   ListRef   `json:"recheck,omitzero"`
+	DecidedAt time.Time `json:"decidedAt,omitzero"`
+	// Hold is the one that was put on.
+	Hold *Hold `json:"hold,omitempty"`
 	// Lists are those of a run, the first and the last, or the one that an AuditList tells of.
 	Lists []ListRef `json:"lists,omitempty"`
 	// StoreIDs are the stores of an AuditBatch, and up to MaxNamed of an AuditList.

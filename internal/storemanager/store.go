@@ -127,6 +127,8 @@ type ResumeRequest struct {
 	// StoreID is the scope of the pause.
 	StoreID string
 	Origin  Origin
+	// Also says what else the caller ends with it: the audit trail then tells of it, even if there was no pause. It is "" for nothing.
+	Also string
 }
 
 // ShownHistory is how many entries of the audit trail a store is shown with.

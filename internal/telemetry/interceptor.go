@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -24,9 +23,18 @@ type StoreIdentifier interface{ TelemetryStoreID() string }
 // Phaser names the phase that the work belongs to. The same argument may implement it; otherwise the phase is "activity" or "workflow".
 type Phaser interface{ TelemetryPhase() string }
 
+// Recorder is for workflows whose own last activity records how they ended, and captures their failures. The first argument implements it.
+type Recorder interface{ TelemetryRecorded() }
+
+func isRecorded(arg any) bool {
+	_, ok := arg.(Recorder)
+	return ok
+}
+
 // NewWorkerInterceptor returns an interceptor for worker.Options. It reports every activity, local ones included, with a metric, a
 // breadcrumb, and a warning if it failed. A failing activity is captured once: when it may not be retried, or at its fifth attempt. A
-// workflow is captured when it fails itself; nothing is reported during replay. sentry may be nil.
+// workflow is captured when it fails itself; nothing is reported during replay. What another side is to blame for (Blame) is captured as an outage of
+// that side, if it is watched (Sentry.Watch). sentry may be nil.
 func NewWorkerInterceptor(log *zap.Logger, sentry *Sentry, metrics *Metrics) interceptor.WorkerInterceptor {
 	return &workerInterceptor{log: log, sentry: sentry, metrics: metrics}
 }
@@ -70,7 +78,7 @@ func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *intercept
 		// A panic is a failure like any other. The SDK makes a retryable error of it, so it is passed on.
 		if p := recover(); p != nil {
 			op.Duration = time.Since(started)
-			i.worker.activityEnded(ctx, info, op, fmt.Errorf("panic: %v", p))
+			i.worker.activityEnded(ctx, info, op, newPanicked(p))
 			panic(p)
 		}
 	}()
@@ -99,13 +107,17 @@ func (w *workerInterceptor) activityEnded(ctx context.Context, info activity.Inf
 		zap.Int32(KeyAttempt, info.Attempt), zap.Duration(KeyDurationMs, op.Duration),
 		zap.String(KeyWorkflowID, info.WorkflowExecution.ID), zap.String(KeyRunID, info.WorkflowExecution.RunID),
 		zap.Error(err))
-	if captureActivity(info.Attempt, err) {
+	worthAnEvent := captureActivity(info.Attempt, err)
+	if !w.sentry.blame(err, op, worthAnEvent) && worthAnEvent {
 		w.sentry.Capture(ctx, err, op)
 	}
 }
 
-// captureActivity says whether this attempt of a failing activity is the one to capture.
+// captureActivity says whether this attempt of a failing activity is the one to capture. A refused token is captured at once, because no attempt mends it.
 func captureActivity(attempt int32, err error) bool {
+	if blameOf(err).Refused {
+		return attempt == 1
+	}
 	return attempt == captureAttempt || attempt < captureAttempt && nonRetryable(err)
 }
 
@@ -139,7 +151,8 @@ func (i *workflowInterceptor) ExecuteWorkflow(ctx workflow.Context, in *intercep
 		zap.String(KeyOperation, op.Name), zap.String(KeyPhase, op.Phase), zap.String(KeyStoreID, op.StoreID),
 		zap.String(KeyWorkflowID, info.WorkflowExecution.ID), zap.String(KeyRunID, info.WorkflowExecution.RunID),
 		zap.Error(err))
-	if !capturedBelow(err) {
+	recorded := len(in.Args) > 0 && isRecorded(in.Args[0]) && blameOf(err).Side != SideStoreManager // which may not have kept the record
+	if !i.worker.sentry.blame(err, op, true) && !capturedBelow(err) && !recorded {
 		i.worker.sentry.Capture(context.Background(), err, op) //nolint:forbidigo // a workflow has no context.Context
 	}
 	return result, err

@@ -24,6 +24,7 @@ import (
 
 	"storekeeper/internal/telemetry"
 	"storekeeper/tests/proctest"
+	"storekeeper/tests/sentrytest"
 )
 
 // storeInput is an argument that says what it is for.
@@ -37,7 +38,7 @@ type bundle struct {
 	worker  worker.Options
 	metrics *telemetry.Metrics
 	sentry  *telemetry.Sentry
-	fake    *fakeSentry
+	fake    *sentrytest.Fake
 	log     *proctest.Log
 }
 
@@ -55,9 +56,9 @@ func setup(t *testing.T) bundle {
 	}
 }
 
-func (b bundle) events(t *testing.T) []sentryEvent {
+func (b bundle) events(t *testing.T) []sentrytest.Event {
 	t.Helper()
-	return b.fake.events(t, b.sentry)
+	return sent(t, b.sentry, b.fake)
 }
 
 // newWorkflowEnv returns an environment that can run w as the workflow "W" and ensure, if any, as the activity "EnsureStore".

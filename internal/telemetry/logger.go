@@ -55,21 +55,33 @@ func isTerminal(w io.Writer) bool {
 
 // SDKLogger returns l as the logger of a Temporal client or worker. It writes the SDK's keys in our form: WorkflowID becomes workflowId,
 // TaskQueue becomes taskQueue.
-func SDKLogger(l *zap.Logger) log.Logger {
-	return sdkLogger{l.WithOptions(zap.AddCallerSkip(1))}
+func SDKLogger(l *zap.Logger) log.Logger { return (*Sentry)(nil).SDKLogger(l) }
+
+// SDKLogger is the package's SDKLogger, and captures what the SDK tells its log alone: workflow code that panics, or that does not fit its history. It
+// does so once for each run of a workflow.
+func (s *Sentry) SDKLogger(l *zap.Logger) log.Logger {
+	return sdkLogger{l.WithOptions(zap.AddCallerSkip(1)), s}
 }
 
 // sdkLogger implements log.WithLogger and log.WithSkipCallers too. Without them the SDK would keep the fields itself, and its wrapper would
 // be the caller of each line.
-type sdkLogger struct{ zap *zap.Logger }
+type sdkLogger struct {
+	zap    *zap.Logger
+	sentry *Sentry
+}
 
 func (l sdkLogger) Debug(msg string, keyvals ...any) { l.zap.Debug(msg, fields(keyvals)...) }
 func (l sdkLogger) Info(msg string, keyvals ...any)  { l.zap.Info(msg, fields(keyvals)...) }
-func (l sdkLogger) Warn(msg string, keyvals ...any)  { l.zap.Warn(msg, fields(keyvals)...) }
+func (l sdkLogger) Warn(msg string, keyvals ...any) {
+	l.sentry.taskFailed(msg, keyvals)
+	l.zap.Warn(msg, fields(keyvals)...)
+}
+
 func (l sdkLogger) Error(msg string, keyvals ...any) {
 	if msg == activityError {
 		return
 	}
+	l.sentry.taskFailed(msg, keyvals)
 	l.zap.Error(msg, fields(keyvals)...)
 }
 
@@ -79,12 +91,12 @@ const activityError = "Activity error."
 
 // With returns a logger that adds keyvals to every entry.
 func (l sdkLogger) With(keyvals ...any) log.Logger {
-	return sdkLogger{l.zap.With(fields(keyvals)...)}
+	return sdkLogger{l.zap.With(fields(keyvals)...), l.sentry}
 }
 
 // WithCallerSkip returns a logger that names the caller depth frames further up.
 func (l sdkLogger) WithCallerSkip(depth int) log.Logger {
-	return sdkLogger{l.zap.WithOptions(zap.AddCallerSkip(depth))}
+	return sdkLogger{l.zap.WithOptions(zap.AddCallerSkip(depth)), l.sentry}
 }
 
 func fields(keyvals []any) []zap.Field {

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/getsentry/sentry-go"
 )
 
 const redacted = "[redacted]"
@@ -67,4 +70,76 @@ func (r redactingWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// scrub removes the secrets from everything in an event that can come from us. Of requests and users, which we never tell of, nothing is sent.
+func scrub(event *sentry.Event, redactor *strings.Replacer) *sentry.Event {
+	redact := redactor.Replace
+	event.Message, event.Transaction, event.ServerName = redact(event.Message), redact(event.Transaction), redact(event.ServerName)
+	event.Request, event.User = nil, sentry.User{}
+	for i := range event.Fingerprint {
+		event.Fingerprint[i] = redact(event.Fingerprint[i])
+	}
+	for i := range event.Exception {
+		one := &event.Exception[i]
+		one.Type, one.Value = redact(one.Type), redact(one.Value)
+		scrubStack(one.Stacktrace, redactor)
+		if one.Mechanism != nil {
+			one.Mechanism.Data, _ = scrubbed(one.Mechanism.Data, redactor).(map[string]any)
+		}
+	}
+	for i := range event.Threads {
+		scrubStack(event.Threads[i].Stacktrace, redactor)
+	}
+	for key, value := range event.Tags {
+		event.Tags[key] = redact(value)
+	}
+	for name, values := range event.Contexts {
+		event.Contexts[name], _ = scrubbed(values, redactor).(map[string]any)
+	}
+	return event
+}
+
+// scrubStack removes the secrets from the lines of code and the local variables of a stack trace; nil is none.
+func scrubStack(stack *sentry.Stacktrace, redactor *strings.Replacer) {
+	if stack == nil {
+		return
+	}
+	for i := range stack.Frames {
+		f := &stack.Frames[i]
+		f.ContextLine = redactor.Replace(f.ContextLine)
+		f.Vars, _ = scrubbed(f.Vars, redactor).(map[string]any)
+		for _, lines := range [][]string{f.PreContext, f.PostContext} {
+			for j := range lines {
+				lines[j] = redactor.Replace(lines[j])
+			}
+		}
+	}
+}
+
+// scrubbed is a copy of what is in an event without the secrets in its texts and keys.
+func scrubbed(v any, redactor *strings.Replacer) any {
+	switch v := v.(type) {
+	case string:
+		return redactor.Replace(v)
+	case map[string]any:
+		if v == nil {
+			return v
+		}
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			out[redactor.Replace(key)] = scrubbed(value, redactor)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = scrubbed(v[i], redactor)
+		}
+		return out
+	case bool, int, int32, int64, uint64, float64, nil:
+		return v
+	default:
+		return redactor.Replace(fmt.Sprint(v))
+	}
 }

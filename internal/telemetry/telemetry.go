@@ -23,6 +23,9 @@ type Operation struct {
 	Name string
 	// Phase is the part of the main path that it belongs to: "provision", "deletion" or "reconcile"; empty when unknown.
 	Phase string
+	// Kind is what kind of failure it ended with, from a fixed set; empty means that of its error. Failures of one name, phase and kind are one issue in
+	// Sentry.
+	Kind string
 	// Outcome is one of the Outcome constants.
 	Outcome string
 	// Duration is how long it took.

@@ -35,7 +35,9 @@ var (
 func (in *Intake) answerAgain(ctx context.Context, d *delivery, first deliveries.Delivery) *problem.Refusal {
 	if first.BodyHash != d.hash {
 		in.frequent.Warn("delivery id used for another body", d.requestID, zap.String(telemetry.KeyDeliveryID, first.ID))
-		in.conflicts.Do(func() { in.sentry.Capture(ctx, errDeliveryConflict, telemetry.Operation{Name: operationWebhook}) })
+		in.conflicts.Do(func() {
+			in.sentry.Capture(ctx, errDeliveryConflict, telemetry.Operation{Name: operationWebhook, Kind: "delivery conflict"})
+		})
 		return deliveryConflict
 	}
 	d.answer = answer{status: first.Status, body: first.Answer, outcome: outcomeReplayed, replayed: true}

@@ -108,6 +108,8 @@ type Intake struct {
 	// refused counts the events that the outage under way has cost; 0: there is none. outage wakes Run when one begins.
 	refused atomic.Int64
 	outage  chan struct{}
+	// refusedSince is when that outage began.
+	refusedSince moment
 	// refusedLast is when refused was last added to. notTaken is when Temporal did not take the newest event.
 	refusedLast, notTaken moment
 	// memoryAway is when the memory could not be asked. notRemembered is when it did not keep the newest answer.

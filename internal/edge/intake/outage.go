@@ -3,9 +3,12 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
+
+	"storekeeper/internal/telemetry"
 )
 
 // errStillRefusing: events have been refused lately, or since the run was requested.
@@ -66,6 +69,8 @@ func (in *Intake) requestRepair(ctx context.Context) error {
 	}
 	if refused > 0 {
 		in.log.Info("webhooks are taken again", zap.Int64("refused", refused))
+		in.sentry.Over(telemetry.Operation{Name: operationWebhook, Phase: "outage"},
+			fmt.Sprintf("webhooks are taken again, %d were refused, and a reconcile run repairs what they would have done", refused), in.refusedSince.ago(), 0)
 	}
 	return nil
 }

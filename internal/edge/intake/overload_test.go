@@ -12,6 +12,8 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/edgetest"
+	"storekeeper/internal/telemetry"
+	"storekeeper/tests/sentrytest"
 )
 
 func TestNotMoreEventsThanTheEdgeCanCarryAreUnderWay(t *testing.T) {
@@ -100,6 +102,11 @@ func TestAnOverloadIsRepairedOnceWhenItIsOver(t *testing.T) {
 	f := setup(t)
 	f.bounds.RepairAfter = time.Hour
 	f.underWay = make(gate, 1)
+	fake := sentrytest.Start(t)
+	sentry, err := telemetry.NewSentry(telemetry.SentryOptions{DSN: fake.DSN})
+	require.NoError(t, err)
+	t.Cleanup(sentry.Close)
+	f.sentry = sentry
 	_, stop := f.run(t)
 	f.Temporal.RequireRequest(t)
 	f.underWay <- struct{}{}
@@ -120,6 +127,11 @@ func TestAnOverloadIsRepairedOnceWhenItIsOver(t *testing.T) {
 	require.Equal(t, 1, strings.Count(f.Logs.String(), `"webhooks are refused"`))
 	require.Regexp(t, `"webhooks are refused","requestId":"request-0"`, f.Logs.String())
 	require.Equal(t, 1, strings.Count(f.Logs.String(), "webhooks are taken again"))
+	require.True(t, sentry.Flush(30*time.Second))
+	events := fake.Events()
+	require.Len(t, events, 2, "the outage and its end")
+	require.Equal(t, "webhook | outage | too many", events[0].Issue())
+	require.Contains(t, events[1].Text(), "webhooks are taken again, 20 were refused, ")
 }
 
 func TestARefusalDuringARepairIsRepairedOnce(t *testing.T) {

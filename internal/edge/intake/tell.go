@@ -72,12 +72,24 @@ func (in *Intake) noteRefusal(ctx context.Context, requestID zap.Field, err erro
 	if in.refused.Add(1) > 1 {
 		return
 	}
+	in.refusedSince.set()
 	in.log.Error("webhooks are refused", requestID, zap.Error(err))
-	in.sentry.Capture(ctx, err, telemetry.Operation{Name: operationWebhook})
+	in.sentry.Capture(ctx, err, telemetry.Operation{Name: operationWebhook, Phase: "outage", Kind: kindOfRefusal(err)})
 	select {
 	case in.outage <- struct{}{}:
 	default: // Run has not yet got to the one before, and will do for both
 	}
+}
+
+// kindOfRefusal is a word of a fixed set.
+func kindOfRefusal(err error) string {
+	switch {
+	case errors.Is(err, errBacklog):
+		return "backlog"
+	case errors.Is(err, errTooMany):
+		return "too many"
+	}
+	return "not taken"
 }
 
 func (a answer) write(w http.ResponseWriter) {

@@ -55,8 +55,11 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			require.Equal(t, tt.reason, paused["reason"])
 			require.Equal(t, until.Format(time.RFC3339), paused["nextAttempt"])
 
-			for range 2 { // the second time there is none
-				require.Equal(t, 204, f.Ask(t, http.MethodDelete, tt.path, "").Status)
+			for _, ended := range []int{1, 0} { // the second time there is none
+				resp := f.Ask(t, http.MethodDelete, tt.path, "")
+				require.Equal(t, 200, resp.Status, resp.Body)
+				require.Len(t, resp.JSON(t)["ended"], ended)
+				require.Empty(t, resp.JSON(t)["remaining"])
 			}
 			require.Equal(t, false, f.condition(t, api.ConditionPaused)["status"])
 		})

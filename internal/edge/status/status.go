@@ -27,7 +27,9 @@ type Orchestrator interface {
 	StartReconcile(ctx context.Context, in contract.ReconcileInput) (orchestrator.ReconcileRun, error)
 	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
 	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
+	ResumeSchedule(ctx context.Context, note string) (orchestrator.Schedule, error)
 	CountDeletionsPending(ctx context.Context) (int, error)
+	Workers(ctx context.Context) ([]orchestrator.Worker, error)
 }
 
 // StoreManager is what is asked of the store manager. All that is changed there are pauses, and what an operator acknowledges.

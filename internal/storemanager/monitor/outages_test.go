@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -23,8 +24,9 @@ type outages struct {
 	*monitored
 	logs *observer.ObservedLogs
 
-	mu   sync.Mutex
-	told []error
+	mu    sync.Mutex
+	told  []error
+	ended []Outage
 }
 
 func superviseOutages(t *testing.T, changes ...func(*Options)) *outages {
@@ -35,10 +37,14 @@ func superviseOutages(t *testing.T, changes ...func(*Options)) *outages {
 	o.monitored = supervise(t, append(changes, func(options *Options) {
 		options.Logger = zap.New(core)
 		options.timing.ping, options.timing.silence = 5*time.Second, time.Minute // a slow machine is no outage
-		options.Outage = func(err error) {
+		options.Outage = func(news Outage) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.told = append(o.told, err)
+			if news.Err == nil {
+				o.ended = append(o.ended, news)
+				return
+			}
+			o.told = append(o.told, news.Err)
 		}
 	})...)
 	return o
@@ -48,6 +54,12 @@ func (o *outages) errors() []error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return append([]error(nil), o.told...)
+}
+
+func (o *outages) ends() []Outage {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append([]Outage(nil), o.ended...)
 }
 
 func (o *outages) lines(message string) []observer.LoggedEntry {
@@ -86,6 +98,10 @@ func TestTheLossOfABackendIsOneWarningAndOneEventHoweverManyStoresItHas(t *testi
 			require.Eventually(t, func() bool { return len(o.lines("sync backend is back")) == 1 }, patience, time.Millisecond)
 			require.Equal(t, zap.InfoLevel, o.lines("sync backend is back")[0].Level)
 			require.Positive(t, o.lines("sync backend is back")[0].ContextMap()["after"])
+			require.Eventually(t, func() bool { return len(o.ends()) == 1 }, patience, time.Millisecond)
+			require.Equal(t, SyncBackend, o.ends()[0].Of)
+			require.Greater(t, 2*o.ends()[0].Stores, stores)
+			require.Positive(t, o.ends()[0].Lasted)
 
 			// It comes and goes: no further news.
 			o.allConnected(stores)
@@ -159,6 +175,43 @@ func TestASinkThatHangsIsNoOutageOfTheBackend(t *testing.T) {
 	o.push(storetest.ID, 1)
 	o.until(storetest.ID, storemanager.ConnectionStuck)
 	require.Never(t, func() bool { return len(o.errors()) > 0 }, 300*time.Millisecond, 10*time.Millisecond)
+}
+
+func TestASinkThatTakesNothingIsOneOutageHoweverManyStoresWait(t *testing.T) {
+	t.Parallel()
+	o := superviseOutages(t)
+	const stores = 20
+	o.connect(stores)
+	o.events.failWith(func(context.Context, processor.Batch) error {
+		return errors.New("the event sink answered with status 401")
+	})
+	for i := range stores {
+		o.push(fmt.Sprintf("store-%02d", i), 1)
+	}
+	require.Eventually(t, func() bool { return len(o.errors()) == 1 }, patience, time.Millisecond)
+	require.ErrorContains(t, o.errors()[0], "status 401")
+	require.Empty(t, o.ends())
+	o.events.failWith(nil)
+	require.Eventually(t, func() bool { return len(o.ends()) == 1 }, patience, time.Millisecond)
+	require.Equal(t, EventSink, o.ends()[0].Of)
+	require.Equal(t, stores, o.ends()[0].Stores)
+	require.Len(t, o.errors(), 1)
+}
+
+func TestAStoreThatIsRefusedWhileOthersAreTakenIsNoOutage(t *testing.T) {
+	t.Parallel()
+	var sink taking
+	now := time.Now()
+	sink.refused(false, "refused")
+	sink.took()
+	require.False(t, sink.look(now.Add(time.Hour), time.Second).began, "another store's batch was taken since")
+	sink.refused(true, "refused again")
+	require.True(t, sink.look(now.Add(time.Hour), time.Second).began, "none was taken since")
+	sink.took()
+	require.False(t, sink.look(now.Add(2*time.Hour), time.Second).over, "its batch still waits")
+	sink.settled()
+	require.True(t, sink.look(now.Add(2*time.Hour), time.Second).over)
+	require.False(t, sink.look(now.Add(3*time.Hour), time.Second).over)
 }
 
 func TestAnOutageThatComesAndGoesIsToldAgainAfterAWhile(t *testing.T) {

@@ -101,6 +101,10 @@ func (q *queue) wait() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.use(-q.memory)
+	if q.failing {
+		q.failing = false
+		q.m.s.taking.settled()
+	}
 }
 
 // work processes until the queue is empty or ctx ends. What is left then comes again, because the cursor is before it.
@@ -160,7 +164,7 @@ func (q *queue) process(ctx context.Context, b processor.Batch) bool {
 		}
 		m.s.totals.errors.Add(1)
 		m.status.failed("the event processor: " + err.Error())
-		q.setFailing(true)
+		q.refused(err.Error())
 		wait := m.backoff(attempt)
 		if later, ok := errors.AsType[*processor.RetryAfterError](err); ok {
 			wait = max(wait, time.Until(later.At))
@@ -171,10 +175,12 @@ func (q *queue) process(ctx context.Context, b processor.Batch) bool {
 	}
 }
 
-func (q *queue) setFailing(failing bool) {
+// refused notes that the processor has not taken the batch.
+func (q *queue) refused(reason string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.failing = failing
+	q.m.s.taking.refused(q.failing, reason)
+	q.failing = true
 }
 
 // processed moves the cursor past the batch, which the processor has taken.
@@ -184,7 +190,11 @@ func (q *queue) processed(b processor.Batch) {
 	q.m.s.totals.events.Add(int64(len(b.Events)))
 	q.mu.Lock()
 	q.processedBatches++
-	q.failing = false
+	if q.failing {
+		q.failing = false
+		q.m.s.taking.settled()
+	}
+	q.m.s.taking.took()
 	q.use(-size(b))
 	q.wake()
 	q.mu.Unlock()

@@ -34,9 +34,9 @@ type Options struct {
 	Processor processor.Processor
 	// MaxDials is how many connections are made at the same time, for each host; 0 means 64.
 	MaxDials int
-	// Outage is called when most stores of a sync backend have no subscription any more: once for each outage, not for each store. The error says which
-	// backend and why, and may be shown. Outage must not block. Nil: nobody is told.
-	Outage func(error)
+	// Outage is called when most stores of a sync backend have no subscription any more, or when the processor takes nothing, and when that is over: once
+	// for each outage, not for each store. It must not block. Nil: nobody is told.
+	Outage func(Outage)
 	// Logger nil: silent.
 	Logger *zap.Logger
 
@@ -56,7 +56,8 @@ type Supervisor struct {
 	changes     *changelog.Log
 	cursors     *cursors
 	dials       *dials
-	outage      func(error)
+	outage      func(Outage)
+	taking      taking
 	totals      struct{ events, errors, reconnects, resets, subscribed atomic.Int64 }
 	queueMemory atomic.Int64 // in bytes, of all queues; see maxMemory
 
@@ -91,7 +92,7 @@ func Supervise(ctx context.Context, r *registry.Registry, o Options) (*Superviso
 		s.syncURL = func(string) string { return "" }
 	}
 	if s.outage == nil {
-		s.outage = func(error) {}
+		s.outage = func(Outage) {}
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()

@@ -154,7 +154,7 @@ func (r *Registry) NoteEnsured(ctx context.Context, q storemanager.EnsureRequest
 	if failure != "" {
 		res.Outcome = storemanager.EnsureFailed
 	}
-	e := ensureEntry(q, res)
+	e := ensureEntry(q, res, storemanager.Deletion{})
 	e.Detail = strings.Join(slices.DeleteFunc([]string{e.Detail, failure}, func(s string) bool { return s == "" }), ", ")
 	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		return struct{}{}, tx.decide(ctx, q.StoreID, func(*Record) (storemanager.AuditEntry, error) { return e, nil })
@@ -162,8 +162,8 @@ func (r *Registry) NoteEnsured(ctx context.Context, q storemanager.EnsureRequest
 	return err
 }
 
-// ensureEntry is what the audit trail says of an ensure.
-func ensureEntry(q storemanager.EnsureRequest, res storemanager.EnsureResult) storemanager.AuditEntry {
+// ensureEntry is what the audit trail says of an ensure. pending is the deletion of the store before.
+func ensureEntry(q storemanager.EnsureRequest, res storemanager.EnsureResult, pending storemanager.Deletion) storemanager.AuditEntry {
 	var detail []string
 	e := storemanager.AuditEntry{Kind: storemanager.AuditEnsure, Outcome: string(res.Outcome), Origin: q.Origin}
 	if run, ok := strings.CutPrefix(q.RequestID, storemanager.ReconcileRequest); ok {
@@ -179,6 +179,9 @@ func ensureEntry(q storemanager.EnsureRequest, res storemanager.EnsureResult) st
 	}
 	if res.DeletionCancelled {
 		detail = append(detail, "cancelled the pending deletion")
+		if pending != (storemanager.Deletion{}) {
+			e.Evidence = &storemanager.Evidence{Deletion: &pending}
+		}
 	}
 	e.Detail = strings.Join(detail, ", ")
 	return e
@@ -197,14 +200,14 @@ func deletionEntry(q storemanager.DeletionRequest, res storemanager.DeletionResu
 	return e
 }
 
-// stopEntry is what the audit trail says of a stop. pending is the deletion of the store before. The stop is asked for by whoever asked for the deletion.
-func stopEntry(q storemanager.StopRequest, res storemanager.StopResult, pending storemanager.Deletion) storemanager.AuditEntry {
+// stopEntry is what the audit trail says of a stop. pending is the deletion of the store before; decidedAt is zero for now. The stop is asked for by whoever asked for the deletion.
+func stopEntry(q storemanager.StopRequest, res storemanager.StopResult, pending storemanager.Deletion, decidedAt time.Time) storemanager.AuditEntry {
 	e := storemanager.AuditEntry{Kind: storemanager.AuditStop, Outcome: string(res.Outcome), Origin: pending.Cause.Origin}
 	if e.Origin == (storemanager.Origin{}) {
 		e.Origin = q.Origin
 	}
 	if !pending.DeleteAt.IsZero() {
-		e.Evidence = &storemanager.Evidence{Deletion: &pending, Recheck: q.Recheck.AsOf(q.AbsentAt)}
+		e.Evidence = &storemanager.Evidence{Deletion: &pending, Recheck: q.Recheck.AsOf(q.AbsentAt), DecidedAt: decidedAt}
 	}
 	return e
 }

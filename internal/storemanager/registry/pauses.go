@@ -51,11 +51,11 @@ func (r *Registry) Resume(ctx context.Context, q storemanager.ResumeRequest) err
 		if err := tx.DropExpiredPauses(ctx, tx.now); err != nil {
 			return struct{}{}, err
 		}
-		if ended, err := tx.DropPause(ctx, q.StoreID); err != nil || !ended {
+		if ended, err := tx.DropPause(ctx, q.StoreID); err != nil || !ended && q.Also == "" {
 			return struct{}{}, err
 		}
 		return struct{}{}, tx.audit(ctx, storemanager.AuditEntry{
-			Kind: storemanager.AuditResume, StoreID: q.StoreID, Outcome: outcomeDone, Origin: q.Origin,
+			Kind: storemanager.AuditResume, StoreID: q.StoreID, Outcome: outcomeDone, Detail: q.Also, Origin: q.Origin,
 		})
 	})
 	return err

@@ -52,7 +52,7 @@ func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) (
 			q.At = storemanager.Believed(q.At, tx.now)
 			if err := tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.AuditEntry, _ error) {
 				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
-					e = ensureEntry(q, results[i])
+					e = ensureEntry(q, results[i], storemanager.Deletion{})
 				}
 				return e, nil
 			}); err != nil {
@@ -66,8 +66,9 @@ func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) (
 func (tx *transaction) ensure(ctx context.Context, q storemanager.EnsureRequest) (res storemanager.EnsureResult, err error) {
 	q.At = storemanager.Believed(q.At, tx.now)
 	err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.AuditEntry, error) {
+		pending := s.Deletion
 		res = s.ensure(q, tx.decision)
-		return ensureEntry(q, res), nil
+		return ensureEntry(q, res, pending), nil
 	})
 	return res, err
 }
@@ -134,7 +135,7 @@ func (r *Registry) stop(ctx context.Context, q storemanager.StopRequest, decided
 		err = tx.decide(ctx, q.StoreID, func(s *Record) (_ storemanager.AuditEntry, err error) {
 			pending := s.Deletion
 			res, err = s.stop(q, d)
-			return stopEntry(q, res, pending), err
+			return stopEntry(q, res, pending, decidedAt), err
 		})
 		if err == nil && res.Outcome == storemanager.StopStopped && tx.stopped > 0 && decidedAt.IsZero() && !fresh(q, r.Clock()) {
 			return storemanager.StopResult{}, errAnswerTooOld
@@ -191,7 +192,7 @@ func (r *Registry) Hold(ctx context.Context, id string, q storemanager.HoldReque
 		s.holdFrom(d, h)
 		return storemanager.AuditEntry{
 			Kind: storemanager.AuditHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt),
-			Origin: operator(q.Origin, h.Actor, h.Reason),
+			Origin: operator(q.Origin, h.Actor, h.Reason), Evidence: &storemanager.Evidence{Hold: new(s.Hold)},
 		}, nil
 	})
 }

@@ -33,6 +33,7 @@ type Client struct {
 	token   string
 	http    *http.Client
 	silence time.Duration
+	asked   func(error)
 }
 
 var (
@@ -59,7 +60,21 @@ func NewClient(baseURL, token string, hc *http.Client) (*Client, error) {
 	}
 	own := *hc
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{base: base, token: token, http: &own, silence: streamSilence}, nil
+	return &Client{base: base, token: token, http: &own, silence: streamSilence, asked: func(error) {}}, nil
+}
+
+// Tell has asked called after each call that its caller has not broken off, Watch aside: with nil if the store manager answered, also if it refused the
+// call with an error of the contract; with ErrUnauthorized or what else went wrong otherwise. It must not block. Call Tell before the first call.
+func (c *Client) Tell(asked func(error)) { c.asked = asked }
+
+// tell calls asked.
+func (c *Client) tell(ctx context.Context, err error) {
+	if remote, ok := errors.AsType[*remoteError](err); ok && remote.kind != nil && !errors.Is(err, storemanager.ErrUnauthorized) {
+		err = nil
+	}
+	if ctx.Err() == nil {
+		c.asked(err)
+	}
 }
 
 // CloseIdleConnections lets go of connections that no call is using.
@@ -196,6 +211,9 @@ func (c *Client) Resume(ctx context.Context, q storemanager.ResumeRequest) error
 	}
 	query := url.Values{}
 	addOrigin(query, q.Origin)
+	if q.Also != "" {
+		query.Set("also", q.Also)
+	}
 	u.RawQuery = query.Encode()
 	_, err = ask[nothing](ctx, c, http.MethodDelete, u, nil)
 	return err
@@ -256,11 +274,19 @@ func (c *Client) storeURL(id, part string) *url.URL { return c.base.JoinPath("v1
 
 // ask sends body as JSON, unless it is nil, and reads the answer.
 func ask[T any](ctx context.Context, c *Client, method string, u *url.URL, body any) (T, error) {
-	var result, none T
 	req, err := c.request(ctx, method, u, body)
 	if err != nil {
+		var none T
 		return none, err
 	}
+	result, err := answerTo[T](c, req)
+	c.tell(ctx, err)
+	return result, err
+}
+
+// answerTo sends the request and reads the answer.
+func answerTo[T any](c *Client, req *http.Request) (T, error) {
+	var result, none T
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return none, fmt.Errorf("ask store manager: %w", err)

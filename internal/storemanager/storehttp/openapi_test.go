@@ -100,6 +100,8 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"IDPage", storemanager.IDPage{}, ""},
 		{"Change", storemanager.Change{}, ""},
 		{"Overview", overviewResponse{}, ""},
+		{"Host", storemanager.Host{}, ""},
+		{"DatabaseSize", storemanager.DatabaseSize{}, ""},
 		{"MonitorTotals", storemanager.MonitorTotals{}, ""},
 		{"GuardHold", storemanager.KeptBack{}, ""},
 		{"ReconcileRun", storemanager.ReconcileRun{}, "approvedListAt,actor,origin,summary,lists,refused"},

@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/deliveries"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
@@ -58,6 +59,8 @@ type Options struct {
 	Ping func(ctx context.Context) error
 	// Tokens returns those of which all of /v1 wants one as a bearer token, at each request. Nil refuses all of /v1.
 	Tokens func() httpserver.Tokens
+	// Databases says how large the databases are. Nil: that is not told.
+	Databases func() []storemanager.DatabaseSize
 	// Logger nil: silent.
 	Logger *zap.Logger
 }
@@ -65,9 +68,10 @@ type Options struct {
 type server struct {
 	manager   storemanager.Manager
 	memory    deliveries.Memory
-	watcher   storemanager.Watcher            // nil: none
-	ping      func(ctx context.Context) error // never nil
-	tokens    func() httpserver.Tokens        // never nil
+	watcher   storemanager.Watcher               // nil: none
+	ping      func(ctx context.Context) error    // never nil
+	tokens    func() httpserver.Tokens           // never nil
+	databases func() []storemanager.DatabaseSize // never nil
 	log       *zap.Logger
 	heartbeat time.Duration
 }
@@ -117,7 +121,10 @@ func Handler(o Options) http.Handler { return newServer(o).routes() }
 func newServer(o Options) *server {
 	s := &server{
 		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, tokens: o.Tokens, log: o.Logger,
-		heartbeat: streamHeartbeat,
+		heartbeat: streamHeartbeat, databases: o.Databases,
+	}
+	if s.databases == nil {
+		s.databases = func() []storemanager.DatabaseSize { return nil }
 	}
 	if s.tokens == nil {
 		s.tokens = httpserver.FixedTokens()
@@ -237,7 +244,7 @@ func (s *server) pauseRoutes(r chi.Router, path string, scope func(*http.Request
 		if err != nil {
 			return nil, err
 		}
-		return nothing{}, s.manager.Resume(r.Context(), storemanager.ResumeRequest{StoreID: storeID, Origin: origin})
+		return nothing{}, s.manager.Resume(r.Context(), storemanager.ResumeRequest{StoreID: storeID, Origin: origin, Also: r.URL.Query().Get("also")})
 	}))
 }
 
@@ -274,6 +281,7 @@ func (s *server) overview(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Host = &storemanager.Host{Version: build.Version, Now: time.Now().UTC(), Databases: s.databases()}
 	n, err := s.memory.Count(r.Context())
 	return overviewResponse{o, n}, err
 }

@@ -134,7 +134,8 @@ func (on suite) TestTheAuditTrailSaysWhoAskedAndWhatTheDecisionWasBasedOn(t *tes
 			require.NoError(t, err)
 			require.NoError(t, b.Resume(t.Context(), storemanager.ResumeRequest{StoreID: storetest.ID, Origin: byOps}))
 		}, []storemanager.AuditEntry{
-			decision("hold", "done", "by a: r", byOps, nil), decision("release", "done", "", byOps, nil),
+			decision("hold", "done", "by a: r", byOps, &storemanager.Evidence{Hold: &storemanager.Hold{Reason: "r", Actor: "a", Since: storetest.T0}}),
+			decision("release", "done", "", byOps, nil),
 			decision("pause", "done", "by a: r", byOperator, nil), decision("resume", "done", "", byOps, nil),
 		}},
 		"a setting": {func(t *testing.T, b *storetest.Bundle) {
