@@ -153,7 +153,9 @@ func (r *Reconcile) handOver(ctx context.Context, in contract.RequestDeletionsIn
 			p.Removed.Left, p.Removed.Paused = len(in.IDs)-p.Done, paused
 			break
 		}
-		failed, err := each(ctx, batch, func(ctx context.Context, id string) error { return tell(ctx, id, contract.Sighting{At: in.ListAt, List: in.List, Origin: in.Origin}) },
+		failed, err := each(ctx, batch, func(ctx context.Context, id string) error {
+			return tell(ctx, id, contract.Sighting{At: in.ListAt, List: in.List, Origin: in.Origin})
+		},
 			func() { activity.RecordHeartbeat(ctx, p) })
 		if err != nil {
 			return contract.RequestDeletionsResult{}, wrap(err)

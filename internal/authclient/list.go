@@ -15,7 +15,8 @@ type ListSummary struct {
 	ClaimedEntries *int
 	// Cached: the list, or a page of it, came out of a cache, so FetchStartedAt is exact to a second only.
 	Cached bool
-	// Hash identifies what the list held: the sha256, in hexadecimal, of its ids in the order of the list, each with a line end.
+	// Hash identifies which ids the list had, in whatever order, for it has none: the sum of their sha256, in hexadecimal. Each of the four words of 64
+	// bits is summed by itself, and what does not fit is dropped.
 	Hash string
 }
 

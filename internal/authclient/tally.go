@@ -2,8 +2,8 @@ package authclient
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
-	"hash"
 	"hash/maphash"
 	"slices"
 )
@@ -17,22 +17,27 @@ const maxEntries = 10_000_000
 type tally struct {
 	idSeed, userSeed maphash.Seed
 	pairs, users     hashes
-	newestUser       uint64 // the entries of one user often follow each other
-	withUser         int    // entries that name their user
-	ids              hash.Hash
-	line             []byte // the id in hand
+	newestUser       uint64                  // the entries of one user often follow each other
+	withUser         int                     // entries that name their user
+	ids              [sha256.Size / 8]uint64 // ListSummary.Hash
 }
 
-func newTally() *tally {
-	return &tally{idSeed: maphash.MakeSeed(), userSeed: maphash.MakeSeed(), ids: sha256.New()}
-}
+func newTally() *tally { return &tally{idSeed: maphash.MakeSeed(), userSeed: maphash.MakeSeed()} }
 
 // hash is ListSummary.Hash.
-func (t *tally) hash() string { return hex.EncodeToString(t.ids.Sum(nil)) }
+func (t *tally) hash() string {
+	var sum []byte
+	for _, word := range t.ids {
+		sum = binary.BigEndian.AppendUint64(sum, word)
+	}
+	return hex.EncodeToString(sum)
+}
 
 func (t *tally) add(e *entry) {
-	t.line = append(append(t.line[:0], e.id...), '\n')
-	_, _ = t.ids.Write(t.line) // never fails
+	id := sha256.Sum256(e.id)
+	for i := range t.ids {
+		t.ids[i] += binary.BigEndian.Uint64(id[8*i:])
+	}
 	pair := maphash.Bytes(t.idSeed, e.id)
 	if len(e.user) > 0 {
 		user := maphash.Bytes(t.userSeed, e.user)

@@ -81,7 +81,7 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	named := func(err error) error { return fmt.Errorf("registry: %s: %w", cmp.Or(path, "in memory"), err) }
-	known, err := registry.New(ctx, database, registry.Options{Path: database.Path(), Logger: p.Log})
+	known, err := registry.New(ctx, database, registry.Options{Path: database.Path(), Logger: p.Log, AuditRetention: p.Config.AuditRetention})
 	if err != nil {
 		return nil, named(err)
 	}

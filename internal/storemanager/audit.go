@@ -46,10 +46,10 @@ func (o *Origin) texts() []*string {
 	return []*string{(*string)(&o.Source), &o.Actor, &o.Via, &o.Reason, &o.DeliveryID, &o.RunID, &o.RequestID, &o.TraceID, &o.Batch, &o.Plan}
 }
 
-// Cut bounds each text to MaxText bytes, and marks what was cut.
+// Cut is the origin as it is kept: each text is valid UTF-8, and has MaxText bytes at the most.
 func (o Origin) Cut() Origin {
 	for _, text := range o.texts() {
-		*text = Cut(*text)
+		*text = Cut(strings.ToValidUTF8(*text, "\ufffd"))
 	}
 	return o
 }
@@ -67,10 +67,16 @@ func Cut(s string) string {
 type ListRef struct {
 	// At is the start of its fetch.
 	At time.Time `json:"at,omitzero"`
-	// Hash is that of its sorted ids: sha256 in hexadecimal.
+	// Hash identifies which ids it has, in whatever order: the sum of their sha256, in hexadecimal.
 	Hash string `json:"hash,omitempty"`
 	// Entries is how many workspaces it has; 0 where that is not known.
 	Entries int `json:"entries,omitempty"`
+}
+
+// AsOf is the list as it is kept, with this moment.
+func (l ListRef) AsOf(at time.Time) ListRef {
+	l.At, l.Hash = Precise(at), Cut(strings.ToValidUTF8(l.Hash, "\ufffd"))
+	return l
 }
 
 // Cause is why a deletion is pending: an event, an operator, or two consecutive lists without the workspace.
@@ -246,7 +252,7 @@ type Settings struct {
 	Process string `json:"process"`
 	Version string `json:"version"`
 	// Values are by the name of the variable. A secret's is "set" or "unset".
-	Values map[string]string `json:"values"`
+	Values map[string]string `json:"values,omitempty"`
 }
 
 // maxSettings bounds the number of Settings.Values.

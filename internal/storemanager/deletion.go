@@ -29,8 +29,7 @@ func (q DeletionRequest) Cause(firstList ListRef) Cause {
 	c := Cause{Origin: q.Origin.Cut()}
 	if q.ByList {
 		c.Source = SourceReconcile
-		c.FirstList, c.SecondList = firstList, q.List
-		c.SecondList.At = q.At
+		c.FirstList, c.SecondList = firstList, q.List.AsOf(q.At)
 	}
 	return c
 }

@@ -88,8 +88,8 @@ type Tx interface {
 	NewestEntry(ctx context.Context, id string) (storemanager.AuditEntry, error)
 	// Append adds an entry at the end of the audit trail. It gives it a Seq that is higher than that of every entry that there ever was.
 	Append(ctx context.Context, e storemanager.AuditEntry) error
-	// PruneAudit forgets entries from before oldest (At), most of them at the most, and those with the lowest Seq first. It looks no further than
-	// the first entry that is not so old.
+	// PruneAudit looks at so many entries with the lowest Seq, and forgets those of them that are from before oldest (At), but for the newest entry
+	// of all.
 	PruneAudit(ctx context.Context, oldest time.Time, most int) error
 	// Settings returns what a process began with when that was last kept; nil if it never was.
 	Settings(ctx context.Context, process string) (*storemanager.Settings, error)

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	outcomeAdopted  = "adopted"
 	outcomeDone     = "done"
 	outcomeResumed  = "resumed" // a deletion was taken over by another run
 	outcomeRestored = "restored"
@@ -23,7 +24,7 @@ const repeatInterval = time.Hour
 // audit adds an entry to the audit trail. It leaves out the retry of a call, and for a while what nobody but Storekeeper itself asks for again: else a
 // store that fails for days would fill the trail. Whoever adds an entry also removes some that are too old, so nobody else has to.
 func (tx *transaction) audit(ctx context.Context, e storemanager.AuditEntry) error {
-	e.Detail, e.Origin = storemanager.Cut(e.Detail), e.Origin.Cut()
+	e.Detail, e.Origin = storemanager.Cut(e.Detail), e.Cut()
 	newest, err := tx.NewestEntry(ctx, e.StoreID)
 	if err != nil {
 		return err
@@ -206,9 +207,7 @@ func stopEntry(q storemanager.StopRequest, res storemanager.StopResult, pending 
 		e.Origin = q.Origin
 	}
 	if !pending.DeleteAt.IsZero() {
-		recheck := q.Recheck
-		recheck.At = storemanager.Precise(q.AbsentAt)
-		e.Evidence = &storemanager.Evidence{Deletion: &pending, Recheck: recheck, DecidedAt: decidedAt}
+		e.Evidence = &storemanager.Evidence{Deletion: &pending, Recheck: q.Recheck.AsOf(q.AbsentAt), DecidedAt: decidedAt}
 	}
 	return e
 }
@@ -218,11 +217,13 @@ func (tx *transaction) auditList(ctx context.Context, m storemanager.ListMarks, 
 	if len(news) == 0 {
 		return nil
 	}
-	list := m.List
-	list.At = m.ListAt
+	detail := news[0] + " is not in the list"
+	if n := len(news); n > 1 { // the ids tell the parts of a long list apart
+		detail = fmt.Sprintf("%d stores are not in the list, from %s to %s", n, news[0], news[n-1])
+	}
 	return tx.audit(ctx, storemanager.AuditEntry{
-		Kind: storemanager.AuditList, Outcome: "first_sighting", Detail: fmt.Sprintf("%d stores are not in the list", len(news)), Origin: reconcileOrigin(m.Origin),
-		Evidence: &storemanager.Evidence{Lists: []storemanager.ListRef{list}, StoreIDs: news[:min(len(news), storemanager.MaxNamed)]},
+		Kind: storemanager.AuditList, Outcome: "first_sighting", Detail: detail, Origin: reconcileOrigin(m.Origin),
+		Evidence: &storemanager.Evidence{Lists: []storemanager.ListRef{m.List.AsOf(m.ListAt)}, StoreIDs: news[:min(len(news), storemanager.MaxNamed)]},
 	})
 }
 

@@ -15,7 +15,7 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 	}
 	run.StartedAt, run.CompletedAt = storemanager.Precise(run.StartedAt), storemanager.Precise(run.CompletedAt)
 	approval := normalAcknowledgement(storemanager.Acknowledgement{
-		Actor: cmp.Or(run.Actor, "whoever approved it"), Reason: "the approved plan of run " + run.RunID, Origin: run.Origin,
+		Actor: cmp.Or(run.Actor, run.Origin.Actor, "whoever approved it"), Reason: "the approved plan of run " + run.RunID, Origin: run.Origin,
 	})
 	ended, err := change(ctx, r, func(tx *transaction) (ended int64, err error) {
 		if err := tx.auditRun(ctx, run); err != nil || run.Refused {
@@ -79,12 +79,11 @@ func (tx *transaction) auditRun(ctx context.Context, run storemanager.ReconcileR
 	if run.Error != "" {
 		e.Outcome, e.Detail = "failed", run.Error
 	}
-	for i, list := range run.Lists {
-		list.At = storemanager.Precise(list.At)
-		run.Lists[i] = list
-	}
 	if len(run.Lists) > 0 {
-		e.Evidence = &storemanager.Evidence{Lists: run.Lists}
+		e.Evidence = &storemanager.Evidence{}
+		for _, list := range run.Lists {
+			e.Evidence.Lists = append(e.Evidence.Lists, list.AsOf(list.At))
+		}
 	}
 	return tx.audit(ctx, e)
 }

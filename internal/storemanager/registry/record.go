@@ -216,15 +216,15 @@ func (s *Record) cancelDeletion() {
 	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 }
 
-// unlisted notes that a complete list lacks the store. The list's fetch began at that moment. A pending deletion needs no sighting; it only loses the list
+// unlisted notes that a complete list lacks the store. A pending deletion needs no sighting; it only loses the list
 // that spoke against it. A list that is older than what is known of the store says nothing, because the store may be newer than the list. It says whether this
 // is the first list to lack it.
-func (s *Record) unlisted(at time.Time, hash string) (first bool) {
+func (s *Record) unlisted(by storemanager.ListRef) (first bool) {
 	s.ListedSince = time.Time{}
-	if s.pending() || !s.UnlistedSince.IsZero() || at.Before(s.EventAt) {
+	if s.pending() || !s.UnlistedSince.IsZero() || by.At.Before(s.EventAt) {
 		return false
 	}
-	s.UnlistedSince, s.UnlistedBy = at, hash
+	s.UnlistedSince, s.UnlistedBy = by.At, by.Hash
 	return true
 }
 

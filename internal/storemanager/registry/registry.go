@@ -39,10 +39,9 @@ const defaultAuditRetention = 400 * 24 * time.Hour
 // What a method answered without an error is kept as safely as the Driver keeps things. What ended in an error changed nothing; or only the answer was
 // lost, and then a repeat finds what was changed.
 type Registry struct {
-	driver    Driver
-	now       func() time.Time
-	retention time.Duration // of tombstones
-
+	driver         Driver
+	now            func() time.Time
+	retention      time.Duration // of tombstones
 	auditRetention time.Duration
 	path           string // Options.Path
 	log            *zap.Logger
@@ -53,14 +52,14 @@ var _ storemanager.Manager = (*Registry)(nil)
 // New returns the Registry that the driver keeps, and prunes old tombstones. A registry that has lost something refuses to stop stores until that is
 // acknowledged (Overview.Guard). From then on the driver is the registry's; after an error it is closed.
 func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
-	r := &Registry{driver: driver, now: o.Now, retention: o.TombstoneRetention, path: o.Path, log: o.Logger}
+	r := &Registry{
+		driver: driver, now: o.Now, path: o.Path, log: o.Logger,
+		retention:      cmp.Or(o.TombstoneRetention, defaultTombstoneRetention),
+		auditRetention: cmp.Or(o.AuditRetention, defaultAuditRetention),
+	}
 	if r.now == nil {
 		r.now = time.Now
 	}
-	if r.retention == 0 {
-		r.retention = defaultTombstoneRetention
-	}
-	r.auditRetention = cmp.Or(o.AuditRetention, defaultAuditRetention)
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}

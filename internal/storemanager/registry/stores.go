@@ -294,7 +294,7 @@ func (r *Registry) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) e
 		}
 		var news []string // stores that this list is the first to lack
 		if err := mark(m.Unlisted, func(s *Record) {
-			if s.unlisted(m.ListAt, m.List.Hash) {
+			if s.unlisted(m.List.AsOf(m.ListAt)) {
 				news = append(news, s.ID)
 			}
 		}); err != nil {

@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"storekeeper/internal/storemanager"
-	"time"
 )
 
 const (
@@ -18,7 +18,7 @@ const (
 
 	appendEntry  = `INSERT INTO audit (` + entryColumns + `, evidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	newestEntry  = `SELECT seq, ` + entryColumns + ` FROM audit WHERE store_id = ? ORDER BY seq DESC LIMIT 1`
-	pruneEntries = `DELETE FROM audit WHERE seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ?) AND at < ?`
+	pruneEntries = `DELETE FROM audit WHERE seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ?) AND at < ? AND seq < (SELECT max(seq) FROM audit)`
 )
 
 // columnsOf are where entryColumns come from and go to, in that order.
@@ -40,7 +40,7 @@ func (tx *transaction) NewestEntry(ctx context.Context, id string) (e storemanag
 
 // Append implements Tx.
 func (tx *transaction) Append(ctx context.Context, e storemanager.AuditEntry) error {
-	if _, err := tx.append.ExecContext(ctx, append(columnsOf(&e), optionalDocument(e.Evidence))...); err != nil {
+	if _, err := tx.append.ExecContext(ctx, append(columnsOf(&e), documentOf(e.Evidence))...); err != nil {
 		return fmt.Errorf("write registry: %w", err)
 	}
 	return nil
@@ -130,7 +130,7 @@ func auditQuery(q storemanager.AuditQuery) (query string, args []any) {
 // Settings implements Tx.
 func (tx *transaction) Settings(ctx context.Context, process string) (*storemanager.Settings, error) {
 	s := storemanager.Settings{Process: process}
-	err := tx.QueryRowContext(ctx, `SELECT version, names FROM settings WHERE process = ?`, process).Scan(&s.Version, document[map[string]string]{&s.Values})
+	err := tx.QueryRowContext(ctx, `SELECT version, names FROM settings WHERE process = ?`, process).Scan(&s.Version, documentOf(&s.Values))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil //nolint:nilnil // as said
 	}
@@ -142,14 +142,14 @@ func (tx *transaction) Settings(ctx context.Context, process string) (*storemana
 
 // SaveSettings implements Tx.
 func (tx *transaction) SaveSettings(ctx context.Context, s storemanager.Settings) error {
-	_, err := tx.exec(ctx, `REPLACE INTO settings (process, version, names) VALUES (?, ?, ?)`, s.Process, s.Version, document[map[string]string]{&s.Values})
+	_, err := tx.exec(ctx, `REPLACE INTO settings (process, version, names) VALUES (?, ?, ?)`, s.Process, s.Version, documentOf(&s.Values))
 	return err
 }
 
 // document is a value as a column has it: JSON, "" for what is empty.
 type document[T any] struct{ of *T }
 
-func optionalDocument[T any](of *T) document[T] { return document[T]{of} }
+func documentOf[T any](of *T) document[T] { return document[T]{of} }
 
 // Value implements driver.Valuer.
 func (d document[T]) Value() (driver.Value, error) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/registry"
 )
 
@@ -44,7 +43,7 @@ func values(s registry.Record) []any {
 		column(s.LastStoppedAt), column(s.UnlistedSince), s.Pinned, column(s.Deletion.EventAt), column(s.Deletion.DeleteAt),
 		s.Deletion.Owner, column(s.CancelledEventAt), s.StoppedBy,
 		column(s.Hold.Since), column(holdExpiresAt), s.Hold.Reason, s.Hold.Actor, column(s.Deletion.Since), column(s.ListedSince),
-		column(s.ListedAt), s.Deletion.ByList, s.UnlistedBy, document[storemanager.Cause]{&s.Deletion.Cause},
+		column(s.ListedAt), s.Deletion.ByList, s.UnlistedBy, documentOf(&s.Deletion.Cause),
 	}
 }
 
@@ -58,7 +57,7 @@ func scanRecord(row interface{ Scan(dest ...any) error }) (registry.Record, erro
 		(*column)(&s.Deletion.EventAt), (*column)(&s.Deletion.DeleteAt), &s.Deletion.Owner, (*column)(&s.CancelledEventAt),
 		&s.StoppedBy, (*column)(&s.Hold.Since), (*column)(&holdExpiresAt), &s.Hold.Reason, &s.Hold.Actor,
 		(*column)(&s.Deletion.Since), (*column)(&s.ListedSince), (*column)(&s.ListedAt), &s.Deletion.ByList,
-		&s.UnlistedBy, document[storemanager.Cause]{&s.Deletion.Cause},
+		&s.UnlistedBy, documentOf(&s.Deletion.Cause),
 	)
 	s.Hold.ExpiresAt = column(holdExpiresAt).optional()
 	return s, err
