@@ -52,5 +52,7 @@ func (a *Authority) ConfirmAbsent(ctx context.Context, in contract.AbsenceInput)
 		return contract.AbsenceResult{}, temporal.NewApplicationError(
 			"the auth worker lists no workspace at all, and no event asked for this deletion", contract.ErrTypeUnavailable)
 	}
-	return contract.AbsenceResult{Absent: res.Absent, AskedAt: res.FetchedAt.UTC()}, nil
+	return contract.AbsenceResult{Absent: res.Absent, AskedAt: res.FetchedAt.UTC(), List: contract.ListRef{
+		At: res.FetchedAt.UTC(), Hash: res.ListHash, Entries: res.ListEntries,
+	}}, nil
 }

@@ -54,6 +54,7 @@ func (r *Reconcile) compareLists(ctx context.Context, in contract.CompareInput) 
 		return contract.Plan{}, wrap(err)
 	}
 	plan := planner.finish()
+	plan.ListHash = list.Hash
 	plan.PendingCount, plan.RegistryLost = overview.DeletionPending, overview.Loss() != nil
 	plan.Quarantined, plan.QuarantinedCount, plan.Paused = list.Quarantined, list.QuarantinedDistinct, paused.all
 	plan.FetchMs, plan.CompareMs = fetched.Sub(began).Milliseconds(), time.Since(fetched).Milliseconds()
@@ -65,7 +66,7 @@ func (r *Reconcile) compareLists(ctx context.Context, in contract.CompareInput) 
 	if in.ReadOnly || plan.Mode != contract.ModeFull {
 		return plan, nil // whoever only looks is told anyway, and without removals there is nothing to keep back
 	}
-	return plan, wrap(r.keepVerdict(ctx, plan, planner.verdict, overview.Guard))
+	return plan, wrap(r.keepVerdict(ctx, plan, planner.verdict, overview.Guard, planner.marks))
 }
 
 // merge tells a planner of both sides.
@@ -76,6 +77,8 @@ func (r *Reconcile) merge(
 		p := newPlanner(in, r.Guard, list.FetchStartedAt, list.Distinct)
 		p.know(overview)
 		p.cached, p.aside = list.Cached, aside
+		p.marks.List = storemanager.ListRef{At: list.FetchStartedAt, Hash: list.Hash, Entries: list.Distinct}
+		p.marks.Origin = storemanager.Origin{Source: storemanager.SourceReconcile, RunID: in.RunID}
 		p.paused = func(id string) bool { return paused.stores[id] }
 		for _, id := range list.Quarantined {
 			p.invalid(id)
@@ -97,12 +100,14 @@ func (r *Reconcile) merge(
 
 // keepVerdict keeps what the plan means for the guard before anything is repaired. What a run adds must not open the guard, and neither may
 // the acknowledgement of a loss, behind which nobody sees it.
-func (r *Reconcile) keepVerdict(ctx context.Context, plan contract.Plan, v verdict, keptBack *storemanager.KeptBack) error {
+func (r *Reconcile) keepVerdict(
+	ctx context.Context, plan contract.Plan, v verdict, keptBack *storemanager.KeptBack, marks storemanager.ListMarks,
+) error {
 	if plan.Guard != "" {
 		activity.GetLogger(ctx).Warn("reconcile guard tripped", telemetry.KeyReason, plan.Guard, telemetry.KeyPlanHash, plan.RemovalHash)
 	}
 	r.proven(ctx, plan, v)
-	marks := storemanager.ListMarks{ListAt: plan.ListAt}
+	marks.Unlisted, marks.Listed = nil, nil
 	switch {
 	case v == tripped && (keptBack == nil || keptBack.Lost):
 		marks.Guard, marks.GuardReason = storemanager.GuardKeepsBack, plan.Guard

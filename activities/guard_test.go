@@ -105,7 +105,7 @@ func TestAnApprovedPlanThatWouldNotBeDoneIsRefused(t *testing.T) {
 		listed []string // nil: 15 of 20 stores, and one more
 	}{
 		"a pause": {hinder: func(b *bundle) {
-			_, err := b.registry.Pause(b.t.Context(), storemanager.Pause{Reason: "repair", Actor: "ops"})
+			_, err := b.registry.Pause(b.t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{Reason: "repair", Actor: "ops"}})
 			require.NoError(b.t, err)
 		}, want: "reconciliation is paused by ops: repair: nothing was done"},
 		"a mode that observes": {
@@ -154,7 +154,9 @@ func (f forgetful) Overview(ctx context.Context) (storemanager.Overview, error) 
 func TestARefusedApprovalIsNoFailedRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{RunID: "r1", Error: "the plan is another", Refused: true})
+	_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{
+		RunID: "r1", Error: "the plan is another", Refused: true, Report: contract.ReconcileReport{StartedAt: b.now, CompletedAt: b.now},
+	})
 	require.NoError(t, err)
 	known, err := b.registry.Reconciliation(t.Context())
 	require.NoError(t, err)

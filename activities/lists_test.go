@@ -161,11 +161,11 @@ func (c listCase) fill(t *testing.T, listAt time.Time) *storetest.Database {
 	now = listAt.Add(-time.Hour)
 	require.NoError(t, r.SetPins(t.Context(), of(byPin)))
 	for _, id := range of(byHold) {
-		_, err := r.Hold(t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
+		_, err := r.Hold(t.Context(), id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 	for _, id := range of(byPause) {
-		_, err := r.Pause(t.Context(), storemanager.Pause{StoreID: id, Reason: "r", Actor: "a"})
+		_, err := r.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: id, Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 	require.NoError(t, r.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: listAt.Add(-time.Minute), Unlisted: sighted}))

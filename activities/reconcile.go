@@ -48,10 +48,10 @@ type AcceptedEvents interface {
 // Lifecycles are the workflows of the workspaces. A method that tells a lifecycle something returns once that is durable. What comes of
 // it, and when, is up to the lifecycle.
 type Lifecycles interface {
-	// RequestDeletion hands over an orphan, which was known to be gone at that moment.
-	RequestDeletion(ctx context.Context, instanceID string, at time.Time) error
-	// ReportListed says that a workspace whose deletion is pending is listed again, in a list that was asked for at that moment.
-	ReportListed(ctx context.Context, instanceID string, at time.Time) error
+	// RequestDeletion hands over an orphan, which the list lacks.
+	RequestDeletion(ctx context.Context, instanceID string, s contract.Sighting) error
+	// ReportListed says that a workspace whose deletion is pending is listed again.
+	ReportListed(ctx context.Context, instanceID string, s contract.Sighting) error
 	// ResumeDeletion makes the lifecycle and the store manager agree on the pending deletion.
 	ResumeDeletion(ctx context.Context, instanceID string) error
 	// DeletionsPending are the ids of the workspaces whose lifecycles wait for the end of a grace period. A wait that has just begun may
@@ -129,10 +129,6 @@ func approvedListAt(in contract.RecordInput) *time.Time {
 
 // RecordRun keeps the report where health checks and operators find it, and counts it.
 func (r *Reconcile) RecordRun(ctx context.Context, in contract.RecordInput) error {
-	if in.Refused {
-		activity.GetLogger(ctx).Info("reconcile run refused", telemetry.KeyTrigger, in.Report.Trigger, telemetry.KeyReason, in.Error)
-		return nil
-	}
 	report, err := json.Marshal(in.Report)
 	if err != nil {
 		return wrap(fmt.Errorf("%w: report: %w", storemanager.ErrInvalid, err))
@@ -140,10 +136,15 @@ func (r *Reconcile) RecordRun(ctx context.Context, in contract.RecordInput) erro
 	before := r.before(ctx)
 	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
 		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
-		ApprovedListAt: approvedListAt(in), Actor: in.Report.Actor,
+		ApprovedListAt: approvedListAt(in), Actor: in.Report.Actor, Origin: origin(in.Origin), Summary: summary(in.Report), Lists: listsOf(in.Report),
+		Refused: in.Refused,
 	})
 	if err != nil {
 		return wrap(err)
+	}
+	if in.Refused {
+		activity.GetLogger(ctx).Info("reconcile run refused", telemetry.KeyTrigger, in.Report.Trigger, telemetry.KeyReason, in.Error)
+		return nil
 	}
 	run := telemetry.ReconcileRun{Outcome: telemetry.OutcomeSucceeded, Duration: time.Duration(in.Report.DurationMs) * time.Millisecond}
 	if in.Error != "" {
@@ -155,4 +156,33 @@ func (r *Reconcile) RecordRun(ctx context.Context, in contract.RecordInput) erro
 		telemetry.KeyDurationMs, in.Report.DurationMs, "drift", in.Report.DriftCount, "added", in.Report.Added,
 		"removed", in.Report.Removed, "guard", in.Report.Guard, telemetry.KeyError, in.Error)
 	return nil
+}
+
+// summary is the report in one line.
+func summary(r contract.ReconcileReport) string {
+	text := fmt.Sprintf("%d listed, %d monitored, %d added, %d handed over for removal", r.AuthoritativeCount, r.MonitoredCount, r.Added, r.Removed)
+	if n := r.FailedAdds + r.FailedRemovals; n > 0 {
+		text += fmt.Sprintf(", %d failed", n)
+	}
+	if r.Paused != "" {
+		text += ", paused by " + r.Paused
+	}
+	if r.Guard != "" {
+		text += ", the guard keeps removals back: " + r.Guard
+	}
+	return text
+}
+
+// listsOf are the first and the last list of a run.
+func listsOf(r contract.ReconcileReport) (lists []storemanager.ListRef) {
+	if !r.FirstListAt.IsZero() {
+		lists = append(lists, storemanager.ListRef{At: r.FirstListAt, Hash: r.FirstListHash})
+	}
+	if !r.ListAt.IsZero() && !r.ListAt.Equal(r.FirstListAt) {
+		lists = append(lists, storemanager.ListRef{At: r.ListAt, Hash: r.ListHash})
+	}
+	if n := len(lists); n > 0 {
+		lists[n-1].Entries = r.AuthoritativeCount
+	}
+	return lists
 }

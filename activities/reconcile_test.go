@@ -68,6 +68,8 @@ type fakeLifecycles struct {
 	resumed []string
 	pending map[string]bool
 	fail    map[string]bool
+	// sightings are what was said of the ids and of those that are listed again.
+	sightings map[string]contract.Sighting
 	// engine is a name of the database; repeated are the events that it was told of again.
 	engine   string
 	repeated []string
@@ -91,8 +93,19 @@ func (f *fakeLifecycles) note(list *[]string, id string) error {
 	return nil
 }
 
-func (f *fakeLifecycles) ReportListed(_ context.Context, id string, _ time.Time) error {
-	return f.note(&f.listed, id)
+func (f *fakeLifecycles) ReportListed(_ context.Context, id string, s contract.Sighting) error {
+	return f.sight(&f.listed, id, s)
+}
+
+func (f *fakeLifecycles) sight(list *[]string, id string, s contract.Sighting) error {
+	err := f.note(list, id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sightings == nil {
+		f.sightings = map[string]contract.Sighting{}
+	}
+	f.sightings[id] = s
+	return err
 }
 
 func (f *fakeLifecycles) ResumeDeletion(_ context.Context, id string) error {
@@ -103,8 +116,8 @@ func (f *fakeLifecycles) DeletionsPending(context.Context) (map[string]bool, err
 	return f.pending, nil
 }
 
-func (f *fakeLifecycles) RequestDeletion(_ context.Context, id string, _ time.Time) error {
-	return f.note(&f.ids, id)
+func (f *fakeLifecycles) RequestDeletion(_ context.Context, id string, s contract.Sighting) error {
+	return f.sight(&f.ids, id, s)
 }
 
 type bundle struct {
@@ -264,7 +277,7 @@ func TestWhatIsProtectedIsNoOrphan(t *testing.T) {
 		want    contract.Skipped
 	}{
 		"held": {func(b *bundle, id string) error {
-			_, err := b.registry.Hold(b.t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
+			_, err := b.registry.Hold(b.t.Context(), id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 			return err
 		}, contract.Skipped{Held: 1}},
 		"pinned": {func(b *bundle, id string) error {
@@ -494,7 +507,7 @@ func TestAPauseDuringARunIsObeyed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	pause := func(storeID string) {
-		_, err := b.registry.Pause(t.Context(), storemanager.Pause{StoreID: storeID, Reason: "r", Actor: "a"})
+		_, err := b.registry.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: storeID, Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 	pause(ids(1, 2)[0])

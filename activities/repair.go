@@ -81,7 +81,7 @@ func (r *Reconcile) ensure(ctx context.Context, in contract.EnsureMissingInput, 
 	for len(ids) > 0 {
 		requests := make([]storemanager.EnsureRequest, len(ids))
 		for i, id := range ids {
-			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: storemanager.ReconcileRequest + in.RunID}
+			requests[i] = storemanager.EnsureRequest{StoreID: id, At: in.ListAt, RequestID: storemanager.ReconcileRequest + in.RunID, Origin: origin(in.Origin)}
 		}
 		results, err := r.Manager.EnsureBatch(ctx, requests)
 		if err != nil {
@@ -134,7 +134,7 @@ func (r *Reconcile) EndDeletions(ctx context.Context, in contract.RequestDeletio
 	return r.handOver(ctx, in, r.Lifecycles.ReportListed)
 }
 
-func (r *Reconcile) handOver(ctx context.Context, in contract.RequestDeletionsInput, tell func(context.Context, string, time.Time) error) (contract.RequestDeletionsResult, error) {
+func (r *Reconcile) handOver(ctx context.Context, in contract.RequestDeletionsInput, tell func(context.Context, string, contract.Sighting) error) (contract.RequestDeletionsResult, error) {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	p := contract.Progress{Phase: contract.PhaseRemove, Total: len(in.IDs)}
@@ -153,7 +153,9 @@ func (r *Reconcile) handOver(ctx context.Context, in contract.RequestDeletionsIn
 			p.Removed.Left, p.Removed.Paused = len(in.IDs)-p.Done, paused
 			break
 		}
-		failed, err := each(ctx, batch, func(ctx context.Context, id string) error { return tell(ctx, id, in.ListAt) },
+		failed, err := each(ctx, batch, func(ctx context.Context, id string) error {
+			return tell(ctx, id, contract.Sighting{At: in.ListAt, List: in.List, Origin: in.Origin})
+		},
 			func() { activity.RecordHeartbeat(ctx, p) })
 		if err != nil {
 			return contract.RequestDeletionsResult{}, wrap(err)

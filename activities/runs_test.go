@@ -49,6 +49,11 @@ func (k *keeper) RecordReconcile(ctx context.Context, run storemanager.Reconcile
 // run is a whole run, a minute after whatever came before: the real workflow with the real activities.
 func (b *bundle) run(listed []string, approved string) (contract.ReconcileReport, error) {
 	b.t.Helper()
+	return b.runAs(listed, contract.ReconcileInput{Trigger: "manual", Confirm: true, ApprovedPlan: approved})
+}
+
+func (b *bundle) runAs(listed []string, in contract.ReconcileInput) (contract.ReconcileReport, error) {
+	b.t.Helper()
 	b.now = b.now.Add(time.Minute)
 	b.lister.ids, b.lister.at = listed, b.now
 	var suite testsuite.WorkflowTestSuite
@@ -60,7 +65,7 @@ func (b *bundle) run(listed []string, approved string) (contract.ReconcileReport
 		b.act.Manager = &keeper{ReconcileKeeper: b.act.Manager}
 	}
 	env.RegisterActivity(b.act)
-	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, contract.ReconcileInput{Trigger: "manual", Confirm: true, ApprovedPlan: approved})
+	env.ExecuteWorkflow(workflows.ReconcileWorkspaces, in)
 	var report contract.ReconcileReport
 	if err := env.GetWorkflowError(); err != nil {
 		return report, err
@@ -302,7 +307,7 @@ func TestAnApprovedRunEndsItsRemovalsWhenWhatIsLeftIsAnother(t *testing.T) {
 	b := setup(t)
 	b.monitored(ids(0, 7100))
 	last := ids(6999, 7000)[0]
-	_, err := b.registry.Hold(t.Context(), last, storemanager.Hold{Reason: "r", Actor: "a"})
+	_, err := b.registry.Hold(t.Context(), last, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 	require.NoError(t, err)
 	require.NoError(t, b.registry.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: b.now, Unlisted: []string{last}}))
 	b.mustRun(ids(7000, 7100), "")
@@ -311,7 +316,7 @@ func TestAnApprovedRunEndsItsRemovalsWhenWhatIsLeftIsAnother(t *testing.T) {
 	k.compared = 0
 	k.beginning = func(comparison int) {
 		if comparison == 2 {
-			_, err := b.registry.Release(t.Context(), last)
+			_, err := b.registry.Release(t.Context(), storemanager.ReleaseRequest{StoreID: last})
 			require.NoError(t, err)
 		}
 	}
@@ -377,7 +382,7 @@ func TestAReportSaysWhatItsFirstRoundFound(t *testing.T) {
 	b := setup(t)
 	b.monitored(ids(0, 40))
 	for _, id := range ids(0, 40) {
-		_, err := b.registry.Hold(t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a"})
+		_, err := b.registry.Hold(t.Context(), id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 	report := b.mustRun(ids(40, 40+contract.MaxPlanned+100), "")

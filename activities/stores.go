@@ -22,8 +22,8 @@ type StoreKeeper interface {
 	TakeOverDeletion(ctx context.Context, r storemanager.TakeOverRequest) (storemanager.Store, error)
 	RestoreDeletion(ctx context.Context, r storemanager.RestoreRequest) (storemanager.Store, error)
 	Stop(ctx context.Context, r storemanager.StopRequest) (storemanager.StopResult, error)
-	Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error)
-	Release(ctx context.Context, id string) (storemanager.Store, error)
+	Hold(ctx context.Context, id string, r storemanager.HoldRequest) (storemanager.Store, error)
+	Release(ctx context.Context, r storemanager.ReleaseRequest) (storemanager.Store, error)
 }
 
 // Stores are the activities on one store.
@@ -46,7 +46,7 @@ func (s *Stores) now() time.Time {
 
 // EnsureStore makes the store monitored unless a newer deletion is known.
 func (s *Stores) EnsureStore(ctx context.Context, in contract.EnsureInput) (contract.EnsureResult, error) {
-	res, err := s.Manager.Ensure(ctx, storemanager.EnsureRequest{StoreID: in.InstanceID, At: in.At, RequestID: in.DeliveryID})
+	res, err := s.Manager.Ensure(ctx, storemanager.EnsureRequest{StoreID: in.InstanceID, At: in.At, RequestID: in.DeliveryID, Origin: origin(in.Origin)})
 	if err != nil {
 		return contract.EnsureResult{}, wrap(err)
 	}
@@ -68,6 +68,7 @@ func (s *Stores) BeginDeletion(ctx context.Context, in contract.DeletionInput) (
 	}
 	res, err := s.Manager.BeginDeletion(ctx, storemanager.DeletionRequest{
 		StoreID: in.InstanceID, At: in.At, DeleteAt: s.now().Add(grace), GracePeriod: max(0, grace), Owner: in.Owner, ByList: in.ByList,
+		List: storemanager.ListRef(in.List), Origin: origin(in.Origin),
 	})
 	if err != nil {
 		return contract.DeletionResult{}, wrap(err)
@@ -81,20 +82,24 @@ func (s *Stores) BeginDeletion(ctx context.Context, in contract.DeletionInput) (
 
 // CancelDeletion clears a pending deletion and leaves no hold. A deletion that was reported later than in.EventAt stays.
 func (s *Stores) CancelDeletion(ctx context.Context, in contract.StoreInput) (contract.Kept, error) {
-	store, err := s.Manager.CancelDeletion(ctx, storemanager.CancelRequest{StoreID: in.InstanceID, Owner: in.Owner, EventAt: in.EventAt})
+	store, err := s.Manager.CancelDeletion(ctx, storemanager.CancelRequest{
+		StoreID: in.InstanceID, Owner: in.Owner, EventAt: in.EventAt, Origin: origin(in.Origin),
+	})
 	return pending(store, err)
 }
 
 // TakeOverDeletion makes in.Owner the one who waits for the end of a pending deletion. The run that waited before is gone.
 func (s *Stores) TakeOverDeletion(ctx context.Context, in contract.StoreInput) (contract.Kept, error) {
-	store, err := s.Manager.TakeOverDeletion(ctx, storemanager.TakeOverRequest{StoreID: in.InstanceID, Owner: in.Owner})
+	store, err := s.Manager.TakeOverDeletion(ctx, storemanager.TakeOverRequest{
+		StoreID: in.InstanceID, Owner: in.Owner, Origin: system(in.Origin),
+	})
 	return pending(store, err)
 }
 
 // RestoreDeletion puts the pending deletion back into a registry that was lost. A registry that was not lost keeps what it has.
 func (s *Stores) RestoreDeletion(ctx context.Context, in contract.RestoreInput) (contract.Kept, error) {
 	store, err := s.Manager.RestoreDeletion(ctx, storemanager.RestoreRequest{
-		StoreID: in.InstanceID, EventAt: in.EventAt, DeleteAt: in.DeleteAt, Owner: in.Owner, ByList: in.ByList,
+		StoreID: in.InstanceID, EventAt: in.EventAt, DeleteAt: in.DeleteAt, Owner: in.Owner, ByList: in.ByList, Origin: origin(in.Origin),
 	})
 	if err == nil && store.State == storemanager.StateStopped {
 		return contract.Kept{}, nil
@@ -112,20 +117,24 @@ func pending(store storemanager.Store, err error) (contract.Kept, error) {
 
 // HoldStore keeps the store from every deletion and clears a pending one.
 func (s *Stores) HoldStore(ctx context.Context, in contract.HoldInput) (contract.Kept, error) {
-	_, err := s.Manager.Hold(ctx, in.InstanceID, storemanager.Hold{Reason: in.Reason, Actor: in.Actor, ExpiresAt: &in.ExpiresAt})
+	_, err := s.Manager.Hold(ctx, in.InstanceID, storemanager.HoldRequest{
+		Hold: storemanager.Hold{Reason: in.Reason, Actor: in.Actor, ExpiresAt: &in.ExpiresAt}, Origin: origin(in.Origin),
+	})
 	return kept(err)
 }
 
 // ReleaseStore takes the hold off.
 func (s *Stores) ReleaseStore(ctx context.Context, in contract.StoreInput) (contract.Kept, error) {
-	_, err := s.Manager.Release(ctx, in.InstanceID)
+	_, err := s.Manager.Release(ctx, storemanager.ReleaseRequest{StoreID: in.InstanceID, Origin: origin(in.Origin)})
 	return kept(err)
 }
 
 // StopStore ends the monitoring of a store whose deletion is pending and due. Monitored is true when the store stays, because the deletion
 // is no longer pending or the answer is too old.
 func (s *Stores) StopStore(ctx context.Context, in contract.StoreInput) (contract.Kept, error) {
-	res, err := s.Manager.Stop(ctx, storemanager.StopRequest{StoreID: in.InstanceID, Owner: in.Owner, AbsentAt: in.AbsentAt})
+	res, err := s.Manager.Stop(ctx, storemanager.StopRequest{
+		StoreID: in.InstanceID, Owner: in.Owner, AbsentAt: in.AbsentAt, Recheck: storemanager.ListRef(in.List), Origin: origin(in.Origin),
+	})
 	if err != nil {
 		return contract.Kept{}, wrap(err)
 	}
@@ -146,4 +155,18 @@ func kept(err error) (contract.Kept, error) {
 		return contract.Kept{Monitored: false}, nil
 	}
 	return contract.Kept{Monitored: err == nil}, wrap(err)
+}
+
+// origin is who asks, as the store manager knows it.
+func origin(o contract.Origin) storemanager.Origin {
+	return storemanager.Origin{
+		Source: storemanager.Source(o.Source), Actor: o.Actor, Via: o.Via, Reason: o.Reason, DeliveryID: o.DeliveryID, RunID: o.RunID,
+		RequestID: o.RequestID, TraceID: o.TraceID, Batch: o.Batch, Plan: o.Plan,
+	}
+}
+
+// system is origin for what nobody but Storekeeper itself asks for.
+func system(o contract.Origin) storemanager.Origin {
+	o.Source = contract.SourceSystem
+	return origin(o)
 }

@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -26,10 +27,27 @@ func TestContractAndStoreManagerHaveTheSameValues(t *testing.T) {
 			require.Equal(t, theirs[kind], ours[kind], kind)
 		}
 	}
-	require.ElementsMatch(t, []string{"DeletionOutcome", "GuardVerdict"}, both)
+	require.ElementsMatch(t, []string{"DeletionOutcome", "GuardVerdict", "Source"}, both)
 	require.Len(t, ours["DeletionOutcome"], 5)
 	require.Len(t, ours["GuardVerdict"], 3)
+	require.Len(t, ours["Source"], 4)
 	require.Equal(t, storemanager.ReconcileRequest, contract.ReconcileDelivery, "the registry tells by it what no event has asked for")
+}
+
+func TestContractAndStoreManagerHaveTheSameOrigin(t *testing.T) {
+	t.Parallel()
+	for name, types := range map[string][2]reflect.Type{
+		"Origin":  {reflect.TypeFor[contract.Origin](), reflect.TypeFor[storemanager.Origin]()},
+		"ListRef": {reflect.TypeFor[contract.ListRef](), reflect.TypeFor[storemanager.ListRef]()},
+	} {
+		require.Equal(t, types[1].NumField(), types[0].NumField(), name)
+		for i := range types[0].NumField() {
+			ours, theirs := types[0].Field(i), types[1].Field(i)
+			require.Equal(t, theirs.Name, ours.Name)
+			require.Equal(t, theirs.Tag, ours.Tag, ours.Name)
+			require.Equal(t, theirs.Type.Kind(), ours.Type.Kind(), ours.Name)
+		}
+	}
 }
 
 // valuesOf are the constants of each type that the package in the folder declares, by their names.

@@ -1,6 +1,9 @@
 package contract
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // EventType says what happened, or what an operator asks for.
 type EventType string
@@ -45,6 +48,20 @@ type Event struct {
 	GracePeriod *time.Duration `json:"gracePeriod,omitempty"`
 	// Hold is set for StoreHold and nil for every other type.
 	Hold *Cancellation `json:"hold,omitempty"`
+	// Origin says more of who asks. From completes it.
+	Origin Origin `json:"origin,omitzero"`
+	// List is the list that lacks the workspace, for a deletion that lists ask for.
+	List ListRef `json:"list,omitzero"`
+}
+
+// From is the whole origin of the event.
+func (ev Event) From() Origin {
+	o := ev.Origin
+	o.Source, o.DeliveryID = ev.Source, ev.DeliveryID
+	if h := ev.Hold; h != nil {
+		o.Actor, o.Reason = cmp.Or(o.Actor, h.Actor), cmp.Or(o.Reason, h.Reason)
+	}
+	return o
 }
 
 // Cancellation is the argument of CancelDeletion, and as Event.Hold that of a StoreHold. Both want the same, because a cancelled deletion leaves
@@ -54,6 +71,8 @@ type Cancellation struct {
 	Actor  string `json:"actor"`
 	// ExpiresAt ends the hold; nil means DefaultHold from the moment it is applied.
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// Origin says more of who asks: of a signal, the rest is known by the fields above.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // DefaultHold is how long a hold lasts when nobody says otherwise. It is long enough to sort a mistake out, and short enough that a

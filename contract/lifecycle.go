@@ -27,6 +27,8 @@ type PendingDeletion struct {
 	DeleteAt time.Time `json:"deleteAt"`
 	// Source is SourceReconcile as long as no event has confirmed what the list said.
 	Source Source `json:"source"`
+	// Origin says who asked for it.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // LifecycleInput starts a WorkspaceLifecycle.

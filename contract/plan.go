@@ -17,6 +17,8 @@ const (
 // CompareInput starts a round of a run.
 type CompareInput struct {
 	reconcilePhase
+	// RunID is that of the run; "" for a plan alone.
+	RunID string `json:"runId,omitempty"`
 	// RunStartedAt: a sighting since then does not confirm itself.
 	RunStartedAt time.Time `json:"runStartedAt"`
 	// ApprovedPlan is the Hash or the RemovalHash of the plan that may pass the guard, in a later round the RestHash of the round
@@ -49,8 +51,9 @@ const (
 
 // Plan is what one comparison of both sides found. Its lists are bounded; the counts are not.
 type Plan struct {
-	// ListAt is the start of the fetch of the authoritative list.
+	// ListAt is the start of the fetch of the authoritative list. ListHash is its ListRef.Hash.
 	ListAt             time.Time `json:"listAt"`
+	ListHash           string    `json:"listHash,omitempty"`
 	AuthoritativeCount int       `json:"authoritativeCount"`
 	MonitoredCount     int       `json:"monitoredCount"`
 	// MissingCount counts stores that are listed and not monitored. Missing are those of them that this round may ensure, and those to adopt.

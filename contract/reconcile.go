@@ -18,6 +18,8 @@ type ReconcileInput struct {
 	// ApprovedPlan is the hash of a plan whose removals an operator has approved, in a later round the hash of what is left of it; ""
 	// approves none.
 	ApprovedPlan string `json:"approvedPlan,omitempty"`
+	// Origin says more of who asked for the run. Origin.Plan is the plan that was approved, in later rounds too.
+	Origin Origin `json:"origin,omitzero"`
 	// Mode "" is the worker's setting.
 	Mode Mode `json:"mode,omitempty"`
 	// Confirm: orphans may be confirmed by this run. All runs that an edge asks for only add and take note, because several edges may
@@ -91,6 +93,9 @@ type ReconcileReport struct {
 	// ListAt is when the newest list of the run was asked for, FirstListAt when its first was.
 	ListAt      time.Time `json:"listAt,omitzero"`
 	FirstListAt time.Time `json:"firstListAt,omitzero"`
+	// ListHash and FirstListHash are those of these lists (ListRef.Hash); "" in reports of older versions.
+	ListHash      string `json:"listHash,omitempty"`
+	FirstListHash string `json:"firstListHash,omitempty"`
 	// Left counts what was planned and not done: reconciliation was paused meanwhile (Paused says by whom), the time was over, or the
 	// lifecycle of a pending deletion could not be told.
 	Left int `json:"left,omitempty"`
@@ -160,6 +165,8 @@ type EnsureMissingInput struct {
 	// ListAt is the start of the list's fetch. A deletion that is known since then wins.
 	ListAt time.Time `json:"listAt"`
 	RunID  string    `json:"runId"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // EnsureMissingResult counts what was repaired.
@@ -182,8 +189,11 @@ type EnsureMissingResult struct {
 type RequestDeletionsInput struct {
 	reconcilePhase
 	IDs []string `json:"ids"`
-	// ListAt is the start of the fetch of the list that confirmed them.
+	// ListAt is the start of the fetch of the list that confirmed them. List says more of it.
 	ListAt time.Time `json:"listAt"`
+	List   ListRef   `json:"list,omitzero"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // RequestDeletionsResult counts what was handed over.
@@ -216,6 +226,8 @@ type RecordInput struct {
 	Error string `json:"error,omitempty"`
 	// Refused: the run did nothing, because it could not do what was approved. That is an answer, and not recorded as a failure.
 	Refused bool `json:"refused,omitempty"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // TelemetryRecorded implements telemetry.Recorder: ActivityRecordRun tells of runs that fail.

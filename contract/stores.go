@@ -13,6 +13,8 @@ type EnsureInput struct {
 	InstanceID string    `json:"instanceId"`
 	At         time.Time `json:"at"`
 	DeliveryID string    `json:"deliveryId"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.
@@ -40,8 +42,11 @@ type DeletionInput struct {
 	Owner string `json:"owner"`
 	// GracePeriod (nanoseconds); nil means the worker's own.
 	GracePeriod *time.Duration `json:"gracePeriod,omitempty"`
-	// ByList: no event asks for the deletion; lists lacked the workspace.
-	ByList bool `json:"byList,omitempty"`
+	// ByList: no event asks for the deletion; lists lacked the workspace. List is the newest of them.
+	ByList bool    `json:"byList,omitempty"`
+	List   ListRef `json:"list,omitzero"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.
@@ -80,8 +85,11 @@ type StoreInput struct {
 	Owner string `json:"owner,omitempty"`
 	// EventAt is that of the pending deletion which CancelDeletion is to end; zero means any.
 	EventAt time.Time `json:"eventAt,omitzero"`
-	// AbsentAt is AbsenceResult.AskedAt, for StopStore.
+	// AbsentAt is AbsenceResult.AskedAt, for StopStore. List is AbsenceResult.List.
 	AbsentAt time.Time `json:"absentAt,omitzero"`
+	List     ListRef   `json:"list,omitzero"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.
@@ -95,6 +103,8 @@ type RestoreInput struct {
 	EventAt    time.Time `json:"eventAt"`
 	DeleteAt   time.Time `json:"deleteAt"`
 	ByList     bool      `json:"byList,omitempty"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.
@@ -107,6 +117,8 @@ type HoldInput struct {
 	Reason     string    `json:"reason"`
 	Actor      string    `json:"actor"`
 	ExpiresAt  time.Time `json:"expiresAt"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.
@@ -147,4 +159,6 @@ type AbsenceResult struct {
 	Absent bool `json:"absent"`
 	// AskedAt is the moment from which the answer counts.
 	AskedAt time.Time `json:"askedAt,omitzero"`
+	// List is the list that the answer stands in.
+	List ListRef `json:"list,omitzero"`
 }

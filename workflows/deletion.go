@@ -73,9 +73,9 @@ func (l *lifecycle) carryOut(ctx workflow.Context, d *deletion) contract.Result 
 // errAskAgain: the store manager is there, but the Auth Worker must be asked again.
 var errAskAgain = errors.New("the auth worker must be asked again")
 
-// pendingStore names the pending deletion to the store manager.
-func (l *lifecycle) pendingStore() contract.StoreInput {
-	return contract.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: l.deletion.EventAt}
+// pendingStore names the pending deletion to the store manager, and who ends it.
+func (l *lifecycle) pendingStore(by contract.Origin) contract.StoreInput {
+	return contract.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: l.deletion.EventAt, Origin: by}
 }
 
 // recheckAndStop asks the Auth Worker and, if the workspace is gone, stops the store while that answer is fresh.
@@ -86,16 +86,20 @@ func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (contract.
 		return contract.Result{}, err
 	}
 	if !absence.Absent {
-		kept, err := cancelStoreDeletion(ctx, contract.StoreInput{InstanceID: l.id, Owner: l.owner, EventAt: known})
+		kept, err := cancelStoreDeletion(ctx, contract.StoreInput{
+			InstanceID: l.id, Owner: l.owner, EventAt: known, Origin: contract.Origin{Source: contract.SourceSystem, Reason: stillListed},
+		})
 		switch {
 		case err != nil:
 			return contract.Result{}, err
 		case kept.Pending != nil && kept.Pending.EventAt.After(known): // it was deleted again meanwhile
 			return contract.Result{}, errAskAgain
 		}
-		return contract.Result{Status: contract.StatusDeletionCancelled, Detail: "the Auth Worker still lists the workspace"}, nil
+		return contract.Result{Status: contract.StatusDeletionCancelled, Detail: stillListed}, nil
 	}
-	store, err := stopStore(ctx, contract.StoreInput{InstanceID: l.id, Owner: l.owner, AbsentAt: absence.AskedAt})
+	store, err := stopStore(ctx, contract.StoreInput{
+		InstanceID: l.id, Owner: l.owner, AbsentAt: absence.AskedAt, List: absence.List, Origin: d.Origin,
+	})
 	switch {
 	case err != nil:
 		return contract.Result{}, err
@@ -106,6 +110,8 @@ func (l *lifecycle) recheckAndStop(ctx workflow.Context, d *deletion) (contract.
 	}
 	return contract.Result{Status: contract.StatusMonitoringStopped}, nil
 }
+
+const stillListed = "the Auth Worker still lists the workspace"
 
 // interrupted is the result of a deletion that did not reach the stop. If it was cancelled, endDeletion fills in why. If an activity has
 // failed for good, the store stays monitored and its deletion pending, and the next reconcile run resumes it.
@@ -119,7 +125,9 @@ func (l *lifecycle) interrupted(ctx workflow.Context, during string, err error) 
 // abandon ends the deletion of a workflow that an operator cancels, so that nobody is told that it is still pending. Events that come
 // meanwhile are applied after it.
 func (l *lifecycle) abandon(ctx workflow.Context) error {
-	if _, err := cancelStoreDeletion(ctx, l.pendingStore()); err != nil {
+	if _, err := cancelStoreDeletion(ctx, l.pendingStore(contract.Origin{
+		Source: contract.SourceOperator, Via: contract.ViaTemporal, Reason: "the workflow was cancelled",
+	})); err != nil {
 		return err
 	}
 	l.endDeletion(ctx, "the workflow was cancelled")

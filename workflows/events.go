@@ -32,7 +32,7 @@ func (l *lifecycle) apply(ctx workflow.Context, d *delivery) {
 		}
 		result, err = l.hold(ctx, d.event)
 	case contract.StoreRelease:
-		result, err = l.release(ctx)
+		result, err = l.release(ctx, d.event)
 	case contract.DeletionResume:
 		result, err = l.resume(ctx)
 	}
@@ -46,7 +46,7 @@ func (l *lifecycle) apply(ctx workflow.Context, d *delivery) {
 }
 
 func (l *lifecycle) created(ctx workflow.Context, ev contract.Event) (contract.Result, error) {
-	res, err := ensureStore(ctx, contract.EnsureInput{InstanceID: l.id, At: ev.Timestamp, DeliveryID: ev.DeliveryID})
+	res, err := ensureStore(ctx, contract.EnsureInput{InstanceID: l.id, At: ev.Timestamp, DeliveryID: ev.DeliveryID, Origin: ev.From()})
 	if err != nil {
 		return contract.Result{}, err
 	}
@@ -82,7 +82,7 @@ func (l *lifecycle) deleted(ctx workflow.Context, d *delivery) (contract.Result,
 	ev := d.event
 	res, err := beginDeletion(ctx, contract.DeletionInput{
 		InstanceID: l.id, At: ev.Timestamp, Owner: l.owner, GracePeriod: ev.GracePeriod,
-		ByList: ev.Source == contract.SourceReconcile,
+		ByList: ev.Source == contract.SourceReconcile, List: ev.List, Origin: ev.From(),
 	})
 	if err != nil {
 		return contract.Result{}, err
@@ -114,7 +114,7 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res contract.De
 		p.EventAt = goneAt(res, d.event, p.EventAt)
 		if p.Source == contract.SourceReconcile && d.event.Source != contract.SourceReconcile {
 			// From now on even an empty list confirms the deletion. A re-check that waits for another list starts again.
-			p.Source = d.event.Source
+			p.Source, p.Origin = d.event.Source, d.event.From()
 			l.deletion.cancel()
 			l.startDeletion(ctx, *p, l.deletion.waiting)
 			p = &l.deletion.PendingDeletion
@@ -125,7 +125,7 @@ func (l *lifecycle) scheduled(ctx workflow.Context, d *delivery, res contract.De
 		}
 		return result
 	}
-	p := contract.PendingDeletion{EventAt: goneAt(res, d.event, time.Time{}), DeleteAt: res.DeleteAt, Source: d.event.Source}
+	p := contract.PendingDeletion{EventAt: goneAt(res, d.event, time.Time{}), DeleteAt: res.DeleteAt, Source: d.event.Source, Origin: d.event.From()}
 	if res.Immediate {
 		l.startDeletion(ctx, p, d)
 		return contract.Result{}
@@ -153,6 +153,7 @@ func (l *lifecycle) resume(ctx workflow.Context) (contract.Result, error) {
 		// The registry may be the one that has lost the deletion. A registry that has not lost it keeps what it has.
 		_, err := restoreDeletion(ctx, contract.RestoreInput{
 			InstanceID: l.id, Owner: l.owner, EventAt: d.EventAt, DeleteAt: d.DeleteAt, ByList: d.Source == contract.SourceReconcile,
+			Origin: d.Origin,
 		})
 		return contract.Result{Status: contract.StatusDeletionAlreadyScheduled, DeleteAt: &d.DeleteAt}, err
 	}
@@ -179,10 +180,10 @@ func (l *lifecycle) hold(ctx workflow.Context, ev contract.Event) (contract.Resu
 		expires = *at
 	}
 	kept, err := holdStore(ctx, contract.HoldInput{
-		InstanceID: l.id, Reason: ev.Hold.Reason, Actor: ev.Hold.Actor, ExpiresAt: expires,
+		InstanceID: l.id, Reason: ev.Hold.Reason, Actor: ev.Hold.Actor, ExpiresAt: expires, Origin: ev.From(),
 	})
 	if err != nil {
-		if keepErr := l.keepWithoutHold(ctx); keepErr != nil {
+		if keepErr := l.keepWithoutHold(ctx, ev.From()); keepErr != nil {
 			workflow.GetLogger(ctx).Error("pending deletion not cancelled", "error", keepErr)
 		}
 		return contract.Result{}, err
@@ -200,17 +201,17 @@ func (l *lifecycle) hold(ctx workflow.Context, ev contract.Event) (contract.Resu
 
 // keepWithoutHold cancels a pending deletion although the hold could not be placed, because whoever asks for a hold wants the store to
 // stay.
-func (l *lifecycle) keepWithoutHold(ctx workflow.Context) error {
+func (l *lifecycle) keepWithoutHold(ctx workflow.Context, by contract.Origin) error {
 	if l.deletion == nil {
 		return nil
 	}
-	_, err := cancelStoreDeletion(ctx, l.pendingStore())
+	_, err := cancelStoreDeletion(ctx, l.pendingStore(by))
 	l.endDeletion(ctx, "cancelled, but the hold could not be placed")
 	return err
 }
 
-func (l *lifecycle) release(ctx workflow.Context) (contract.Result, error) {
-	kept, err := releaseStore(ctx, contract.StoreInput{InstanceID: l.id})
+func (l *lifecycle) release(ctx workflow.Context, ev contract.Event) (contract.Result, error) {
+	kept, err := releaseStore(ctx, contract.StoreInput{InstanceID: l.id, Origin: ev.From()})
 	switch {
 	case err != nil:
 		return contract.Result{}, err

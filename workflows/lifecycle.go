@@ -220,8 +220,12 @@ func cancelDelivery(instanceID string, at time.Time, c contract.Cancellation) *d
 	if c.Actor == "" {
 		c.Actor = "unknown"
 	}
+	o := c.Origin
+	if o.Via == "" {
+		o.Via = contract.ViaTemporal
+	}
 	return &delivery{cancel: true, event: contract.Event{
-		Type: contract.StoreHold, InstanceID: instanceID, Timestamp: at, Source: contract.SourceOperator, Hold: &c,
+		Type: contract.StoreHold, InstanceID: instanceID, Timestamp: at, Source: contract.SourceOperator, Hold: &c, Origin: o,
 	}}
 }
 

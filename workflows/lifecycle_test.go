@@ -30,6 +30,7 @@ type fakeAuthWorker struct {
 	mu     sync.Mutex
 	listed map[string]bool
 	others int
+	hash   string // of each list
 	err    error
 	asked  int
 	now    func() time.Time
@@ -45,7 +46,7 @@ func (f *fakeAuthWorker) Absent(_ context.Context, id string) (authclient.Absenc
 	if f.listed[id] {
 		entries++
 	}
-	answer := authclient.Absence{Absent: !f.listed[id], ListEntries: entries, FetchedAt: f.now()}
+	answer := authclient.Absence{Absent: !f.listed[id], ListEntries: entries, ListHash: f.hash, FetchedAt: f.now()}
 	if f.then != nil {
 		f.then(f.asked)
 	}

@@ -21,6 +21,8 @@ func ReconcileWorkspaces(ctx workflow.Context, in contract.ReconcileInput) (cont
 	r := &reconcileRun{in: in, report: contract.ReconcileReport{Trigger: in.Trigger, Actor: in.Actor, StartedAt: workflow.Now(ctx)}}
 	if in.Carried != nil {
 		r.report = *in.Carried
+	} else if r.in.Origin.Plan == "" {
+		r.in.Origin.Plan = in.ApprovedPlan // callers of an older version say no more
 	}
 	if err := workflow.SetQueryHandler(ctx, contract.QueryReport, func() (contract.ReconcileReport, error) { return r.report, nil }); err != nil {
 		return contract.ReconcileReport{}, err
@@ -54,7 +56,8 @@ func (r *reconcileRun) run(ctx workflow.Context) error {
 // round compares, repairs what the bounded plan holds, and says whether the plan leaves something to another round.
 func (r *reconcileRun) round(ctx workflow.Context) (again bool, err error) {
 	plan, err := compareLists(ctx, contract.CompareInput{
-		RunStartedAt: r.started(), ApprovedPlan: r.in.ApprovedPlan, Confirm: r.in.Confirm, Mode: r.in.Mode, After: r.in.After,
+		RunID: workflow.GetInfo(ctx).FirstRunID, RunStartedAt: r.started(),
+		ApprovedPlan: r.in.ApprovedPlan, Confirm: r.in.Confirm, Mode: r.in.Mode, After: r.in.After,
 	})
 	if err != nil {
 		return false, err
@@ -86,7 +89,7 @@ func (r *reconcileRun) add(ctx workflow.Context, plan contract.Plan) error {
 	}
 	began := workflow.Now(ctx)
 	res, err := ensureMissing(ctx, contract.EnsureMissingInput{
-		IDs: plan.Missing, ListAt: plan.ListAt, RunID: workflow.GetInfo(ctx).FirstRunID,
+		IDs: plan.Missing, ListAt: plan.ListAt, RunID: workflow.GetInfo(ctx).FirstRunID, Origin: r.origin(ctx, false),
 	})
 	if err != nil {
 		return err
@@ -103,13 +106,34 @@ func (r *reconcileRun) add(ctx workflow.Context, plan contract.Plan) error {
 	return nil
 }
 
+// origin says who asked for the run. Only what an approval has released is said to be approved.
+func (r *reconcileRun) origin(ctx workflow.Context, approved bool) contract.Origin {
+	o := r.in.Origin
+	if !approved {
+		o.Plan = ""
+	}
+	o.Source, o.RunID = contract.SourceReconcile, workflow.GetInfo(ctx).FirstRunID
+	if o.Actor == "" {
+		o.Actor = r.in.Actor
+	}
+	return o
+}
+
+// handOver is what lifecycles are told of these stores.
+func handOver(ids []string, plan contract.Plan, by contract.Origin) contract.RequestDeletionsInput {
+	return contract.RequestDeletionsInput{
+		IDs: ids, ListAt: plan.ListAt, Origin: by,
+		List: contract.ListRef{At: plan.ListAt, Hash: plan.ListHash, Entries: plan.AuthoritativeCount},
+	}
+}
+
 // remove hands the orphans of the plan to their lifecycles.
 func (r *reconcileRun) remove(ctx workflow.Context, plan contract.Plan) error {
 	if len(plan.Orphans) == 0 {
 		return nil
 	}
 	began := workflow.Now(ctx)
-	res, err := requestDeletions(ctx, contract.RequestDeletionsInput{IDs: plan.Orphans, ListAt: plan.ListAt})
+	res, err := requestDeletions(ctx, handOver(plan.Orphans, plan, r.origin(ctx, plan.Released)))
 	if err != nil {
 		return err
 	}
@@ -153,7 +177,7 @@ func (r *reconcileRun) lookAfterDeletions(ctx workflow.Context, plan contract.Pl
 	if len(plan.ListedAgain) == 0 {
 		return nil
 	}
-	res, err := endDeletions(ctx, contract.RequestDeletionsInput{IDs: plan.ListedAgain, ListAt: plan.ListAt})
+	res, err := endDeletions(ctx, handOver(plan.ListedAgain, plan, r.origin(ctx, false)))
 	r.report.ListedAgain = res.Requested
 	r.left(res.Left+res.Failed, res.Paused)
 	return err
@@ -195,11 +219,13 @@ func (r *reconcileRun) take(plan contract.Plan) {
 	rep.AuthoritativeCount, rep.MonitoredCount = plan.AuthoritativeCount, plan.MonitoredCount
 	rep.QuarantinedCount, rep.Quarantined = plan.QuarantinedCount, plan.Quarantined
 	rep.SetAsideCount, rep.SetAside = plan.SetAsideCount, plan.SetAside
-	rep.Mode, rep.Paused, rep.ListAt = plan.Mode, plan.Paused, plan.ListAt
+	rep.Mode, rep.Paused = plan.Mode, plan.Paused
+	rep.ListAt, rep.ListHash = plan.ListAt, plan.ListHash
 	rep.Phases.FetchMs += plan.FetchMs
 	rep.Phases.CompareMs += plan.CompareMs
 	if rep.Rounds == 1 {
-		rep.Skipped, rep.FirstListAt = plan.Skipped, plan.ListAt
+		rep.Skipped = plan.Skipped
+		rep.FirstListAt, rep.FirstListHash = plan.ListAt, plan.ListHash
 		rep.Missing, rep.Orphaned, rep.FirstSightings = plan.MissingCount, plan.OrphanCount, plan.FirstSightings
 		rep.DriftCount = plan.MissingCount + plan.OrphanCount + plan.FirstSightings
 		rep.PlanHash = plan.Hash
@@ -225,7 +251,7 @@ func (r *reconcileRun) record(ctx workflow.Context, cause error) {
 	defer cancel()
 	r.report.CompletedAt = workflow.Now(ctx)
 	r.report.DurationMs = r.report.CompletedAt.Sub(r.report.StartedAt).Milliseconds()
-	in := contract.RecordInput{RunID: workflow.GetInfo(ctx).FirstRunID, Report: r.report, Error: safeMessage(cause), Refused: refused(cause)}
+	in := contract.RecordInput{RunID: workflow.GetInfo(ctx).FirstRunID, Report: r.report, Error: safeMessage(cause), Refused: refused(cause), Origin: r.origin(ctx, true)}
 	if err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, recordOptions), reconcile.RecordRun, in).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Error("reconcile report not recorded", "error", err)
 	}
@@ -274,7 +300,9 @@ func ScheduledReconcile(ctx workflow.Context) error {
 		// A run that has begun goes on even if somebody terminates this workflow.
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
 	})
-	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, contract.ReconcileInput{Trigger: contract.TriggerSchedule, Confirm: true}).Get(ctx, nil)
+	err := workflow.ExecuteChildWorkflow(ctx, ReconcileWorkspaces, contract.ReconcileInput{
+		Trigger: contract.TriggerSchedule, Confirm: true, Origin: contract.Origin{Via: contract.ViaSchedule},
+	}).Get(ctx, nil)
 	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 		workflow.GetLogger(ctx).Info("a reconcile run is under way already")
 		return nil

@@ -136,6 +136,7 @@ func (p *page) finish(pages int) error {
 	if got.claims != nil {
 		got.ClaimedEntries = &got.claims.workspaces
 	}
+	got.Hash = p.tally.hash()
 	return p.tally.check(got.ListSummary, got.claims)
 }
 

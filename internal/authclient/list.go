@@ -15,6 +15,9 @@ type ListSummary struct {
 	ClaimedEntries *int
 	// Cached: the list, or a page of it, came out of a cache, so FetchStartedAt is exact to a second only.
 	Cached bool
+	// Hash identifies which ids the list had, in whatever order, for it has none: the sum of their sha256, in hexadecimal. Each of the four words of 64
+	// bits is summed by itself, and what does not fit is dropped.
+	Hash string
 }
 
 // validID reports whether the Auth Worker's contract takes the id for a store's: ^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$.

@@ -26,6 +26,8 @@ type Absence struct {
 	ListEntries int
 	// FetchedAt is the moment from which that list counts (ListSummary.FetchStartedAt). It is after the call of Absent began.
 	FetchedAt time.Time
+	// ListHash is ListSummary.Hash.
+	ListHash string
 }
 
 // Absent reports whether the complete authoritative list, asked for after this call began, lacks the id. A list out of a cache is
@@ -42,7 +44,7 @@ func (c *Client) Absent(ctx context.Context, id string) (Absence, error) {
 		if r.err != nil {
 			return Absence{}, r.err
 		}
-		return Absence{Absent: !r.listed[string(Alike(nil, []byte(id)))], ListEntries: r.summary.Entries - r.summary.InvalidEntries, FetchedAt: r.summary.FetchStartedAt}, nil
+		return Absence{Absent: !r.listed[string(Alike(nil, []byte(id)))], ListEntries: r.summary.Entries - r.summary.InvalidEntries, FetchedAt: r.summary.FetchStartedAt, ListHash: r.summary.Hash}, nil
 	case <-ctx.Done():
 		c.leave(r)
 		return Absence{}, fmt.Errorf("waiting for the workspace list: %w", context.Cause(ctx))

@@ -506,3 +506,25 @@ func TestACompressedListIsSortedAndItsDamageSeen(t *testing.T) {
 		require.NoError(t, l.Close())
 	}
 }
+
+func TestTheHashOfAListSaysWhichIDsItHasInWhateverOrder(t *testing.T) {
+	t.Parallel()
+	hash := func(ids ...string) string {
+		c := newClient(t, serveText(t, listText(ids...)), nil)
+		summary, err := c.List(t.Context(), ignore)
+		require.NoError(t, err)
+		require.Equal(t, summary.Hash, sorted(t, c).Hash)
+		absent, err := c.Absent(t.Context(), "another")
+		require.NoError(t, err)
+		require.Equal(t, summary.Hash, absent.ListHash)
+		return summary.Hash
+	}
+	// printf abc | sha256sum
+	require.Equal(t, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", hash("abc"))
+	require.Equal(t, strings.Repeat("0", 64), hash())
+	all := hash("abc", "bbb", "a-c")
+	require.Equal(t, all, hash("a-c", "abc", "bbb"))
+	require.NotEqual(t, all, hash("abc", "bbb"))
+	require.NotEqual(t, all, hash("abc", "bbb", "a-d"))
+	require.NotEqual(t, all, hash("abc", "bbb", "a-c", "a-c"), "of another user")
+}

@@ -1,6 +1,9 @@
 package authclient
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"hash/maphash"
 	"slices"
 )
@@ -14,13 +17,27 @@ const maxEntries = 10_000_000
 type tally struct {
 	idSeed, userSeed maphash.Seed
 	pairs, users     hashes
-	newestUser       uint64 // the entries of one user often follow each other
-	withUser         int    // entries that name their user
+	newestUser       uint64                  // the entries of one user often follow each other
+	withUser         int                     // entries that name their user
+	ids              [sha256.Size / 8]uint64 // ListSummary.Hash
 }
 
 func newTally() *tally { return &tally{idSeed: maphash.MakeSeed(), userSeed: maphash.MakeSeed()} }
 
+// hash is ListSummary.Hash.
+func (t *tally) hash() string {
+	var sum []byte
+	for _, word := range t.ids {
+		sum = binary.BigEndian.AppendUint64(sum, word)
+	}
+	return hex.EncodeToString(sum)
+}
+
 func (t *tally) add(e *entry) {
+	id := sha256.Sum256(e.id)
+	for i := range t.ids {
+		t.ids[i] += binary.BigEndian.Uint64(id[8*i:])
+	}
 	pair := maphash.Bytes(t.idSeed, e.id)
 	if len(e.user) > 0 {
 		user := maphash.Bytes(t.userSeed, e.user)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/doctor"
 	"storekeeper/internal/httpclient"
+	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 )
 
@@ -242,23 +244,29 @@ func examineWorkers(ctx context.Context, c *connection) doctor.Result {
 	if err := c.WorkersPolling(ctx); err != nil {
 		return failedBy(c.failure(err))
 	}
-	w, err := c.Workers(ctx)
-	switch {
-	case err != nil:
+	workers, err := c.Workers(ctx)
+	if err != nil {
 		return failedBy(c.failure(err))
-	case len(w.SDKs) > 1:
-		return doctor.Failed("they are of several versions, with the SDKs "+strings.Join(w.SDKs, ", "), "finish the upgrade: a run can get stuck between workers of two versions")
 	}
-	return doctor.OK("they poll, with the SDK " + firstOf(strings.Join(w.SDKs, ""), "of a version that they don't tell"))
+	var versions []string
+	for _, w := range workers {
+		versions = append(versions, firstOf(w.Version, "an older one"))
+	}
+	slices.Sort(versions)
+	if versions = slices.Compact(versions); len(versions) > 1 {
+		return doctor.Failed("they are of several versions: "+strings.Join(versions, ", "), "finish the upgrade: a run can get stuck between workers of two versions")
+	}
+	return doctor.OK(fmt.Sprintf("%d poll, of version %s", len(workers), strings.Join(versions, "")))
 }
 
 // examineTemporalClock looks at the newest poll, which has Temporal's time: a clock that is behind shows only once no worker seems to poll.
 func examineTemporalClock(ctx context.Context, c *connection) doctor.Result {
-	w, err := c.Workers(ctx)
-	if err != nil || w.SeenAt.IsZero() {
+	workers, err := c.Workers(ctx)
+	if err != nil || len(workers) == 0 {
 		return doctor.Unknown("no worker has polled, and nothing else tells Temporal's time", "")
 	}
-	return doctor.Clock("Temporal", w.SeenAt, w.SeenAt, time.Now(), 0)
+	newest := slices.MaxFunc(workers, func(a, b orchestrator.Worker) int { return a.SeenAt.Compare(b.SeenAt) }).SeenAt
+	return doctor.Clock("Temporal", newest, newest, time.Now(), 0)
 }
 
 // examineEdge has the edge check what it sees, and compares its clock and its version.

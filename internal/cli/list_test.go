@@ -158,7 +158,7 @@ func TestAListFitsTheTerminalByShortIDsThatCommandsTake(t *testing.T) {
 func TestColoursAreForTerminals(t *testing.T) {
 	t.Parallel()
 	c, r := namedStores(t)
-	_, err := r.Hold(t.Context(), thirdID, storemanager.Hold{Reason: "audit", Actor: "bob"})
+	_, err := r.Hold(t.Context(), thirdID, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 	_, coloured := c.onTerminal(t.Context(), t, 200, ignore, "list")
 	require.Contains(t, coloured, "\x1b[33mheld\x1b[0m")
@@ -280,7 +280,7 @@ func TestAWatchTellsOfEachChangeInALine(t *testing.T) {
 	asJSON, _, endJSON := c.watching(t, "list", "--watch", "--json", "--state", "held")
 	list.await(t, longID+"  monitored  not_configured")
 	status.await(t, thirdID+"  monitoring")
-	_, err := r.Hold(t.Context(), thirdID, storemanager.Hold{Reason: "audit", Actor: "bob", ExpiresAt: new(time.Now().Add(time.Hour))})
+	_, err := r.Hold(t.Context(), thirdID, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "audit", Actor: "bob", ExpiresAt: new(time.Now().Add(time.Hour))}})
 	require.NoError(t, err)
 	list.await(t, thirdID+"  held  ")
 	status.await(t, "Held ")

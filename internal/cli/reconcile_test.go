@@ -117,24 +117,24 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	in.reconcileList.fail(nil)
 
 	// What stands in the way of an apply is said before and after.
-	_, err = in.reconciled.Pause(t.Context(), storemanager.Pause{Reason: "audit", Actor: "bob"})
+	_, err = in.reconciled.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 	require.Contains(t, c.run(t, "reconcile", "--plan").stdout, "this can't be carried out: reconciliation is paused; first: starter resume")
 	refused := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash)
 	require.Equal(t, exitRefused, refused.exit, refused.stdout)
 	require.Contains(t, refused.stderr, "reconciliation is paused by bob: audit")
-	require.NoError(t, in.reconciled.Resume(t.Context(), ""))
+	require.NoError(t, in.reconciled.Resume(t.Context(), storemanager.ResumeRequest{}))
 
 	// The world changes, so that plan is not carried out, not even the part of it that only adds.
 	in.reconcileList.list("one-more", true)
-	_, err = in.reconciled.Pause(t.Context(), storemanager.Pause{StoreID: requests[0].StoreID, Reason: "audit", Actor: "bob"})
+	_, err = in.reconciled.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: requests[0].StoreID, Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 	changed := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--json")
 	require.Equal(t, exitRefused, changed.exit, changed.stdout)
 	require.Equal(t, "plan_changed", changed.errorCode(t))
 	_, err = in.reconciled.Get(t.Context(), "one-more")
 	require.ErrorIs(t, err, storemanager.ErrNotFound)
-	require.NoError(t, in.reconciled.Resume(t.Context(), requests[0].StoreID))
+	require.NoError(t, in.reconciled.Resume(t.Context(), storemanager.ResumeRequest{StoreID: requests[0].StoreID}))
 	mixed := c.run(t, "reconcile", "--plan").stdout
 	require.Equal(t, 2, strings.Count(mixed, planHashIn.FindString(lastLine(mixed))), mixed)
 	guard, _, _ := strings.Cut(mixed, "\n\n")

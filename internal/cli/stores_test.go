@@ -35,7 +35,7 @@ func exemplary(t *testing.T) *storetest.Database {
 	_, err := r.BeginDeletion(ctx, storemanager.DeletionRequest{StoreID: "ws-b", At: time.Now(), DeleteAt: nextCentury, Owner: "run-1"})
 	require.NoError(t, err)
 	require.NoError(t, r.SetPins(ctx, []string{"ws-c"}))
-	_, err = r.Hold(ctx, "ws-c", storemanager.Hold{Reason: "audit", Actor: "bob"})
+	_, err = r.Hold(ctx, "ws-c", storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 	return r
 }

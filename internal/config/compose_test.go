@@ -39,6 +39,7 @@ var readers = map[string][]config.Role{
 	"NODE_SERVER_URL":            {config.RoleStoreManager},
 	"NODE_SERVER_WEBHOOK_SECRET": {config.RoleStoreManager},
 	"STORE_IDS":                  {config.RoleStoreManager},
+	"AUDIT_RETENTION":            {config.RoleStoreManager},
 	"LIVESTORE_SYNC_URL":         {config.RoleStoreManager},
 	"LIVESTORE_SYNC_MAX_DIALS":   {config.RoleStoreManager},
 	"EVENT_SINK_URL":             {config.RoleStoreManager},

@@ -53,6 +53,7 @@ type Config struct {
 	WebhookWait         time.Duration `env:"WEBHOOK_WAIT" envDefault:"5s" min:"0s" accepts:"a duration such as 5s, at least 0s" doc:"How long a webhook waits for its outcome before it answers 202. A Temporal that is slow to take it is given some 15 s more."`
 	DeletionGracePeriod time.Duration `env:"DELETION_GRACE_PERIOD" envDefault:"24h" min:"0s" accepts:"a duration such as 24h, at least 0s (0s deletes at once)" doc:"How long a deleted workspace's store is kept. The worker's value counts."`
 
+	AuditRetention    time.Duration `env:"AUDIT_RETENTION" envDefault:"9600h" min:"24h" accepts:"a duration such as 9600h, at least 24h" doc:"How long the store manager keeps an entry of the audit trail, 400 days by default. An entry is some 0.5 KB."`
 	TemporalRetention time.Duration `env:"TEMPORAL_RETENTION" envDefault:"72h" min:"1m" max:"8760h" accepts:"a duration such as 72h, from 1m to 8760h (a year)" doc:"How long the embedded Temporal of cmd/standalone keeps a workflow after its end, for the Web UI: over a weekend by default. An event is some 7 KB there. Workflows that have ended keep what they had then."`
 
 	ReconcileEnabled     bool          `env:"WORKSPACE_RECONCILE_ENABLED" envDefault:"true" accepts:"true or false" doc:"false pauses the schedule and refuses POST /admin/reconcile."`

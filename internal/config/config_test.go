@@ -65,6 +65,7 @@ func TestABadValueIsOneLineThatNamesTheVariableTheValueAndWhatIsAccepted(t *test
 		"DELETION_GRACE_PERIOD=-1s":             `DELETION_GRACE_PERIOD="-1s" is not accepted`,
 		"DELETION_GRACE_PERIOD=1 day":           `DELETION_GRACE_PERIOD="1 day" is not accepted`,
 		"TEMPORAL_RETENTION=1s":                 `TEMPORAL_RETENTION="1s" is not accepted: want a duration such as 72h, from 1m to 8760h (a year)`,
+		"AUDIT_RETENTION=1h":                    `AUDIT_RETENTION="1h" is not accepted: want a duration such as 9600h, at least 24h`,
 		"TEMPORAL_RETENTION=876000h":            `TEMPORAL_RETENTION="876000h" is not accepted`,
 		"TEMPORAL_RETENTION=9999999999h":        `TEMPORAL_RETENTION="9999999999h" is not accepted`,
 		"RECONCILE_MAX_DELETE_PERCENT=101":      `RECONCILE_MAX_DELETE_PERCENT="101" is not accepted: want 0 to 100`,

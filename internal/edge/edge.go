@@ -20,6 +20,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/config"
+	"storekeeper/internal/edge/actions"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/edge/intake"
 	"storekeeper/internal/edge/problem"
@@ -33,6 +34,7 @@ import (
 type Orchestrator interface {
 	intake.Orchestrator
 	status.Orchestrator
+	actions.Orchestrator
 	RequestReconcile(ctx context.Context, in contract.ReconcileInput) error
 }
 
@@ -40,6 +42,7 @@ type Orchestrator interface {
 type StoreManager interface {
 	intake.Memory
 	status.StoreManager
+	actions.StoreManager
 }
 
 // Options of a Server. All are required but Databases, Backup, AuthWorker, Workspaces, Examine, Guard and Sentry.
@@ -97,6 +100,7 @@ type Server struct {
 
 	intake  *intake.Intake
 	status  *status.Status
+	actions *actions.Actions
 	handler http.Handler
 	server  atomic.Pointer[httpserver.Server] // nil before Run
 
@@ -136,6 +140,7 @@ func newServer(o Options, b bounds) (*Server, error) {
 		Databases: o.Databases, AuthWorker: o.AuthWorker, Workspaces: o.Workspaces, Authorized: s.authorized, Log: o.Log, Frequent: s.frequent,
 		ReconcileWait: b.reconcileWait,
 	})
+	s.actions = actions.New(actions.Options{Orchestrator: o.Orchestrator, StoreManager: o.StoreManager, Log: o.Log})
 	s.handler = s.routes()
 	return s, nil
 }
@@ -180,11 +185,19 @@ func (s *Server) routes() http.Handler {
 		r.Get("/stores/{id}", s.status.Store)
 		r.Put("/stores/{id}/pause", s.status.PauseStore)
 		r.Delete("/stores/{id}/pause", s.status.ResumeStore)
+		for _, verb := range actions.Verbs() {
+			r.Post("/stores/{id}/"+verb, s.actions.Act(verb))
+		}
+		r.Get("/stores/{id}/history", s.actions.History)
+		r.Get("/audit", s.actions.Audit)
+		r.Post("/admin/bulk", s.actions.Bulk)
+		r.Get("/admin/pause", s.status.Pauses)
 		r.Put("/admin/pause", s.status.PauseAll)
 		r.Delete("/admin/pause", s.status.ResumeAll)
 		r.Post(acknowledgeLossPath, s.status.AcknowledgeLoss)
 		r.Post("/admin/backup", s.sendBackup)
 		r.Post("/admin/reconcile", s.status.Reconcile)
+		r.Post("/admin/approve", s.status.Approve)
 		r.Get("/admin/reconcile/runs", s.status.ReconcileRuns)
 		r.Get("/admin/doctor", s.doctor)
 	})

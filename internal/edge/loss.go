@@ -34,7 +34,7 @@ func (s *Server) requestReconcile(ctx context.Context) (bool, error) {
 		s.log.Warn("reconcile not requested, the schedule is paused", zap.String(telemetry.KeyReason, schedule.Note))
 		return false, nil
 	}
-	return true, s.orchestrator.RequestReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerEdge})
+	return true, s.orchestrator.RequestReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerEdge, Origin: contract.Origin{Via: contract.ViaEdge}})
 }
 
 // repairLosses requests a reconcile run when the store manager says that its registry was lost: the stores are monitored again once a run has

@@ -139,7 +139,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		got  *uint64
 	}{
 		"page":    {storemanager.MaxBatch, schemas["StoresPage"].Value.Properties["stores"].Value.MaxItems},
-		"events":  {storemanager.KeptHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
+		"events":  {storemanager.ShownHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
 		"history": {storemanager.KeptConnectionChanges, schemas["Store"].Value.Properties["statusHistory"].Value.MaxItems},
 	} {
 		require.EqualValues(t, limit.want, *limit.got, name)
@@ -171,7 +171,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		"StatusChange":      api.StatusChange{},
 		"Deletion":          storemanager.Deletion{},
 		"Hold":              storemanager.Hold{},
-		"StoreEvent":        storemanager.HistoryEntry{},
+		"AuditEntry":        storemanager.AuditEntry{},
 		"Condition":         api.Condition{},
 		"Lifecycle":         contract.LifecycleStatus{},
 		"PendingDeletion":   contract.PendingDeletion{},
@@ -180,10 +180,27 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		"ReconcileAnswer":   api.ReconcileAnswer{},
 		"ReconcileRun":      storemanager.ReconcileRun{},
 		"ReconcileReport":   contract.ReconcileReport{},
+		"Origin":            storemanager.Origin{},
+		"Installation":      api.Installation{},
+		"Worker":            api.Worker{},
+		"Database":          storemanager.DatabaseSize{},
+		"Cause":             storemanager.Cause{},
+		"ListRef":           storemanager.ListRef{},
+		"Evidence":          storemanager.Evidence{},
+		"AuditPage":         storemanager.AuditPage{},
+		"ActionRequest":     api.ActionRequest{},
+		"ActionAnswer":      api.ActionAnswer{},
+		"BulkRequest":       api.BulkRequest{},
+		"BulkAnswer":        api.BulkAnswer{},
+		"ApproveRequest":    api.ApproveRequest{},
+		"PauseState":        api.PauseState{},
+		"PausesAnswer":      api.PausesAnswer{},
+		"ResumeAnswer":      api.ResumeAnswer{},
+		"Acknowledgement":   api.Acknowledgement{},
 	} {
 		var without []string
 		if schema == "ReconcileRun" { // an approval, and whose it is, is not kept with the run, but in its report
-			without = []string{"approvedListAt", "actor"}
+			without = []string{"approvedListAt", "actor", "origin", "summary", "lists", "refused"}
 		}
 		members, required := openapi.Members(of, without...)
 		if schema == "Store" { // what GET /stores/{id} alone has is required there

@@ -133,34 +133,34 @@ func (a actions) Stop(ctx context.Context, q storemanager.StopRequest) (storeman
 }
 
 // Hold implements storemanager.Deletions.
-func (a actions) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
+func (a actions) Hold(ctx context.Context, id string, q storemanager.HoldRequest) (storemanager.Store, error) {
 	ctx, act := a.begin(ctx, "hold", id)
-	st, err := a.Manager.Hold(ctx, id, h)
-	act.did("store held", "done", err, zap.String(telemetry.KeyActor, h.Actor), zap.String(telemetry.KeyReason, h.Reason), zap.Timep("expiresAt", h.ExpiresAt))
+	st, err := a.Manager.Hold(ctx, id, q)
+	act.did("store held", "done", err, zap.String(telemetry.KeyActor, q.Actor), zap.String(telemetry.KeyReason, q.Reason), zap.Timep("expiresAt", q.ExpiresAt))
 	return st, err
 }
 
 // Release implements storemanager.Deletions.
-func (a actions) Release(ctx context.Context, id string) (storemanager.Store, error) {
-	ctx, act := a.begin(ctx, "release", id)
-	st, err := a.Manager.Release(ctx, id)
-	act.did("store released", "done", err)
+func (a actions) Release(ctx context.Context, q storemanager.ReleaseRequest) (storemanager.Store, error) {
+	ctx, act := a.begin(ctx, "release", q.StoreID)
+	st, err := a.Manager.Release(ctx, q)
+	act.did("store released", "done", err, zap.String(telemetry.KeyActor, q.Origin.Actor), zap.String(telemetry.KeyReason, q.Origin.Reason))
 	return st, err
 }
 
 // Pause implements storemanager.Pauses.
-func (a actions) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
-	ctx, act := a.begin(ctx, "pause", p.StoreID)
-	made, err := a.Manager.Pause(ctx, p)
-	act.did("reconciliation paused", "done", err, zap.String(telemetry.KeyActor, p.Actor), zap.String(telemetry.KeyReason, p.Reason), zap.Timep("expiresAt", p.ExpiresAt))
+func (a actions) Pause(ctx context.Context, q storemanager.PauseRequest) (storemanager.Pause, error) {
+	ctx, act := a.begin(ctx, "pause", q.StoreID)
+	made, err := a.Manager.Pause(ctx, q)
+	act.did("reconciliation paused", "done", err, zap.String(telemetry.KeyActor, q.Actor), zap.String(telemetry.KeyReason, q.Reason), zap.Timep("expiresAt", q.ExpiresAt))
 	return made, err
 }
 
 // Resume implements storemanager.Pauses.
-func (a actions) Resume(ctx context.Context, storeID string) error {
-	ctx, act := a.begin(ctx, "resume", storeID)
-	err := a.Manager.Resume(ctx, storeID)
-	act.did("reconciliation resumed", "done", err)
+func (a actions) Resume(ctx context.Context, q storemanager.ResumeRequest) error {
+	ctx, act := a.begin(ctx, "resume", q.StoreID)
+	err := a.Manager.Resume(ctx, q)
+	act.did("reconciliation resumed", "done", err, zap.String(telemetry.KeyActor, q.Origin.Actor), zap.String(telemetry.KeyReason, q.Origin.Reason))
 	return err
 }
 

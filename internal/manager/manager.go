@@ -78,7 +78,7 @@ func Run(ctx context.Context, p *process.Process, restore Restore) error {
 		return fmt.Errorf("STORE_MANAGER_LISTEN: %w", err)
 	}
 	p.Log.Info("store manager listens", zap.Stringer("address", l.Addr()))
-	return p.Serve(ctx, l, m.Handler(p))
+	return p.Serve(ctx, l, m.Handler(p, func() []storemanager.DatabaseSize { return sizes(p.Usage(database)) }))
 }
 
 // Open opens the registry at path, "" for one in memory, and monitors its stores as the settings say, until ctx ends or Close is called, which
@@ -90,7 +90,7 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	named := func(err error) error { return fmt.Errorf("registry: %s: %w", cmp.Or(path, "in memory"), err) }
-	known, err := registry.New(ctx, database, registry.Options{Path: database.Path(), Logger: p.Log})
+	known, err := registry.New(ctx, database, registry.Options{Path: database.Path(), Logger: p.Log, AuditRetention: p.Config.AuditRetention})
 	if err != nil {
 		return nil, named(err)
 	}
@@ -148,12 +148,20 @@ func (m *Manager) close() error {
 	return errors.Join(err, m.registry.Close())
 }
 
-// Handler serves the API and the metrics.
-func (m *Manager) Handler(p *process.Process) http.Handler {
+// sizes is what the API tells of databases.
+func sizes(usage []dbfile.Usage) (all []storemanager.DatabaseSize) {
+	for _, u := range usage {
+		all = append(all, storemanager.DatabaseSize(u))
+	}
+	return all
+}
+
+// Handler serves the API and the metrics. databases says how large the databases are; nil tells nothing of that.
+func (m *Manager) Handler(p *process.Process, databases func() []storemanager.DatabaseSize) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/metrics", p.Metrics.Handler())
 	r.Mount("/", storehttp.Handler(storehttp.Options{
-		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Examine: m.Examine, Logger: telemetry.Sampled(p.Log),
+		Manager: m.Manager, Memory: m.Memory, Watcher: m.watcher, Ping: m.Ping, Examine: m.Examine, Databases: databases, Logger: telemetry.Sampled(p.Log),
 		Tokens: p.BypassTokens,
 		Backup: m.backups.Make,
 	}))

@@ -49,7 +49,7 @@ func openStores(t *testing.T, p *process.Process) *manager.Manager {
 // serve puts a client in front of the API of a store manager.
 func serve(t *testing.T, p *process.Process, stores *manager.Manager) *storehttp.Client {
 	t.Helper()
-	api := httptest.NewServer(stores.Handler(p))
+	api := httptest.NewServer(stores.Handler(p, nil))
 	t.Cleanup(api.Close)
 	client, err := storehttp.NewClient(api.URL, httpclient.Fixed("the-token"), nil)
 	require.NoError(t, err)
@@ -204,7 +204,7 @@ func TestAStoreManagerWhoseNodeServerRefusesTheSecretIsNotReady(t *testing.T) {
 	stores := openStores(t, p)
 	require.Error(t, stores.Ping(t.Context()))
 	w := httptest.NewRecorder()
-	stores.Handler(p).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody))
+	stores.Handler(p, nil).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody))
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }
 

@@ -65,21 +65,20 @@ func (c *Client) Signal(ctx context.Context, ev contract.Event) error {
 	return nil
 }
 
-// RequestDeletion makes the deletion of an orphan durable. At is when its workspace was known to be gone. Its lifecycle gives way to those of
-// events.
-func (c *Client) RequestDeletion(ctx context.Context, instanceID string, at time.Time) error {
+// RequestDeletion makes the deletion of an orphan durable, which the list lacks. Its lifecycle gives way to those of events.
+func (c *Client) RequestDeletion(ctx context.Context, instanceID string, s contract.Sighting) error {
 	return c.Signal(ctx, contract.Event{
-		DeliveryID: contract.ReconcileDelivery + at.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceDeleted,
-		InstanceID: instanceID, Timestamp: at, Source: contract.SourceReconcile,
+		DeliveryID: contract.ReconcileDelivery + s.At.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceDeleted,
+		InstanceID: instanceID, Timestamp: s.At, Source: contract.SourceReconcile, Origin: s.Origin, List: s.List,
 	})
 }
 
-// ReportListed makes it durable that a workspace whose deletion is pending is listed again, in a list that was asked for at that moment.
-// To the lifecycle that is a creation at that moment.
-func (c *Client) ReportListed(ctx context.Context, instanceID string, at time.Time) error {
+// ReportListed makes it durable that a workspace whose deletion is pending is listed again. To the lifecycle that is a creation at the moment of the
+// list.
+func (c *Client) ReportListed(ctx context.Context, instanceID string, s contract.Sighting) error {
 	return c.Signal(ctx, contract.Event{
-		DeliveryID: contract.ReconcileDelivery + "listed/" + at.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceCreated,
-		InstanceID: instanceID, Timestamp: at, Source: contract.SourceReconcile,
+		DeliveryID: contract.ReconcileDelivery + "listed/" + s.At.UTC().Format(time.RFC3339Nano), Type: contract.WorkspaceCreated,
+		InstanceID: instanceID, Timestamp: s.At, Source: contract.SourceReconcile, Origin: s.Origin,
 	})
 }
 

@@ -41,7 +41,9 @@ func TestOnlyDeletionsThatReconciliationRequestsGiveWay(t *testing.T) {
 		priority int // 0 is Temporal's default
 	}{
 		"the deletion of an orphan": {
-			func(c *orchestrator.Client) error { return c.RequestDeletion(t.Context(), "some-store", now) }, contract.PriorityRepair,
+			func(c *orchestrator.Client) error {
+				return c.RequestDeletion(t.Context(), "some-store", contract.Sighting{At: now})
+			}, contract.PriorityRepair,
 		},
 		"a webhook's event": {
 			func(c *orchestrator.Client) error { return c.Signal(t.Context(), event(contract.SourceWebhook)) }, 0,

@@ -78,6 +78,10 @@ type Schedule struct {
 	Paused bool
 	// Note is a text of whoever paused it.
 	Note string
+	// Disabled: it is paused because WORKSPACE_RECONCILE_ENABLED is false. No operator ends that.
+	Disabled bool
+	// UpdatedAt is when it was last changed: while it is paused, most likely when it was paused. Zero if nobody has changed it.
+	UpdatedAt time.Time
 }
 
 // ReconcileSchedule returns the state of the schedule. ErrUnavailable if Temporal can't be asked.
@@ -90,9 +94,24 @@ func (c *Client) ReconcileSchedule(ctx context.Context) (Schedule, error) {
 	case err != nil:
 		return Schedule{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s := Schedule{Paused: desc.Schedule.State.Paused, Note: desc.Schedule.State.Note}
+	s := Schedule{Paused: desc.Schedule.State.Paused, Note: desc.Schedule.State.Note, UpdatedAt: desc.Info.LastUpdateAt}
+	s.Disabled = s.Paused && s.Note == noteDisabled
 	for _, interval := range desc.Schedule.Spec.Intervals {
 		s.Every = interval.Every
+	}
+	return s, nil
+}
+
+// ResumeSchedule ends a pause that an operator made on the schedule, with Temporal's own tools or its Web UI, and returns what it was. It leaves the
+// schedule alone, and returns the zero Schedule, if it is not paused, or paused by the setting. ErrUnavailable if Temporal can't be asked.
+func (c *Client) ResumeSchedule(ctx context.Context, note string) (Schedule, error) {
+	s, err := c.ReconcileSchedule(ctx)
+	if err != nil || !s.Paused || s.Disabled {
+		return Schedule{}, err
+	}
+	handle := c.temporal.ScheduleClient().GetHandle(ctx, contract.ReconcileScheduleID)
+	if err := handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: note}); err != nil {
+		return Schedule{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return s, nil
 }

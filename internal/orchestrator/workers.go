@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +46,45 @@ func (c *Client) WorkersPolling(ctx context.Context) error {
 	return nil
 }
 
+// identityMark comes before the version in the identity of a worker.
+const identityMark = "@storekeeper/"
+
+// WorkerIdentity is what a worker of this version calls itself. Workers tells the version from it.
+func WorkerIdentity(host string, pid int, version string) string {
+	return fmt.Sprintf("%d@%s%s%s", pid, host, identityMark, version)
+}
+
+// Worker is a worker that polls, or has until lately.
+type Worker struct {
+	// Identity is what it calls itself. Version is "" if it is older than WorkerIdentity.
+	Identity, Version string
+	// SeenAt is when it was last heard of, by Temporal's clock.
+	SeenAt time.Time
+}
+
+// Workers returns the workers that live, sorted by identity. ErrUnavailable if Temporal can't be asked.
+func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
+	resp, err := c.temporal.DescribeTaskQueue(ctx, contract.TaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	heartbeats := sync.OnceValue(func() map[string]*workerpb.WorkerHeartbeat { return c.heartbeats(ctx) })
+	var workers []Worker
+	for _, p := range resp.GetPollers() {
+		w := Worker{Identity: p.GetIdentity(), SeenAt: p.GetLastAccessTime().AsTime()}
+		if time.Since(w.SeenAt) >= silenceAllowed {
+			var alive bool
+			if w.SeenAt, alive = aliveAt(p, heartbeats); !alive {
+				continue // it is gone; Temporal lists it for some minutes more
+			}
+		}
+		_, w.Version, _ = strings.Cut(w.Identity, identityMark)
+		workers = append(workers, w)
+	}
+	slices.SortFunc(workers, func(a, b Worker) int { return strings.Compare(a.Identity, b.Identity) })
+	return workers, nil
+}
+
 // polled says whether one of the pollers lives, and when the last one was heard of. It asks for heartbeats (by the identity of the worker)
 // only when the polls themselves don't tell.
 func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*workerpb.WorkerHeartbeat) (seen time.Time, ok bool) {
@@ -57,16 +97,22 @@ func polled(pollers []*taskqueuepb.PollerInfo, heartbeats func() map[string]*wor
 		return seen, len(pollers) > 0
 	}
 	for _, p := range pollers {
-		at, silence := p.GetLastAccessTime().AsTime(), longPoll
-		if h := heartbeats()[p.GetIdentity()]; h != nil {
-			at = latest(at, h.GetHeartbeatTime().AsTime())
-			if every := h.GetElapsedSinceLastHeartbeat().AsDuration(); every > 0 {
-				silence = min(every, longPoll)
-			}
-		}
-		seen, ok = latest(seen, at), ok || time.Since(at) < silence+silenceAllowed
+		at, alive := aliveAt(p, heartbeats)
+		seen, ok = latest(seen, at), ok || alive
 	}
 	return seen, ok
+}
+
+// aliveAt is when the worker was last heard of, and whether it may well live.
+func aliveAt(p *taskqueuepb.PollerInfo, heartbeats func() map[string]*workerpb.WorkerHeartbeat) (at time.Time, alive bool) {
+	at, silence := p.GetLastAccessTime().AsTime(), longPoll
+	if h := heartbeats()[p.GetIdentity()]; h != nil {
+		at = latest(at, h.GetHeartbeatTime().AsTime())
+		if every := h.GetElapsedSinceLastHeartbeat().AsDuration(); every > 0 {
+			silence = min(every, longPoll)
+		}
+	}
+	return at, time.Since(at) < silence+silenceAllowed
 }
 
 // heartbeats are the newest of each worker, by its identity. Empty when Temporal knows of none, or can't say.
@@ -102,34 +148,4 @@ func latest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// Workers are those that poll, or did within the last minutes.
-type Workers struct {
-	// SDKs are the versions of the SDK that living workers say they were built with, each once, sorted. Empty when none says it.
-	SDKs []string
-	// SeenAt is when one polled last, by Temporal's clock; zero when none did.
-	SeenAt time.Time
-}
-
-// Workers returns what Temporal knows of them. ErrUnavailable if it can't be asked.
-func (c *Client) Workers(ctx context.Context) (Workers, error) {
-	var w Workers
-	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
-		resp, err := c.temporal.DescribeTaskQueue(ctx, contract.TaskQueue, kind)
-		if err != nil {
-			return w, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		for _, p := range resp.GetPollers() {
-			w.SeenAt = latest(w.SeenAt, p.GetLastAccessTime().AsTime())
-		}
-	}
-	for _, h := range c.heartbeats(ctx) {
-		if time.Since(h.GetHeartbeatTime().AsTime()) < longPoll && h.GetSdkVersion() != "" {
-			w.SDKs = append(w.SDKs, h.GetSdkVersion())
-		}
-	}
-	slices.Sort(w.SDKs)
-	w.SDKs = slices.Compact(w.SDKs)
-	return w, nil
 }

@@ -117,3 +117,8 @@ func TestAWorkerThatIsGoneIsMissedSoon(t *testing.T) {
 		})
 	}
 }
+
+func TestTheIdentityOfAWorkerTellsItsVersion(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "17@host-1@storekeeper/v1.2", orchestrator.WorkerIdentity("host-1", 17, "v1.2"))
+}

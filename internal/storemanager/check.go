@@ -82,6 +82,8 @@ func (run ReconcileRun) Validate() error {
 		return err
 	case len(run.Error)+len(run.Report) > maxReport:
 		return fmt.Errorf("%w: error and report together are over %d bytes", ErrInvalid, maxReport)
+	case len(run.Lists) > 2:
+		return fmt.Errorf("%w: %d lists, the first and the last are taken", ErrInvalid, len(run.Lists))
 	case len(run.Report) > 0 && !json.Valid(run.Report):
 		return fmt.Errorf("%w: report is no JSON", ErrInvalid)
 	}

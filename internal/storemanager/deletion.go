@@ -18,6 +18,20 @@ type DeletionRequest struct {
 	// ByList: no event has asked for the deletion, but lists lacked the workspace. Without it the store no longer counts as unlisted, because
 	// what events delete says nothing about the list.
 	ByList bool `json:"byList,omitempty"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
+	// List is the list that lacks the workspace, if ByList.
+	List ListRef `json:"list,omitzero"`
+}
+
+// Cause is why the deletion becomes pending. firstList is the first of the two lists, if lists ask for it.
+func (q DeletionRequest) Cause(firstList ListRef) Cause {
+	c := Cause{Origin: q.Origin.Cut()}
+	if q.ByList {
+		c.Source = SourceReconcile
+		c.FirstList, c.SecondList = firstList, q.List.AsOf(q.At)
+	}
+	return c
 }
 
 // DeletionOutcome says what became of a DeletionRequest.
@@ -50,12 +64,16 @@ type CancelRequest struct {
 	Owner string `json:"owner,omitempty"`
 	// EventAt is Deletion.EventAt as the caller knows it: a deletion that was reported since is not meant. Zero means any.
 	EventAt time.Time `json:"eventAt,omitzero"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // TakeOverRequest names the run that goes on with a pending deletion.
 type TakeOverRequest struct {
 	StoreID string `json:"storeId"`
 	Owner   string `json:"owner"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // StopRequest asks for the end of a pending deletion: the store is to be stopped.
@@ -66,6 +84,10 @@ type StopRequest struct {
 	// than MaxAnswerAge. Nothing is stopped without it either: workers of an older version don't send it, and get an error that a newer one can
 	// retry.
 	AbsentAt time.Time `json:"absentAt,omitzero"`
+	// Origin says who asks: that of the deletion, where the run knows it.
+	Origin Origin `json:"origin,omitzero"`
+	// Recheck is the list that the answer stands in. Its At is AbsentAt.
+	Recheck ListRef `json:"recheck,omitzero"`
 }
 
 const (
@@ -106,4 +128,19 @@ type RestoreRequest struct {
 	Owner    string    `json:"owner"`
 	// ByList is as in DeletionRequest.
 	ByList bool `json:"byList,omitempty"`
+	// Origin says who asked for the deletion.
+	Origin Origin `json:"origin,omitzero"`
+}
+
+// HoldRequest asks for a hold.
+type HoldRequest struct {
+	Hold
+	// Origin says who asks. Without an actor and a reason it has those of the hold.
+	Origin Origin `json:"origin,omitzero"`
+}
+
+// ReleaseRequest asks for the end of a hold.
+type ReleaseRequest struct {
+	StoreID string
+	Origin  Origin
 }

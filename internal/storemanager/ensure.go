@@ -10,6 +10,8 @@ type EnsureRequest struct {
 	At time.Time `json:"at"`
 	// RequestID makes the answer repeatable: the request that created a store is answered EnsureCreated each time. "" makes it not repeatable.
 	RequestID string `json:"requestId,omitempty"`
+	// Origin says who asks.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // ReconcileRequest begins the EnsureRequest.RequestID of what reconciliation asks for, and no event.

@@ -37,6 +37,27 @@ type Overview struct {
 	SyncURL string `json:"syncUrl,omitempty"`
 	// Monitors is nil without monitors.
 	Monitors *MonitorTotals `json:"monitors,omitempty"`
+	// Host is the process that answers; nil in the same process, and from one of an older version.
+	Host *Host `json:"host,omitempty"`
+}
+
+// Host is a process of the store manager.
+type Host struct {
+	Version string `json:"version"`
+	// Now is its clock.
+	Now time.Time `json:"now"`
+	// Databases are those that it has open; empty where that is not known.
+	Databases []DatabaseSize `json:"databases,omitempty"`
+}
+
+// DatabaseSize is the room that a database takes and has, in bytes.
+type DatabaseSize struct {
+	Name string `json:"name"`
+	// Bytes is the size of the file and its log.
+	Bytes int64 `json:"bytes"`
+	// DiskFree and DiskSize are those of its file system.
+	DiskFree uint64 `json:"diskFree"`
+	DiskSize uint64 `json:"diskSize"`
 }
 
 // Loss returns the Guard if it says that the registry was lost and nobody has acknowledged it; nil otherwise. A nil Overview is one that is not

@@ -19,6 +19,10 @@ type ListMarks struct {
 	// stays.
 	Guard       GuardVerdict `json:"guard,omitempty"`
 	GuardReason string       `json:"guardReason,omitempty"`
+	// Origin says which run it is.
+	Origin Origin `json:"origin,omitzero"`
+	// List is the list. Its At is ListAt.
+	List ListRef `json:"list,omitzero"`
 }
 
 // ReconcileRun is the record of one finished reconcile run.
@@ -36,6 +40,12 @@ type ReconcileRun struct {
 	// Actor is who approved the removals, and so acknowledges the loss; "" where it is not known. It is not kept with the run either, because
 	// Report says it.
 	Actor string `json:"actor,omitempty"`
+	// Origin says who asked for the run. Summary is what came of it, in one line. Lists are the first and the last list of the run. Refused: the plan
+	// that was approved was no longer right, so the run did nothing; it is no kept run then, and only the audit trail has it.
+	Origin  Origin    `json:"origin,omitzero"`
+	Summary string    `json:"summary,omitempty"`
+	Lists   []ListRef `json:"lists,omitempty"`
+	Refused bool      `json:"refused,omitempty"`
 }
 
 // GuardVerdict is what a list or a run means for the guard, which keeps removals back until an operator approves them.
@@ -64,6 +74,8 @@ type KeptBack struct {
 type Acknowledgement struct {
 	Reason string `json:"reason"`
 	Actor  string `json:"actor"`
+	// Origin says who asks. Without an actor and a reason it has those above.
+	Origin Origin `json:"origin,omitzero"`
 }
 
 // KeptReconcileRuns is how many runs are kept.

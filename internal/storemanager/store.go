@@ -44,8 +44,8 @@ type Store struct {
 	Pinned bool `json:"pinned,omitempty"`
 	// Pause is nil unless reconciliation leaves this very store alone. The pause of all stores does not show here.
 	Pause *Pause `json:"pause,omitempty"`
-	// History is the newest KeptHistory entries, newest first. Only Get fills it in.
-	History []HistoryEntry `json:"events,omitempty"`
+	// History is the newest ShownHistory entries of the audit trail that are about the store, newest first. Only Get fills it in.
+	History []AuditEntry `json:"events,omitempty"`
 	// Failing is nil unless a Node server did not take the store when it was last asked to. Only Get fills it in.
 	Failing *Failure `json:"failing,omitempty"`
 	// UnlistedSince is the start of the fetch of the first complete list that lacked the store; nil while the lists have it.
@@ -83,6 +83,8 @@ type Deletion struct {
 	ByList bool `json:"byList,omitempty"`
 	// Owner is the run that waits for DeleteAt. Only it may stop the store.
 	Owner string `json:"owner"`
+	// Cause is why it is pending. It is zero for a deletion that a version without an audit trail took in.
+	Cause Cause `json:"cause,omitzero"`
 }
 
 // OutdatedBy says whether a list that was asked for at that moment can speak against the deletion. A list that was asked for before the deletion
@@ -113,17 +115,21 @@ type Pause struct {
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
 
-// HistoryEntry is something that was asked about a store, and what came of it. An entry that says the same as the newest one replaces it.
-type HistoryEntry struct {
-	// At is when the store manager decided, by its clock. For a repeated entry it is the last time.
-	At time.Time `json:"at"`
-	// Kind is ensure, deletion, cancel_deletion, stop, hold, release, pause or resume.
-	Kind string `json:"kind"`
-	// Outcome is that of the answer, such as created, exists, stale, scheduled, held or stopped. It is done where there is only one outcome.
-	Outcome string `json:"outcome"`
-	// Detail says who and why, where it is known; "" otherwise.
-	Detail string `json:"detail,omitempty"`
+// PauseRequest asks for a pause.
+type PauseRequest struct {
+	Pause
+	// Origin says who asks. Without an actor and a reason it has those of the pause.
+	Origin Origin `json:"origin,omitzero"`
 }
 
-// KeptHistory is how many history entries of a store are kept.
-const KeptHistory = 10
+// ResumeRequest asks for the end of a pause.
+type ResumeRequest struct {
+	// StoreID is the scope of the pause.
+	StoreID string
+	Origin  Origin
+	// Also says what else the caller ends with it: the audit trail then tells of it, even if there was no pause. It is "" for nothing.
+	Also string
+}
+
+// ShownHistory is how many entries of the audit trail a store is shown with.
+const ShownHistory = 10

@@ -7,7 +7,7 @@
 //   - processor takes the events of stores, and changelog keeps the newest changes of connections.
 //   - storehttp is the contract over HTTP, server and client.
 //
-// All that must outlast a workflow is kept here: stores, tombstones, pending deletions, holds, pauses, pins, the newest history of each store,
+// All that must outlast a workflow is kept here: stores, tombstones, pending deletions, holds, pauses, pins, the audit trail,
 // first sightings of orphans, and the reports of reconcile runs. Workflows decide. The registry refuses what contradicts what it knows
 // already, in one transaction, so a retried or late call can do no harm.
 package storemanager
@@ -45,6 +45,7 @@ type Manager interface {
 	Deletions
 	Pauses
 	Reconciliations
+	Audit
 }
 
 // Stores ensures stores and tells of them.
@@ -85,18 +86,18 @@ type Deletions interface {
 	RestoreDeletion(ctx context.Context, r RestoreRequest) (Store, error)
 	// Hold keeps the store from every deletion until the hold expires or is released. It cancels a pending deletion. Reason and Actor are
 	// required; Since is set by the store manager. ErrNotFound means that no such store is monitored.
-	Hold(ctx context.Context, id string, h Hold) (Store, error)
+	Hold(ctx context.Context, id string, r HoldRequest) (Store, error)
 	// Release ends the hold. A store without one is returned unchanged. ErrNotFound means that no such store is monitored.
-	Release(ctx context.Context, id string) (Store, error)
+	Release(ctx context.Context, r ReleaseRequest) (Store, error)
 }
 
 // Pauses keeps reconciliation from stores.
 type Pauses interface {
 	// Pause makes reconciliation leave one store alone, or all of them. Events are applied all the same. It replaces an earlier pause of the
 	// same scope; the same pause again keeps its Since. The store need not be known. Reason and Actor are required.
-	Pause(ctx context.Context, p Pause) (Pause, error)
+	Pause(ctx context.Context, r PauseRequest) (Pause, error)
 	// Resume ends the pause of a store, or that of all stores (""). Without a pause it does nothing.
-	Resume(ctx context.Context, storeID string) error
+	Resume(ctx context.Context, r ResumeRequest) error
 	// Pauses returns the pauses in force now: first that of all stores, then the others sorted by id. It is never nil without an error.
 	Pauses(ctx context.Context) ([]Pause, error)
 }
@@ -113,6 +114,16 @@ type Reconciliations interface {
 
 	// AcknowledgeLoss ends what KeptBack.Lost says. Without a loss it does nothing.
 	AcknowledgeLoss(ctx context.Context, a Acknowledgement) error
+}
+
+// Audit tells what was decided, by whom and why. What the other interfaces decide is in it by itself, from the same transaction.
+type Audit interface {
+	// Audit returns a page of the entries that fit.
+	Audit(ctx context.Context, q AuditQuery) (AuditPage, error)
+	// NoteBatch keeps that somebody asks for the same of several stores. The stores' own entries follow.
+	NoteBatch(ctx context.Context, b Batch) error
+	// NoteSettings keeps what a process has begun with. What differs from its start before is an entry each.
+	NoteSettings(ctx context.Context, s Settings) error
 }
 
 // MaxBatch is the largest number of stores in one EnsureBatch or MarkUnlisted, and in a page.

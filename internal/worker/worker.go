@@ -4,6 +4,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -17,6 +18,7 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
 	"storekeeper/internal/backoff"
+	"storekeeper/internal/build"
 	"storekeeper/internal/config"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/telemetry"
@@ -104,7 +106,9 @@ func options(o Options, fatal chan<- error) worker.Options {
 	pollers := worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
 		InitialNumberOfPollers: 5, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 50,
 	})
+	host, _ := os.Hostname() // its name is for people
 	return worker.Options{
+		Identity:                   orchestrator.WorkerIdentity(host, os.Getpid(), build.Version),
 		WorkflowTaskPollerBehavior: pollers,
 		ActivityTaskPollerBehavior: pollers,
 		// Re-checks wait for a shared list, many at a time (activities bounds them).

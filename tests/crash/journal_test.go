@@ -33,7 +33,7 @@ CREATE TRIGGER crash_rows_updated AFTER UPDATE ON stores BEGIN
 END;
 
 CREATE TABLE crash_decisions (n INTEGER PRIMARY KEY, at INTEGER, id TEXT, kind TEXT, detail TEXT);
-CREATE TRIGGER crash_decisions_inserted AFTER INSERT ON store_events BEGIN
+CREATE TRIGGER crash_decisions_inserted AFTER INSERT ON audit WHEN NEW.store_id <> '' BEGIN
 	INSERT INTO crash_decisions VALUES (NULL, NEW.at, NEW.store_id, NEW.kind, NEW.detail);
 END;
 

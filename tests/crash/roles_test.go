@@ -111,7 +111,7 @@ func runManager(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	return p.Serve(ctx, l, stores.Handler(p))
+	return p.Serve(ctx, l, stores.Handler(p, nil))
 }
 
 func runTemporal() error {

@@ -250,13 +250,13 @@ func (l *lane) set(state []workspace) []string {
 		case sighted:
 			sightings.Unlisted = append(sightings.Unlisted, id)
 		case held:
-			_, err = l.stores.Hold(ctx, id, storemanager.Hold{Reason: "under investigation", Actor: "ann"})
+			_, err = l.stores.Hold(ctx, id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "under investigation", Actor: "ann"}})
 		case pinned:
 			pins = append(pins, id)
 		}
 		require.NoError(l.T, err)
 		if w.paused {
-			_, err = l.stores.Pause(ctx, storemanager.Pause{StoreID: id, Reason: "being migrated", Actor: "ann"})
+			_, err = l.stores.Pause(ctx, storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: id, Reason: "being migrated", Actor: "ann"}})
 			require.NoError(l.T, err)
 		}
 	}
@@ -297,7 +297,9 @@ func (l *lane) try(state []workspace, faults [2]listFault) {
 		require.Len(l.T, run.orphans, report.Removed+report.FailedRemovals, about)
 		for _, id := range run.orphans {
 			if report.FailedRemovals > 0 { // so busy a machine that Temporal takes seconds: the run says so, and a later one asks again
-				l.Eventually(about, func() bool { return l.Orchestrator.RequestDeletion(l.T.Context(), id, time.Now()) == nil })
+				l.Eventually(about, func() bool {
+					return l.Orchestrator.RequestDeletion(l.T.Context(), id, contract.Sighting{At: time.Now()}) == nil
+				})
 			}
 			_, err := l.Orchestrator.LifecycleEnd(l.T.Context(), id)
 			require.NoError(l.T, err, about)

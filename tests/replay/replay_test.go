@@ -97,7 +97,7 @@ var scenarios = map[string]func(in *harness.Installation) (workflowID string){
 	"lifecycle-listed-again": func(in *harness.Installation) string {
 		id := created(in)
 		apply(in, long(event(contract.WorkspaceDeleted, id)), contract.StatusDeletionScheduled)
-		require.NoError(in.T, in.Orchestrator.ReportListed(in.T.Context(), id, time.Now()))
+		require.NoError(in.T, in.Orchestrator.ReportListed(in.T.Context(), id, contract.Sighting{At: time.Now()}))
 		result, err := in.Orchestrator.LifecycleEnd(in.T.Context(), id)
 		require.NoError(in.T, err)
 		require.Contains(in.T, result.Detail, "listed again")

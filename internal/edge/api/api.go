@@ -84,3 +84,10 @@ type ReconcileRuns struct {
 	// Runs are newest first. A report is what POST /admin/reconcile calls "result".
 	Runs []storemanager.ReconcileRun `json:"runs"`
 }
+
+// Acknowledgement is the body of POST /admin/acknowledge-loss.
+type Acknowledgement struct {
+	Reason string `json:"reason"`
+	// Actor is not needed when the token has a name.
+	Actor string `json:"actor,omitempty"`
+}

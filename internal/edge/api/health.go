@@ -23,6 +23,8 @@ type Health struct {
 	Orchestrator    *StoreTotals    `json:"orchestrator"`
 	Reconciliation  Reconciliation  `json:"reconciliation"`
 	ManualReconcile ManualReconcile `json:"manualReconcile"`
+	// Installation is left out for those who bring no token.
+	Installation *Installation `json:"installation,omitempty"`
 }
 
 // Checks are the parts of a Health.

@@ -54,7 +54,7 @@ type StoreDetails struct {
 	// Conditions are one of each type, in a fixed order.
 	Conditions []Condition `json:"conditions"`
 	// History is the newest of what was asked about the store, newest first.
-	History []storemanager.HistoryEntry `json:"events"`
+	History []storemanager.AuditEntry `json:"events"`
 }
 
 // Store is one store and its live connection.

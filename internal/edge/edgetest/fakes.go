@@ -16,6 +16,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/build"
 	"storekeeper/internal/httpclient"
 	"storekeeper/internal/orchestrator"
 )
@@ -32,11 +33,15 @@ type Orchestrator struct {
 	waits   []time.Duration // of events
 	// Down: it can't be reached. NoWorkers: it can, and nobody polls.
 	Down, NoWorkers bool
+	// Polling are the workers; nil: one of this version.
+	Polling []orchestrator.Worker
 	// Age is that of the oldest event that waits for a worker.
 	Age time.Duration
 	// Paused and Every are those of the schedule.
-	Paused    bool
-	Every     time.Duration
+	Paused bool
+	Every  time.Duration
+	// Note is what ResumeSchedule has left on it.
+	Note      string
 	Lifecycle *contract.LifecycleStatus
 	List      *orchestrator.ListAttempt
 	// Attended is how many deletions have lifecycles that wait for them.
@@ -44,6 +49,8 @@ type Orchestrator struct {
 	// Run is what a reconcile starts; nil: one is under way already.
 	Run      client.WorkflowRun
 	UnderWay orchestrator.UnderWay
+	// Started are the runs that were asked for.
+	Started []contract.ReconcileInput
 	// Requested has what reconciles are requested with. Requests counts the requests.
 	Requested chan contract.ReconcileInput
 	Requests  atomic.Int32
@@ -127,6 +134,9 @@ func (f *Orchestrator) StartReconcile(ctx context.Context, in contract.Reconcile
 	if err := f.unreachable(); err != nil {
 		return orchestrator.ReconcileRun{}, err
 	}
+	f.mu.Lock()
+	f.Started = append(f.Started, in)
+	f.mu.Unlock()
 	if f.Run == nil {
 		return orchestrator.ReconcileRun{}, orchestrator.ErrReconcileRunning
 	}
@@ -148,7 +158,8 @@ func (f *Orchestrator) RequireRequest(t *testing.T) {
 	t.Helper()
 	select {
 	case in := <-f.Requested:
-		require.Equal(t, contract.ReconcileInput{Trigger: contract.TriggerEdge}, in)
+		require.Equal(t, contract.TriggerEdge, in.Trigger)
+		require.False(t, in.Confirm, "an edge's run confirms nothing")
 	case <-time.After(30 * time.Second):
 		require.Fail(t, "no reconcile was requested")
 	}
@@ -179,9 +190,34 @@ func (f *Orchestrator) CountDeletionsPending(context.Context) (int, error) {
 	return f.Attended, nil
 }
 
+// Workers is that of an orchestrator.Client.
+func (f *Orchestrator) Workers(context.Context) ([]orchestrator.Worker, error) {
+	if f.NoWorkers {
+		return nil, f.unreachable()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Polling == nil {
+		return []orchestrator.Worker{{Identity: "a worker", Version: build.Version, SeenAt: time.Now()}}, nil
+	}
+	return f.Polling, nil
+}
+
 // ReconcileSchedule is that of an orchestrator.Client.
 func (f *Orchestrator) ReconcileSchedule(context.Context) (orchestrator.Schedule, error) {
 	return orchestrator.Schedule{Every: f.Every, Paused: f.Paused, Note: "paused by " + StoreA}, f.unreachable()
+}
+
+// ResumeSchedule is that of an orchestrator.Client.
+func (f *Orchestrator) ResumeSchedule(ctx context.Context, note string) (orchestrator.Schedule, error) {
+	before, err := f.ReconcileSchedule(ctx)
+	if err != nil || !before.Paused {
+		return orchestrator.Schedule{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Paused, f.Note = false, note
+	return before, nil
 }
 
 // oneRun is a Temporal client that can only start one run.

@@ -256,6 +256,7 @@ func (in *Intake) readEvent(_ context.Context, d *delivery) *problem.Refusal {
 		ev.DeliveryID = orchestrator.NewDeliveryID()
 	}
 	ev.Source = contract.SourceWebhook
+	ev.Origin = contract.Origin{Actor: d.sender.Key, RequestID: httpserver.RequestID(d.w)}
 	d.event = ev
 	return nil
 }

@@ -71,6 +71,7 @@ func TestWebhookAnswersWithTheOutcome(t *testing.T) {
 			require.Equal(t, contract.Event{
 				Type: contract.EventType(test.eventType), InstanceID: storeA, UserID: edgetest.UserID, Source: contract.SourceWebhook,
 				Timestamp: time.Date(2025, 11, 23, 18, 29, 10, 28e6, time.UTC),
+				Origin:    contract.Origin{Actor: "secret#1", RequestID: resp.Header.Get("X-Request-Id")},
 			}, events[0])
 			require.Contains(t, f.Logs.String(), fmt.Sprintf(`"outcome":%q`, test.result.Status))
 

@@ -104,6 +104,9 @@ type state struct {
 	run      *orchestrator.UnderWay
 	// schedule is all zero when reconciliation is disabled: then nobody is asked for it.
 	schedule *orchestrator.Schedule
+	workers  *[]orchestrator.Worker
+	// ahead is how far the store manager's clock is ahead of ours; nil also when it is ours.
+	ahead *time.Duration
 }
 
 // running says whether a run is under way; nil when it is not known.
@@ -128,8 +131,13 @@ func (s *Status) askState(ctx context.Context) state {
 	wg.Go(func() {
 		// Temporal is asked first, so that a deletion that ends in between is not taken for one that nobody waits for.
 		st.attended = orNil(s.orchestrator.CountDeletionsPending(ctx))
+		asked := time.Now()
 		st.overview = orNil(s.manager.Overview(ctx))
+		if st.overview != nil && st.overview.Host != nil {
+			st.ahead = new(st.overview.Host.Now.Sub(asked.Add(time.Since(asked) / 2)))
+		}
 	})
+	wg.Go(func() { st.workers = orNil(s.orchestrator.Workers(ctx)) })
 	wg.Go(func() { st.reconciliation = orNil(s.manager.Reconciliation(ctx)) })
 	wg.Go(func() { st.pauses = orNil(s.manager.Pauses(ctx)) })
 	wg.Go(func() { st.run = orNil(s.orchestrator.ReconcileRunning(ctx)) })

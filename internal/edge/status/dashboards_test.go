@@ -63,7 +63,7 @@ func TestAPageOfStoresSaysThatItIsOneAndHowManyThereAre(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.Ensure(t, "store-1", "store-2", "store-3")
-	_, err := f.Registry.Hold(t.Context(), "store-2", storemanager.Hold{Reason: "audit", Actor: "bob"})
+	_, err := f.Registry.Hold(t.Context(), "store-2", storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 
 	first := f.Get(t, "/stores?limit=2&state=not_configured")

@@ -52,6 +52,9 @@ func (s *Status) Health(w http.ResponseWriter, r *http.Request) {
 		Checks: c, Orchestrator: viewTotals(st.overview, page),
 		Reconciliation: s.viewReconciliation(st, trusted), ManualReconcile: s.viewManualReconcile(st, now),
 	}
+	if trusted {
+		answer.Installation = s.viewInstallation(st)
+	}
 	status := http.StatusOK
 	if len(answer.Reasons) > 0 {
 		answer.Status, status = "unhealthy", http.StatusServiceUnavailable

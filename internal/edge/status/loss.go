@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/asker"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
@@ -23,12 +23,13 @@ func (s *Status) AcknowledgeLoss(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	var a storemanager.Acknowledgement
-	if err := decodeStrictly(body, &a); err != nil {
+	var said api.Acknowledgement
+	if err := decodeStrictly(body, &said); err != nil {
 		problem.Write(w, problem.KindInvalid, "The body must be a JSON object of reason and actor")
 		return
 	}
-	a.Reason, a.Actor = strings.TrimSpace(a.Reason), httpserver.CallerOf(r.Context()).Actor(strings.TrimSpace(a.Actor))
+	o := asker.Of(w, r, said.Actor, said.Reason)
+	a := storemanager.Acknowledgement{Reason: o.Reason, Actor: o.Actor, Origin: asker.Manager(o)}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	switch err := s.manager.AcknowledgeLoss(ctx, a); {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/asker"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
@@ -26,16 +27,6 @@ func (s *Status) PauseAll(w http.ResponseWriter, r *http.Request) { s.pause(w, r
 func (s *Status) PauseStore(w http.ResponseWriter, r *http.Request) {
 	if id, ok := storeID(w, r); ok {
 		s.pause(w, r, id)
-	}
-}
-
-// ResumeAll ends the pause of all stores. It is no error if there is none.
-func (s *Status) ResumeAll(w http.ResponseWriter, r *http.Request) { s.resume(w, r, everyStore) }
-
-// ResumeStore ends the pause of the store that the path names. It is no error if there is none.
-func (s *Status) ResumeStore(w http.ResponseWriter, r *http.Request) {
-	if id, ok := storeID(w, r); ok {
-		s.resume(w, r, id)
 	}
 }
 
@@ -59,7 +50,10 @@ func (s *Status) pause(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	p, err := s.manager.Pause(ctx, storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: httpserver.CallerOf(ctx).Actor(req.Actor), ExpiresAt: req.ExpiresAt})
+	p, err := s.manager.Pause(ctx, storemanager.PauseRequest{
+		Pause:  storemanager.Pause{StoreID: id, Reason: req.Reason, Actor: httpserver.CallerOf(ctx).Actor(req.Actor), ExpiresAt: req.ExpiresAt},
+		Origin: asker.Manager(asker.Of(w, r, req.Actor, req.Reason)),
+	})
 	switch {
 	case errors.Is(err, storemanager.ErrInvalid):
 		problem.Write(w, problem.KindInvalid, "reason and actor are required")
@@ -93,18 +87,6 @@ func decodeStrictly(body []byte, into any) error {
 		return errors.New("more than one value")
 	}
 	return nil
-}
-
-func (s *Status) resume(w http.ResponseWriter, r *http.Request, id string) {
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	if err := s.manager.Resume(ctx, id); err != nil {
-		s.managerAway(w, err)
-		return
-	}
-	s.log.Info("reconciliation resumed", httpserver.LogRequestID(w), zap.String(telemetry.KeyStoreID, id),
-		zap.String(telemetry.KeyActor, httpserver.CallerOf(ctx).Name))
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // shownPauses is how many pauses of single stores are named.

@@ -55,8 +55,11 @@ func TestReconciliationIsPausedAndResumed(t *testing.T) {
 			require.Equal(t, tt.reason, paused["reason"])
 			require.Equal(t, until.Format(time.RFC3339), paused["nextAttempt"])
 
-			for range 2 { // the second time there is none
-				require.Equal(t, 204, f.Ask(t, http.MethodDelete, tt.path, "").Status)
+			for _, ended := range []int{1, 0} { // the second time there is none
+				resp := f.Ask(t, http.MethodDelete, tt.path, "")
+				require.Equal(t, 200, resp.Status, resp.Body)
+				require.Len(t, resp.JSON(t)["ended"], ended)
+				require.Empty(t, resp.JSON(t)["remaining"])
 			}
 			require.Equal(t, false, f.condition(t, api.ConditionPaused)["status"])
 		})
@@ -102,7 +105,7 @@ func TestHealthWarnsOfPauses(t *testing.T) {
 	for _, p := range []storemanager.Pause{
 		{Reason: "the list is rebuilt", Actor: "ann", ExpiresAt: &until}, {StoreID: storeA, Reason: "audit", Actor: "bob"},
 	} {
-		_, err := f.Registry.Pause(t.Context(), p)
+		_, err := f.Registry.Pause(t.Context(), storemanager.PauseRequest{Pause: p})
 		require.NoError(t, err)
 	}
 	f.Record(t, "r1", "", contract.ReconcileReport{
@@ -152,7 +155,7 @@ func TestAStoreIsShownWithItsNewestEvents(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.Ensure(t, storeA)
-	_, err := f.Registry.Hold(t.Context(), storeA, storemanager.Hold{Reason: "customer asked", Actor: "ops"})
+	_, err := f.Registry.Hold(t.Context(), storeA, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "customer asked", Actor: "ops"}})
 	require.NoError(t, err)
 	events := f.Get(t, "/stores/"+storeA).JSON(t)["events"].([]any)
 	require.Len(t, events, 2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -11,6 +12,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/edge/asker"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
@@ -24,7 +26,49 @@ const startTimeout = 5 * time.Second
 // Reconcile starts a run and waits for its report.
 func (s *Status) Reconcile(w http.ResponseWriter, r *http.Request) {
 	triggeredAt := time.Now()
-	run, ok := s.startReconcile(w, r, triggeredAt)
+	if !s.mayReconcile(w, r, triggeredAt) {
+		return
+	}
+	o := asker.Of(w, r, "", "")
+	s.reconcile(w, r, triggeredAt, contract.ReconcileInput{Trigger: contract.TriggerManual, Confirm: true, Actor: o.Actor, Origin: o})
+}
+
+// planHash is what names a plan.
+var planHash = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// Approve starts a run that carries out exactly the plan that the body names, with removals that the guard keeps back, or does nothing.
+func (s *Status) Approve(w http.ResponseWriter, r *http.Request) {
+	body, refused := problem.ReadBody(w, r)
+	if refused != nil {
+		refused.Write(w)
+		return
+	}
+	var req api.ApproveRequest
+	if err := decodeStrictly(body, &req); err != nil {
+		problem.Write(w, problem.KindInvalid, "The body must be a JSON object of plan, reason and actor")
+		return
+	}
+	o := asker.Of(w, r, req.Actor, req.Reason)
+	switch {
+	case !planHash.MatchString(req.Plan):
+		problem.Write(w, problem.KindInvalid, "plan must be the 16 hexadecimal digits that a run's report or a plan has shown")
+		return
+	case o.Actor == "" || o.Reason == "":
+		problem.Write(w, problem.KindInvalid, "reason and actor are required")
+		return
+	case !s.config.ReconcileEnabled:
+		problem.Write(w, problem.KindDisabled, "Reconciliation is disabled")
+		return
+	}
+	o.Plan = req.Plan
+	s.reconcile(w, r, time.Now(), contract.ReconcileInput{
+		Trigger: contract.TriggerManual, Confirm: true, ApprovedPlan: req.Plan, Actor: o.Actor, Origin: o,
+	})
+}
+
+// reconcile starts a run and answers with its report.
+func (s *Status) reconcile(w http.ResponseWriter, r *http.Request, triggeredAt time.Time, in contract.ReconcileInput) {
+	run, ok := s.startReconcile(w, r, in)
 	if !ok {
 		return
 	}
@@ -61,27 +105,34 @@ func (s *Status) ReconcileRuns(w http.ResponseWriter, r *http.Request) {
 	httpserver.WriteJSON(w, http.StatusOK, api.ReconcileRuns{Runs: append([]storemanager.ReconcileRun{}, rec.Recent...)})
 }
 
-// startReconcile has answered the request when it returns false.
-func (s *Status) startReconcile(w http.ResponseWriter, r *http.Request, now time.Time) (orchestrator.ReconcileRun, bool) {
-	var none orchestrator.ReconcileRun
+// mayReconcile says whether a manual run may be started. It has answered the request when it returns false.
+func (s *Status) mayReconcile(w http.ResponseWriter, r *http.Request, now time.Time) bool {
 	if !s.config.ReconcileEnabled {
 		problem.Write(w, problem.KindDisabled, "Reconciliation is disabled")
-		return none, false
+		return false
+	}
+	if s.config.ManualReconcileLimit <= 0 {
+		return true
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), startTimeout)
 	defer cancel()
-	if s.config.ManualReconcileLimit > 0 {
-		rec, err := s.manager.Reconciliation(ctx)
-		if err != nil {
-			s.managerAway(w, err)
-			return none, false
-		}
-		if wait := s.manualWait(&rec, now); wait > 0 {
-			(&problem.Refusal{Kind: problem.KindRateLimited, Message: "A manual reconcile has just succeeded", RetryAfter: wait}).Write(w)
-			return none, false
-		}
+	rec, err := s.manager.Reconciliation(ctx)
+	if err != nil {
+		s.managerAway(w, err)
+		return false
 	}
-	run, err := s.orchestrator.StartReconcile(ctx, contract.ReconcileInput{Trigger: contract.TriggerManual, Confirm: true})
+	if wait := s.manualWait(&rec, now); wait > 0 {
+		(&problem.Refusal{Kind: problem.KindRateLimited, Message: "A manual reconcile has just succeeded", RetryAfter: wait}).Write(w)
+		return false
+	}
+	return true
+}
+
+// startReconcile has answered the request when it returns false.
+func (s *Status) startReconcile(w http.ResponseWriter, r *http.Request, in contract.ReconcileInput) (orchestrator.ReconcileRun, bool) {
+	ctx, cancel := context.WithTimeout(r.Context(), startTimeout)
+	defer cancel()
+	run, err := s.orchestrator.StartReconcile(ctx, in)
 	switch {
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
 		problem.Write(w, problem.KindConflict, "A reconcile run is under way")

@@ -121,3 +121,32 @@ func TestManualReconcileIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestAPlanIsApprovedByName(t *testing.T) {
+	t.Parallel()
+	const plan = "3f9a61c2d07b45e8"
+	f := setup(t, func(f *fixture) {
+		f.Temporal.Run = edgetest.Finished(contract.ReconcileReport{Removed: 60}, nil)
+		f.Record(t, "r", "", contract.ReconcileReport{Trigger: contract.TriggerManual, CompletedAt: time.Now()}) // an approval waits for nothing
+	})
+	resp := f.Ask(t, http.MethodPost, "/admin/approve", `{"plan":"`+plan+`","reason":"they have left","actor":"ann"}`)
+	require.Equal(t, 200, resp.Status, resp.Body)
+	require.InDelta(t, 60, resp.JSON(t)["result"].(map[string]any)["removed"], 0)
+	require.Equal(t, []contract.ReconcileInput{{
+		Trigger: contract.TriggerManual, Actor: "ann", ApprovedPlan: plan, Confirm: true, Origin: contract.Origin{
+			Source: contract.SourceOperator, Actor: "ann", Via: contract.ViaAPI, Reason: "they have left", RequestID: resp.Header.Get("X-Request-Id"), Plan: plan,
+		},
+	}}, f.Temporal.Started)
+	for body, want := range map[string]string{
+		`plan`: "The body must be a JSON object of plan, reason and actor", `{"plan":"` + plan + `","actor":"ann"}`: "reason and actor are required",
+		`{"plan":"` + plan + `","reason":"r"}`:     "reason and actor are required",
+		`{"plan":"it","reason":"r","actor":"ann"}`: "plan must be the 16 hexadecimal digits that a run's report or a plan has shown",
+	} {
+		resp := f.Ask(t, http.MethodPost, "/admin/approve", body)
+		require.Equal(t, 400, resp.Status, body)
+		edgetest.RequireError(t, resp, want)
+	}
+	require.Len(t, f.Temporal.Started, 1)
+	f.Config.ReconcileEnabled = false
+	require.Equal(t, 503, f.Ask(t, http.MethodPost, "/admin/approve", `{"plan":"`+plan+`","reason":"r","actor":"ann"}`).Status)
+}

@@ -73,10 +73,12 @@ func (f *fixture) routes() http.Handler {
 		r.Get("/stores/{id}", f.Store)
 		r.Put("/stores/{id}/pause", f.PauseStore)
 		r.Delete("/stores/{id}/pause", f.ResumeStore)
+		r.Get("/admin/pause", f.Pauses)
 		r.Put("/admin/pause", f.PauseAll)
 		r.Delete("/admin/pause", f.ResumeAll)
 		r.Post("/admin/acknowledge-loss", f.AcknowledgeLoss)
 		r.Post("/admin/reconcile", f.Reconcile)
+		r.Post("/admin/approve", f.Approve)
 		r.Get("/admin/reconcile/runs", f.ReconcileRuns)
 	})
 	return r

@@ -27,7 +27,9 @@ type Orchestrator interface {
 	StartReconcile(ctx context.Context, in contract.ReconcileInput) (orchestrator.ReconcileRun, error)
 	ReconcileRunning(ctx context.Context) (orchestrator.UnderWay, error)
 	ReconcileSchedule(ctx context.Context) (orchestrator.Schedule, error)
+	ResumeSchedule(ctx context.Context, note string) (orchestrator.Schedule, error)
 	CountDeletionsPending(ctx context.Context) (int, error)
+	Workers(ctx context.Context) ([]orchestrator.Worker, error)
 }
 
 // StoreManager is what is asked of the store manager. All that is changed there are pauses, and what an operator acknowledges.
@@ -36,8 +38,8 @@ type StoreManager interface {
 	List(ctx context.Context, r storemanager.ListRequest) (storemanager.Page, error)
 	Overview(ctx context.Context) (storemanager.Overview, error)
 	Reconciliation(ctx context.Context) (storemanager.Reconciliation, error)
-	Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error)
-	Resume(ctx context.Context, storeID string) error
+	Pause(ctx context.Context, r storemanager.PauseRequest) (storemanager.Pause, error)
+	Resume(ctx context.Context, r storemanager.ResumeRequest) error
 	Pauses(ctx context.Context) ([]storemanager.Pause, error)
 	AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error
 	Ping(ctx context.Context) error

@@ -188,7 +188,7 @@ func (s *Status) Store(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := api.StoreDetails{
 		Store: viewStore(store), State: store.State, EventAt: store.EventAt,
-		History: append([]storemanager.HistoryEntry{}, store.History...),
+		History: append([]storemanager.AuditEntry{}, store.History...),
 	}
 	ask, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

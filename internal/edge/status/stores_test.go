@@ -50,7 +50,7 @@ func TestAStoreIsShownAsItIs(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.Ensure(t, storeA)
-	_, err := f.Registry.Hold(t.Context(), storeA, storemanager.Hold{Reason: "customer asked", Actor: "ops"})
+	_, err := f.Registry.Hold(t.Context(), storeA, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "customer asked", Actor: "ops"}})
 	require.NoError(t, err)
 	got := f.Get(t, "/stores").JSON(t)["stores"].([]any)[0].(map[string]any)
 	require.Equal(t, "not_configured", got["status"])

@@ -20,7 +20,7 @@ func (s *Status) slowRunWarning(st state, now time.Time) []string {
 
 // warnings names stores and people only to those who bring the token.
 func warnings(st state, trusted bool) []string {
-	found := []string{}
+	found := append([]string{}, installationWarnings(st)...)
 	if st.overview != nil {
 		found = append(found, storeWarnings(*st.overview, st.attended)...)
 	}

@@ -93,13 +93,13 @@ func (s *Supervisor) RestoreDeletion(ctx context.Context, q storemanager.Restore
 }
 
 // Hold implements Deletions.
-func (s *Supervisor) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
-	return s.shown(s.registry.Hold(ctx, id, h))
+func (s *Supervisor) Hold(ctx context.Context, id string, q storemanager.HoldRequest) (storemanager.Store, error) {
+	return s.shown(s.registry.Hold(ctx, id, q))
 }
 
 // Release implements Deletions.
-func (s *Supervisor) Release(ctx context.Context, id string) (storemanager.Store, error) {
-	return s.shown(s.registry.Release(ctx, id))
+func (s *Supervisor) Release(ctx context.Context, q storemanager.ReleaseRequest) (storemanager.Store, error) {
+	return s.shown(s.registry.Release(ctx, q))
 }
 
 // Get implements Stores.
@@ -125,13 +125,13 @@ func (s *Supervisor) ListIDs(ctx context.Context, cursor string) (storemanager.I
 }
 
 // Pause implements Pauses.
-func (s *Supervisor) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
-	return s.registry.Pause(ctx, p)
+func (s *Supervisor) Pause(ctx context.Context, q storemanager.PauseRequest) (storemanager.Pause, error) {
+	return s.registry.Pause(ctx, q)
 }
 
 // Resume implements Pauses.
-func (s *Supervisor) Resume(ctx context.Context, storeID string) error {
-	return s.registry.Resume(ctx, storeID)
+func (s *Supervisor) Resume(ctx context.Context, q storemanager.ResumeRequest) error {
+	return s.registry.Resume(ctx, q)
 }
 
 // Pauses implements Pauses.
@@ -230,4 +230,19 @@ func shownURL(address string) string {
 		return ""
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+}
+
+// Audit implements Audit.
+func (s *Supervisor) Audit(ctx context.Context, q storemanager.AuditQuery) (storemanager.AuditPage, error) {
+	return s.registry.Audit(ctx, q)
+}
+
+// NoteBatch implements Audit.
+func (s *Supervisor) NoteBatch(ctx context.Context, b storemanager.Batch) error {
+	return s.registry.NoteBatch(ctx, b)
+}
+
+// NoteSettings implements Audit.
+func (s *Supervisor) NoteSettings(ctx context.Context, q storemanager.Settings) error {
+	return s.registry.NoteSettings(ctx, q)
 }

@@ -187,11 +187,11 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 		"what it refused at first and took then is created": func(t *testing.T, b *nodeBundle) {
 			b.asked(storetest.ID)
 			require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, "1"))
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{ensured(storetest.T0, "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
 			b.heal()
 			b.Clock.Set(storetest.At(60))
 			require.Equal(t, storemanager.EnsureCreated, b.repairBy(t, "2"))
-			require.Equal(t, []storemanager.HistoryEntry{
+			require.Equal(t, []storemanager.AuditEntry{
 				ensured(storetest.At(60), "created", "from reconciliation"),
 				ensured(storetest.T0, "failed", "from reconciliation, "+answered500),
 			}, b.MustHistory(t))
@@ -210,16 +210,21 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			b.fake.boot(storetest.ID)
 			require.Len(t, b.list(t), 1)
 			require.Equal(t, storemanager.EnsureExists, b.repairBy(t, "1"))
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "exists", "from reconciliation")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{
+				ensured(storetest.T0, "exists", "from reconciliation"), ensured(storetest.T0, "adopted", "another server monitored it already"),
+			}, b.MustHistory(t))
 		},
-		"refused again and again, it is one event with the newest time": func(t *testing.T, b *nodeBundle) {
+		"refused again and again, it is one event an hour": func(t *testing.T, b *nodeBundle) {
 			b.asked(storetest.ID)
 			for i := range 5 {
-				b.Clock.Set(storetest.At(i * 3600))
+				b.Clock.Set(storetest.At(i * 1800))
 				require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, fmt.Sprint(i)))
 				require.Equal(t, storemanager.EnsureFailed, b.repairBy(t, fmt.Sprint(i)), "held back: nothing happened")
 			}
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.At(4*3600), "failed", "from reconciliation, "+answered500)}, b.MustHistory(t))
+			refused := func(second int) storemanager.AuditEntry {
+				return ensured(storetest.At(second), "failed", "from reconciliation, "+answered500)
+			}
+			require.Equal(t, []storemanager.AuditEntry{refused(2 * 3600), refused(3600), refused(0)}, b.MustHistory(t))
 		},
 		"an event's ensure that it refused is a failed one": func(t *testing.T, b *nodeBundle) {
 			b.MustEnsure(t, 1)
@@ -244,7 +249,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			require.Empty(t, b.MustHistory(t))
 			release()
 			require.Eventually(t, func() bool { return len(b.MustHistory(t)) == 1 }, 10*time.Second, time.Millisecond)
-			require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.T0, "created", "")}, b.MustHistory(t))
+			require.Equal(t, []storemanager.AuditEntry{ensured(storetest.T0, "created", "")}, b.MustHistory(t))
 		},
 		"what is too old is stale and not told": func(t *testing.T, b *nodeBundle) {
 			require.Equal(t, storemanager.DeletionAlreadyStopped, b.MustBegin(t, 5, "run"))
@@ -261,9 +266,7 @@ func TestNodeTellsOfAStoreWhatItsServerDid(t *testing.T) {
 			<-reached
 			require.NoError(t, b.node.Close())
 			require.Error(t, <-done)
-			events, err := b.Registry.Driver.History(t.Context(), storetest.ID)
-			require.NoError(t, err)
-			require.Empty(t, events)
+			require.Empty(t, b.MustAudit(t, storemanager.AuditQuery{}))
 			release()
 		},
 	} {
@@ -281,7 +284,7 @@ func TestWhatIsRestoredSaysSo(t *testing.T) {
 	b.Clock.Set(storetest.At(60))
 	b.fake.restart()
 	require.Eventually(t, func() bool { return len(b.MustHistory(t)) == 2 }, 10*time.Second, time.Millisecond)
-	require.Equal(t, []storemanager.HistoryEntry{ensured(storetest.At(60), "created", "restored"), ensured(storetest.T0, "created", "")}, b.MustHistory(t))
+	require.Equal(t, []storemanager.AuditEntry{ensured(storetest.At(60), "created", "restored"), ensured(storetest.T0, "created", "")}, b.MustHistory(t))
 }
 
 func TestNodeRestoresAFailingStoreOnlyWhenItIsDue(t *testing.T) {
@@ -313,6 +316,6 @@ func TestWhatIsShownOfAFailureIsSafe(t *testing.T) {
 	}
 }
 
-func ensured(at time.Time, outcome, detail string) storemanager.HistoryEntry {
-	return storemanager.HistoryEntry{At: at, Kind: "ensure", Outcome: outcome, Detail: detail}
+func ensured(at time.Time, outcome, detail string) storemanager.AuditEntry {
+	return storemanager.AuditEntry{At: at, Kind: "ensure", Outcome: outcome, Detail: detail}
 }

@@ -189,7 +189,7 @@ func TestANodeServerDoesWhatTheRegistryDecides(t *testing.T) {
 			b.Clock.Set(storetest.At(100))
 			require.Equal(t, storemanager.StopNotPending, b.MustStop(t, "run"))
 			require.Equal(t, storemanager.DeletionHeld, b.MustBegin(t, 3, "run"))
-			_, err := b.Release(t.Context(), storetest.ID)
+			_, err := b.Release(t.Context(), storemanager.ReleaseRequest{StoreID: storetest.ID})
 			require.NoError(t, err)
 			b.MustBegin(t, 4, "run")
 			require.NoError(t, b.node.SetPins(t.Context(), []string{storetest.ID}))
@@ -717,7 +717,7 @@ func TestTheListOfANodeServerIsTakenWholeOrNotAtAll(t *testing.T) {
 		b := setupNode(t)
 		want := []string{"0aa", "Zaa", "a-a", "a0a", "aAa", "a_a", "aaa"}
 		b.fake.boot(want...)
-		_, err := b.Hold(t.Context(), "a_a", storetest.SomeHold)
+		_, err := b.Hold(t.Context(), "a_a", storemanager.HoldRequest{Hold: storetest.SomeHold})
 		require.ErrorIs(t, err, storemanager.ErrNotFound, "before it was ever listed")
 		for limit := range len(want) + 2 {
 			var got []string
@@ -731,7 +731,7 @@ func TestTheListOfANodeServerIsTakenWholeOrNotAtAll(t *testing.T) {
 			}
 			require.Equal(t, want, got, "limit %d", limit)
 		}
-		_, err = b.Hold(t.Context(), "a_a", storetest.SomeHold)
+		_, err = b.Hold(t.Context(), "a_a", storemanager.HoldRequest{Hold: storetest.SomeHold})
 		require.NoError(t, err)
 		page, err := b.List(t.Context(), storemanager.ListRequest{States: []string{storemanager.StoreHeld}})
 		require.NoError(t, err)

@@ -19,23 +19,23 @@ func (n *Node) TakeOverDeletion(ctx context.Context, q storemanager.TakeOverRequ
 }
 
 // Hold implements Deletions.
-func (n *Node) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
-	return n.registry.Hold(ctx, id, h)
+func (n *Node) Hold(ctx context.Context, id string, q storemanager.HoldRequest) (storemanager.Store, error) {
+	return n.registry.Hold(ctx, id, q)
 }
 
 // Release implements Deletions.
-func (n *Node) Release(ctx context.Context, id string) (storemanager.Store, error) {
-	return n.registry.Release(ctx, id)
+func (n *Node) Release(ctx context.Context, q storemanager.ReleaseRequest) (storemanager.Store, error) {
+	return n.registry.Release(ctx, q)
 }
 
 // Pause implements Pauses.
-func (n *Node) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
-	return n.registry.Pause(ctx, p)
+func (n *Node) Pause(ctx context.Context, q storemanager.PauseRequest) (storemanager.Pause, error) {
+	return n.registry.Pause(ctx, q)
 }
 
 // Resume implements Pauses.
-func (n *Node) Resume(ctx context.Context, storeID string) error {
-	return n.registry.Resume(ctx, storeID)
+func (n *Node) Resume(ctx context.Context, q storemanager.ResumeRequest) error {
+	return n.registry.Resume(ctx, q)
 }
 
 // Pauses implements Pauses.
@@ -56,4 +56,19 @@ func (n *Node) Reconciliation(ctx context.Context) (storemanager.Reconciliation,
 // AcknowledgeLoss implements Reconciliations.
 func (n *Node) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowledgement) error {
 	return n.registry.AcknowledgeLoss(ctx, a)
+}
+
+// Audit implements Audit.
+func (n *Node) Audit(ctx context.Context, q storemanager.AuditQuery) (storemanager.AuditPage, error) {
+	return n.registry.Audit(ctx, q)
+}
+
+// NoteBatch implements Audit.
+func (n *Node) NoteBatch(ctx context.Context, b storemanager.Batch) error {
+	return n.registry.NoteBatch(ctx, b)
+}
+
+// NoteSettings implements Audit.
+func (n *Node) NoteSettings(ctx context.Context, q storemanager.Settings) error {
+	return n.registry.NoteSettings(ctx, q)
 }

@@ -3,6 +3,8 @@ package registry
 import (
 	"context"
 	"time"
+
+	"storekeeper/internal/storemanager"
 )
 
 // Adoption is what is known of a store that another server monitored before the registry knew of it.
@@ -18,12 +20,13 @@ type Adoption struct {
 // registry had a tombstone of the store; zero otherwise.
 func (r *Registry) Adopt(ctx context.Context, a Adoption) (gone time.Time, err error) {
 	return change(ctx, r, func(tx *transaction) (gone time.Time, err error) {
-		err = tx.apply(ctx, a.StoreID, func(s *Record) error {
+		err = tx.decide(ctx, a.StoreID, func(s *Record) (e storemanager.AuditEntry, _ error) {
 			if !s.Monitored() {
 				gone = s.EventAt
 				s.adopt(a, tx.now)
+				e = adoptEntry()
 			}
-			return nil
+			return e, nil
 		})
 		return gone, err
 	})
@@ -33,11 +36,12 @@ func (r *Registry) Adopt(ctx context.Context, a Adoption) (gone time.Time, err e
 func (r *Registry) AdoptUnknown(ctx context.Context, as []Adoption) error {
 	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		for _, a := range as {
-			if err := tx.apply(ctx, a.StoreID, func(s *Record) error {
+			if err := tx.decide(ctx, a.StoreID, func(s *Record) (e storemanager.AuditEntry, _ error) {
 				if s.Unknown() {
 					s.adopt(a, tx.now)
+					e = adoptEntry()
 				}
-				return nil
+				return e, nil
 			}); err != nil {
 				return struct{}{}, err
 			}
@@ -45,6 +49,14 @@ func (r *Registry) AdoptUnknown(ctx context.Context, as []Adoption) error {
 		return struct{}{}, nil
 	})
 	return err
+}
+
+// adoptEntry is what the audit trail says of an adoption.
+func adoptEntry() storemanager.AuditEntry {
+	return storemanager.AuditEntry{
+		Kind: storemanager.AuditEnsure, Outcome: outcomeAdopted, Detail: "another server monitored it already",
+		Origin: storemanager.Origin{Source: storemanager.SourceSystem},
+	}
 }
 
 // adopt makes the record that of a store which is monitored already. Whatever is known of its workspace counts as newer.

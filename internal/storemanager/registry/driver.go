@@ -42,8 +42,9 @@ type Driver interface {
 	IDs(ctx context.Context, after string, limit int) (ids []string, unsettled string, err error)
 	// MonitoredIDs returns the ids of all monitored stores, sorted.
 	MonitoredIDs(ctx context.Context) ([]string, error)
-	// History returns the entries of a store, that of the highest number first; nil for none.
-	History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error)
+	// Audit returns the entries of the audit trail that fit, in the order of their Seq, Limit at the most. Cursor is the Seq after which, in that
+	// order, they begin; 0 begins with the first. It is never nil without an error.
+	Audit(ctx context.Context, q storemanager.AuditQuery) ([]storemanager.AuditEntry, error)
 	// Counts counts the stores and what else there is, as of these moments. What it costs does not grow with the number of monitored stores.
 	Counts(ctx context.Context, at Moments) (Counts, error)
 	// Pause returns the pause of the scope, which is a store's id or "" for all stores; nil if none is in force at now. A pause is in force
@@ -74,21 +75,26 @@ type Tx interface {
 	// Count adds to the totals of stores that were provisioned and stopped. If a number is not 0, at becomes the newest moment of its kind. It is
 	// kept with the transaction. The registry calls it in each transaction in which stores become monitored, or no longer are.
 	Count(provisioned, stopped int, at time.Time)
-	// Prune forgets the tombstones from before oldest (TombstoneAt), with their history and cursors. Their pauses stay.
+	// Prune forgets the tombstones from before oldest (TombstoneAt), with their cursors. Their pauses and the audit trail stay.
 	Prune(ctx context.Context, oldest time.Time) error
-	// Unpin takes the pins off all stores.
-	Unpin(ctx context.Context) error
+	// Unpin takes the pins off all stores, and returns those that had one, sorted.
+	Unpin(ctx context.Context) ([]string, error)
 	// NoteListRemoval keeps for Counts that a store was stopped at a moment because lists lacked it; listAt is when the newest of these lists was
 	// asked for. It forgets the removals of oldest and before.
 	NoteListRemoval(ctx context.Context, id string, listAt, at, oldest time.Time) error
 
-	// NewestEntry returns the history entry of a store with the highest number, and that number. The entry comes without its At, so that it can
-	// be compared. A store without any has number 0 and the zero entry.
-	NewestEntry(ctx context.Context, id string) (seq int64, e storemanager.HistoryEntry, err error)
-	// SaveEntry keeps a history entry in place of the one of its number.
-	SaveEntry(ctx context.Context, id string, seq int64, e storemanager.HistoryEntry) error
-	// DropEntries forgets the history entries of a store up to that number, which is included.
-	DropEntries(ctx context.Context, id string, upTo int64) error
+	// NewestEntry returns the newest entry of the audit trail about a store, or about no store (""), without its Evidence. It is the zero entry
+	// if there is none.
+	NewestEntry(ctx context.Context, id string) (storemanager.AuditEntry, error)
+	// Append adds an entry at the end of the audit trail. It gives it a Seq that is higher than that of every entry that there ever was.
+	Append(ctx context.Context, e storemanager.AuditEntry) error
+	// PruneAudit looks at so many entries with the lowest Seq, and forgets those of them that are from before oldest (At), but for the newest entry
+	// of all.
+	PruneAudit(ctx context.Context, oldest time.Time, most int) error
+	// Settings returns what a process began with when that was last kept; nil if it never was.
+	Settings(ctx context.Context, process string) (*storemanager.Settings, error)
+	// SaveSettings keeps what a process began with in place of what was kept of it.
+	SaveSettings(ctx context.Context, s storemanager.Settings) error
 
 	// Pause is as in Driver, with what the transaction has changed.
 	Pause(ctx context.Context, scope string, now time.Time) (*storemanager.Pause, error)
@@ -103,10 +109,11 @@ type Tx interface {
 	// all but as many runs as are to be kept: the newest by CompletedAt, and of the same moment those of the first RunIDs. What is forgotten
 	// stays counted. ApprovedListAt and Actor are not kept.
 	SaveRun(ctx context.Context, run storemanager.ReconcileRun, kept int) error
-	// KeepBack keeps that the guard keeps removals back, since when and why. If it does already, the first of both stay.
-	KeepBack(ctx context.Context, reason string, since time.Time) error
-	// LetGo ends what KeepBack has begun.
-	LetGo(ctx context.Context) error
+	// KeepBack keeps that the guard keeps removals back, since when and why, and says whether that is new. If it does already, the first of both
+	// stay.
+	KeepBack(ctx context.Context, reason string, since time.Time) (bool, error)
+	// LetGo ends what KeepBack has begun, and says whether it had.
+	LetGo(ctx context.Context) (bool, error)
 	// Approve ends it as well, and keeps up to which list removals are approved. The newest listAt that there ever was stays.
 	Approve(ctx context.Context, listAt time.Time) error
 

@@ -246,7 +246,7 @@ func (s step) sight(r *Record, d decision) {
 	if s.kind == stepListed {
 		r.listed(atTick(s.at), d)
 	} else {
-		r.unlisted(atTick(s.at))
+		r.unlisted(storemanager.ListRef{At: atTick(s.at)})
 	}
 }
 

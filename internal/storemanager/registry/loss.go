@@ -38,11 +38,32 @@ func (r *Registry) AcknowledgeLoss(ctx context.Context, a storemanager.Acknowled
 		return err
 	}
 	a = normalAcknowledgement(a)
-	ended, err := change(ctx, r, func(tx *transaction) (int64, error) { return tx.Acknowledge(ctx, a, tx.now, nil) })
+	ended, err := change(ctx, r, func(tx *transaction) (int64, error) { return tx.acknowledge(ctx, a, nil) })
 	if err == nil && ended > 0 {
 		r.tellAcknowledged(a)
 	}
 	return err
+}
+
+// acknowledge ends the losses that were found before that moment, nil for all of them, and says how many they were.
+func (tx *transaction) acknowledge(ctx context.Context, a storemanager.Acknowledgement, before *time.Time) (int64, error) {
+	ended, err := tx.Acknowledge(ctx, a, tx.now, before)
+	if err != nil || ended == 0 {
+		return 0, err
+	}
+	return ended, tx.audit(ctx, storemanager.AuditEntry{
+		Kind: storemanager.AuditAcknowledge, Outcome: outcomeDone, Detail: "by " + a.Actor + ": " + a.Reason, Origin: operator(a.Origin, a.Actor, a.Reason),
+	})
+}
+
+// noteLoss keeps that something was lost.
+func (tx *transaction) noteLoss(ctx context.Context, found string) error {
+	if err := tx.NoteLoss(ctx, found, tx.now); err != nil {
+		return err
+	}
+	return tx.audit(ctx, storemanager.AuditEntry{
+		Kind: storemanager.AuditLoss, Outcome: "found", Detail: found, Origin: storemanager.Origin{Source: storemanager.SourceSystem},
+	})
 }
 
 func (r *Registry) tellAcknowledged(a storemanager.Acknowledgement) {
@@ -62,10 +83,14 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q storemanager.RestoreRe
 			return storemanager.Store{}, err
 		}
 		q.EventAt = storemanager.Believed(q.EventAt, tx.now)
-		err = tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.HistoryEntry, _ error) {
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.AuditEntry, _ error) {
 			// A run waits for a deletion of a store that was never here: the folder was lost, with the mark that would have told it.
 			if found = loss == nil && s.Unknown(); (found || loss != nil) && s.restoreDeletion(q, tx.decision) {
-				e = storemanager.HistoryEntry{Kind: kindDeletion, Outcome: outcomeRestored, Detail: "due " + q.DeleteAt.Format(time.RFC3339)}
+				pending := s.Deletion
+				e = storemanager.AuditEntry{
+					Kind: storemanager.AuditDeletion, Outcome: outcomeRestored, Detail: "due " + q.DeleteAt.Format(time.RFC3339), Origin: q.Origin,
+					Evidence: &storemanager.Evidence{Deletion: &pending},
+				}
 			}
 			if s.Unknown() {
 				return e, fmt.Errorf("%w: %q is unknown", storemanager.ErrNotFound, q.StoreID)
@@ -74,7 +99,7 @@ func (r *Registry) RestoreDeletion(ctx context.Context, q storemanager.RestoreRe
 			return e, nil
 		})
 		if err == nil && found {
-			err = tx.NoteLoss(ctx, lostFolder, tx.now)
+			err = tx.noteLoss(ctx, lostFolder)
 		}
 		if err == nil {
 			out.Pause, err = tx.Pause(ctx, q.StoreID, tx.now)

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"storekeeper/internal/storemanager"
@@ -10,19 +9,19 @@ import (
 
 // normalAcknowledgement is the acknowledgement as it is kept. Its texts are cut like those of a hold.
 func normalAcknowledgement(a storemanager.Acknowledgement) storemanager.Acknowledgement {
-	a.Reason, a.Actor = cut(a.Reason), cut(a.Actor)
+	a.Reason, a.Actor = storemanager.Cut(a.Reason), storemanager.Cut(a.Actor)
 	return a
 }
 
 // normalHold is the hold as it is kept. Long texts are cut and not refused, so that no store is deleted because an operator told a long story.
 func normalHold(h storemanager.Hold) storemanager.Hold {
-	h.Reason, h.Actor, h.ExpiresAt = cut(h.Reason), cut(h.Actor), preciseOptional(h.ExpiresAt)
+	h.Reason, h.Actor, h.ExpiresAt = storemanager.Cut(h.Reason), storemanager.Cut(h.Actor), preciseOptional(h.ExpiresAt)
 	return h
 }
 
 // normalPause is the pause as it is kept. Its texts are cut like those of a hold.
 func normalPause(p storemanager.Pause) storemanager.Pause {
-	p.Reason, p.Actor, p.ExpiresAt = cut(p.Reason), cut(p.Actor), preciseOptional(p.ExpiresAt)
+	p.Reason, p.Actor, p.ExpiresAt = storemanager.Cut(p.Reason), storemanager.Cut(p.Actor), preciseOptional(p.ExpiresAt)
 	return p
 }
 
@@ -32,13 +31,4 @@ func checkExpiry(expiresAt *time.Time, now time.Time) error {
 		return fmt.Errorf("%w: expiresAt %s is in the past", storemanager.ErrInvalid, expiresAt.Format(time.RFC3339Nano))
 	}
 	return nil
-}
-
-// cut bounds a text to MaxText bytes, and marks what was cut.
-func cut(s string) string {
-	if len(s) <= storemanager.MaxText {
-		return s
-	}
-	const mark = "…"
-	return strings.ToValidUTF8(s[:storemanager.MaxText-len(mark)], "") + mark
 }

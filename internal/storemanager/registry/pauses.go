@@ -12,11 +12,11 @@ import (
 const lastID = "~"
 
 // Pause implements Pauses. Reason and actor are required; Since is set here.
-func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
-	if err := p.Validate(); err != nil {
+func (r *Registry) Pause(ctx context.Context, q storemanager.PauseRequest) (storemanager.Pause, error) {
+	if err := q.Validate(); err != nil {
 		return storemanager.Pause{}, err
 	}
-	p = normalPause(p)
+	p := normalPause(q.Pause)
 	return change(ctx, r, func(tx *transaction) (storemanager.Pause, error) {
 		if err := checkExpiry(p.ExpiresAt, tx.now); err != nil {
 			return storemanager.Pause{}, err
@@ -35,25 +35,28 @@ func (r *Registry) Pause(ctx context.Context, p storemanager.Pause) (storemanage
 		if err := tx.SavePause(ctx, p); err != nil {
 			return storemanager.Pause{}, err
 		}
-		return p, tx.note(ctx, p.StoreID, storemanager.HistoryEntry{
-			Kind: kindPause, Outcome: outcomeDone, Detail: protection(p.Reason, p.Actor, p.ExpiresAt),
+		return p, tx.audit(ctx, storemanager.AuditEntry{
+			Kind: storemanager.AuditPause, StoreID: p.StoreID, Outcome: outcomeDone, Detail: protection(p.Reason, p.Actor, p.ExpiresAt),
+			Origin: operator(q.Origin, p.Actor, p.Reason),
 		})
 	})
 }
 
 // Resume implements Pauses.
-func (r *Registry) Resume(ctx context.Context, storeID string) error {
-	if err := storemanager.CheckScope(storeID); err != nil {
+func (r *Registry) Resume(ctx context.Context, q storemanager.ResumeRequest) error {
+	if err := storemanager.CheckScope(q.StoreID); err != nil {
 		return err
 	}
 	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
 		if err := tx.DropExpiredPauses(ctx, tx.now); err != nil {
 			return struct{}{}, err
 		}
-		if ended, err := tx.DropPause(ctx, storeID); err != nil || !ended {
+		if ended, err := tx.DropPause(ctx, q.StoreID); err != nil || !ended && q.Also == "" {
 			return struct{}{}, err
 		}
-		return struct{}{}, tx.note(ctx, storeID, storemanager.HistoryEntry{Kind: kindResume, Outcome: outcomeDone})
+		return struct{}{}, tx.audit(ctx, storemanager.AuditEntry{
+			Kind: storemanager.AuditResume, StoreID: q.StoreID, Outcome: outcomeDone, Detail: q.Also, Origin: q.Origin,
+		})
 	})
 	return err
 }

@@ -31,7 +31,7 @@ func (r *Registry) Complete(ctx context.Context, s storemanager.Store) (storeman
 	if s.Pause, err = r.driver.Pause(ctx, s.ID, r.Clock()); err != nil {
 		return storemanager.Store{}, err
 	}
-	if s.History, err = r.driver.History(ctx, s.ID); err != nil {
+	if s.History, err = r.driver.Audit(ctx, storemanager.AuditQuery{StoreID: s.ID, Limit: storemanager.ShownHistory}); err != nil {
 		return storemanager.Store{}, err
 	}
 	return s, nil

@@ -15,9 +15,12 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 	}
 	run.StartedAt, run.CompletedAt = storemanager.Precise(run.StartedAt), storemanager.Precise(run.CompletedAt)
 	approval := normalAcknowledgement(storemanager.Acknowledgement{
-		Actor: cmp.Or(run.Actor, "whoever approved it"), Reason: "the approved plan of run " + run.RunID,
+		Actor: cmp.Or(run.Actor, run.Origin.Actor, "whoever approved it"), Reason: "the approved plan of run " + run.RunID, Origin: run.Origin,
 	})
 	ended, err := change(ctx, r, func(tx *transaction) (ended int64, err error) {
+		if err := tx.auditRun(ctx, run); err != nil || run.Refused {
+			return 0, err
+		}
 		if err := tx.SaveRun(ctx, run, storemanager.KeptReconcileRuns); err != nil || run.ApprovedListAt == nil {
 			return 0, err
 		}
@@ -25,7 +28,7 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 		if err := tx.Approve(ctx, listAt); err != nil {
 			return 0, err
 		}
-		return tx.Acknowledge(ctx, approval, tx.now, &listAt)
+		return tx.acknowledge(ctx, approval, &listAt)
 	})
 	if err == nil && ended > 0 {
 		r.tellAcknowledged(approval)
@@ -35,14 +38,54 @@ func (r *Registry) RecordReconcile(ctx context.Context, run storemanager.Reconci
 
 // guard keeps what a list means for the guard. However often it is found again that removals are kept back, the first moment and reason stay.
 func (tx *transaction) guard(ctx context.Context, m storemanager.ListMarks) error {
+	e := storemanager.AuditEntry{Kind: storemanager.AuditGuard, Origin: reconcileOrigin(m.Origin)}
+	var changed bool
+	var err error
 	switch m.Guard {
 	case storemanager.GuardKeepsBack:
-		return tx.KeepBack(ctx, cut(m.GuardReason), tx.now)
+		e.Outcome, e.Detail = "keeps_back", m.GuardReason
+		changed, err = tx.KeepBack(ctx, storemanager.Cut(m.GuardReason), tx.now)
 	case storemanager.GuardCleared:
-		return tx.LetGo(ctx)
+		e.Outcome = string(storemanager.GuardCleared)
+		changed, err = tx.LetGo(ctx)
 	case storemanager.GuardApproved: // no list says that: ReconcileRun.ApprovedListAt does
 	}
-	return nil
+	if err != nil || !changed {
+		return err
+	}
+	return tx.audit(ctx, e)
+}
+
+// auditRun tells of a run that has ended, and of the plan that was approved for it.
+func (tx *transaction) auditRun(ctx context.Context, run storemanager.ReconcileRun) error {
+	o := reconcileOrigin(run.Origin)
+	o.RunID, o.Actor = run.RunID, cmp.Or(o.Actor, run.Actor)
+	if o.Plan != "" {
+		approval := storemanager.AuditEntry{Kind: storemanager.AuditApproval, Origin: o}
+		approval.Source = storemanager.SourceOperator
+		switch {
+		case run.Refused:
+			approval.Outcome, approval.Detail = "refused", run.Error
+		case run.ApprovedListAt != nil:
+			approval.Outcome, approval.Detail = string(storemanager.GuardApproved), run.Summary
+		default:
+			approval.Outcome, approval.Detail = "nothing_removed", run.Summary
+		}
+		if err := tx.audit(ctx, approval); err != nil || run.Refused {
+			return err
+		}
+	}
+	e := storemanager.AuditEntry{Kind: storemanager.AuditRun, Outcome: "succeeded", Detail: run.Summary, Origin: o}
+	if run.Error != "" {
+		e.Outcome, e.Detail = "failed", run.Error
+	}
+	if len(run.Lists) > 0 {
+		e.Evidence = &storemanager.Evidence{}
+		for _, list := range run.Lists {
+			e.Evidence.Lists = append(e.Evidence.Lists, list.AsOf(list.At))
+		}
+	}
+	return tx.audit(ctx, e)
 }
 
 // Reconciliation implements Reconciliations. Recent is newest first by CompletedAt.

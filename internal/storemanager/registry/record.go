@@ -19,6 +19,7 @@ type Record struct {
 	LastEnsuredAt    time.Time
 	LastStoppedAt    time.Time
 	UnlistedSince    time.Time
+	UnlistedBy       string // the hash of the list of that moment; "" if it is not known
 	ListedSince      time.Time
 	ListedAt         time.Time // the newest list, since the pending deletion began, that has the workspace
 	Pinned           bool
@@ -119,7 +120,7 @@ func (s *Record) revive(at, now time.Time) {
 func (s *Record) seen(at, now time.Time) {
 	s.EventAt = later(s.EventAt, at)
 	s.LastEnsuredAt = now
-	s.UnlistedSince = time.Time{}
+	s.UnlistedSince, s.UnlistedBy = time.Time{}, ""
 }
 
 // beginDeletion makes a deletion pending, unless newer knowledge, a hold or a pin is against it. Of a store that is not monitored it keeps a tombstone.
@@ -138,7 +139,11 @@ func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) store
 		return storemanager.DeletionResult{Outcome: storemanager.DeletionPinned}
 	}
 	byList := q.ByList && (!s.pending() || s.Deletion.ByList)
-	if s.beginsGrace(q, d) {
+	begins := s.beginsGrace(q, d)
+	if begins || s.Deletion.ByList && !byList { // an event counts more than the lists before it
+		s.Deletion.Cause = q.Cause(storemanager.ListRef{At: s.UnlistedSince, Hash: s.UnlistedBy})
+	}
+	if begins {
 		s.Deletion.Since, s.Deletion.DeleteAt = d.now, q.DeleteAt
 		s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 	}
@@ -148,7 +153,7 @@ func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) store
 		s.ListedSince = time.Time{} // the list was asked for before what is known now
 	}
 	if !q.ByList {
-		s.UnlistedSince = time.Time{}
+		s.UnlistedSince, s.UnlistedBy = time.Time{}, ""
 	}
 	return storemanager.DeletionResult{Outcome: storemanager.DeletionScheduled, DeleteAt: s.Deletion.DeleteAt, EventAt: s.Deletion.EventAt}
 }
@@ -194,10 +199,12 @@ func (s *Record) restoreDeletion(q storemanager.RestoreRequest, d decision) bool
 		s.pending() && !q.EventAt.After(s.Deletion.EventAt) && d.obeys(ruleRestoreReplacesNoNewer):
 		return false
 	}
-	s.Deletion = storemanager.Deletion{EventAt: q.EventAt, Since: d.now, DeleteAt: q.DeleteAt, Owner: q.Owner, ByList: q.ByList}
+	s.Deletion = storemanager.Deletion{
+		EventAt: q.EventAt, Since: d.now, DeleteAt: q.DeleteAt, Owner: q.Owner, ByList: q.ByList, Cause: storemanager.Cause{Origin: q.Origin.Cut()},
+	}
 	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 	if !q.ByList {
-		s.UnlistedSince = time.Time{}
+		s.UnlistedSince, s.UnlistedBy = time.Time{}, ""
 	}
 	return true
 }
@@ -209,18 +216,21 @@ func (s *Record) cancelDeletion() {
 	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 }
 
-// unlisted notes that a complete list lacks the store. The list's fetch began at that moment. A pending deletion needs no sighting; it only loses the list
-// that spoke against it. A list that is older than what is known of the store says nothing, because the store may be newer than the list.
-func (s *Record) unlisted(at time.Time) {
+// unlisted notes that a complete list lacks the store. A pending deletion needs no sighting; it only loses the list
+// that spoke against it. A list that is older than what is known of the store says nothing, because the store may be newer than the list. It says whether this
+// is the first list to lack it.
+func (s *Record) unlisted(by storemanager.ListRef) (first bool) {
 	s.ListedSince = time.Time{}
-	if !s.pending() && s.UnlistedSince.IsZero() && !at.Before(s.EventAt) {
-		s.UnlistedSince = at
+	if s.pending() || !s.UnlistedSince.IsZero() || by.At.Before(s.EventAt) {
+		return false
 	}
+	s.UnlistedSince, s.UnlistedBy = by.At, by.Hash
+	return true
 }
 
 // listed notes that a complete list has the store. Only a list that was asked for after all that is known of a pending deletion speaks against it.
 func (s *Record) listed(at time.Time, d decision) {
-	s.UnlistedSince = time.Time{}
+	s.UnlistedSince, s.UnlistedBy = time.Time{}, ""
 	if !s.pending() || !s.Deletion.OutdatedBy(at) && d.obeys(ruleListAfterDeletion) {
 		return
 	}

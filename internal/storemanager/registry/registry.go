@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -23,21 +24,27 @@ type Options struct {
 	// TombstoneRetention is how long a tombstone is kept after the newest word of its deletion; 0 means 30 days. An event that is delivered later than
 	// that can bring a store back, until reconciliation finds that it is an orphan.
 	TombstoneRetention time.Duration
+	// AuditRetention is how long an entry of the audit trail is kept; 0 means 400 days.
+	AuditRetention time.Duration
 }
 
 // defaultTombstoneRetention is Options.TombstoneRetention unless it is set.
 const defaultTombstoneRetention = 30 * 24 * time.Hour
+
+// defaultAuditRetention is Options.AuditRetention unless it is set: a year, and a month to look at it.
+const defaultAuditRetention = 400 * 24 * time.Hour
 
 // Registry is the Manager that knows the stores, and monitors none. It is safe for concurrent use.
 //
 // What a method answered without an error is kept as safely as the Driver keeps things. What ended in an error changed nothing; or only the answer was
 // lost, and then a repeat finds what was changed.
 type Registry struct {
-	driver    Driver
-	now       func() time.Time
-	retention time.Duration
-	path      string // Options.Path
-	log       *zap.Logger
+	driver         Driver
+	now            func() time.Time
+	retention      time.Duration // of tombstones
+	auditRetention time.Duration
+	path           string // Options.Path
+	log            *zap.Logger
 }
 
 var _ storemanager.Manager = (*Registry)(nil)
@@ -45,12 +52,13 @@ var _ storemanager.Manager = (*Registry)(nil)
 // New returns the Registry that the driver keeps, and prunes old tombstones. A registry that has lost something refuses to stop stores until that is
 // acknowledged (Overview.Guard). From then on the driver is the registry's; after an error it is closed.
 func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
-	r := &Registry{driver: driver, now: o.Now, retention: o.TombstoneRetention, path: o.Path, log: o.Logger}
+	r := &Registry{
+		driver: driver, now: o.Now, path: o.Path, log: o.Logger,
+		retention:      cmp.Or(o.TombstoneRetention, defaultTombstoneRetention),
+		auditRetention: cmp.Or(o.AuditRetention, defaultAuditRetention),
+	}
 	if r.now == nil {
 		r.now = time.Now
-	}
-	if r.retention == 0 {
-		r.retention = defaultTombstoneRetention
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()
@@ -63,7 +71,7 @@ func New(ctx context.Context, driver Driver, o Options) (*Registry, error) {
 }
 
 func (r *Registry) begin(ctx context.Context) error {
-	err := r.driver.Check(ctx, func(tx Tx, found string) error { return tx.NoteLoss(ctx, found, r.Clock()) })
+	err := r.driver.Check(ctx, func(tx Tx, found string) error { return r.transaction(tx).noteLoss(ctx, found) })
 	if err != nil {
 		return err
 	}

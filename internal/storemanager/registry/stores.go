@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"storekeeper/internal/storemanager"
@@ -49,9 +50,9 @@ func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) (
 				continue
 			}
 			q.At = storemanager.Believed(q.At, tx.now)
-			if err := tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.HistoryEntry, _ error) {
+			if err := tx.decide(ctx, q.StoreID, func(s *Record) (e storemanager.AuditEntry, _ error) {
 				if results[i] = s.ensure(q, tx.decision); results[i].Connection == "" {
-					e = ensureEntry(q, results[i])
+					e = ensureEntry(q, results[i], storemanager.Deletion{})
 				}
 				return e, nil
 			}); err != nil {
@@ -64,9 +65,10 @@ func (r *Registry) Enter(ctx context.Context, qs []storemanager.EnsureRequest) (
 
 func (tx *transaction) ensure(ctx context.Context, q storemanager.EnsureRequest) (res storemanager.EnsureResult, err error) {
 	q.At = storemanager.Believed(q.At, tx.now)
-	err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.HistoryEntry, error) {
+	err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.AuditEntry, error) {
+		pending := s.Deletion
 		res = s.ensure(q, tx.decision)
-		return ensureEntry(q, res), nil
+		return ensureEntry(q, res, pending), nil
 	})
 	return res, err
 }
@@ -82,9 +84,9 @@ func (r *Registry) BeginDeletion(ctx context.Context, q storemanager.DeletionReq
 			q.DeleteAt = later(q.DeleteAt, tx.now.Add(q.GracePeriod))
 		}
 		q.DeleteAt = storemanager.Precise(q.DeleteAt)
-		err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.HistoryEntry, error) {
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (storemanager.AuditEntry, error) {
 			res = s.beginDeletion(q, tx.decision)
-			return deletionEntry(res), nil
+			return deletionEntry(q, res, s.Deletion), nil
 		})
 		return res, err
 	})
@@ -130,9 +132,10 @@ func (r *Registry) stop(ctx context.Context, q storemanager.StopRequest, decided
 		if !decidedAt.IsZero() {
 			d.now = decidedAt
 		}
-		err = tx.decide(ctx, q.StoreID, func(s *Record) (_ storemanager.HistoryEntry, err error) {
+		err = tx.decide(ctx, q.StoreID, func(s *Record) (_ storemanager.AuditEntry, err error) {
+			pending := s.Deletion
 			res, err = s.stop(q, d)
-			return storemanager.HistoryEntry{Kind: kindStop, Outcome: string(res.Outcome)}, err
+			return stopEntry(q, res, pending, decidedAt), err
 		})
 		if err == nil && res.Outcome == storemanager.StopStopped && tx.stopped > 0 && decidedAt.IsZero() && !fresh(q, r.Clock()) {
 			return storemanager.StopResult{}, errAnswerTooOld
@@ -149,9 +152,11 @@ func (r *Registry) CancelDeletion(ctx context.Context, q storemanager.CancelRequ
 	if !q.EventAt.IsZero() {
 		q.EventAt = storemanager.Precise(q.EventAt)
 	}
-	return r.changeMonitored(ctx, q.StoreID, func(s *Record, d decision) (e storemanager.HistoryEntry, _ error) {
-		if s.cancel(q, d) {
-			e = storemanager.HistoryEntry{Kind: kindCancelDeletion, Outcome: outcomeDone}
+	return r.changeMonitored(ctx, q.StoreID, func(s *Record, d decision) (e storemanager.AuditEntry, _ error) {
+		if pending := s.Deletion; s.cancel(q, d) {
+			e = storemanager.AuditEntry{
+				Kind: storemanager.AuditCancelDeletion, Outcome: outcomeDone, Origin: q.Origin, Evidence: &storemanager.Evidence{Deletion: &pending},
+			}
 		}
 		return e, nil
 	})
@@ -162,49 +167,56 @@ func (r *Registry) TakeOverDeletion(ctx context.Context, q storemanager.TakeOver
 	if err := q.Validate(); err != nil {
 		return storemanager.Store{}, err
 	}
-	return r.changeMonitored(ctx, q.StoreID, func(s *Record, _ decision) (e storemanager.HistoryEntry, _ error) {
+	return r.changeMonitored(ctx, q.StoreID, func(s *Record, _ decision) (e storemanager.AuditEntry, _ error) {
 		if before := s.Deletion.Owner; s.takeOver(q.Owner) && before != q.Owner {
-			e = storemanager.HistoryEntry{Kind: kindDeletion, Outcome: outcomeResumed, Detail: "due " + s.Deletion.DeleteAt.Format(time.RFC3339)}
+			pending := s.Deletion
+			e = storemanager.AuditEntry{
+				Kind: storemanager.AuditDeletion, Outcome: outcomeResumed, Detail: "due " + pending.DeleteAt.Format(time.RFC3339), Origin: q.Origin,
+				Evidence: &storemanager.Evidence{Deletion: &pending},
+			}
 		}
 		return e, nil
 	})
 }
 
 // Hold implements Deletions. Reason and actor are required; Since is set here.
-func (r *Registry) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
-	if err := h.Validate(); err != nil {
+func (r *Registry) Hold(ctx context.Context, id string, q storemanager.HoldRequest) (storemanager.Store, error) {
+	if err := q.Validate(); err != nil {
 		return storemanager.Store{}, err
 	}
-	h = normalHold(h)
-	return r.changeMonitored(ctx, id, func(s *Record, d decision) (storemanager.HistoryEntry, error) {
+	h := normalHold(q.Hold)
+	return r.changeMonitored(ctx, id, func(s *Record, d decision) (storemanager.AuditEntry, error) {
 		if err := checkExpiry(h.ExpiresAt, d.now); err != nil {
-			return storemanager.HistoryEntry{}, err
+			return storemanager.AuditEntry{}, err
 		}
 		s.holdFrom(d, h)
-		return storemanager.HistoryEntry{Kind: kindHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt)}, nil
+		return storemanager.AuditEntry{
+			Kind: storemanager.AuditHold, Outcome: outcomeDone, Detail: protection(h.Reason, h.Actor, h.ExpiresAt),
+			Origin: operator(q.Origin, h.Actor, h.Reason), Evidence: &storemanager.Evidence{Hold: new(s.Hold)},
+		}, nil
 	})
 }
 
 // Release implements Deletions.
-func (r *Registry) Release(ctx context.Context, id string) (storemanager.Store, error) {
-	return r.changeMonitored(ctx, id, func(s *Record, _ decision) (e storemanager.HistoryEntry, _ error) {
+func (r *Registry) Release(ctx context.Context, q storemanager.ReleaseRequest) (storemanager.Store, error) {
+	return r.changeMonitored(ctx, q.StoreID, func(s *Record, _ decision) (e storemanager.AuditEntry, _ error) {
 		if s.held() {
 			s.Hold = storemanager.Hold{}
-			e = storemanager.HistoryEntry{Kind: kindRelease, Outcome: outcomeDone}
+			e = storemanager.AuditEntry{Kind: storemanager.AuditRelease, Outcome: outcomeDone, Origin: q.Origin}
 		}
 		return e, nil
 	})
 }
 
 // changeMonitored decides by a rule that makes sense for monitored stores only. For any other it fails with ErrNotFound.
-func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*Record, decision) (storemanager.HistoryEntry, error)) (storemanager.Store, error) {
+func (r *Registry) changeMonitored(ctx context.Context, id string, rule func(*Record, decision) (storemanager.AuditEntry, error)) (storemanager.Store, error) {
 	if err := storemanager.CheckID(id); err != nil {
 		return storemanager.Store{}, err
 	}
 	return change(ctx, r, func(tx *transaction) (out storemanager.Store, err error) {
-		err = tx.decide(ctx, id, func(s *Record) (storemanager.HistoryEntry, error) {
+		err = tx.decide(ctx, id, func(s *Record) (storemanager.AuditEntry, error) {
 			if !s.Monitored() {
-				return storemanager.HistoryEntry{}, fmt.Errorf("%w: %q", storemanager.ErrNotFound, id)
+				return storemanager.AuditEntry{}, fmt.Errorf("%w: %q", storemanager.ErrNotFound, id)
 			}
 			e, err := rule(s, tx.decision)
 			out = s.Store()
@@ -226,17 +238,38 @@ func (r *Registry) SetPins(ctx context.Context, ids []string) error {
 		}
 	}
 	_, err := change(ctx, r, func(tx *transaction) (struct{}, error) {
-		if err := tx.Unpin(ctx); err != nil {
+		unpinned, err := tx.Unpin(ctx)
+		if err != nil {
 			return struct{}{}, err
 		}
 		for _, id := range ids {
-			if err := tx.apply(ctx, id, func(s *Record) error { s.pin(tx.decision); return nil }); err != nil {
+			if err := tx.decide(ctx, id, func(s *Record) (e storemanager.AuditEntry, _ error) {
+				if !slices.Contains(unpinned, id) {
+					e = pinEntry(storemanager.AuditPin)
+				}
+				s.pin(tx.decision)
+				return e, nil
+			}); err != nil {
+				return struct{}{}, err
+			}
+		}
+		for _, id := range unpinned {
+			if slices.Contains(ids, id) {
+				continue
+			}
+			if err := tx.decide(ctx, id, func(*Record) (storemanager.AuditEntry, error) { return pinEntry(storemanager.AuditUnpin), nil }); err != nil {
 				return struct{}{}, err
 			}
 		}
 		return struct{}{}, nil
 	})
 	return err
+}
+
+func pinEntry(kind storemanager.AuditKind) storemanager.AuditEntry {
+	return storemanager.AuditEntry{
+		Kind: kind, Outcome: outcomeDone, Detail: "STORE_IDS", Origin: storemanager.Origin{Source: storemanager.SourceSystem, Via: "settings"},
+	}
 }
 
 // MarkUnlisted implements Reconciliations. It leaves ids alone that are not monitored.
@@ -259,7 +292,15 @@ func (r *Registry) MarkUnlisted(ctx context.Context, m storemanager.ListMarks) e
 			}
 			return nil
 		}
-		if err := mark(m.Unlisted, func(s *Record) { s.unlisted(m.ListAt) }); err != nil {
+		var news []string // stores that this list is the first to lack
+		if err := mark(m.Unlisted, func(s *Record) {
+			if s.unlisted(m.List.AsOf(m.ListAt)) {
+				news = append(news, s.ID)
+			}
+		}); err != nil {
+			return struct{}{}, err
+		}
+		if err := tx.auditList(ctx, m, news); err != nil {
 			return struct{}{}, err
 		}
 		if err := mark(m.Listed, func(s *Record) { s.listed(m.ListAt, tx.decision) }); err != nil {

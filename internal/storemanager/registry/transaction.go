@@ -10,8 +10,9 @@ import (
 // transaction is a transaction under way. It counts what becomes monitored and what is stopped.
 type transaction struct {
 	Tx
-	decision             // when the rules decide
-	retention            time.Duration
+	decision                           // when the rules decide
+	retention            time.Duration // of tombstones
+	auditRetention       time.Duration
 	provisioned, stopped int
 	tombstones           bool // some were made or renewed
 }
@@ -20,7 +21,7 @@ type transaction struct {
 func change[T any](ctx context.Context, r *Registry, fn func(*transaction) (T, error)) (T, error) {
 	var result T
 	err := r.driver.Change(ctx, func(driven Tx) (err error) {
-		tx := &transaction{Tx: driven, decision: decision{now: r.Clock()}, retention: r.retention}
+		tx := r.transaction(driven)
 		if result, err = fn(tx); err != nil {
 			return err
 		}
@@ -31,6 +32,10 @@ func change[T any](ctx context.Context, r *Registry, fn func(*transaction) (T, e
 		return none, err
 	}
 	return result, nil
+}
+
+func (r *Registry) transaction(driven Tx) *transaction {
+	return &transaction{Tx: driven, decision: decision{now: r.Clock()}, retention: r.retention, auditRetention: r.auditRetention}
 }
 
 // finish counts what was provisioned and stopped. Whoever adds a tombstone also removes those that are too old, so nobody else has to.
@@ -83,12 +88,12 @@ func (tx *transaction) apply(ctx context.Context, id string, rule func(*Record) 
 // listRemovalsWindow is how long the guard of reconciliation remembers what lists have removed.
 const listRemovalsWindow = 24 * time.Hour
 
-// decide is apply for a rule that also returns what the history is to say of it; an entry without a Kind is not kept.
-func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record) (storemanager.HistoryEntry, error)) error {
-	var e storemanager.HistoryEntry
-	var before, after Record
+// decide is apply for a rule that also returns what the audit trail is to say of it; an entry without a Kind is not kept, nor one of a store that is
+// unknown.
+func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record) (storemanager.AuditEntry, error)) error {
+	var e storemanager.AuditEntry
+	var after Record
 	err := tx.apply(ctx, id, func(s *Record) (err error) {
-		before = *s
 		e, err = rule(s)
 		after = *s
 		return err
@@ -96,36 +101,6 @@ func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record)
 	if err != nil || e.Kind == "" || after.Unknown() {
 		return err
 	}
-	return tx.saveEntry(ctx, id, e, before.Unknown())
-}
-
-// note keeps an entry that changes no record, if there is a record.
-func (tx *transaction) note(ctx context.Context, id string, e storemanager.HistoryEntry) error {
-	return tx.decide(ctx, id, func(*Record) (storemanager.HistoryEntry, error) { return e, nil })
-}
-
-// saveEntry keeps a history entry of a store; first means that there was no record of the store before. An entry that says the same as the newest one takes its
-// place, so that what is repeated every few minutes doesn't push out the rest.
-func (tx *transaction) saveEntry(ctx context.Context, id string, e storemanager.HistoryEntry, first bool) error {
-	var newest storemanager.HistoryEntry
-	seq := int64(0)
-	if !first {
-		var err error
-		if seq, newest, err = tx.NewestEntry(ctx, id); err != nil {
-			return err
-		}
-	}
-	e.Detail = cut(e.Detail)
-	repeated := newest == e
-	if !repeated {
-		seq++
-	}
-	e.At = tx.now
-	if err := tx.SaveEntry(ctx, id, seq, e); err != nil {
-		return err
-	}
-	if !repeated && seq > storemanager.KeptHistory {
-		return tx.DropEntries(ctx, id, seq-storemanager.KeptHistory)
-	}
-	return nil
+	e.StoreID = id
+	return tx.audit(ctx, e)
 }

@@ -121,6 +121,7 @@ func (c *Client) CancelDeletion(ctx context.Context, q storemanager.CancelReques
 		return storemanager.Store{}, err
 	}
 	target := c.storeURL(q.StoreID, "deletion")
+	addOrigin(query, q.Origin)
 	target.RawQuery = query.Encode()
 	return ask[storemanager.Store](ctx, c, http.MethodDelete, target, nil)
 }
@@ -141,13 +142,20 @@ func (c *Client) RestoreDeletion(ctx context.Context, q storemanager.RestoreRequ
 }
 
 // Hold implements Deletions.
-func (c *Client) Hold(ctx context.Context, id string, h storemanager.Hold) (storemanager.Store, error) {
-	return askStore[storemanager.Store](ctx, c, http.MethodPut, id, "hold", h)
+func (c *Client) Hold(ctx context.Context, id string, q storemanager.HoldRequest) (storemanager.Store, error) {
+	return askStore[storemanager.Store](ctx, c, http.MethodPut, id, "hold", q)
 }
 
 // Release implements Deletions.
-func (c *Client) Release(ctx context.Context, id string) (storemanager.Store, error) {
-	return askStore[storemanager.Store](ctx, c, http.MethodDelete, id, "hold", nil)
+func (c *Client) Release(ctx context.Context, q storemanager.ReleaseRequest) (storemanager.Store, error) {
+	if err := storemanager.CheckID(q.StoreID); err != nil {
+		return storemanager.Store{}, err
+	}
+	target := c.storeURL(q.StoreID, "hold")
+	query := url.Values{}
+	addOrigin(query, q.Origin)
+	target.RawQuery = query.Encode()
+	return ask[storemanager.Store](ctx, c, http.MethodDelete, target, nil)
 }
 
 // Get implements Stores.
@@ -192,20 +200,26 @@ func (c *Client) Examine(ctx context.Context) (storemanager.Examination, error) 
 }
 
 // Pause implements Pauses.
-func (c *Client) Pause(ctx context.Context, p storemanager.Pause) (storemanager.Pause, error) {
-	u, err := c.pauseURL(p.StoreID)
+func (c *Client) Pause(ctx context.Context, q storemanager.PauseRequest) (storemanager.Pause, error) {
+	u, err := c.pauseURL(q.StoreID)
 	if err != nil {
 		return storemanager.Pause{}, err
 	}
-	return ask[storemanager.Pause](ctx, c, http.MethodPut, u, p)
+	return ask[storemanager.Pause](ctx, c, http.MethodPut, u, q)
 }
 
 // Resume implements Pauses.
-func (c *Client) Resume(ctx context.Context, storeID string) error {
-	u, err := c.pauseURL(storeID)
+func (c *Client) Resume(ctx context.Context, q storemanager.ResumeRequest) error {
+	u, err := c.pauseURL(q.StoreID)
 	if err != nil {
 		return err
 	}
+	query := url.Values{}
+	addOrigin(query, q.Origin)
+	if q.Also != "" {
+		query.Set("also", q.Also)
+	}
+	u.RawQuery = query.Encode()
 	_, err = ask[nothing](ctx, c, http.MethodDelete, u, nil)
 	return err
 }

@@ -41,7 +41,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	require.NoError(t, err)
 	constants := constantsByType(t)
 	schemas := described.Closed.Components.Schemas
-	for _, name := range []string{"State", "ConnectionState", "EnsureOutcome", "DeletionOutcome", "StopOutcome", "GuardVerdict"} {
+	for _, name := range []string{"State", "ConnectionState", "EnsureOutcome", "DeletionOutcome", "StopOutcome", "GuardVerdict", "AuditKind"} {
 		require.NotEmpty(t, constants[name], name)
 		require.ElementsMatch(t, constants[name], openapi.Enumeration(schemas[name]), name)
 	}
@@ -56,13 +56,18 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 	require.ElementsMatch(t, codes, openapi.Enumeration(schemas["Problem"].Value.Properties["code"]))
 
 	require.Equal(t, storemanager.IDPattern, schemas["StoreID"].Value.Pattern)
+	for _, source := range constants["Source"] {
+		require.Contains(t, schemas["Origin"].Value.Properties["source"].Value.Description, "`"+source+"`")
+	}
 	for name, limit := range map[string]struct {
 		want int
 		got  *uint64
 	}{
+		"entries": {storemanager.MaxBatch, schemas["AuditPage"].Value.Properties["entries"].Value.MaxItems},
+		"batch":   {storemanager.MaxBatch, schemas["BatchNote"].Value.Properties["storeIds"].Value.MaxItems},
 		"page":    {storemanager.MaxBatch, schemas["Page"].Value.Properties["stores"].Value.MaxItems},
 		"ids":     {storemanager.MaxBatch, schemas["IDPage"].Value.Properties["ids"].Value.MaxItems},
-		"events":  {storemanager.KeptHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
+		"events":  {storemanager.ShownHistory, schemas["Store"].Value.Properties["events"].Value.MaxItems},
 		"history": {storemanager.KeptConnectionChanges, schemas["MonitorStatus"].Value.Properties["history"].Value.MaxItems},
 		"runs":    {storemanager.KeptReconcileRuns, schemas["Reconciliation"].Value.Properties["recent"].Value.MaxItems},
 	} {
@@ -86,7 +91,7 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"Hold", storemanager.Hold{}, ""},
 		{"Pause", storemanager.Pause{}, ""},
 		{"Delivery", deliveries.Delivery{}, ""},
-		{"StoreEvent", storemanager.HistoryEntry{}, ""},
+		{"StoreEvent", storemanager.AuditEntry{}, ""},
 		{"Failure", storemanager.Failure{}, ""},
 		{"EnsureResult", storemanager.EnsureResult{}, ""},
 		{"DeletionResult", storemanager.DeletionResult{}, ""},
@@ -95,9 +100,11 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"IDPage", storemanager.IDPage{}, ""},
 		{"Change", storemanager.Change{}, ""},
 		{"Overview", overviewResponse{}, ""},
+		{"Host", storemanager.Host{}, ""},
+		{"DatabaseSize", storemanager.DatabaseSize{}, ""},
 		{"MonitorTotals", storemanager.MonitorTotals{}, ""},
 		{"GuardHold", storemanager.KeptBack{}, ""},
-		{"ReconcileRun", storemanager.ReconcileRun{}, "approvedListAt,actor"},
+		{"ReconcileRun", storemanager.ReconcileRun{}, "approvedListAt,actor,origin,summary,lists,refused"},
 		{"Reconciliation", storemanager.Reconciliation{}, ""},
 		{"Problem", problem{}, ""},
 		{"Status", statusBody{}, ""},
@@ -106,8 +113,18 @@ func TestTheDescriptionHasTheFields(t *testing.T) {
 		{"BatchItem", storemanager.EnsureRequest{}, ""},
 		{"DeletionRequest", storemanager.DeletionRequest{}, "storeId"},
 		{"StopRequest", storemanager.StopRequest{}, "storeId"},
-		{"HoldRequest", storemanager.Hold{}, "since"},
-		{"PauseRequest", storemanager.Pause{}, "since,storeId"},
+		{"TakeOverRequest", storemanager.TakeOverRequest{}, "storeId"},
+		{"RestoreRequest", storemanager.RestoreRequest{}, "storeId"},
+		{"HoldRequest", storemanager.HoldRequest{}, "since"},
+		{"PauseRequest", storemanager.PauseRequest{}, "since,storeId"},
+		{"Acknowledgement", storemanager.Acknowledgement{}, ""},
+		{"Origin", storemanager.Origin{}, ""},
+		{"ListRef", storemanager.ListRef{}, ""},
+		{"Cause", storemanager.Cause{}, ""},
+		{"Evidence", storemanager.Evidence{}, ""},
+		{"AuditPage", storemanager.AuditPage{}, ""},
+		{"BatchNote", storemanager.Batch{}, ""},
+		{"Settings", storemanager.Settings{}, ""},
 		{"MissingMarks", storemanager.ListMarks{}, ""},
 		{"RunRequest", storemanager.ReconcileRun{}, "runId"},
 	} {

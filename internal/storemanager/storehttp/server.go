@@ -18,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/deliveries"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
@@ -63,6 +64,8 @@ type Options struct {
 	Examine func(ctx context.Context) (storemanager.Examination, error)
 	// Tokens returns those of which all of /v1 wants one as a bearer token, at each request. Nil refuses all of /v1.
 	Tokens func() httpserver.Tokens
+	// Databases says how large the databases are. Nil: that is not told.
+	Databases func() []storemanager.DatabaseSize
 	// Logger nil: silent.
 	Logger *zap.Logger
 }
@@ -75,6 +78,7 @@ type server struct {
 	backup    func(ctx context.Context) (io.ReadCloser, error)            // nil: none
 	tokens    func() httpserver.Tokens                                    // never nil
 	examine   func(ctx context.Context) (storemanager.Examination, error) // never nil
+	databases func() []storemanager.DatabaseSize                          // never nil
 	log       *zap.Logger
 	heartbeat time.Duration
 }
@@ -110,6 +114,9 @@ type server struct {
 //	PUT    /v1/reconciliation/runs/{runId}   RecordReconcile
 //	POST   /v1/acknowledge-loss              AcknowledgeLoss
 //	POST   /v1/backup                        a backup of the registry, as a tar; 501 without Options.Backup
+//	GET    /v1/audit                         Audit; the query has what AuditQuery has
+//	POST   /v1/audit/batches                 NoteBatch
+//	PUT    /v1/audit/settings                NoteSettings
 //	GET    /v1/changes?after=                Watch, as server-sent events; 501 without a Watcher
 //	GET    /livez, /readyz                   no token; the process answers, the store manager can do its work
 //	GET    /openapi.json                     no token; the description of all this
@@ -124,6 +131,10 @@ func newServer(o Options) *server {
 	s := &server{
 		manager: o.Manager, memory: o.Memory, watcher: o.Watcher, ping: o.Ping, backup: o.Backup, examine: o.Examine, tokens: o.Tokens, log: o.Logger,
 		heartbeat: streamHeartbeat,
+		databases: o.Databases,
+	}
+	if s.databases == nil {
+		s.databases = func() []storemanager.DatabaseSize { return nil }
 	}
 	if s.tokens == nil {
 		s.tokens = httpserver.FixedTokens()
@@ -165,6 +176,7 @@ func (s *server) routes() http.Handler {
 		}))
 		s.memoryRoutes(r)
 		r.Post("/backup", s.sendBackup)
+		s.auditRoutes(r)
 		r.Get("/overview", s.answer(s.overview))
 		r.Get("/doctor", s.answer(func(r *http.Request) (any, error) { return s.examine(r.Context()) }))
 		r.Post("/missing", answerBody(s, func(r *http.Request, marks storemanager.ListMarks) (any, error) {
@@ -218,29 +230,37 @@ func (s *server) storeRoutes(r chi.Router) {
 		q.StoreID = httpserver.PathParam(r, "id")
 		return m.RestoreDeletion(r.Context(), q)
 	}))
-	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, h storemanager.Hold) (any, error) {
-		return m.Hold(r.Context(), httpserver.PathParam(r, "id"), h)
+	r.Put("/stores/{id}/hold", answerBody(s, func(r *http.Request, q storemanager.HoldRequest) (any, error) {
+		return m.Hold(r.Context(), httpserver.PathParam(r, "id"), q)
 	}))
 	r.Delete("/stores/{id}/hold", s.answer(func(r *http.Request) (any, error) {
-		return m.Release(r.Context(), httpserver.PathParam(r, "id"))
+		origin, err := originOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return m.Release(r.Context(), storemanager.ReleaseRequest{StoreID: httpserver.PathParam(r, "id"), Origin: origin})
 	}))
 }
 
 // pauseRoutes serve the pause that scope finds in a request.
 func (s *server) pauseRoutes(r chi.Router, path string, scope func(*http.Request) (storeID string, err error)) {
-	r.Put(path, answerBody(s, func(r *http.Request, p storemanager.Pause) (any, error) {
+	r.Put(path, answerBody(s, func(r *http.Request, q storemanager.PauseRequest) (any, error) {
 		var err error
-		if p.StoreID, err = scope(r); err != nil {
+		if q.StoreID, err = scope(r); err != nil {
 			return nil, err
 		}
-		return s.manager.Pause(r.Context(), p)
+		return s.manager.Pause(r.Context(), q)
 	}))
 	r.Delete(path, s.answer(func(r *http.Request) (any, error) {
 		storeID, err := scope(r)
 		if err != nil {
 			return nil, err
 		}
-		return nothing{}, s.manager.Resume(r.Context(), storeID)
+		origin, err := originOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return nothing{}, s.manager.Resume(r.Context(), storemanager.ResumeRequest{StoreID: storeID, Origin: origin, Also: r.URL.Query().Get("also")})
 	}))
 }
 
@@ -277,6 +297,7 @@ func (s *server) overview(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Host = &storemanager.Host{Version: build.Version, Now: time.Now().UTC(), Databases: s.databases()}
 	n, err := s.memory.Count(r.Context())
 	return overviewResponse{o, n}, err
 }
@@ -287,6 +308,9 @@ func (s *server) cancelDeletion(r *http.Request) (any, error) {
 		return nil, err
 	}
 	q := storemanager.CancelRequest{StoreID: httpserver.PathParam(r, "id"), Owner: query.Get("owner")}
+	if q.Origin, err = originOf(r); err != nil {
+		return nil, err
+	}
 	if at := query.Get("eventAt"); at != "" {
 		if q.EventAt, err = time.Parse(time.RFC3339Nano, at); err != nil {
 			return nil, fmt.Errorf("%w: eventAt %.40q is no RFC 3339 time", storemanager.ErrInvalid, at)

@@ -105,27 +105,43 @@ func (b *Bundle) MustGet(t *testing.T) storemanager.Store {
 	return s
 }
 
-// MustHistory returns the history of the store, newest first.
-func (b *Bundle) MustHistory(t *testing.T) []storemanager.HistoryEntry {
+// MustHistory returns the history of the store, newest first: when, what and with which outcome, without origin and evidence.
+func (b *Bundle) MustHistory(t *testing.T) []storemanager.AuditEntry {
 	t.Helper()
 	s, err := b.Get(t.Context(), ID)
 	require.NoError(t, err)
-	return s.History
+	var history []storemanager.AuditEntry
+	for _, e := range s.History {
+		history = append(history, storemanager.AuditEntry{At: e.At, Kind: e.Kind, Outcome: e.Outcome, Detail: e.Detail})
+	}
+	return history
+}
+
+// MustAudit returns what the audit trail has for a query, newest first, without the numbers.
+func (b *Bundle) MustAudit(t *testing.T, q storemanager.AuditQuery) []storemanager.AuditEntry {
+	t.Helper()
+	page, err := b.Audit(t.Context(), q)
+	require.NoError(t, err)
+	for i := range page.Entries {
+		page.Entries[i].Seq = 0
+	}
+	return page.Entries
 }
 
 // MustHold holds the store.
 func (b *Bundle) MustHold(t *testing.T, h storemanager.Hold) storemanager.Store {
 	t.Helper()
-	s, err := b.Hold(t.Context(), ID, h)
+	s, err := b.Hold(t.Context(), ID, storemanager.HoldRequest{Hold: h})
 	require.NoError(t, err)
 	return s
 }
 
-// MustOverview counts.
+// MustOverview counts. It does not say which process has answered.
 func (b *Bundle) MustOverview(t *testing.T) storemanager.Overview {
 	t.Helper()
 	o, err := b.Overview(t.Context())
 	require.NoError(t, err)
+	o.Host = nil
 	return o
 }
 
@@ -138,7 +154,7 @@ func (b *Bundle) MustPin(t *testing.T, ids ...string) {
 // MustPause pauses the scope of p.
 func (b *Bundle) MustPause(t *testing.T, p storemanager.Pause) storemanager.Pause {
 	t.Helper()
-	p, err := b.Pause(t.Context(), p)
+	p, err := b.Pause(t.Context(), storemanager.PauseRequest{Pause: p})
 	require.NoError(t, err)
 	return p
 }
@@ -146,7 +162,7 @@ func (b *Bundle) MustPause(t *testing.T, p storemanager.Pause) storemanager.Paus
 // MustResume ends the pause of a scope.
 func (b *Bundle) MustResume(t *testing.T, storeID string) {
 	t.Helper()
-	require.NoError(t, b.Resume(t.Context(), storeID))
+	require.NoError(t, b.Resume(t.Context(), storemanager.ResumeRequest{StoreID: storeID}))
 }
 
 // MustPauses returns the pauses in force.

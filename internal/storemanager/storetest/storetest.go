@@ -24,8 +24,9 @@ type Settings struct {
 	Path string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// TombstoneRetention and MaxDeliveries are as in the options of the registry and of the memory.
+	// TombstoneRetention, AuditRetention and MaxDeliveries are as in the options of the registry and of the memory.
 	TombstoneRetention time.Duration
+	AuditRetention     time.Duration
 	MaxDeliveries      int
 	// Logger nil: silent.
 	Logger *zap.Logger
@@ -47,7 +48,9 @@ func TryOpen(ctx context.Context, o Settings) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := registry.New(ctx, db, registry.Options{Now: o.Now, TombstoneRetention: o.TombstoneRetention, Path: db.Path(), Logger: o.Logger})
+	r, err := registry.New(ctx, db, registry.Options{
+		Now: o.Now, TombstoneRetention: o.TombstoneRetention, AuditRetention: o.AuditRetention, Path: db.Path(), Logger: o.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}

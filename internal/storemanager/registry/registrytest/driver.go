@@ -80,7 +80,10 @@ func (on suite) TestDriverKeepsARecordExactly(t *testing.T) {
 	full := registry.Record{
 		ID: "full", EventAt: at(1), CreatedBy: oddText, FirstMonitoredAt: at(2), LastEnsuredAt: at(3), LastStoppedAt: at(4), UnlistedSince: at(5),
 		ListedSince: at(6), ListedAt: at(7), Pinned: true,
-		Deletion:         storemanager.Deletion{EventAt: at(8), Since: at(9), DeleteAt: at(10), ByList: true, Owner: oddText},
+		UnlistedBy: oddText,
+		Deletion: storemanager.Deletion{EventAt: at(8), Since: at(9), DeleteAt: at(10), ByList: true, Owner: oddText, Cause: storemanager.Cause{
+			Origin: someOrigin, FirstList: storemanager.ListRef{At: at(14), Hash: oddText, Entries: 1}, SecondList: storemanager.ListRef{At: at(15), Hash: "h"},
+		}},
 		CancelledEventAt: at(11), StoppedBy: oddText,
 		Hold: storemanager.Hold{Reason: oddText, Actor: oddText, Since: at(12), ExpiresAt: new(at(13))},
 	}
@@ -113,10 +116,13 @@ func (on suite) TestDriverChangesAllOrNothing(t *testing.T) {
 		tx.Count(1, 1, storetest.At(1))
 		_, acknowledged := tx.Acknowledge(ctx, storemanager.Acknowledgement{Reason: "r", Actor: "a"}, storetest.T0, nil)
 		_, dropped := tx.DropPause(ctx, "kept")
+		_, unpinned := tx.Unpin(ctx)
+		_, kept := tx.KeepBack(ctx, "r", storetest.T0)
 		return errors.Join(
-			acknowledged, dropped, tx.SaveRecord(ctx, monitoredRecord("new")), tx.SaveEntry(ctx, "new", 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}),
-			tx.DropEntries(ctx, "kept", 9), tx.SavePause(ctx, storemanager.Pause{Since: storetest.T0, Reason: "r", Actor: "a"}), tx.Unpin(ctx),
-			tx.SaveRun(ctx, storemanager.ReconcileRun{RunID: "new", StartedAt: storetest.T0, CompletedAt: storetest.T0}, 9), tx.KeepBack(ctx, "r", storetest.T0),
+			acknowledged, dropped, unpinned, kept, tx.SaveRecord(ctx, monitoredRecord("new")), tx.Append(ctx, numbered("new", 1)),
+			tx.PruneAudit(ctx, storetest.At(1), 2), tx.SavePause(ctx, storemanager.Pause{Since: storetest.T0, Reason: "r", Actor: "a"}),
+			tx.SaveSettings(ctx, storemanager.Settings{Process: "kept", Version: "2"}),
+			tx.SaveRun(ctx, storemanager.ReconcileRun{RunID: "new", StartedAt: storetest.T0, CompletedAt: storetest.T0}, 9),
 			tx.NoteLoss(ctx, "new", storetest.T0), tx.SaveCursors(ctx, map[string]registry.Cursor{"new": {BackendID: "B", Seq: 1}, "kept": {BackendID: "C", Seq: 1}}),
 			tx.NoteListRemoval(ctx, "new", storetest.At(1), storetest.At(1), storetest.T0), tx.Prune(ctx, storetest.At(9)),
 		)
@@ -125,8 +131,8 @@ func (on suite) TestDriverChangesAllOrNothing(t *testing.T) {
 	pinned.Pinned = true
 	change(t, d, saving(t, pinned, tombstone("old", storetest.T0)), func(tx registry.Tx) error {
 		return errors.Join(
-			tx.SaveEntry(t.Context(), "kept", 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}),
-			tx.SaveEntry(t.Context(), "old", 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}), tx.NoteLoss(t.Context(), "kept", storetest.T0),
+			tx.Append(t.Context(), numbered("kept", 0)), tx.Append(t.Context(), numbered("old", 0)), tx.NoteLoss(t.Context(), "kept", storetest.T0),
+			tx.SaveSettings(t.Context(), storemanager.Settings{Process: "kept", Version: "1"}),
 			tx.SaveCursors(t.Context(), map[string]registry.Cursor{"kept": {BackendID: "B", Seq: 1}, "old": {BackendID: "B", Seq: 1}}),
 			tx.SavePause(t.Context(), storemanager.Pause{StoreID: "kept", Since: storetest.T0, Reason: "r", Actor: "a"}),
 		)
@@ -140,8 +146,8 @@ func (on suite) TestDriverChangesAllOrNothing(t *testing.T) {
 		for _, id := range []string{"kept", "new", "old"} {
 			record, err := d.Record(ctx, id)
 			keep(record, err)
-			history, err := d.History(ctx, id)
-			keep(history, err)
+			entries, err := d.Audit(ctx, storemanager.AuditQuery{StoreID: id, Limit: 9})
+			keep(entries, err)
 			cursor, err := d.Cursor(ctx, id)
 			keep(cursor, err)
 		}
@@ -190,8 +196,8 @@ func (on suite) TestDriverMakesOneChangeAtATimeAndEachOnce(t *testing.T) {
 					return errors.New("two at a time")
 				}
 				defer underWay.Add(-1)
-				seq, _, err := tx.NewestEntry(t.Context(), storetest.ID)
-				return errors.Join(err, tx.SaveEntry(t.Context(), storetest.ID, seq+1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}))
+				newest, err := tx.NewestEntry(t.Context(), storetest.ID)
+				return errors.Join(err, tx.Append(t.Context(), storemanager.AuditEntry{At: newest.At.Add(time.Second), Kind: "k", StoreID: storetest.ID}))
 			})
 			if err != nil {
 				t.Error(err)
@@ -200,9 +206,9 @@ func (on suite) TestDriverMakesOneChangeAtATimeAndEachOnce(t *testing.T) {
 	}
 	wg.Wait()
 	require.EqualValues(t, changes, calls.Load())
-	history, err := d.History(t.Context(), storetest.ID)
+	newest, err := d.Audit(t.Context(), storemanager.AuditQuery{StoreID: storetest.ID, Limit: 1})
 	require.NoError(t, err)
-	require.Len(t, history, changes, "each saw the one before it")
+	require.Equal(t, time.Time{}.Add(changes*time.Second), newest[0].At, "each saw the one before it")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -336,7 +342,7 @@ func (on suite) TestDriverPrunesWhatIsOlder(t *testing.T) {
 	ids := []string{"monitored", "older", "just-old-enough"}
 	change(t, d, saving(t, monitoredRecord(ids[0]), tombstone(ids[1], storetest.At(9)), tombstone(ids[2], storetest.At(10))), func(tx registry.Tx) (err error) {
 		for _, id := range ids {
-			err = errors.Join(err, tx.SaveEntry(t.Context(), id, 1, storemanager.HistoryEntry{At: storetest.T0, Kind: "k"}),
+			err = errors.Join(err, tx.Append(t.Context(), numbered(id, 0)),
 				tx.SaveCursors(t.Context(), map[string]registry.Cursor{id: {BackendID: "B", Seq: 1}}),
 				tx.SavePause(t.Context(), storemanager.Pause{StoreID: id, Since: storetest.T0, Reason: "r", Actor: "a"}))
 		}
@@ -345,15 +351,16 @@ func (on suite) TestDriverPrunesWhatIsOlder(t *testing.T) {
 	for _, id := range ids {
 		record, err := d.Record(t.Context(), id)
 		require.NoError(t, err)
-		history, err := d.History(t.Context(), id)
+		entries, err := d.Audit(t.Context(), storemanager.AuditQuery{StoreID: id, Limit: 9})
 		require.NoError(t, err)
+		require.Len(t, entries, 1, id)
 		cursor, err := d.Cursor(t.Context(), id)
 		require.NoError(t, err)
 		pause, err := d.Pause(t.Context(), id, storetest.T0)
 		require.NoError(t, err)
 		require.NotNil(t, pause, id)
 		gone := id == "older"
-		require.Equal(t, []bool{gone, gone, gone}, []bool{record.Unknown(), history == nil, cursor == registry.Cursor{}}, id)
+		require.Equal(t, []bool{gone, gone}, []bool{record.Unknown(), cursor == registry.Cursor{}}, id)
 	}
 }
 

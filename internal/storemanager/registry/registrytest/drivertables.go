@@ -13,43 +13,6 @@ import (
 	"storekeeper/internal/storemanager/storetest"
 )
 
-func (on suite) TestDriverKeepsHistoryByNumber(t *testing.T) {
-	t.Parallel()
-	d := on.driver(t)
-	entry := func(second int, detail string) storemanager.HistoryEntry {
-		return storemanager.HistoryEntry{At: storetest.At(second), Kind: "kind", Outcome: "outcome", Detail: detail}
-	}
-	save := func(seq int64, e storemanager.HistoryEntry) {
-		change(t, d, func(tx registry.Tx) error { return tx.SaveEntry(t.Context(), storetest.ID, seq, e) })
-	}
-	newest := func(id string) (seq int64, e storemanager.HistoryEntry) {
-		change(t, d, func(tx registry.Tx) (err error) {
-			seq, e, err = tx.NewestEntry(t.Context(), id)
-			return err
-		})
-		return seq, e
-	}
-	history := func() []storemanager.HistoryEntry {
-		h, err := d.History(t.Context(), storetest.ID)
-		require.NoError(t, err)
-		return h
-	}
-	seq, e := newest(storetest.ID)
-	require.Zero(t, seq)
-	require.Zero(t, e)
-	require.Nil(t, history())
-	for i := int64(1); i <= 11; i++ {
-		save(i, entry(20-int(i), oddText)) // the clock was set back
-	}
-	seq, e = newest(storetest.ID)
-	require.EqualValues(t, 11, seq)
-	require.Equal(t, storemanager.HistoryEntry{Kind: "kind", Outcome: "outcome", Detail: oddText}, e, "without its moment")
-	save(11, entry(1, "replaced"))
-	change(t, d, func(tx registry.Tx) error { return tx.DropEntries(t.Context(), storetest.ID, 8) })
-	change(t, d, func(tx registry.Tx) error { return tx.DropEntries(t.Context(), "another", 99) })
-	require.Equal(t, []storemanager.HistoryEntry{entry(1, "replaced"), entry(10, oddText), entry(11, oddText)}, history())
-}
-
 func (on suite) TestDriverKeepsThePauseOfEachScope(t *testing.T) {
 	t.Parallel()
 	d := on.driver(t)
@@ -138,35 +101,41 @@ func (on suite) TestDriverCountsARunInPlaceOfTheOneThatItReplaces(t *testing.T) 
 func (on suite) TestDriverKeepsTheFirstReasonOfTheGuardAndTheNewestApproval(t *testing.T) {
 	t.Parallel()
 	d := on.driver(t)
-	after := func(step func(tx registry.Tx) error) (guard *storemanager.KeptBack, approved *time.Time) {
-		change(t, d, step)
+	after := func(step func(tx registry.Tx) (bool, error)) (changed bool, guard *storemanager.KeptBack, approved *time.Time) {
+		change(t, d, func(tx registry.Tx) (err error) {
+			changed, err = step(tx)
+			return err
+		})
 		n, err := d.Counts(t.Context(), registry.Moments{Now: storetest.T0})
 		require.NoError(t, err)
-		return n.Guard, n.Approved
+		return changed, n.Guard, n.Approved
 	}
-	keepBack := func(reason string, second int) func(registry.Tx) error {
-		return func(tx registry.Tx) error { return tx.KeepBack(t.Context(), reason, storetest.At(second)) }
+	keepBack := func(reason string, second int) func(registry.Tx) (bool, error) {
+		return func(tx registry.Tx) (bool, error) { return tx.KeepBack(t.Context(), reason, storetest.At(second)) }
 	}
-	approve := func(second int) func(registry.Tx) error {
-		return func(tx registry.Tx) error { return tx.Approve(t.Context(), storetest.At(second)) }
+	approve := func(second int) func(registry.Tx) (bool, error) {
+		return func(tx registry.Tx) (bool, error) { return false, tx.Approve(t.Context(), storetest.At(second)) }
 	}
-	letGo := func(tx registry.Tx) error { return tx.LetGo(t.Context()) }
+	letGo := func(tx registry.Tx) (bool, error) { return tx.LetGo(t.Context()) }
 	for _, step := range []struct {
-		do       func(registry.Tx) error
+		do       func(registry.Tx) (bool, error)
+		changed  bool
 		guard    *storemanager.KeptBack
 		approved *time.Time
 	}{
-		{letGo, nil, nil},
-		{keepBack("", 5), &storemanager.KeptBack{Since: storetest.At(5)}, nil},
-		{keepBack("later", 4), &storemanager.KeptBack{Since: storetest.At(5)}, nil},
-		{letGo, nil, nil},
-		{keepBack(oddText, 6), &storemanager.KeptBack{Since: storetest.At(6), Reason: oddText}, nil},
-		{approve(3), nil, new(storetest.At(3))},
-		{keepBack("again", 7), &storemanager.KeptBack{Since: storetest.At(7), Reason: "again"}, new(storetest.At(3))},
-		{approve(2), nil, new(storetest.At(3))},
-		{approve(4), nil, new(storetest.At(4))},
+		{letGo, false, nil, nil},
+		{keepBack("", 5), true, &storemanager.KeptBack{Since: storetest.At(5)}, nil},
+		{keepBack("later", 4), false, &storemanager.KeptBack{Since: storetest.At(5)}, nil},
+		{letGo, true, nil, nil},
+		{letGo, false, nil, nil},
+		{keepBack(oddText, 6), true, &storemanager.KeptBack{Since: storetest.At(6), Reason: oddText}, nil},
+		{approve(3), false, nil, new(storetest.At(3))},
+		{keepBack("again", 7), true, &storemanager.KeptBack{Since: storetest.At(7), Reason: "again"}, new(storetest.At(3))},
+		{approve(2), false, nil, new(storetest.At(3))},
+		{approve(4), false, nil, new(storetest.At(4))},
 	} {
-		guard, approved := after(step.do)
+		changed, guard, approved := after(step.do)
+		require.Equal(t, step.changed, changed)
 		require.Equal(t, step.guard, guard)
 		require.Equal(t, step.approved, approved)
 	}
@@ -226,11 +195,18 @@ func (on suite) TestDriverKeepsTheLastCursorOfEachStore(t *testing.T) {
 func (on suite) TestDriverTakesOffPinsAlone(t *testing.T) {
 	t.Parallel()
 	d := on.driver(t)
-	pinned, other := monitoredRecord("pinned"), monitoredRecord("other")
-	pinned.Pinned, pinned.CreatedBy = true, "q"
-	change(t, d, saving(t, pinned, other), func(tx registry.Tx) error { return tx.Unpin(t.Context()) })
-	pinned.Pinned = false
-	for _, want := range []registry.Record{pinned, other} {
+	pinned, too, other := monitoredRecord("pinned"), monitoredRecord("Pinned"), monitoredRecord("other")
+	pinned.Pinned, pinned.CreatedBy, too.Pinned = true, "q", true
+	unpin := func(want ...string) func(registry.Tx) error {
+		return func(tx registry.Tx) error {
+			ids, err := tx.Unpin(t.Context())
+			require.Equal(t, want, ids)
+			return err
+		}
+	}
+	change(t, d, unpin(), saving(t, pinned, too, other), unpin("Pinned", "pinned"), unpin())
+	pinned.Pinned, too.Pinned = false, false
+	for _, want := range []registry.Record{pinned, too, other} {
 		got, err := d.Record(t.Context(), want.ID)
 		require.NoError(t, err)
 		require.Equal(t, want, got)

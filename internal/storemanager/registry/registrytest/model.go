@@ -31,7 +31,7 @@ type model struct {
 	clock    *storetest.Clock
 	stores   map[string]*modelStore
 	paused   map[string]time.Time // until when
-	events   map[string][]storemanager.HistoryEntry
+	events   map[string][]storemanager.AuditEntry
 	created  int
 	stopped  int
 }
@@ -56,25 +56,36 @@ func (s *modelStore) cancel() {
 
 func (m *model) held(s *modelStore) bool { return s.heldUntil.After(m.clock.Now()) }
 
-// told notes an event: newest last, and the same again in place of the newest.
-func (m *model) told(id, kind, outcome, detail string) {
-	e := storemanager.HistoryEntry{Kind: kind, Outcome: outcome, Detail: detail}
-	kept := m.events[id]
-	if n := len(kept); n > 0 {
-		newest := kept[n-1]
-		newest.At = time.Time{}
-		if newest == e {
-			kept = kept[:n-1]
+// told notes an entry, newest last. What the newest says already is left out if it is a retry, or for an hour if nobody but Storekeeper asks for it.
+func (m *model) told(id string, kind storemanager.AuditKind, outcome, detail string, by storemanager.Origin) {
+	e := storemanager.AuditEntry{At: m.clock.Now(), Kind: kind, StoreID: id, Outcome: outcome, Detail: detail, Origin: by}
+	if n := len(m.events[id]); n > 0 {
+		newest := m.events[id][n-1]
+		same := newest.Kind == kind && newest.Outcome == outcome && newest.Detail == detail
+		event := by.Source == storemanager.SourceWebhook || by.Source == storemanager.SourceOperator
+		retry := by == newest.Origin && by != storemanager.Origin{}
+		often := !event && by.Source == newest.Source && by.Actor == newest.Actor && e.At.Before(newest.At.Add(time.Hour))
+		if same && (retry || often) {
+			return
 		}
 	}
-	e.At = m.clock.Now()
-	kept = append(kept, e)
-	m.events[id] = kept[max(0, len(kept)-storemanager.KeptHistory):]
+	m.events[id] = append(m.events[id], e)
 }
+
+// someOrigins are who asks in the model.
+var someOrigins = rapid.SampledFrom([]storemanager.Origin{
+	{},
+	{Source: "system"},
+	{Source: "reconcile", RunID: "1", Actor: "ann"},
+	{Source: "reconcile", RunID: "2", Actor: "ann"},
+	{Source: "webhook", DeliveryID: "1"},
+	{Source: "webhook", DeliveryID: "2"},
+	{Source: "operator", Actor: "bob", Reason: "why", Batch: "b"},
+})
 
 func (m *model) Ensure(t *rapid.T) {
 	id, s := m.store(t)
-	q := storemanager.EnsureRequest{StoreID: id, At: someTimes.Draw(t, "at"), RequestID: rapid.SampledFrom([]string{"", "q-1", "reconcile/2"}).Draw(t, "request")}
+	q := storemanager.EnsureRequest{StoreID: id, At: someTimes.Draw(t, "at"), RequestID: rapid.SampledFrom([]string{"", "q-1", "reconcile/2"}).Draw(t, "request"), Origin: someOrigins.Draw(t, "origin")}
 	res, err := m.registry.Ensure(t.Context(), q)
 	require.NoError(t, err)
 
@@ -102,7 +113,12 @@ func (m *model) Ensure(t *rapid.T) {
 		}
 	}
 	var detail []string
+	by := q.Origin
 	if q.RequestID == "reconcile/2" {
+		by.Source = "reconcile"
+		if by.RunID == "" {
+			by.RunID = "2"
+		}
 		detail = append(detail, "from reconciliation")
 		if res.DeletionCancelled {
 			detail = append(detail, "listed again")
@@ -111,12 +127,12 @@ func (m *model) Ensure(t *rapid.T) {
 	if res.DeletionCancelled {
 		detail = append(detail, "cancelled the pending deletion")
 	}
-	m.told(id, "ensure", string(res.Outcome), strings.Join(detail, ", "))
+	m.told(id, "ensure", string(res.Outcome), strings.Join(detail, ", "), by)
 }
 
 func (m *model) BeginDeletion(t *rapid.T) {
 	id, s := m.store(t)
-	q := storemanager.DeletionRequest{StoreID: id, At: someTimes.Draw(t, "at"), DeleteAt: someTimes.Draw(t, "deleteAt"), Owner: someOwners.Draw(t, "owner")}
+	q := storemanager.DeletionRequest{StoreID: id, At: someTimes.Draw(t, "at"), DeleteAt: someTimes.Draw(t, "deleteAt"), Owner: someOwners.Draw(t, "owner"), Origin: someOrigins.Draw(t, "origin")}
 	res, err := m.registry.BeginDeletion(t.Context(), q)
 	require.NoError(t, err)
 
@@ -139,7 +155,7 @@ func (m *model) BeginDeletion(t *rapid.T) {
 			event = later(event, s.pending.EventAt)
 		}
 		require.Equal(t, storemanager.DeletionResult{Outcome: storemanager.DeletionScheduled, DeleteAt: q.DeleteAt, EventAt: event}, res)
-		s.pending = &storemanager.Deletion{EventAt: event, Since: m.clock.Now(), DeleteAt: q.DeleteAt, Owner: q.Owner}
+		s.pending = &storemanager.Deletion{EventAt: event, Since: m.clock.Now(), DeleteAt: q.DeleteAt, Owner: q.Owner, Cause: storemanager.Cause{Origin: q.Origin}}
 	}
 	detail := ""
 	switch {
@@ -148,8 +164,11 @@ func (m *model) BeginDeletion(t *rapid.T) {
 	case res.Hold != nil:
 		detail = byUntil(s.heldUntil)
 	}
-	m.told(id, "deletion", string(res.Outcome), detail)
+	m.told(id, "deletion", string(res.Outcome), detail, q.Origin)
 }
+
+// byOperator is who holds and pauses in this test.
+var byOperator = storemanager.Origin{Source: "operator", Actor: "a", Reason: "r"}
 
 // byUntil is the detail of the holds and pauses of this test.
 func byUntil(until time.Time) string { return "by a until " + until.Format(time.RFC3339) + ": r" }
@@ -157,7 +176,11 @@ func byUntil(until time.Time) string { return "by a until " + until.Format(time.
 func (m *model) Stop(t *rapid.T) {
 	id, s := m.store(t)
 	owner, now := someOwners.Draw(t, "owner"), m.clock.Now()
-	res, err := m.registry.Stop(t.Context(), storemanager.StopRequest{StoreID: id, Owner: owner, AbsentAt: now})
+	by := someOrigins.Draw(t, "origin")
+	res, err := m.registry.Stop(t.Context(), storemanager.StopRequest{StoreID: id, Owner: owner, AbsentAt: now, Origin: by})
+	if s.pending != nil && s.pending.Cause.Origin != (storemanager.Origin{}) {
+		by = s.pending.Cause.Origin
+	}
 
 	mayStop := s.monitored && s.pending != nil && s.pending.Owner == owner && !m.held(s) && !s.pinned
 	switch {
@@ -179,7 +202,7 @@ func (m *model) Stop(t *rapid.T) {
 		require.Equal(t, storemanager.StopAlreadyStopped, res.Outcome)
 	}
 	if err == nil && s.known {
-		m.told(id, "stop", string(res.Outcome), "")
+		m.told(id, "stop", string(res.Outcome), "", by)
 	}
 }
 
@@ -201,7 +224,7 @@ func (m *model) CancelDeletion(t *rapid.T) {
 		return err
 	}, func(id string, s *modelStore) {
 		if s.pending != nil {
-			m.told(id, "cancel_deletion", "done", "")
+			m.told(id, "cancel_deletion", "done", "", storemanager.Origin{})
 		}
 		s.cancel()
 	})
@@ -210,22 +233,22 @@ func (m *model) CancelDeletion(t *rapid.T) {
 func (m *model) Hold(t *rapid.T) {
 	until := m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds")) * time.Second)
 	m.onMonitored(t, func(id string) error {
-		_, err := m.registry.Hold(t.Context(), id, storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: &until})
+		_, err := m.registry.Hold(t.Context(), id, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a", ExpiresAt: &until}})
 		return err
 	}, func(id string, s *modelStore) {
 		s.cancel()
 		s.heldUntil = until
-		m.told(id, "hold", "done", byUntil(until))
+		m.told(id, "hold", "done", byUntil(until), byOperator)
 	})
 }
 
 func (m *model) Release(t *rapid.T) {
 	m.onMonitored(t, func(id string) error {
-		_, err := m.registry.Release(t.Context(), id)
+		_, err := m.registry.Release(t.Context(), storemanager.ReleaseRequest{StoreID: id})
 		return err
 	}, func(id string, s *modelStore) {
 		if m.held(s) {
-			m.told(id, "release", "done", "")
+			m.told(id, "release", "done", "", storemanager.Origin{})
 		}
 		s.heldUntil = time.Time{}
 	})
@@ -241,19 +264,17 @@ func someScopes(t *rapid.T) string {
 
 func (m *model) Pause(t *rapid.T) {
 	scope, until := someScopes(t), m.clock.Now().Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds"))*time.Second)
-	_, err := m.registry.Pause(t.Context(), storemanager.Pause{StoreID: scope, Reason: "r", Actor: "a", ExpiresAt: &until})
+	_, err := m.registry.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: scope, Reason: "r", Actor: "a", ExpiresAt: &until}})
 	require.NoError(t, err)
 	m.paused[scope] = until
-	if s := m.stores[scope]; s != nil && s.known {
-		m.told(scope, "pause", "done", byUntil(until))
-	}
+	m.told(scope, "pause", "done", byUntil(until), byOperator)
 }
 
 func (m *model) Resume(t *rapid.T) {
 	scope := someScopes(t)
-	require.NoError(t, m.registry.Resume(t.Context(), scope))
-	if s := m.stores[scope]; s != nil && s.known && m.paused[scope].After(m.clock.Now()) {
-		m.told(scope, "resume", "done", "")
+	require.NoError(t, m.registry.Resume(t.Context(), storemanager.ResumeRequest{StoreID: scope}))
+	if m.paused[scope].After(m.clock.Now()) {
+		m.told(scope, "resume", "done", "", storemanager.Origin{})
 	}
 	delete(m.paused, scope)
 }
@@ -261,11 +282,18 @@ func (m *model) Resume(t *rapid.T) {
 func (m *model) SetPins(t *rapid.T) {
 	ids, now := rapid.SliceOfNDistinct(someIDs, 0, 2, rapid.ID).Draw(t, "ids"), m.clock.Now()
 	require.NoError(t, m.registry.SetPins(t.Context(), ids))
-	for _, s := range m.stores {
-		s.pinned = false
+	bySettings := storemanager.Origin{Source: "system", Via: "settings"}
+	for id, s := range m.stores {
+		if s.pinned && !slices.Contains(ids, id) {
+			m.told(id, "unpin", "done", "STORE_IDS", bySettings)
+			s.pinned = false
+		}
 	}
 	for _, id := range ids {
 		s := m.stores[id]
+		if !s.pinned {
+			m.told(id, "pin", "done", "STORE_IDS", bySettings)
+		}
 		if !s.monitored {
 			*s = modelStore{known: true, monitored: true, newest: s.newest}
 			m.created++
@@ -277,7 +305,7 @@ func (m *model) SetPins(t *rapid.T) {
 }
 
 func (m *model) PassTime(t *rapid.T) {
-	m.clock.Set(m.clock.Now().Add(time.Duration(rapid.IntRange(1, 4).Draw(t, "seconds")) * time.Second))
+	m.clock.Set(m.clock.Now().Add(time.Duration(rapid.SampledFrom([]int{1, 2, 3, 4, 3599, 3600}).Draw(t, "seconds")) * time.Second))
 }
 
 // Check is run after each request: it compares the monitored stores.
@@ -317,8 +345,18 @@ func (m *model) checkAtTheEnd(t *rapid.T) {
 		require.NoError(t, err)
 		require.Equal(t, want.monitored, got.State == storemanager.StateMonitored)
 		require.Equal(t, want.newest, got.EventAt)
-		slices.Reverse(got.History)
-		require.Equal(t, m.events[id], got.History)
+		all := m.events[id]
+		shown := slices.Clone(all[max(0, len(all)-storemanager.ShownHistory):])
+		slices.Reverse(shown)
+		require.Equal(t, shown, plain(got.History))
+	}
+	for id, want := range m.events {
+		if id == "" {
+			continue // the query has no word for them
+		}
+		page, err := m.registry.Audit(t.Context(), storemanager.AuditQuery{StoreID: id, OldestFirst: true, Limit: storemanager.MaxBatch})
+		require.NoError(t, err)
+		require.Equal(t, want, plain(page.Entries))
 	}
 	m.checkPauses(t)
 	storetest.RequireCountsMatchRows(t, m.registry)
@@ -326,6 +364,15 @@ func (m *model) checkAtTheEnd(t *rapid.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, m.created, o.TotalProvisioned)
 	require.EqualValues(t, m.stopped, o.TotalStopped)
+}
+
+// plain are the entries without what the model does not know.
+func plain(entries []storemanager.AuditEntry) (out []storemanager.AuditEntry) {
+	for _, e := range entries {
+		e.Seq, e.Evidence = 0, nil
+		out = append(out, e)
+	}
+	return out
 }
 
 func (m *model) checkPauses(t *rapid.T) {

@@ -122,7 +122,7 @@ func (on suite) TestAPauseIsInForceUntilItExpiresOrIsResumed(t *testing.T) {
 			require.ErrorIs(t, err, storemanager.ErrNotFound)
 			b.MustEnsure(t, 1)
 			require.Equal(t, &p, b.MustGet(t).Pause)
-			require.Len(t, b.MustHistory(t), 1, "the pause of a store that was not known is no event of it")
+			require.Len(t, b.MustHistory(t), 2, "the pause of a store that was not known is in its history, too")
 		},
 		"a store may be called all": func(t *testing.T, b *storetest.Bundle) {
 			b.MustPause(t, storemanager.Pause{StoreID: "all", Reason: "r", Actor: "a"})
@@ -156,10 +156,10 @@ func (on suite) TestAPauseIsInForceUntilItExpiresOrIsResumed(t *testing.T) {
 				"ends now":     {Reason: "r", Actor: "a", ExpiresAt: new(storetest.T0)},
 				"ends at zero": {Reason: "r", Actor: "a", ExpiresAt: new(time.Time{})},
 			} {
-				_, err := b.Pause(t.Context(), p)
+				_, err := b.Pause(t.Context(), storemanager.PauseRequest{Pause: p})
 				require.ErrorIs(t, err, storemanager.ErrInvalid, name)
 			}
-			require.ErrorIs(t, b.Resume(t.Context(), "a/b"), storemanager.ErrInvalid)
+			require.ErrorIs(t, b.Resume(t.Context(), storemanager.ResumeRequest{StoreID: "a/b"}), storemanager.ErrInvalid)
 			require.Equal(t, []storemanager.Pause{first}, b.MustPauses(t))
 		},
 	} {

@@ -17,7 +17,7 @@ func (on suite) TestAnySequenceOfRequestsKeepsTheFencingRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{
 			clock: storetest.NewClock(), stores: map[string]*modelStore{"store-a": {}, "store-b": {}, "store-c": {}},
-			paused: map[string]time.Time{}, events: map[string][]storemanager.HistoryEntry{},
+			paused: map[string]time.Time{}, events: map[string][]storemanager.AuditEntry{},
 		}
 		var err error
 		m.registry, err = on.tryOpen(t.Context(), storetest.Settings{Now: m.clock.Now})

@@ -30,7 +30,7 @@ func (on suite) TestHeldAndPinnedStoresAreNotDeleted(t *testing.T) {
 			require.Equal(t, storemanager.StopNotPending, b.MustStop(t, "run"))
 			require.Equal(t, 1, b.MustOverview(t).Held)
 
-			s, err := b.Release(t.Context(), storetest.ID)
+			s, err := b.Release(t.Context(), storemanager.ReleaseRequest{StoreID: storetest.ID})
 			require.NoError(t, err)
 			require.Nil(t, s.Hold)
 			require.Equal(t, storemanager.DeletionStale, b.MustBegin(t, 5, "run"), "what the hold cancelled stays cancelled")
@@ -72,15 +72,15 @@ func (on suite) TestHeldAndPinnedStoresAreNotDeleted(t *testing.T) {
 		"releasing a store that is not held changes nothing": func(t *testing.T, b *storetest.Bundle) {
 			b.MustEnsure(t, 1)
 			before := b.MustGet(t)
-			s, err := b.Release(t.Context(), storetest.ID)
+			s, err := b.Release(t.Context(), storemanager.ReleaseRequest{StoreID: storetest.ID})
 			require.NoError(t, err)
 			require.Equal(t, before, s)
 		},
 		"a hold, a release and a cancellation want a monitored store": func(t *testing.T, b *storetest.Bundle) {
 			refused := func(why string) {
-				_, err := b.Hold(t.Context(), storetest.ID, storetest.SomeHold)
+				_, err := b.Hold(t.Context(), storetest.ID, storemanager.HoldRequest{Hold: storetest.SomeHold})
 				require.ErrorIs(t, err, storemanager.ErrNotFound, why)
-				_, err = b.Release(t.Context(), storetest.ID)
+				_, err = b.Release(t.Context(), storemanager.ReleaseRequest{StoreID: storetest.ID})
 				require.ErrorIs(t, err, storemanager.ErrNotFound, why)
 				_, err = b.CancelDeletion(t.Context(), storemanager.CancelRequest{StoreID: storetest.ID})
 				require.ErrorIs(t, err, storemanager.ErrNotFound, why)

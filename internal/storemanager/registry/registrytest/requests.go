@@ -95,7 +95,7 @@ func (on suite) TestListKeepsTheStatesThatWereAskedFor(t *testing.T) {
 			case "pending":
 				_, err = b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: page.Stores[i].ID, At: storetest.At(1), DeleteAt: storetest.At(9), Owner: "run"})
 			case "held":
-				_, err = b.Hold(t.Context(), page.Stores[i].ID, storetest.SomeHold)
+				_, err = b.Hold(t.Context(), page.Stores[i].ID, storemanager.HoldRequest{Hold: storetest.SomeHold})
 			case "pinned":
 				b.MustPin(t, page.Stores[i].ID)
 			}
@@ -293,11 +293,14 @@ func (on suite) TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 				return err
 			},
 			"hold": func(ctx context.Context, m storemanager.Manager) error {
-				_, err := m.Hold(ctx, bad, storetest.SomeHold)
+				_, err := m.Hold(ctx, bad, storemanager.HoldRequest{Hold: storetest.SomeHold})
 				return err
 			},
-			"release": func(ctx context.Context, m storemanager.Manager) error { _, err := m.Release(ctx, bad); return err },
-			"get":     func(ctx context.Context, m storemanager.Manager) error { _, err := m.Get(ctx, bad); return err },
+			"release": func(ctx context.Context, m storemanager.Manager) error {
+				_, err := m.Release(ctx, storemanager.ReleaseRequest{StoreID: bad})
+				return err
+			},
+			"get": func(ctx context.Context, m storemanager.Manager) error { _, err := m.Get(ctx, bad); return err },
 			"mark": func(ctx context.Context, m storemanager.Manager) error {
 				return m.MarkUnlisted(ctx, storemanager.ListMarks{ListAt: storetest.T0, Listed: []string{"fine", bad}})
 			},
@@ -324,7 +327,7 @@ func (on suite) TestInvalidRequestsSaySoAndChangeNothing(t *testing.T) {
 		"hold that ends now": {Actor: "a", Reason: "r", ExpiresAt: new(storetest.T0)},
 	} {
 		calls[name] = func(ctx context.Context, m storemanager.Manager) error {
-			_, err := m.Hold(ctx, storetest.ID, h)
+			_, err := m.Hold(ctx, storetest.ID, storemanager.HoldRequest{Hold: h})
 			return err
 		}
 	}

@@ -107,9 +107,9 @@ func TestWhatHadTimeLeftInABackupHasItAfterTheRestore(t *testing.T) {
 	in := func(d time.Duration) *time.Time { return new(now.Add(d)) }
 	_, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{StoreID: "pending-1", At: now.Add(time.Millisecond), DeleteAt: *in(10 * time.Hour), Owner: "run"})
 	require.NoError(t, err)
-	_, err = b.Hold(t.Context(), "held-1", storemanager.Hold{Reason: "why", Actor: "ann", ExpiresAt: in(5 * time.Hour)})
+	_, err = b.Hold(t.Context(), "held-1", storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "why", Actor: "ann", ExpiresAt: in(5 * time.Hour)}})
 	require.NoError(t, err)
-	_, err = b.Pause(t.Context(), storemanager.Pause{StoreID: "paused-1", Reason: "why", Actor: "ann", ExpiresAt: in(2 * time.Hour)})
+	_, err = b.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: "paused-1", Reason: "why", Actor: "ann", ExpiresAt: in(2 * time.Hour)}})
 	require.NoError(t, err)
 	require.NoError(t, b.MarkUnlisted(t.Context(), storemanager.ListMarks{ListAt: now.Add(time.Second), Unlisted: []string{"unlisted-1"}}))
 	require.NoError(t, b.KeepAccepted(t.Context(), deliveries.AcceptedEvent{DeliveryID: "evt_1", StoreID: "new-1", EventAt: now, Event: []byte("{}")}))

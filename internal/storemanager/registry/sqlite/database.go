@@ -49,12 +49,12 @@ var _ registry.Driver = (*Database)(nil)
 // statements are those that are used all the time: SQLite takes longer to compile them than to run them.
 type statements struct {
 	load, save              *sql.Stmt // of write; a record
-	newest, note, forget    *sql.Stmt // of write; the history of a store: its newest entry, an entry to keep, the entries that are too many
+	newest, append          *sql.Stmt // of write; the audit trail: the newest entry of a store, an entry to add
+	pruneAudit              *sql.Stmt // of write; the entries that are too old
 	touched                 *sql.Stmt // of write; how many rows its connection has changed
 	advance                 *sql.Stmt // of write; brings the totals up to date
 	get                     *sql.Stmt // of read; a record
 	pause                   *sql.Stmt // of read; of one scope
-	history                 *sql.Stmt // of read; of one store
 	records, pendingRecords *sql.Stmt // of read; the monitored stores by id, and those of them whose deletion is pending
 	ids                     *sql.Stmt // of read; the same as records, but the ids alone
 }
@@ -144,12 +144,11 @@ func (db *Database) prepare(ctx context.Context) error {
 	}{
 		{&db.load, db.write, selectRecord},
 		{&db.save, db.write, saveRecord},
-		{&db.newest, db.write, selectNewestEntry},
-		{&db.note, db.write, saveEntry},
-		{&db.forget, db.write, dropEntries},
+		{&db.newest, db.write, newestEntry},
+		{&db.append, db.write, appendEntry},
+		{&db.pruneAudit, db.write, pruneEntries},
 		{&db.get, db.read, selectRecord},
 		{&db.pause, db.read, selectPause},
-		{&db.history, db.read, selectHistory},
 		{&db.records, db.read, listRecords},
 		{&db.pendingRecords, db.read, listPending},
 		{&db.ids, db.read, listIDs},

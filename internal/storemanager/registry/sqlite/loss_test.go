@@ -301,7 +301,7 @@ func TestARegistryInWhichNothingWasIsNoLoss(t *testing.T) {
 	k := killed{t.TempDir()}
 	r := k.open(t)
 	require.NoError(t, r.SetPins(t.Context(), nil))
-	require.NoError(t, r.Resume(t.Context(), ""))
+	require.NoError(t, r.Resume(t.Context(), storemanager.ResumeRequest{}))
 	require.NoError(t, r.Close())
 	k.remove(t, "")
 	requireNotLost(t, k.open(t))

@@ -10,13 +10,6 @@ import (
 	"storekeeper/internal/storemanager/registry"
 )
 
-const (
-	selectHistory     = `SELECT at, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC`
-	selectNewestEntry = `SELECT seq, kind, outcome, detail FROM store_events WHERE store_id = ? ORDER BY seq DESC LIMIT 1`
-	saveEntry         = `REPLACE INTO store_events (store_id, seq, at, kind, outcome, detail) VALUES (?, ?, ?, ?, ?, ?)`
-	dropEntries       = `DELETE FROM store_events WHERE store_id = ? AND seq <= ?`
-)
-
 // selectCounts reads the totals and counts over partial indexes only; see the schema.
 const selectCounts = `
 	SELECT provisioned - stopped,
@@ -53,27 +46,6 @@ func (db *Database) Counts(ctx context.Context, at registry.Moments) (registry.C
 		n.Guard = &guard
 	}
 	return n, nil
-}
-
-// History implements Driver.
-func (db *Database) History(ctx context.Context, id string) ([]storemanager.HistoryEntry, error) {
-	rows, err := db.history.QueryContext(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("read registry: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var history []storemanager.HistoryEntry
-	for rows.Next() {
-		var e storemanager.HistoryEntry
-		if err := rows.Scan((*column)(&e.At), &e.Kind, &e.Outcome, &e.Detail); err != nil {
-			return nil, fmt.Errorf("read registry: %w", err)
-		}
-		history = append(history, e)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read registry: %w", err)
-	}
-	return history, nil
 }
 
 // Cursor implements Driver.

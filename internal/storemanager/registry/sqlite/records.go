@@ -16,7 +16,8 @@ import (
 const (
 	recordColumns = `id, tombstone_at, event_at, created_by, first_monitored_at, last_ensured_at, last_stopped_at,
 	missing_since, pinned, deletion_event_at, delete_at, deletion_owner, cancelled_event_at, stopped_by,
-	hold_since, hold_expires_at, hold_reason, hold_actor, deletion_since, listed_since, listed_at, deletion_by_list`
+	hold_since, hold_expires_at, hold_reason, hold_actor, deletion_since, listed_since, listed_at, deletion_by_list,
+	missing_list, deletion_cause`
 
 	selectRecord = `SELECT ` + recordColumns + ` FROM stores WHERE id = ?`
 	listRecords  = `SELECT ` + recordColumns + ` FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?`
@@ -28,7 +29,7 @@ const (
 	advanceTotals = `UPDATE totals SET changes = changes + 1, provisioned = provisioned + ?1, stopped = stopped + ?2,
 			last_provisioned_at = iif(?1 > 0, ?3, last_provisioned_at), last_stopped_at = iif(?2 > 0, ?3, last_stopped_at)
 		RETURNING changes`
-	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // values are those of recordColumns, in that order.
@@ -42,7 +43,7 @@ func values(s registry.Record) []any {
 		column(s.LastStoppedAt), column(s.UnlistedSince), s.Pinned, column(s.Deletion.EventAt), column(s.Deletion.DeleteAt),
 		s.Deletion.Owner, column(s.CancelledEventAt), s.StoppedBy,
 		column(s.Hold.Since), column(holdExpiresAt), s.Hold.Reason, s.Hold.Actor, column(s.Deletion.Since), column(s.ListedSince),
-		column(s.ListedAt), s.Deletion.ByList,
+		column(s.ListedAt), s.Deletion.ByList, s.UnlistedBy, documentOf(&s.Deletion.Cause),
 	}
 }
 
@@ -56,6 +57,7 @@ func scanRecord(row interface{ Scan(dest ...any) error }) (registry.Record, erro
 		(*column)(&s.Deletion.EventAt), (*column)(&s.Deletion.DeleteAt), &s.Deletion.Owner, (*column)(&s.CancelledEventAt),
 		&s.StoppedBy, (*column)(&s.Hold.Since), (*column)(&holdExpiresAt), &s.Hold.Reason, &s.Hold.Actor,
 		(*column)(&s.Deletion.Since), (*column)(&s.ListedSince), (*column)(&s.ListedAt), &s.Deletion.ByList,
+		&s.UnlistedBy, documentOf(&s.Deletion.Cause),
 	)
 	s.Hold.ExpiresAt = column(holdExpiresAt).optional()
 	return s, err
@@ -63,7 +65,11 @@ func scanRecord(row interface{ Scan(dest ...any) error }) (registry.Record, erro
 
 // MonitoredIDs implements Driver.
 func (db *Database) MonitoredIDs(ctx context.Context) ([]string, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT id FROM stores WHERE tombstone_at IS NULL ORDER BY id`)
+	return idsOf(db.read.QueryContext(ctx, `SELECT id FROM stores WHERE tombstone_at IS NULL ORDER BY id`))
+}
+
+// idsOf reads rows of one text each; nil for none.
+func idsOf(rows *sql.Rows, err error) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}

@@ -50,16 +50,15 @@ func (tx *transaction) countRun(ctx context.Context, success bool, n int) error 
 }
 
 // KeepBack implements Tx.
-func (tx *transaction) KeepBack(ctx context.Context, reason string, since time.Time) error {
-	_, err := tx.exec(ctx, `UPDATE totals SET guard_reason = iif(guard_since IS NULL, ?2, guard_reason),
-		guard_since = coalesce(guard_since, ?1)`, column(since), reason)
-	return err
+func (tx *transaction) KeepBack(ctx context.Context, reason string, since time.Time) (bool, error) {
+	n, err := tx.exec(ctx, `UPDATE totals SET guard_reason = ?2, guard_since = ?1 WHERE guard_since IS NULL`, column(since), reason)
+	return n > 0, err
 }
 
 // LetGo implements Tx.
-func (tx *transaction) LetGo(ctx context.Context) error {
-	_, err := tx.exec(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = ''`)
-	return err
+func (tx *transaction) LetGo(ctx context.Context) (bool, error) {
+	n, err := tx.exec(ctx, `UPDATE totals SET guard_since = NULL, guard_reason = '' WHERE guard_since IS NOT NULL`)
+	return n > 0, err
 }
 
 // Approve implements Tx.

@@ -161,6 +161,41 @@ ALTER TABLE totals DROP COLUMN engine;
 CREATE VIEW heard (store_id, newest_at) AS -- the newest event that a store has heard of
 	SELECT id, max(event_at, coalesce(deletion_event_at, 0), coalesce(cancelled_event_at, 0)) FROM stores;
 CREATE INDEX IF NOT EXISTS accepted_events_store ON accepted_events (store_id); -- some files of version 9 have it
+`, `
+-- The audit trail. Rows are added at its end and taken off at its beginning, and never changed. Texts are '' for none.
+CREATE TABLE audit (
+	seq         INTEGER PRIMARY KEY,
+	at          INTEGER NOT NULL,
+	kind        TEXT NOT NULL,
+	store_id    TEXT NOT NULL, -- '': it concerns all stores
+	outcome     TEXT NOT NULL,
+	detail      TEXT NOT NULL,
+	source      TEXT NOT NULL, -- this and all up to plan: an Origin
+	actor       TEXT NOT NULL,
+	via         TEXT NOT NULL,
+	reason      TEXT NOT NULL,
+	delivery_id TEXT NOT NULL,
+	run_id      TEXT NOT NULL,
+	request_id  TEXT NOT NULL,
+	trace_id    TEXT NOT NULL,
+	batch       TEXT NOT NULL,
+	plan        TEXT NOT NULL,
+	evidence    TEXT NOT NULL -- JSON
+) STRICT;
+INSERT INTO audit (at, kind, store_id, outcome, detail, source, actor, via, reason, delivery_id, run_id, request_id, trace_id, batch, plan, evidence)
+	SELECT at, kind, store_id, outcome, detail, '', '', '', '', '', '', '', '', '', '', '' FROM store_events ORDER BY at, store_id, seq;
+CREATE INDEX audit_store ON audit (store_id);
+CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit trail is never changed'); END;
+DROP TABLE store_events;
+ALTER TABLE stores ADD COLUMN missing_list TEXT NOT NULL DEFAULT ''; -- the hash of the list of missing_since
+ALTER TABLE stores ADD COLUMN deletion_cause TEXT NOT NULL DEFAULT ''; -- JSON: why the deletion is pending
+
+-- What each process had begun with when it last began.
+CREATE TABLE settings (
+	process TEXT PRIMARY KEY,
+	version TEXT NOT NULL,
+	names   TEXT NOT NULL -- JSON: values by name, no secrets
+) STRICT, WITHOUT ROWID;
 `}
 
 // migrate brings db up to date, after it has made sure that db is ours to change. isNew says whether it was empty.

@@ -39,7 +39,7 @@ func TestARegistryOfAnEarlierVersionIsBroughtUpToDate(t *testing.T) {
 			require.Equal(t, 1, o.Monitored)
 			require.Nil(t, o.Guard)
 			require.NoError(t, r.SetCursors(t.Context(), map[string]registry.Cursor{storetest.ID: {BackendID: "B", Seq: 1}}))
-			_, err = r.Pause(t.Context(), storemanager.Pause{StoreID: storetest.ID, Reason: "r", Actor: "a"})
+			_, err = r.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: storetest.ID, Reason: "r", Actor: "a"}})
 			require.NoError(t, err)
 			s, err = r.Get(t.Context(), storetest.ID)
 			require.NoError(t, err)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/registry"
 )
 
@@ -41,7 +40,7 @@ func (db *Database) change(ctx context.Context, fn func(*transaction) error) err
 	defer func() { _ = sqlTx.Rollback() }() // does nothing after Commit
 	tx := &transaction{Tx: sqlTx, last: db.committed.Load(), statements: statements{
 		load: sqlTx.StmtContext(ctx, db.load), save: sqlTx.StmtContext(ctx, db.save), newest: sqlTx.StmtContext(ctx, db.newest),
-		note: sqlTx.StmtContext(ctx, db.note), forget: sqlTx.StmtContext(ctx, db.forget), touched: sqlTx.StmtContext(ctx, db.touched),
+		append: sqlTx.StmtContext(ctx, db.append), pruneAudit: sqlTx.StmtContext(ctx, db.pruneAudit), touched: sqlTx.StmtContext(ctx, db.touched),
 		advance: sqlTx.StmtContext(ctx, db.advance),
 	}}
 	before, err := tx.rowsTouched(ctx)
@@ -126,7 +125,6 @@ func (tx *transaction) exec(ctx context.Context, statement string, args ...any) 
 func (tx *transaction) Prune(ctx context.Context, oldest time.Time) error {
 	for _, statement := range []string{
 		`DELETE FROM cursors WHERE store_id IN (SELECT id FROM stores WHERE tombstone_at < ?)`,
-		`DELETE FROM store_events WHERE store_id IN (SELECT id FROM stores WHERE tombstone_at < ?)`,
 		`DELETE FROM stores WHERE tombstone_at < ?`,
 	} {
 		if _, err := tx.ExecContext(ctx, statement, column(oldest)); err != nil {
@@ -137,9 +135,13 @@ func (tx *transaction) Prune(ctx context.Context, oldest time.Time) error {
 }
 
 // Unpin implements Tx.
-func (tx *transaction) Unpin(ctx context.Context) error {
-	_, err := tx.exec(ctx, `UPDATE stores SET pinned = 0 WHERE pinned = 1`)
-	return err
+func (tx *transaction) Unpin(ctx context.Context) ([]string, error) {
+	ids, err := idsOf(tx.QueryContext(ctx, `SELECT id FROM stores WHERE pinned = 1 ORDER BY id`))
+	if err != nil || ids == nil {
+		return nil, err
+	}
+	_, err = tx.exec(ctx, `UPDATE stores SET pinned = 0 WHERE pinned = 1`)
+	return ids, err
 }
 
 // NoteListRemoval implements Tx.
@@ -149,31 +151,6 @@ func (tx *transaction) NoteListRemoval(ctx context.Context, id string, listAt, a
 	}
 	_, err := tx.exec(ctx, `INSERT INTO list_removals (at, store_id, event_at) VALUES (?, ?, ?)`, column(at), id, column(listAt))
 	return err
-}
-
-// NewestEntry implements Tx.
-func (tx *transaction) NewestEntry(ctx context.Context, id string) (seq int64, e storemanager.HistoryEntry, err error) {
-	err = tx.newest.QueryRowContext(ctx, id).Scan(&seq, &e.Kind, &e.Outcome, &e.Detail)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, storemanager.HistoryEntry{}, fmt.Errorf("read registry: %w", err)
-	}
-	return seq, e, nil
-}
-
-// SaveEntry implements Tx.
-func (tx *transaction) SaveEntry(ctx context.Context, id string, seq int64, e storemanager.HistoryEntry) error {
-	if _, err := tx.note.ExecContext(ctx, id, seq, column(e.At), e.Kind, e.Outcome, e.Detail); err != nil {
-		return fmt.Errorf("write registry: %w", err)
-	}
-	return nil
-}
-
-// DropEntries implements Tx.
-func (tx *transaction) DropEntries(ctx context.Context, id string, upTo int64) error {
-	if _, err := tx.forget.ExecContext(ctx, id, upTo); err != nil {
-		return fmt.Errorf("write registry: %w", err)
-	}
-	return nil
 }
 
 // SaveCursors implements Tx.

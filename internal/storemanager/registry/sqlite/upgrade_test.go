@@ -1,10 +1,13 @@
 package sqlite_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +68,71 @@ func TestAnUpgradeFromVersion9KeepsAllRows(t *testing.T) {
 	delete(before["totals"][0], "deliveries")
 	delete(before["totals"][0], "engine")
 	before["delivery_totals"] = []map[string]any{moved}
+	moveEvents(before)
 	require.Equal(t, before, rowsOf(t, path))
+}
+
+// moveEvents does to rows what the step to version 11 does to the tables.
+func moveEvents(rows map[string][]map[string]any) {
+	rows["audit"], rows["settings"] = nil, nil
+	for i, event := range rows["store_events"] {
+		entry := map[string]any{"evidence": ""}
+		for _, text := range []string{"source", "actor", "via", "reason", "delivery_id", "run_id", "request_id", "trace_id", "batch", "plan"} {
+			entry[text] = ""
+		}
+		maps.Copy(entry, event)
+		entry["seq"] = int64(i + 1)
+		rows["audit"] = append(rows["audit"], entry)
+	}
+	delete(rows, "store_events")
+	for _, store := range rows["stores"] {
+		store["missing_list"], store["deletion_cause"] = "", ""
+	}
+}
+
+// makeVersion10 leaves a registry at path as the version wrote it whose schema was 10, with a row of each kind, and events of several stores.
+func makeVersion10(t *testing.T, path string) {
+	t.Helper()
+	makeVersion9(t, path)
+	t0 := storetest.T0.UnixMicro()
+	execute(t, path, sqlite.Migrations[9]+fmt.Sprintf(`; PRAGMA user_version = 10;
+		INSERT INTO store_events VALUES ('pending', 4, %[1]d, 'ensure', 'created', ''), ('pending', 5, %[3]d, 'deletion', 'scheduled', 'due'),
+			('another', 9, %[2]d, 'stop', 'stopped', '')`, t0-second, t0+second/2, t0+2*second))
+}
+
+func TestAnUpgradeFromVersion10MovesTheHistoryAndKeepsAllElse(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "registry.db")
+	makeVersion10(t, path)
+	before := rowsOf(t, path)
+	require.Len(t, before, 11)
+	require.Len(t, before["store_events"], 5)
+	slices.SortFunc(before["store_events"], func(a, b map[string]any) int { return cmp.Compare(a["at"].(int64), b["at"].(int64)) })
+	requireUpgraded(t, path)
+	moveEvents(before)
+	require.Equal(t, before, rowsOf(t, path))
+
+	r := storetest.Open(t, storetest.Settings{Path: path})
+	page, err := r.Audit(t.Context(), storemanager.AuditQuery{StoreID: "pending", OldestFirst: true})
+	require.NoError(t, err)
+	require.Equal(t, []storemanager.AuditEntry{
+		{Seq: 1, At: storetest.At(-1), Kind: "ensure", StoreID: "pending", Outcome: "created"},
+		{Seq: 5, At: storetest.At(2), Kind: "deletion", StoreID: "pending", Outcome: "scheduled", Detail: "due"},
+	}, page.Entries)
+}
+
+func TestTheAuditTrailCantBeChanged(t *testing.T) {
+	t.Parallel()
+	r := storetest.Open(t, storetest.Settings{})
+	_, err := r.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: storetest.ID, At: storetest.T0})
+	require.NoError(t, err)
+	for _, statement := range []string{
+		`UPDATE audit SET actor = 'somebody else'`, `UPDATE audit SET seq = seq + 1`,
+		`INSERT INTO audit SELECT * FROM audit WHERE true ON CONFLICT (seq) DO UPDATE SET actor = 'somebody else'`,
+	} {
+		_, err := r.Write.ExecContext(t.Context(), statement)
+		require.ErrorContains(t, err, "the audit trail is never changed", statement)
+	}
 }
 
 func TestAnUpgradedFileHasTheSchemaOfANewOne(t *testing.T) {
@@ -88,20 +155,26 @@ func TestAnUpgradedFileHasTheSchemaOfANewOne(t *testing.T) {
 
 func TestAKillInTheMiddleOfAnUpgradeLosesNothing(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "registry.db")
-	makeVersion9(t, path)
-	before := rowsOf(t, path)
-	child := proctest.StartSelf(t, upgradeFileEnv+"="+path)
-	line, ok := child.Next()
-	require.True(t, ok)
-	require.Equal(t, "upgraded", line)
-	require.NoError(t, child.Process.Kill())
-	_ = child.Wait() // "signal: killed"
-	require.Equal(t, before, rowsOf(t, path))
-	requireUpgraded(t, path)
+	for name, made := range map[string]func(*testing.T, string){"version 9": makeVersion9, "version 10": makeVersion10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "registry.db")
+			made(t, path)
+			before := rowsOf(t, path)
+			child := proctest.StartSelf(t, upgradeFileEnv+"="+path)
+			line, ok := child.Next()
+			require.True(t, ok)
+			require.Equal(t, "upgraded", line)
+			require.NoError(t, child.Process.Kill())
+			_ = child.Wait() // "signal: killed"
+			require.Equal(t, before, rowsOf(t, path))
+			requireUpgraded(t, path)
+		})
+	}
 }
 
-// upgradeUntilKilled runs all that leads from version 9 to today's, commits nothing, and waits. Its log is on disk, because its cache is too small for it.
+// upgradeUntilKilled runs all that leads from the version of the file to today's, commits nothing, and waits. Its log is on disk, because its cache is too
+// small for it.
 func upgradeUntilKilled(path string) {
 	err := func() error {
 		ctx := context.Background()
@@ -109,11 +182,15 @@ func upgradeUntilKilled(path string) {
 		if err != nil {
 			return err
 		}
+		version, err := sqlite.SchemaVersion(ctx, db)
+		if err != nil {
+			return err
+		}
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, strings.Join(sqlite.Migrations[9:], ";")+fmt.Sprintf("; PRAGMA user_version = %d", len(sqlite.Migrations)))
+		_, err = tx.ExecContext(ctx, strings.Join(sqlite.Migrations[version:], ";")+fmt.Sprintf("; PRAGMA user_version = %d", len(sqlite.Migrations)))
 		return err
 	}()
 	if err != nil {

@@ -1,0 +1,4 @@
+package activities
+
+// Origin is origin, for tests.
+var Origin = origin

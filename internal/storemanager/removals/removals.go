@@ -1,0 +1,261 @@
+// Package removals derives each stop of a store anew from the audit trail, and says which of them their evidence does not justify. It trusts no
+// rule of the registry: it reads what was decided, when and on what, and does the same sums again.
+package removals
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"storekeeper/internal/storemanager"
+)
+
+// Finding is a stop with what speaks against it.
+type Finding struct {
+	Seq     int64     `json:"seq"`
+	StoreID string    `json:"storeId"`
+	At      time.Time `json:"at"`
+	// Reasons are sentences.
+	Reasons []string `json:"reasons"`
+}
+
+// Report is what came of all stops.
+type Report struct {
+	// Entries is how many entries of the trail were read, Stops how many of them are stops of a monitored store.
+	Entries int `json:"entries"`
+	Stops   int `json:"stops"`
+	// Unjustified are the stops that their evidence does not justify.
+	Unjustified []Finding `json:"unjustified"`
+	// Unproven are the stops of deletions that began when there was no audit trail yet, or that a worker of an older version carried out: what is
+	// known of them justifies them, but not all is known.
+	Unproven []Finding `json:"unproven"`
+}
+
+// Judge reads the trail. Its zero value is ready.
+type Judge struct {
+	report  Report
+	stores  map[string]*store
+	guarded *storemanager.AuditEntry // since when the guard keeps removals back; nil: it does not
+	lists   map[string]bool          // by hash and moment: those that a first sighting tells of
+	// waiting are stops that need the approval of a plan, which is kept at the end of its run. approved are the plans, by run and hash.
+	waiting  []waiting
+	approved map[string]bool
+	first    int64 // the lowest Seq
+}
+
+type waiting struct {
+	stop storemanager.AuditEntry
+	plan string
+}
+
+// store is what the trail has told of one store so far.
+type store struct {
+	hold    *storemanager.AuditEntry // nil: none, or released
+	expires *time.Time               // of the hold; nil: it does not
+	pinned  bool
+	// deletions are those that have become pending since the last stop, by Deletion.Since in microseconds.
+	deletions map[int64]*deletion
+}
+
+type deletion struct {
+	begun storemanager.AuditEntry
+	// ended is the entry that has ended it; nil as long as none has.
+	ended *storemanager.AuditEntry
+	// guarded: the guard kept removals back when it began.
+	guarded bool
+}
+
+// Add reads an entry. Entries come in the order of their Seq, from the first one on.
+func (j *Judge) Add(e storemanager.AuditEntry) {
+	if j.stores == nil {
+		j.stores, j.lists, j.approved, j.first = map[string]*store{}, map[string]bool{}, map[string]bool{}, e.Seq
+	}
+	j.report.Entries++
+	switch e.Kind {
+	case storemanager.AuditList:
+		if e.Evidence != nil {
+			for _, list := range e.Evidence.Lists {
+				j.lists[key(list)] = true
+			}
+		}
+	case storemanager.AuditGuard:
+		j.guarded = nil
+		if e.Outcome == "keeps_back" {
+			j.guarded = &e
+		}
+	case storemanager.AuditApproval:
+		if e.Outcome == string(storemanager.GuardApproved) {
+			j.guarded = nil
+			j.approved[e.RunID+"/"+e.Plan] = true
+		}
+	}
+	if e.StoreID != "" {
+		j.aboutStore(e)
+	}
+}
+
+func key(list storemanager.ListRef) string {
+	return list.At.UTC().Format(time.RFC3339Nano) + "/" + list.Hash
+}
+
+func (j *Judge) aboutStore(e storemanager.AuditEntry) {
+	s := j.stores[e.StoreID]
+	if s == nil {
+		s = &store{deletions: map[int64]*deletion{}}
+		j.stores[e.StoreID] = s
+	}
+	switch e.Kind {
+	case storemanager.AuditHold:
+		s.hold, s.expires = &e, nil
+		if e.Evidence != nil && e.Evidence.Hold != nil {
+			s.expires = e.Evidence.Hold.ExpiresAt
+		}
+		s.end(e)
+	case storemanager.AuditRelease:
+		s.hold = nil
+	case storemanager.AuditPin:
+		s.pinned = true
+		s.end(e)
+	case storemanager.AuditUnpin:
+		s.pinned = false
+	case storemanager.AuditCancelDeletion:
+		s.end(e)
+	case storemanager.AuditEnsure:
+		if e.Evidence != nil && e.Evidence.Deletion != nil { // which it has cancelled
+			s.end(e)
+		}
+	case storemanager.AuditDeletion:
+		if e.Evidence != nil && e.Evidence.Deletion != nil {
+			if since := e.Evidence.Deletion.Since.UnixMicro(); s.deletions[since] == nil {
+				s.deletions[since] = &deletion{begun: e, guarded: j.guarded != nil}
+			}
+		}
+	case storemanager.AuditStop:
+		if e.Outcome == string(storemanager.StopStopped) {
+			j.stopped(s, e)
+			s.deletions = map[int64]*deletion{}
+		}
+	}
+}
+
+// end notes that whatever deletion was pending is no more.
+func (s *store) end(by storemanager.AuditEntry) {
+	for _, d := range s.deletions {
+		if d.ended == nil {
+			d.ended = &by
+		}
+	}
+}
+
+// stopped judges a stop.
+func (j *Judge) stopped(s *store, e storemanager.AuditEntry) {
+	if e.Evidence == nil || e.Evidence.Deletion == nil {
+		if e.Origin == (storemanager.Origin{}) && e.Evidence == nil && len(s.deletions) == 0 {
+			j.report.Stops++
+			j.unproven(e, "it is from before there was an audit trail")
+		}
+		return // the repeat of a stop that was told before has no deletion any more
+	}
+	j.report.Stops++
+	d := *e.Evidence.Deletion
+	var against, missing []string
+	say := func(format string, args ...any) { against = append(against, fmt.Sprintf(format, args...)) }
+	decided := e.At
+	if !e.Evidence.DecidedAt.IsZero() {
+		decided = e.Evidence.DecidedAt
+	}
+
+	if decided.Before(d.DeleteAt) {
+		say("it was stopped at %s, before the end of the grace period at %s", stamp(decided), stamp(d.DeleteAt))
+	}
+	recheck := e.Evidence.Recheck
+	switch age := decided.Sub(recheck.At); {
+	case recheck.At.IsZero():
+		say("the Auth Worker was not asked again")
+	case age > storemanager.MaxAnswerAge || age < -storemanager.MaxAnswerLead:
+		say("the Auth Worker's answer was %s old", age.Round(time.Second))
+	case recheck.Hash == "":
+		missing = append(missing, "the list of the re-check is not named")
+	}
+	if recheck.At.Before(d.EventAt) && !recheck.At.IsZero() && recheck.At.Before(d.Since) {
+		say("the Auth Worker was asked again at %s, before the deletion began", stamp(recheck.At))
+	}
+	if s.hold != nil && (s.expires == nil || decided.Before(*s.expires)) {
+		say("it was held by entry %d", s.hold.Seq)
+	}
+	if s.pinned {
+		say("it was pinned")
+	}
+	begun := s.deletions[d.Since.UnixMicro()]
+	switch {
+	case begun == nil && d.Cause == (storemanager.Cause{}):
+		missing = append(missing, "its deletion began before there was an audit trail")
+	case begun == nil:
+		say("the trail does not have the beginning of its deletion")
+	case begun.ended != nil:
+		say("its deletion was ended by entry %d (%s)", begun.ended.Seq, begun.ended.Kind)
+	}
+	against = append(against, j.cause(d, e, begun)...)
+	switch {
+	case len(against) > 0:
+		j.report.Unjustified = append(j.report.Unjustified, finding(e, append(against, missing...)))
+	case len(missing) > 0:
+		j.report.Unproven = append(j.report.Unproven, finding(e, missing))
+	}
+}
+
+// cause says what speaks against who or what asked for the deletion.
+func (j *Judge) cause(d storemanager.Deletion, e storemanager.AuditEntry, begun *deletion) (against []string) {
+	c := d.Cause
+	switch {
+	case c == (storemanager.Cause{}):
+		return nil // said elsewhere
+	case c.Source == storemanager.SourceWebhook && c.DeliveryID == "":
+		against = append(against, "the webhook that asked for it is not named")
+	case c.Source == storemanager.SourceOperator && c.Actor == "":
+		against = append(against, "the operator who asked for it is not named")
+	case c.Source == "":
+		against = append(against, "nobody is named who asked for it")
+	case c.Source == storemanager.SourceReconcile:
+		first, second := c.FirstList, c.SecondList
+		switch {
+		case first.At.IsZero() || second.At.IsZero():
+			against = append(against, "no two lists are named that lack the workspace")
+		case !first.At.Before(second.At):
+			against = append(against, "the two lists that lack the workspace are the same")
+		case first.Hash == "" || second.Hash == "":
+			against = append(against, "the two lists that lack the workspace have no hash")
+		case !j.lists[key(first)]:
+			against = append(against, fmt.Sprintf("the trail does not have the list of %s", stamp(first.At)))
+		case second.At.After(e.At):
+			against = append(against, "the second list is newer than the stop")
+		}
+		if c.Plan != "" || begun != nil && begun.guarded {
+			j.waiting = append(j.waiting, waiting{stop: e, plan: c.RunID + "/" + c.Plan})
+		}
+	}
+	return against
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func finding(e storemanager.AuditEntry, reasons []string) Finding {
+	return Finding{Seq: e.Seq, StoreID: e.StoreID, At: e.At, Reasons: reasons}
+}
+
+func (j *Judge) unproven(e storemanager.AuditEntry, why string) {
+	j.report.Unproven = append(j.report.Unproven, finding(e, []string{why}))
+}
+
+// Report says what came of it, once all entries are read.
+func (j *Judge) Report() Report {
+	r := j.report
+	for _, w := range j.waiting {
+		if !j.approved[w.plan] {
+			r.Unjustified = append(r.Unjustified, finding(w.stop, []string{"the guard kept removals back, and the trail has no approval of its plan"}))
+		}
+	}
+	slices.SortFunc(r.Unjustified, func(a, b Finding) int { return int(a.Seq - b.Seq) })
+	r.Unjustified, r.Unproven = append([]Finding{}, r.Unjustified...), append([]Finding{}, r.Unproven...)
+	return r
+}
