@@ -285,7 +285,7 @@ func TestAWatchTellsOfEachChangeInALine(t *testing.T) {
 	list.await(t, thirdID+"  held  ")
 	status.await(t, "Held ")
 	asJSON.await(t, `"reason":"audit"`)
-	_, err = r.Release(t.Context(), thirdID)
+	_, err = r.Release(t.Context(), storemanager.ReleaseRequest{StoreID: thirdID})
 	require.NoError(t, err)
 	asJSON.await(t, `{"gone":true,"id":"`+thirdID+`"}`)
 	for _, end := range []func(){endList, endStatus, endJSON} {

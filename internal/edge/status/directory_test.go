@@ -64,7 +64,7 @@ func TestStoresHaveTheNamesOfTheirWorkspacesWhenAskedFor(t *testing.T) {
 func TestStoresAreFoundByOwnerAndName(t *testing.T) {
 	t.Parallel()
 	f := named(t)
-	_, err := f.Registry.Hold(t.Context(), "store-2", storemanager.Hold{Reason: "audit", Actor: "bob"})
+	_, err := f.Registry.Hold(t.Context(), "store-2", storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 	for query, want := range map[string][]string{
 		"owner=u-ann":                       {"store-1", "store-2"},
