@@ -329,7 +329,7 @@ func TestAWatchRedrawsTheTerminalAndEndsCleanly(t *testing.T) {
 		case strings.Contains(shown, "held"):
 			cancel()
 		case strings.Contains(shown, "Ctrl-C ends this") && !held.Swap(true):
-			_, err := r.Hold(context.Background(), thirdID, storemanager.Hold{Reason: "audit", Actor: "bob"})
+			_, err := r.Hold(context.Background(), thirdID, storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "audit", Actor: "bob"}})
 			if err != nil {
 				fmt.Fprintln(os.Stderr, err)
 			}
