@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
@@ -227,10 +228,12 @@ func TestTheTokenIsTheOperatorsOwnOrTheFirstBypassTokenFromAVariableOrAFile(t *t
 
 func TestATokenThatMayOnlyReadIsNamed(t *testing.T) {
 	t.Parallel()
-	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		problem.Write(w, problem.KindForbidden, "This token may only read")
+	})
 	out := setup(t).run(t, "pause", "--reason", "r", "--url", url)
 	require.Equal(t, exitRefused, out.exit)
-	require.Contains(t, out.stderr, "it may only read")
+	require.Contains(t, out.stderr, "This token may only read")
 }
 
 func TestStatusShowsWhatOneSideKnowsWhenTheOtherIsAway(t *testing.T) {

@@ -84,7 +84,7 @@ var layers = [][]string{
 	{"cmd"},
 	{"internal/standalone"},
 	{"internal/edge", "internal/worker", "internal/manager", "internal/cli"},
-	{"internal/edge/intake", "internal/edge/status", "internal/process"},
+	{"internal/edge/intake", "internal/edge/status", "internal/edge/actions", "internal/process"},
 	{"internal/orchestrator"},
 	{"workflows"},
 	{"activities"},
@@ -110,7 +110,9 @@ func TestImportsGoDownAlone(t *testing.T) {
 	// The client side sends what workflows receive. It knows their contract, and not their code.
 	never := map[string][]string{
 		"internal/orchestrator": {"workflows", "activities"}, "internal/edge": {"workflows", "activities"}, "internal/cli": {"workflows", "activities"},
-		"internal/edge/intake": {"internal/edge/status"}, "internal/edge/status": {"internal/edge/intake"},
+		"internal/edge/intake":           {"internal/edge/status", "internal/edge/actions", "workflows", "activities"},
+		"internal/edge/status":           {"internal/edge/intake", "internal/edge/actions", "workflows", "activities"},
+		"internal/edge/actions":          {"internal/edge/intake", "internal/edge/status", "workflows", "activities"},
 		"internal/storemanager/registry": {"internal/storemanager/storehttp"}, "internal/storemanager/storehttp": {"internal/storemanager/registry"},
 	}
 	seen := map[string]bool{}
