@@ -90,11 +90,12 @@ func (a actions) BeginDeletion(ctx context.Context, q storemanager.DeletionReque
 	res, err := a.Manager.BeginDeletion(ctx, q)
 	var message string
 	var more []zap.Field
-	switch {
-	case res.Outcome == storemanager.DeletionScheduled:
+	switch res.Outcome {
+	case storemanager.DeletionScheduled:
 		message, more = "deletion scheduled", []zap.Field{zap.Time("deleteAt", res.DeleteAt)}
-	case res.Outcome == storemanager.DeletionHeld, res.Outcome == storemanager.DeletionPinned:
+	case storemanager.DeletionHeld, storemanager.DeletionPinned:
 		message = "deletion refused"
+	case storemanager.DeletionAlreadyStopped, storemanager.DeletionStale: // nothing changes
 	}
 	act.did(message, string(res.Outcome), err, more...)
 	return res, err

@@ -23,7 +23,7 @@ import (
 const restoreFrom = "STOREKEEPER_TEST_RESTORE"
 
 // starter runs a command of an operator, which must succeed.
-func (c *child) starter(t *testing.T, args ...string) string {
+func (c *child) starter(t *testing.T, args ...string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code := cli.Run(t.Context(), cli.Options{Args: args, Stdout: &out, Stderr: &errs, Environ: []string{
@@ -31,7 +31,6 @@ func (c *child) starter(t *testing.T, args ...string) string {
 		"TEMPORAL_CONFIG_FILE=" + filepath.Join(t.TempDir(), "none.toml"),
 	}})
 	require.Zero(t, code, "%v: %s", args, errs.String())
-	return out.String()
 }
 
 // unhealthyBecause are the reasons of health.

@@ -230,7 +230,7 @@ func replace(t *testing.T, path, content string) {
 func turn(t *testing.T, path, content string) {
 	t.Helper()
 	mount, name := path[:strings.LastIndexByte(path, '/')], path[strings.LastIndexByte(path, '/')+1:]
-	version, err := os.MkdirTemp(mount, "..")
+	version, err := os.MkdirTemp(mount, "..") //nolint:usetesting // it must lie beside the link
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(version+"/"+name, []byte(content), 0o600))
 	require.NoError(t, os.Symlink(version, mount+"/..data.new"))

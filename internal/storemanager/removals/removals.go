@@ -35,8 +35,8 @@ type Report struct {
 type Judge struct {
 	report  Report
 	stores  map[string]*store
-	guarded *storemanager.AuditEntry // since when the guard keeps removals back; nil: it does not
-	lists   map[string]bool          // by hash and moment: those that a first sighting tells of
+	guarded bool            // the guard keeps removals back
+	lists   map[string]bool // by hash and moment: those that a first sighting tells of
 	// waiting are stops that need the approval of a plan, which is kept at the end of its run. approved are the plans, by run and hash.
 	waiting  []waiting
 	approved map[string]bool
@@ -71,23 +71,16 @@ func (j *Judge) Add(e storemanager.AuditEntry) {
 		j.stores, j.lists, j.approved, j.first = map[string]*store{}, map[string]bool{}, map[string]bool{}, e.Seq
 	}
 	j.report.Entries++
-	switch e.Kind {
-	case storemanager.AuditList:
-		if e.Evidence != nil {
-			for _, list := range e.Evidence.Lists {
-				j.lists[key(list)] = true
-			}
+	switch {
+	case e.Kind == storemanager.AuditList && e.Evidence != nil:
+		for _, list := range e.Evidence.Lists {
+			j.lists[key(list)] = true
 		}
-	case storemanager.AuditGuard:
-		j.guarded = nil
-		if e.Outcome == "keeps_back" {
-			j.guarded = &e
-		}
-	case storemanager.AuditApproval:
-		if e.Outcome == string(storemanager.GuardApproved) {
-			j.guarded = nil
-			j.approved[e.RunID+"/"+e.Plan] = true
-		}
+	case e.Kind == storemanager.AuditGuard:
+		j.guarded = e.Outcome == "keeps_back"
+	case e.Kind == storemanager.AuditApproval && e.Outcome == string(storemanager.GuardApproved):
+		j.guarded = false
+		j.approved[e.RunID+"/"+e.Plan] = true
 	}
 	if e.StoreID != "" {
 		j.aboutStore(e)
@@ -104,37 +97,33 @@ func (j *Judge) aboutStore(e storemanager.AuditEntry) {
 		s = &store{deletions: map[int64]*deletion{}}
 		j.stores[e.StoreID] = s
 	}
-	switch e.Kind {
-	case storemanager.AuditHold:
+	on := e.Evidence
+	if on == nil {
+		on = &storemanager.Evidence{}
+	}
+	switch kind := e.Kind; {
+	case kind == storemanager.AuditHold:
 		s.hold, s.expires = &e, nil
-		if e.Evidence != nil && e.Evidence.Hold != nil {
-			s.expires = e.Evidence.Hold.ExpiresAt
+		if on.Hold != nil {
+			s.expires = on.Hold.ExpiresAt
 		}
 		s.end(e)
-	case storemanager.AuditRelease:
+	case kind == storemanager.AuditRelease:
 		s.hold = nil
-	case storemanager.AuditPin:
+	case kind == storemanager.AuditPin:
 		s.pinned = true
 		s.end(e)
-	case storemanager.AuditUnpin:
+	case kind == storemanager.AuditUnpin:
 		s.pinned = false
-	case storemanager.AuditCancelDeletion:
+	case kind == storemanager.AuditCancelDeletion, kind == storemanager.AuditEnsure && on.Deletion != nil: // which the ensure has cancelled
 		s.end(e)
-	case storemanager.AuditEnsure:
-		if e.Evidence != nil && e.Evidence.Deletion != nil { // which it has cancelled
-			s.end(e)
+	case kind == storemanager.AuditDeletion && on.Deletion != nil:
+		if since := on.Deletion.Since.UnixMicro(); s.deletions[since] == nil {
+			s.deletions[since] = &deletion{begun: e, guarded: j.guarded}
 		}
-	case storemanager.AuditDeletion:
-		if e.Evidence != nil && e.Evidence.Deletion != nil {
-			if since := e.Evidence.Deletion.Since.UnixMicro(); s.deletions[since] == nil {
-				s.deletions[since] = &deletion{begun: e, guarded: j.guarded != nil}
-			}
-		}
-	case storemanager.AuditStop:
-		if e.Outcome == string(storemanager.StopStopped) {
-			j.stopped(s, e)
-			s.deletions = map[int64]*deletion{}
-		}
+	case kind == storemanager.AuditStop && e.Outcome == string(storemanager.StopStopped):
+		j.stopped(s, e)
+		s.deletions = map[int64]*deletion{}
 	}
 }
 
@@ -158,13 +147,30 @@ func (j *Judge) stopped(s *store, e storemanager.AuditEntry) {
 	}
 	j.report.Stops++
 	d := *e.Evidence.Deletion
-	var against, missing []string
-	say := func(format string, args ...any) { against = append(against, fmt.Sprintf(format, args...)) }
-	decided := e.At
-	if !e.Evidence.DecidedAt.IsZero() {
-		decided = e.Evidence.DecidedAt
+	against, missing := s.protected(d, e)
+	more, unnamed := answered(d, e)
+	against, missing = append(against, more...), append(missing, unnamed...)
+	against = append(against, j.cause(d, e, s.deletions[d.Since.UnixMicro()])...)
+	switch {
+	case len(against) > 0:
+		j.report.Unjustified = append(j.report.Unjustified, finding(e, append(against, missing...)))
+	case len(missing) > 0:
+		j.report.Unproven = append(j.report.Unproven, finding(e, missing))
 	}
+}
 
+// decidedAt is when a stop was decided.
+func decidedAt(e storemanager.AuditEntry) time.Time {
+	if !e.Evidence.DecidedAt.IsZero() {
+		return e.Evidence.DecidedAt
+	}
+	return e.At
+}
+
+// answered says what speaks against the moment of a stop, and against the answer of the Auth Worker that it followed.
+func answered(d storemanager.Deletion, e storemanager.AuditEntry) (against, missing []string) {
+	say := func(format string, args ...any) { against = append(against, fmt.Sprintf(format, args...)) }
+	decided := decidedAt(e)
 	if decided.Before(d.DeleteAt) {
 		say("it was stopped at %s, before the end of the grace period at %s", stamp(decided), stamp(d.DeleteAt))
 	}
@@ -180,28 +186,27 @@ func (j *Judge) stopped(s *store, e storemanager.AuditEntry) {
 	if recheck.At.Before(d.EventAt) && !recheck.At.IsZero() && recheck.At.Before(d.Since) {
 		say("the Auth Worker was asked again at %s, before the deletion began", stamp(recheck.At))
 	}
-	if s.hold != nil && (s.expires == nil || decided.Before(*s.expires)) {
-		say("it was held by entry %d", s.hold.Seq)
+	return against, missing
+}
+
+// protected says what kept the store from being stopped.
+func (s *store) protected(d storemanager.Deletion, e storemanager.AuditEntry) (against, missing []string) {
+	if s.hold != nil && (s.expires == nil || decidedAt(e).Before(*s.expires)) {
+		against = append(against, fmt.Sprintf("it was held by entry %d", s.hold.Seq))
 	}
 	if s.pinned {
-		say("it was pinned")
+		against = append(against, "it was pinned")
 	}
 	begun := s.deletions[d.Since.UnixMicro()]
 	switch {
 	case begun == nil && d.Cause == (storemanager.Cause{}):
 		missing = append(missing, "its deletion began before there was an audit trail")
 	case begun == nil:
-		say("the trail does not have the beginning of its deletion")
+		against = append(against, "the trail does not have the beginning of its deletion")
 	case begun.ended != nil:
-		say("its deletion was ended by entry %d (%s)", begun.ended.Seq, begun.ended.Kind)
+		against = append(against, fmt.Sprintf("its deletion was ended by entry %d (%s)", begun.ended.Seq, begun.ended.Kind))
 	}
-	against = append(against, j.cause(d, e, begun)...)
-	switch {
-	case len(against) > 0:
-		j.report.Unjustified = append(j.report.Unjustified, finding(e, append(against, missing...)))
-	case len(missing) > 0:
-		j.report.Unproven = append(j.report.Unproven, finding(e, missing))
-	}
+	return against, missing
 }
 
 // cause says what speaks against who or what asked for the deletion.
