@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/edge"
@@ -44,5 +45,10 @@ func run(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+	var background sync.WaitGroup
+	defer background.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	background.Go(func() { p.NoteSettings(ctx, clients.Manager) })
 	return server.Run(ctx, l)
 }

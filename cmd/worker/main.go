@@ -47,6 +47,10 @@ func run(ctx context.Context, p *process.Process) error {
 		})
 	}
 	g.Go(func() error {
+		p.NoteSettings(ctx, clients.Manager)
+		return nil
+	})
+	g.Go(func() error {
 		return worker.Run(ctx, worker.Options{
 			Temporal: clients.Temporal, Namespace: clients.Namespace, Manager: clients.Manager, AuthWorker: auth,
 			Config: p.Config, Log: p.Log, Sentry: p.Sentry, Metrics: p.Metrics,

@@ -109,6 +109,9 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err := m.SetPins(ctx, p.Config.StoreIDs); err != nil {
 		return nil, errors.Join(fmt.Errorf("STORE_IDS: %w", err), m.close())
 	}
+	if err := known.NoteSettings(ctx, p.Settings()); err != nil {
+		return nil, errors.Join(fmt.Errorf("note the settings: %w", err), m.close())
+	}
 	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) { return figures(ctx, m) })
 	m.watchLosses(ctx, p.Sentry, opened)
 	return m, nil

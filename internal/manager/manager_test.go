@@ -35,7 +35,7 @@ func newProcess(t *testing.T, log *zap.Logger, settings ...string) *process.Proc
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	return &process.Process{Config: cfg, Log: log, Metrics: metrics}
+	return &process.Process{Role: config.RoleStoreManager, Config: cfg, Log: log, Metrics: metrics}
 }
 
 func openStores(t *testing.T, p *process.Process) *manager.Manager {

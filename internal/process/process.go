@@ -42,6 +42,8 @@ const maxConnections = 1024
 // Process is a running binary: its settings and where it tells of itself.
 type Process struct {
 	Config *config.Config
+	// Role is which of the binaries it is.
+	Role   config.Role
 	Log    *zap.Logger
 	// Sentry is nil without SENTRY_DSN; its methods are safe on nil.
 	Sentry  *telemetry.Sentry
@@ -164,7 +166,7 @@ func start(environ []string, role config.Role, logs io.Writer) (*Process, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Process{Config: cfg, Log: log, Sentry: sentry, Metrics: metrics, redactor: redactor, stopTracing: stopTracing}, nil
+	return &Process{Config: cfg, Role: role, Log: log, Sentry: sentry, Metrics: metrics, redactor: redactor, stopTracing: stopTracing}, nil
 }
 
 // startTracing has all spans of the process made from now on.

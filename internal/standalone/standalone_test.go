@@ -87,7 +87,7 @@ func TestWhatIsKeptIsItsOwnersAlone(t *testing.T) {
 	c := settings(t)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	p := &process.Process{Config: c, Log: zap.NewNop(), Metrics: metrics}
+	p := &process.Process{Role: config.RoleStandalone, Config: c, Log: zap.NewNop(), Metrics: metrics}
 	data := filepath.Join(t.TempDir(), "data")
 	const local = "127.0.0.1:0"
 	err = Run(t.Context(), p, Options{Demo: true, DataDir: data, Listen: local, AuthListen: local, SyncListen: local, TemporalListen: "nowhere"})

@@ -59,7 +59,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	s.process = &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
+	s.process = &process.Process{Role: config.RoleStoreManager, Config: cfg, Log: zap.NewNop(), Metrics: metrics}
 
 	registry, err := storetest.TryOpen(t.Context(), storetest.Settings{})
 	require.NoError(t, err)

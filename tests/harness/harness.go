@@ -77,7 +77,7 @@ func StartWith(t *testing.T, o standalone.Options, settings ...string) *Installa
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- standalone.Run(ctx, &process.Process{Config: cfg, Log: log, Metrics: metrics, Sentry: sentry}, o)
+		ended <- standalone.Run(ctx, &process.Process{Role: config.RoleStandalone, Config: cfg, Log: log, Metrics: metrics, Sentry: sentry}, o)
 	}()
 	in.stop = sync.OnceFunc(func() {
 		cancel()
