@@ -12,12 +12,12 @@ type AuthLists struct {
 	ListAt time.Time
 	// Failing: the newest attempt gave no list that counts.
 	Failing bool
-	// Ended counts the attempts since the process began, by how they ended. The keys come from a fixed set.
+	// Ended counts the attempts since the process began, by how they ended. The keys are always the same.
 	Ended map[string]int64
 }
 
-// RegisterAuthLists makes each scrape ask for these figures and show them. Before the first attempt has ended it shows nothing. Registering
-// twice panics.
+// RegisterAuthLists makes each scrape ask for these figures and show them. Before the first attempt has ended all it shows is that none has.
+// Registering twice panics.
 func (m *Metrics) RegisterAuthLists(ask func() AuthLists) {
 	m.registry.MustRegister(authListCollector{
 		ask:     ask,
@@ -45,11 +45,12 @@ func (c authListCollector) Collect(ch chan<- prometheus.Metric) {
 	if !lists.ListAt.IsZero() {
 		ch <- prometheus.MustNewConstMetric(c.at, prometheus.GaugeValue, unix(lists.ListAt))
 	}
-	if len(lists.Ended) == 0 {
-		return
-	}
-	ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, oneIf(lists.Failing))
+	var all int64
 	for outcome, n := range lists.Ended {
+		all += n
 		ch <- prometheus.MustNewConstMetric(c.ended, prometheus.CounterValue, float64(n), outcome)
+	}
+	if all > 0 {
+		ch <- prometheus.MustNewConstMetric(c.failing, prometheus.GaugeValue, oneIf(lists.Failing))
 	}
 }
