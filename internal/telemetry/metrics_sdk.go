@@ -12,19 +12,22 @@ import (
 
 // sdkShown are the metrics of Temporal's SDK that are shown, with the labels that they keep. The others would be nine tenths of a scrape, and
 // no dashboard or alert of ours reads them (docs/designs/0094-what-is-scraped.md).
-var sdkShown = map[string][]attribute.Key{
-	"temporal_request":                                 {"operation"},
-	"temporal_request_failure":                         {"operation", "status_code"},
-	"temporal_request_latency":                         {},
-	"temporal_workflow_completed":                      {"workflow_type"},
-	"temporal_workflow_failed":                         {"workflow_type"},
-	"temporal_workflow_task_execution_failed":          {"failure_reason"},
-	"temporal_workflow_task_schedule_to_start_latency": {},
-	"temporal_activity_schedule_to_start_latency":      {},
-	"temporal_num_pollers":                             {"poller_type", "task_queue"},
-	"temporal_worker_task_slots_used":                  {"worker_type"},
-	"temporal_worker_task_slots_available":             {"worker_type"},
-	"temporal_sticky_cache_size":                       {},
+var sdkShown = map[string]struct {
+	help   string
+	labels []attribute.Key
+}{
+	"temporal_request":                                 {"Requests to Temporal.", []attribute.Key{"operation"}},
+	"temporal_request_failure":                         {"Requests to Temporal that failed.", []attribute.Key{"operation", "status_code"}},
+	"temporal_request_latency":                         {"Duration of requests to Temporal.", nil},
+	"temporal_workflow_completed":                      {"Workflows that ended well.", []attribute.Key{"workflow_type"}},
+	"temporal_workflow_failed":                         {"Workflows that failed.", []attribute.Key{"workflow_type"}},
+	sdkTaskFailed:                                      {"Workflow tasks that failed.", []attribute.Key{sdkReason}},
+	"temporal_workflow_task_schedule_to_start_latency": {"How long workflow tasks waited for a worker.", nil},
+	"temporal_activity_schedule_to_start_latency":      {"How long activities waited for a worker.", nil},
+	"temporal_num_pollers":                             {"Polls of this process that wait for tasks.", []attribute.Key{"poller_type", "task_queue"}},
+	"temporal_worker_task_slots_used":                  {"Tasks that this worker has in hand.", []attribute.Key{"worker_type"}},
+	"temporal_worker_task_slots_available":             {"Tasks that this worker could take in hand.", []attribute.Key{"worker_type"}},
+	"temporal_sticky_cache_size":                       {"Workflows that this worker keeps in memory.", nil},
 }
 
 // sdkTaskFailed counts workflow tasks that failed, by reason. nonDeterminism is the reason of those whose history does not fit the code.
@@ -49,11 +52,11 @@ func sdkMeters(registry *prometheus.Registry) (*sdkmetric.MeterProvider, error) 
 
 // sdkView drops what is not shown. OpenTelemetry's default buckets are for milliseconds, and the SDK measures in seconds.
 func sdkView(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
-	labels, shown := sdkShown[i.Name]
+	show, shown := sdkShown[i.Name]
 	if !shown {
 		return sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}}, true
 	}
-	stream := sdkmetric.Stream{Name: i.Name, Description: i.Description, Unit: i.Unit, AttributeFilter: attribute.NewAllowKeysFilter(labels...)}
+	stream := sdkmetric.Stream{Name: i.Name, Description: show.help, Unit: i.Unit, AttributeFilter: attribute.NewAllowKeysFilter(show.labels...)}
 	if i.Kind == sdkmetric.InstrumentKindHistogram {
 		stream.Aggregation = sdkmetric.AggregationExplicitBucketHistogram{Boundaries: taskBuckets}
 	}
