@@ -97,17 +97,24 @@ func everything(t *testing.T) func() map[string]metric {
 	}
 }
 
-// page is docs/metrics.md.
-func page(t *testing.T, all map[string]metric) string {
+// sharedNames are the metrics that several processes show the same of.
+func sharedNames(t *testing.T) map[string]bool {
 	t.Helper()
 	shared := map[string]bool{}
 	for _, found := range regexp.MustCompile(`desc\("([a-z0-9_]+)"`).FindAllStringSubmatch(read(t, root+"/internal/telemetry/metrics_collect.go"), -1) {
 		shared["storekeeper_"+found[1]] = true
 	}
 	require.NotEmpty(t, shared)
+	return shared
+}
+
+// page is docs/metrics.md.
+func page(t *testing.T, all map[string]metric) string {
+	t.Helper()
+	shared := sharedNames(t)
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nMade by `UPDATE_DOCS=1 go test ./tests/alerts -run TestThePageOfMetrics` of what running systems show; a test compares. " +
-		"[What to scrape](operations.md#what-to-scrape) says where.\nNo label ever holds an id. Beside these there are the usual ones of the Go runtime and of the process.\n")
+		"[What to scrape](" + strings.TrimPrefix("docs/operations.md", "docs/") + "#what-to-scrape) says where.\nNo label ever holds an id. Beside these there are the usual ones of the Go runtime and of the process.\n")
 	table := func(title, intro string, in func(name string) bool) {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n", title, intro)
 		for _, name := range slices.Sorted(maps.Keys(all)) {
