@@ -59,13 +59,50 @@ const before = 30
 // minutes, as one in which nothing moves any more). It must not fire during the first; first may be nil. said is what promtool says if not.
 func shows(t *testing.T, alert, severity string, first *scrape, second scrape, minutes int) (fires bool, said string) {
 	t.Helper()
-	var series strings.Builder
-	used := usedNames(t)
 	every := 1 // minute from one scrape to the next
 	if minutes > 10*60 {
 		every = 10
 	}
+	firing := fmt.Sprintf(`alertname="%s",severity="%s",alertstate="firing"`, alert, severity)
+	return evaluate(t, series(t, first, second, minutes, every), every,
+		expectation{at: before - every, over: before - every, alerts: firing}, expectation{at: before + minutes - every, over: minutes - every, alerts: firing, fire: true})
+}
+
+// expectation says whether alerts with these labels fire at any time within so many minutes before a minute.
+type expectation struct {
+	at, over int
+	alerts   string
+	fire     bool
+}
+
+// evaluate has promtool evaluate the rules.
+func evaluate(t *testing.T, series string, every int, expected ...expectation) (ok bool, said string) {
+	t.Helper()
+	folder, err := filepath.Abs(rules)
+	require.NoError(t, err)
+	text := fmt.Sprintf("rule_files: [%[1]s/recording.yml, %[1]s/alerts.yml]\nevaluation_interval: %[2]dm\ntests:\n- interval: %[2]dm\n  input_series:\n%[3]s  promql_expr_test:\n",
+		folder, every, series)
+	for _, e := range expected {
+		want := map[bool]int{true: 1}[e.fire]
+		text += fmt.Sprintf("  - expr: 'max_over_time(((count(ALERTS{%s}) > bool 0) or vector(0))[%dm:%dm])'\n    eval_time: %dm\n    exp_samples: [{ labels: '{}', value: %d }]\n",
+			e.alerts, e.over, every, e.at, want)
+	}
+	path := filepath.Join(t.TempDir(), "rules.yml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	said, ok = run(t, "test", "rules", path)
+	return ok, said
+}
+
+// series are what was scraped, in promtool's notation: first, and then second, a value in every so many minutes.
+func series(t *testing.T, first *scrape, second scrape, minutes, every int) string {
+	t.Helper()
+	var series strings.Builder
+	used := usedNames(t)
+	// values is a value count times, missing stands for none; "" for a count of 0.
 	values := func(name string, value float64, at time.Time, minute, count int, moves bool) string {
+		if count == 0 {
+			return ""
+		}
 		step := 0.0
 		if strings.HasSuffix(name, "_timestamp_seconds") { // a promtool's time begins at 0
 			value += float64(minute*60) - float64(at.UnixMilli())/1000
@@ -75,7 +112,12 @@ func shows(t *testing.T, alert, severity string, first *scrape, second scrape, m
 		}
 		return fmt.Sprintf("%s%+gx%d", strconv.FormatFloat(value, 'f', -1, 64), step, count/every-1)
 	}
-	missing := func(count int) string { return fmt.Sprintf("_x%d", count/every) }
+	missing := func(count int) string {
+		if count == 0 {
+			return ""
+		}
+		return fmt.Sprintf("_x%d", count/every)
+	}
 	add := func(id string, one, two string) {
 		fmt.Fprintf(&series, "  - series: '%s'\n    values: '%s %s'\n", id, one, two)
 	}
@@ -104,21 +146,9 @@ func shows(t *testing.T, alert, severity string, first *scrape, second scrape, m
 		}
 		add(id, one, two)
 	}
-	up := map[bool]string{true: "1", false: "0"}[second.up]
-	add(`up{job="storekeeper",instance="it"}`, fmt.Sprintf("1+0x%d", before/every-1), fmt.Sprintf("%s+0x%d", up, minutes/every-1))
-
-	firing := fmt.Sprintf(`(count(ALERTS{alertname="%s",severity="%s",alertstate="firing"}) > bool 0) or vector(0)`, alert, severity)
-	expect := func(at, over, want int) string {
-		return fmt.Sprintf("  - expr: 'max_over_time((%s)[%dm:%dm])'\n    eval_time: %dm\n    exp_samples: [{ labels: '{}', value: %d }]\n", firing, over, every, at, want)
-	}
-	folder, err := filepath.Abs(rules)
-	require.NoError(t, err)
-	text := fmt.Sprintf("rule_files: [%[1]s/recording.yml, %[1]s/alerts.yml]\nevaluation_interval: %[2]dm\ntests:\n- interval: %[2]dm\n  input_series:\n%[3]s  promql_expr_test:\n",
-		folder, every, series.String()) + expect(before-every, before-every, 0) + expect(before+minutes-every, minutes-every, 1)
-	path := filepath.Join(t.TempDir(), alert+".yml")
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	said, ok := run(t, "test", "rules", path)
-	return ok, said
+	up := map[bool]float64{true: 1}[second.up]
+	add(`up{job="storekeeper",instance="it"}`, values("up", 1, second.at, 0, before, false), values("up", up, second.at, before, minutes, false))
+	return series.String()
 }
 
 var (

@@ -63,6 +63,17 @@ func TestEachAlertFiresOnARunningSystem(t *testing.T) {
 	}
 }
 
+func TestASystemThatIsWellWakesNobody(t *testing.T) {
+	t.Parallel()
+	in, user, _ := whole(t)
+	user.Delete(user.Create()) // and a deletion is pending
+	in.SignUpSilently()
+	require.NoError(t, reconcile(in)) // and a webhook was missed
+	well := of(in)()
+	ok, said := evaluate(t, series(t, &well, well, 0, 1), 1, expectation{at: before - 1, over: before - 1, alerts: `alertstate=~".+"`})
+	require.True(t, ok, said)
+}
+
 // failed is what promtool says of a failure.
 func failed(said string) string {
 	_, failure, _ := strings.Cut(said, "FAILED:")
