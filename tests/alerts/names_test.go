@@ -101,7 +101,7 @@ func everything(t *testing.T) func() map[string]metric {
 func sharedNames(t *testing.T) map[string]bool {
 	t.Helper()
 	shared := map[string]bool{}
-	for _, found := range regexp.MustCompile(`desc\("([a-z0-9_]+)"`).FindAllStringSubmatch(read(t, root+"/internal/telemetry/metrics_collect.go"), -1) {
+	for _, found := range regexp.MustCompile(`desc\("([a-z0-9_]+)"`).FindAllStringSubmatch(read(t, root+"/internal/telemetry/metrics_shared.go"), -1) {
 		shared["storekeeper_"+found[1]] = true
 	}
 	require.NotEmpty(t, shared)
