@@ -41,7 +41,8 @@ func TestAWorkerServesMetricsUnlessTheyAreOff(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
-	go func() { ended <- run(ctx, newProcess(t, zap.New(core), "METRICS_LISTEN=127.0.0.1:0")) }()
+	serving, silent := newProcess(t, zap.New(core), "METRICS_LISTEN=127.0.0.1:0"), newProcess(t, zap.New(core), "METRICS_LISTEN=off")
+	go func() { ended <- run(ctx, serving) }()
 	served := func() []observer.LoggedEntry { return logs.FilterMessage("metrics and probes are served").All() }
 	require.Eventually(t, func() bool { return len(served()) == 1 }, 30*time.Second, time.Millisecond)
 	resp, err := http.Get("http://" + served()[0].ContextMap()["address"].(string) + "/metrics")
@@ -53,13 +54,13 @@ func TestAWorkerServesMetricsUnlessTheyAreOff(t *testing.T) {
 	require.Contains(t, string(body), "storekeeper_temporal_reachable 0\n")
 	require.Contains(t, string(body), "storekeeper_store_manager_reachable 0\n")
 
-	go func() { ended <- run(ctx, newProcess(t, zap.New(core), "METRICS_LISTEN=off")) }()
+	go func() { ended <- run(ctx, silent) }()
 	require.Eventually(t, func() bool { // both have come so far that they wait for Temporal
 		return logs.FilterMessage("temporal is not ready for the worker, trying again").Len() >= 2
 	}, 60*time.Second, time.Millisecond)
 	require.Len(t, served(), 1)
 	stop()
 	for range 2 {
-		<-ended
+		require.ErrorIs(t, <-ended, context.Canceled)
 	}
 }

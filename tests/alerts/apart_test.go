@@ -63,7 +63,7 @@ func or(token string) string {
 	return standalone.DemoBypassToken
 }
 
-func startApart(t *testing.T, wrong tokens, settings ...string) *apart {
+func startApart(t *testing.T, wrong tokens) *apart {
 	t.Helper()
 	a := &apart{}
 	var err error
@@ -76,7 +76,7 @@ func startApart(t *testing.T, wrong tokens, settings ...string) *apart {
 	require.NoError(t, err)
 	t.Cleanup(a.temporal.Stop)
 
-	a.storeKeeper = newProcess(t, config.RoleStoreManager, append(settings, "LIVESTORE_SYNC_URL="+a.sync.URL())...)
+	a.storeKeeper = newProcess(t, config.RoleStoreManager, "LIVESTORE_SYNC_URL="+a.sync.URL())
 	stores, err := manager.Open(t.Context(), a.storeKeeper, filepath.Join(t.TempDir(), "stores.db"))
 	require.NoError(t, err)
 	t.Cleanup(stores.Close)
@@ -92,7 +92,7 @@ func startApart(t *testing.T, wrong tokens, settings ...string) *apart {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = auth.Stop(context.Background()) })
 
-	edgeProcess := newProcess(t, config.RoleWebhook, append(settings, "SERVER_BYPASS_TOKEN="+or(wrong.edge))...)
+	edgeProcess := newProcess(t, config.RoleWebhook, "SERVER_BYPASS_TOKEN="+or(wrong.edge))
 	temporalOf := func(p *process.Process) client.Client {
 		c, err := client.NewLazyClient(p.TemporalOptions(client.Options{HostPort: a.temporal.Addr()}))
 		require.NoError(t, err)
@@ -115,7 +115,7 @@ func startApart(t *testing.T, wrong tokens, settings ...string) *apart {
 		EdgeURL: "http://" + l.Addr().String(), AuthURL: auth.URL(), Auth: auth, Sync: a.sync, Stores: stores, Temporal: c,
 	}}
 
-	a.worker = newProcess(t, config.RoleWorker, append(settings, "SERVER_BYPASS_TOKEN="+or(wrong.worker))...)
+	a.worker = newProcess(t, config.RoleWorker, "SERVER_BYPASS_TOKEN="+or(wrong.worker))
 	workerTemporal, workerManager := temporalOf(a.worker), managerOf(standalone.DemoBypassToken)
 	figures.Register(a.worker.Metrics, workerManager, orchestrator.New(workerTemporal, client.DefaultNamespace))
 	lists, err := a.worker.AuthWorker(auth.URL(), "")

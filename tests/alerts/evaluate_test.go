@@ -2,6 +2,7 @@ package alerts_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -44,9 +45,7 @@ func parse(t *testing.T, body, instance string, at time.Time) scrape {
 func together(all ...scrape) scrape {
 	s := scrape{at: all[0].at, up: true, samples: map[string]float64{}}
 	for _, one := range all {
-		for series, value := range one.samples {
-			s.samples[series] = value
-		}
+		maps.Copy(s.samples, one.samples)
 	}
 	return s
 }

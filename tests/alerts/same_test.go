@@ -1,6 +1,7 @@
 package alerts_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ func TestWhatSeveralProcessesKnowIsTheSameWhoeverIsScraped(t *testing.T) {
 		s := a.scrape()
 		edge, worker, manager = knownTo(s, "edge"), knownTo(s, "worker"), knownTo(s, "storemanager")
 		return edge[`storekeeper_reconcile_recorded_runs_total{job="storekeeper",,outcome="succeeded"}`] > 0 &&
-			edge[`storekeeper_store_deletions{job="storekeeper",,deletion="pending"}`] == 1 && equal(edge, worker)
+			edge[`storekeeper_store_deletions{job="storekeeper",,deletion="pending"}`] == 1 && maps.Equal(edge, worker)
 	})
 	require.Equal(t, edge, worker)
 	require.Greater(t, len(manager), 30)
@@ -53,16 +54,4 @@ func TestWhatSeveralProcessesKnowIsTheSameWhoeverIsScraped(t *testing.T) {
 			require.Regexp(t, `temporal_reachable|workers_polling|backlog_age|interval_seconds|of="(schedule|setting)"`, series, "that is Temporal's")
 		}
 	}
-}
-
-func equal(a, b map[string]float64) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for series, value := range a {
-		if other, ok := b[series]; !ok || other != value { //nolint:testifylint // they are copies
-			return false
-		}
-	}
-	return true
 }
