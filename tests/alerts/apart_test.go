@@ -19,6 +19,7 @@ import (
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
 	"storekeeper/internal/figures"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/manager"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
@@ -100,7 +101,7 @@ func startApart(t *testing.T, wrong tokens) *apart {
 		return c
 	}
 	managerOf := func(token string) *storehttp.Client {
-		c, err := storehttp.NewClient(a.api.URL, token, nil)
+		c, err := storehttp.NewClient(a.api.URL, httpclient.Fixed(token), nil)
 		require.NoError(t, err)
 		t.Cleanup(c.CloseIdleConnections)
 		return c
