@@ -98,12 +98,12 @@ func TestFiguresOfTheRegistryArePartsThatMakeAWhole(t *testing.T) {
 	begin("overdue", 30)
 	clock.Set(storetest.At(1000))
 	begin("pending", 9000)
-	_, err = b.Hold(ctx, "held-and-pinned", storemanager.Hold{Reason: "r", Actor: "a"})
+	_, err = b.Hold(ctx, "held-and-pinned", storemanager.HoldRequest{Hold: storemanager.Hold{Reason: "r", Actor: "a"}})
 	require.NoError(t, err)
 	require.NoError(t, b.SetPins(ctx, []string{"held-and-pinned"}))
 	for i, scope := range []string{"plain", "", "pending"} {
 		clock.Set(storetest.At(1001 + i))
-		_, err = b.Pause(ctx, storemanager.Pause{StoreID: scope, Reason: "r", Actor: "a"})
+		_, err = b.Pause(ctx, storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: scope, Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 

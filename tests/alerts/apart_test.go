@@ -82,7 +82,7 @@ func startApart(t *testing.T, wrong tokens) *apart {
 	require.NoError(t, err)
 	t.Cleanup(stores.Close)
 	figures.Register(a.storeKeeper.Metrics, stores, nil)
-	a.api = httptest.NewServer(stores.Handler(a.storeKeeper))
+	a.api = httptest.NewServer(stores.Handler(a.storeKeeper, nil))
 	t.Cleanup(a.api.Close)
 
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -1,10 +1,12 @@
 package alerts_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,7 +19,9 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"storekeeper/contract"
+	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
+	"storekeeper/internal/process"
 	"storekeeper/internal/standalone"
 	"storekeeper/internal/storemanager"
 	"storekeeper/tests/harness"
@@ -79,7 +83,7 @@ func everything(t *testing.T) func() map[string]metric {
 	user.Delete(id)
 	in.Auth.SetFault(demo.FaultTruncated)
 	require.Error(t, reconcile(in))
-	_, err := in.Stores.Pause(t.Context(), storemanager.Pause{Reason: "r", Actor: "a"})
+	_, err := in.Stores.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{Reason: "r", Actor: "a"}})
 	require.NoError(t, err)
 	_, err = in.Temporal.DescribeWorkflowExecution(t.Context(), "unknown", "")
 	require.Error(t, err)
@@ -88,13 +92,33 @@ func everything(t *testing.T) func() map[string]metric {
 	a.Eventually("a worker polls", func() bool { return a.Orchestrator.WorkersPolling(t.Context()) == nil })
 	a.SignUp()
 	require.NoError(t, a.Temporal.ScheduleClient().GetHandle(t.Context(), contract.ReconcileScheduleID).Pause(t.Context(), client.SchedulePauseOptions{}))
+	files := ofFiles(t)
 	return func() map[string]metric {
-		var bodies []string
+		bodies := []string{files}
 		for _, url := range []string{in.EdgeURL + "/metrics", a.EdgeURL + "/metrics", a.api.URL + "/metrics", a.workerURL} {
 			bodies = append(bodies, in.Do(http.MethodGet, url, "").Body)
 		}
 		return metrics(bodies...)
 	}
+}
+
+// ofFiles is what a process shows that has a secret in a file.
+func ofFiles(t *testing.T) (body string) {
+	t.Helper()
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte("the-token"), 0o600))
+	cmd := process.Command(process.Options{
+		Use: "it", Role: config.RoleStoreManager, Environ: func() ([]string, error) { return []string{"SERVER_BYPASS_TOKEN_FILE=" + token}, nil },
+		Run: func(_ context.Context, p *process.Process) error {
+			w := httptest.NewRecorder()
+			p.Metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+			body = w.Body.String()
+			return nil
+		},
+	})
+	cmd.SetArgs([]string{})
+	require.NoError(t, cmd.ExecuteContext(t.Context()))
+	return body
 }
 
 // sharedNames are the metrics that several processes show the same of.

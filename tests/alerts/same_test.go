@@ -22,7 +22,7 @@ func TestWhatSeveralProcessesKnowIsTheSameWhoeverIsScraped(t *testing.T) {
 	a.Eventually("monitored", func() bool { return a.Monitored(id) })
 	user.Delete(id)
 	for _, scope := range []string{"", uuid.NewString()} {
-		_, err := a.Stores.Pause(t.Context(), storemanager.Pause{StoreID: scope, Reason: "r", Actor: "a"})
+		_, err := a.Stores.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: scope, Reason: "r", Actor: "a"}})
 		require.NoError(t, err)
 	}
 	shared := sharedNames(t)

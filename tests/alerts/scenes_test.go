@@ -237,7 +237,7 @@ var scenes = map[string]scene{
 		fire: []string{"StorekeeperForgottenPause/ticket"}, hold: 25 * 60,
 		play: func(t *testing.T) (*scrape, func() scrape) {
 			in, _, well := whole(t)
-			_, err := in.Stores.Pause(t.Context(), storemanager.Pause{Reason: "r", Actor: "a"})
+			_, err := in.Stores.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{Reason: "r", Actor: "a"}})
 			require.NoError(t, err)
 			return well, of(in)
 		},

@@ -74,7 +74,7 @@ func TestEveryMetricOfOursIsSetAndFollowsWhatHappens(t *testing.T) {
 	require.NoError(t, err)
 	shows(`reconcile_implausible 1`)
 
-	_, err = in.Stores.Pause(t.Context(), storemanager.Pause{Reason: "r", Actor: "a"})
+	_, err = in.Stores.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{Reason: "r", Actor: "a"}})
 	require.NoError(t, err)
 	shows(`pauses{of="all_stores"} 1`)
 	require.NoError(t, in.Temporal.ScheduleClient().GetHandle(t.Context(), contract.ReconcileScheduleID).Pause(t.Context(), client.SchedulePauseOptions{}))
@@ -95,11 +95,14 @@ func TestEveryMetricOfOursIsSetAndFollowsWhatHappens(t *testing.T) {
 	}
 	require.Greater(t, len(names), 20)
 	for _, name := range names {
+		if name[1] == "secrets_refused" {
+			continue // it is there where a secret is in a file, as in tests/alerts
+		}
 		require.Contains(t, body, "\n# TYPE storekeeper_"+name[1]+" ", "nothing sets it")
 	}
 	success := regexp.MustCompile(`(?m)^storekeeper_reconcile_last_success_timestamp_seconds \S+$`)
 	before := success.FindString(body)
-	require.NoError(t, in.Stores.Resume(t.Context(), ""))
+	require.NoError(t, in.Stores.Resume(t.Context(), storemanager.ResumeRequest{}))
 	_, err = reconcile(in, "")
 	require.NoError(t, err)
 	in.Eventually("the last success", func() bool { return success.FindString(scrape()) != before })
