@@ -134,6 +134,7 @@ func (r *Reconcile) RecordRun(ctx context.Context, in contract.RecordInput) erro
 		return wrap(fmt.Errorf("%w: report: %w", storemanager.ErrInvalid, err))
 	}
 	before := r.before(ctx)
+	repaired := r.repairAge(ctx, in)
 	err = r.Manager.RecordReconcile(ctx, storemanager.ReconcileRun{
 		RunID: in.RunID, StartedAt: in.Report.StartedAt, CompletedAt: in.Report.CompletedAt, Error: in.Error, Report: report,
 		ApprovedListAt: approvedListAt(in), Actor: in.Report.Actor, Origin: origin(in.Origin), Summary: summary(in.Report), Lists: listsOf(in.Report),
@@ -152,6 +153,9 @@ func (r *Reconcile) RecordRun(ctx context.Context, in contract.RecordInput) erro
 	}
 	r.Metrics.Reconciled(run)
 	r.tellOfRun(ctx, in, before)
+	if repaired > 0 {
+		r.Metrics.Repaired(in.Report.Added, repaired)
+	}
 	activity.GetLogger(ctx).Info("reconcile run ended", telemetry.KeyTrigger, in.Report.Trigger, telemetry.KeyOutcome, run.Outcome,
 		telemetry.KeyDurationMs, in.Report.DurationMs, "drift", in.Report.DriftCount, "added", in.Report.Added,
 		"removed", in.Report.Removed, "guard", in.Report.Guard, telemetry.KeyError, in.Error)
@@ -185,4 +189,33 @@ func listsOf(r contract.ReconcileReport) (lists []storemanager.ListRef) {
 		lists[n-1].Entries = r.AuthoritativeCount
 	}
 	return lists
+}
+
+// repairAge is how long ago, at the most, the workspaces were created whose missing stores the run has added: they were in none of the lists from
+// which an earlier run has added all that was missing. 0 when that is not known, or the run has added none. A run that is recorded again, because
+// its worker died meanwhile, is not measured again.
+func (r *Reconcile) repairAge(ctx context.Context, in contract.RecordInput) time.Duration {
+	if in.Report.Added == 0 {
+		return 0
+	}
+	past, err := r.Manager.Reconciliation(ctx)
+	if err != nil {
+		return 0 // it only measures
+	}
+	for _, run := range past.Recent {
+		if run.RunID == in.RunID {
+			return 0
+		}
+		var report contract.ReconcileReport
+		if run.Error != "" || json.Unmarshal(run.Report, &report) != nil || !addedAll(report) {
+			continue
+		}
+		return max(0, in.Report.CompletedAt.Sub(report.FirstListAt))
+	}
+	return 0
+}
+
+// addedAll says whether the run left no missing store behind.
+func addedAll(r contract.ReconcileReport) bool {
+	return !r.FirstListAt.IsZero() && r.Mode != contract.ModeObserve && r.Paused == "" && r.FailedAdds+r.Left+r.Skipped.Paused+r.SetAsideCount == 0
 }

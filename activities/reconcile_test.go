@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -501,6 +503,37 @@ func TestARunIsRecorded(t *testing.T) {
 	require.EqualValues(t, 2, known.Runs)
 	require.EqualValues(t, 1, known.Failures)
 	require.Equal(t, "the workspace list is damaged", known.LastError.Error)
+}
+
+func TestHowLateARepairCameIsMeasuredFromTheLastListThatWasRepairedFrom(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	record := func(id string, minute int, failure string, change func(*contract.ReconcileReport)) string {
+		at := b.now.Add(time.Duration(minute) * time.Minute)
+		report := contract.ReconcileReport{StartedAt: at, FirstListAt: at, ListAt: at, CompletedAt: at.Add(time.Second), Mode: contract.ModeFull}
+		change(&report)
+		_, err := b.env.ExecuteActivity(b.act.RecordRun, contract.RecordInput{RunID: id, Report: report, Error: failure})
+		require.NoError(t, err)
+		w := httptest.NewRecorder()
+		b.act.Metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+		return strings.Join(regexp.MustCompile(`storekeeper_repair_age_seconds_(?:sum|count) \S+`).FindAllString(w.Body.String(), -1), ",")
+	}
+	added := func(r *contract.ReconcileReport) { r.Added = 2 }
+	const ages = "storekeeper_repair_age_seconds_sum %d,storekeeper_repair_age_seconds_count %d"
+	require.Equal(t, fmt.Sprintf(ages, 0, 0), record("first", 0, "", added), "it is not known how old they are")
+	require.Equal(t, fmt.Sprintf(ages, 0, 0), record("quiet", 5, "", func(*contract.ReconcileReport) {}))
+	require.Equal(t, fmt.Sprintf(ages, 2*301, 2), record("repairs", 10, "", added))
+	require.Equal(t, fmt.Sprintf(ages, 2*301, 2), record("repairs", 10, "", added), "recorded again")
+	for i, left := range []func(*contract.ReconcileReport){
+		func(r *contract.ReconcileReport) { r.FailedAdds = 1 }, func(r *contract.ReconcileReport) { r.Left = 1 },
+		func(r *contract.ReconcileReport) { r.Mode = contract.ModeObserve }, func(r *contract.ReconcileReport) { r.Paused = "ann" },
+		func(r *contract.ReconcileReport) { r.Skipped.Paused = 1 }, func(r *contract.ReconcileReport) { r.SetAsideCount = 1 },
+		func(r *contract.ReconcileReport) { r.FirstListAt = time.Time{} },
+	} {
+		record(fmt.Sprint("leaves", i), 11+i, "", left)
+	}
+	record("fails", 19, "the auth worker took too long", func(*contract.ReconcileReport) {})
+	require.Equal(t, fmt.Sprintf(ages, 2*301+2*601, 4), record("late", 20, "", added), "since the last list from which all was added")
 }
 
 func TestAPauseDuringARunIsObeyed(t *testing.T) {

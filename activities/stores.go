@@ -52,6 +52,9 @@ func (s *Stores) EnsureStore(ctx context.Context, in contract.EnsureInput) (cont
 	}
 	if res.Outcome == storemanager.EnsureCreated {
 		s.Metrics.Provisioned(s.now().Sub(in.At))
+		if !in.ReceivedAt.IsZero() {
+			s.Metrics.WebhookProvisioned(s.now().Sub(in.ReceivedAt))
+		}
 	}
 	return contract.EnsureResult{
 		Created:  res.Outcome == storemanager.EnsureCreated,

@@ -44,6 +44,9 @@ type Event struct {
 	// Timestamp is the moment of the event by the clock of its origin. An older event never undoes a newer one.
 	Timestamp time.Time `json:"timestamp"`
 	Source    Source    `json:"source"`
+	// ReceivedAt is when the webhook arrived at the edge, by the edge's clock; zero for an event that no webhook brought, and for one of an older
+	// edge. It is for measuring alone.
+	ReceivedAt time.Time `json:"receivedAt,omitzero"`
 	// GracePeriod (nanoseconds) of a deletion; nil means the worker's DELETION_GRACE_PERIOD.
 	GracePeriod *time.Duration `json:"gracePeriod,omitempty"`
 	// Hold is set for StoreHold and nil for every other type.

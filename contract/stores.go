@@ -15,6 +15,8 @@ type EnsureInput struct {
 	DeliveryID string    `json:"deliveryId"`
 	// Origin says who asks.
 	Origin Origin `json:"origin,omitzero"`
+	// ReceivedAt is that of the Event.
+	ReceivedAt time.Time `json:"receivedAt,omitzero"`
 }
 
 // TelemetryStoreID implements telemetry.StoreIdentifier.

@@ -46,7 +46,7 @@ func (l *lifecycle) apply(ctx workflow.Context, d *delivery) {
 }
 
 func (l *lifecycle) created(ctx workflow.Context, ev contract.Event) (contract.Result, error) {
-	res, err := ensureStore(ctx, contract.EnsureInput{InstanceID: l.id, At: ev.Timestamp, DeliveryID: ev.DeliveryID, Origin: ev.From()})
+	res, err := ensureStore(ctx, contract.EnsureInput{InstanceID: l.id, At: ev.Timestamp, DeliveryID: ev.DeliveryID, ReceivedAt: ev.ReceivedAt, Origin: ev.From()})
 	if err != nil {
 		return contract.Result{}, err
 	}

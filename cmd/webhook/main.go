@@ -10,6 +10,7 @@ import (
 
 	"storekeeper/internal/config"
 	"storekeeper/internal/edge"
+	"storekeeper/internal/figures"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
 )
@@ -34,8 +35,10 @@ func run(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return fmt.Errorf("the edge can't listen (set LISTEN or PORT): %w", err)
 	}
+	orch := orchestrator.New(clients.Temporal, clients.Namespace)
+	figures.Register(p.Metrics, clients.Manager, orch)
 	o := edge.Options{
-		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
+		Config: p.Config, Orchestrator: orch,
 		StoreManager: clients.Manager, Backup: clients.Manager.Backup, Examine: clients.Manager.Examine, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	}
 	if clients.AuthWorker != nil {

@@ -8,9 +8,11 @@ import (
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"storekeeper/internal/config"
+	"storekeeper/internal/figures"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/process"
 	"storekeeper/internal/worker"
@@ -36,15 +38,16 @@ func run(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
+	orch := orchestrator.New(clients.Temporal, clients.Namespace)
+	figures.Register(p.Metrics, clients.Manager, orch)
 	g, ctx := errgroup.WithContext(ctx)
-	if p.Config.MetricsListen != "" {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.MetricsListen))
+	if address := p.Config.MetricsListen.Address(); address != "" {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
-			return fmt.Errorf("METRICS_LISTEN: %w", err)
+			return fmt.Errorf("METRICS_LISTEN: %w; each worker of a machine needs an address of its own, or off", err)
 		}
-		g.Go(func() error {
-			return p.Serve(ctx, l, probes(p, orchestrator.New(clients.Temporal, clients.Namespace)))
-		})
+		p.Log.Info("metrics and probes are served", zap.Stringer("address", l.Addr()))
+		g.Go(func() error { return p.Serve(ctx, l, probes(p, orch)) })
 	}
 	g.Go(func() error {
 		p.NoteSettings(ctx, clients.Manager)

@@ -23,6 +23,11 @@ const (
 	OutcomeFailed Outcome = "failed"
 )
 
+// Outcomes returns all of them.
+func Outcomes() []Outcome {
+	return []Outcome{OutcomeComplete, OutcomeUnauthorized, OutcomeTooMany, OutcomeDamaged, OutcomeCached, OutcomeTimeout, OutcomeFailed}
+}
+
 // OutcomeOf is how an attempt ended that came to this error; nil is OutcomeComplete.
 func OutcomeOf(err error) Outcome {
 	var status *StatusError

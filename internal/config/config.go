@@ -25,10 +25,10 @@ type Config struct {
 	Operators      Operators `env:"OPERATOR_TOKENS" accepts:"NAME:TOKEN, or NAME:TOKEN:read for who may only read; several separated by commas; a name has 1 to 64 letters, digits and ._@-, a token letters, digits and -._~+/=, and TOKEN|TOKEN are two of the same name while rotating; no name and no token comes twice, and none is one of SERVER_BYPASS_TOKEN" doc:"Who may ask the edge for what SERVER_BYPASS_TOKEN opens, each with a token of its own. The name is the actor of what the caller does, whatever the request says."`
 	AuthWorkerURL  URL       `env:"AUTH_WORKER_INTERNAL_URL" roles:"worker,standalone" accepts:"an http or https URL without credentials, query and fragment" doc:"Where the Auth Worker answers GET /internal/workspaces. For cmd/webhook it is optional: with it GET /stores and starter list know names and owners."`
 
-	ListenAddr         HostPort `env:"LISTEN" accepts:"host:port" doc:"Where the edge listens. Empty means 127.0.0.1 and PORT."`
-	Port               Port     `env:"PORT" envDefault:"3003" accepts:"0 to 65535 (0 picks one)" doc:"The edge's port, unless LISTEN says more."`
-	StoreManagerListen HostPort `env:"STORE_MANAGER_LISTEN" envDefault:"127.0.0.1:3005" accepts:"host:port" doc:"Where cmd/storemanager listens."`
-	MetricsListen      HostPort `env:"METRICS_LISTEN" accepts:"host:port" doc:"Where cmd/worker serves /metrics, /livez and /readyz. Empty means nowhere."`
+	ListenAddr         HostPort      `env:"LISTEN" accepts:"host:port" doc:"Where the edge listens. Empty means 127.0.0.1 and PORT."`
+	Port               Port          `env:"PORT" envDefault:"3003" accepts:"0 to 65535 (0 picks one)" doc:"The edge's port, unless LISTEN says more."`
+	StoreManagerListen HostPort      `env:"STORE_MANAGER_LISTEN" envDefault:"127.0.0.1:3005" accepts:"host:port" doc:"Where cmd/storemanager listens."`
+	MetricsListen      HostPortOrOff `env:"METRICS_LISTEN" envDefault:"127.0.0.1:3006" accepts:"host:port, or off" doc:"Where cmd/worker serves /metrics, /livez and /readyz; off is nowhere. Each worker of a machine needs an address of its own."`
 
 	TemporalDB PostgresURL `env:"TEMPORAL_DB" accepts:"a postgres or postgresql URL with the name of a database: postgres://user:password@host:5432/temporal?sslmode=verify-full" doc:"Where cmd/standalone keeps Temporal's data: in this PostgreSQL database and the one with the same name and _visibility. Empty: in a SQLite file under --data-dir. --temporal-db says the same, to everybody who can list processes."`
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,12 +45,22 @@ func TestEverySettingIsRead(t *testing.T) {
 	require.False(t, c.ReconcileEnabled)
 }
 
+func TestAWorkersMetricsAreServedOnLoopbackUnlessTheyAreOff(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{"": "127.0.0.1:3006", "off": "", "0.0.0.0:9": "0.0.0.0:9"} {
+		c, err := config.Load(append(slices.Clone(complete), "METRICS_LISTEN="+given), config.RoleStandalone)
+		require.NoError(t, err)
+		require.Equal(t, want, c.MetricsListen.Address(), given)
+	}
+}
+
 func TestABadValueIsOneLineThatNamesTheVariableTheValueAndWhatIsAccepted(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
 		"PORT=abc":                              `PORT="abc" is not accepted: want 0 to 65535`,
 		"PORT=65536":                            `PORT="65536" is not accepted`,
 		"LISTEN=nowhere":                        `LISTEN="nowhere" is not accepted: want host:port`,
+		"METRICS_LISTEN=nowhere":                `METRICS_LISTEN="nowhere" is not accepted: want host:port, or off`,
 		"WORKSPACE_RECONCILE_INTERVAL_MS=999":   `WORKSPACE_RECONCILE_INTERVAL_MS="999" is not accepted: want whole milliseconds, at least 1000`,
 		"WORKSPACE_RECONCILE_INTERVAL_MS=5m":    `WORKSPACE_RECONCILE_INTERVAL_MS="5m" is not accepted`,
 		"MANUAL_RECONCILE_MIN_INTERVAL_MS=-1":   `MANUAL_RECONCILE_MIN_INTERVAL_MS="-1" is not accepted`,

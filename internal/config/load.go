@@ -192,6 +192,28 @@ func (h *HostPort) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// HostPortOrOff is an address to listen on, or "off" for none.
+type HostPortOrOff string
+
+const off = "off"
+
+// Address is where to listen; "" means nowhere.
+func (h HostPortOrOff) Address() string {
+	if h == off {
+		return ""
+	}
+	return string(h)
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *HostPortOrOff) UnmarshalText(text []byte) error {
+	if string(text) == off {
+		*h = off
+		return nil
+	}
+	return (*HostPort)(h).UnmarshalText(text)
+}
+
 // Given says whether the environment sets the variable. An empty variable counts as unset.
 func Given(environ []string, name string) bool {
 	return slices.ContainsFunc(environ, func(pair string) bool {

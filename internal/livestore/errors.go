@@ -178,6 +178,15 @@ func stringsIn(v any) (all []string) {
 	return all
 }
 
+// Token says whether the backend may have refused the token: its status is 400, 401 or 403.
+func (e *DialError) Token() bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	return false
+}
+
 // dialError makes a *DialError without the URL, which holds the payload. resp is nil when no HTTP answer came.
 func (s secret) dialError(resp *http.Response, cause error) error {
 	if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
@@ -206,8 +215,7 @@ func (s secret) dialError(resp *http.Response, cause error) error {
 func (s secret) refusal(resp *http.Response) *DialError {
 	e := &DialError{Status: resp.StatusCode, RetryAfter: retryafter.Parse(resp.Header, time.Now(), maxRetryAfter)}
 	e.text = fmt.Sprintf("the sync backend refused the connection with status %d", e.Status)
-	switch e.Status {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+	if e.Token() {
 		e.text += " (the token may be wrong)"
 	}
 	if e.RetryAfter > 0 {

@@ -20,6 +20,7 @@ import (
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/deliveries"
 	deliverysqlite "storekeeper/internal/deliveries/sqlite"
+	"storekeeper/internal/figures"
 	"storekeeper/internal/process"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/monitor"
@@ -73,6 +74,7 @@ func Run(ctx context.Context, p *process.Process, restore Restore) error {
 	}
 	defer m.Close()
 	p.Metrics.RegisterDatabases(func() []dbfile.Usage { return p.Usage(database) })
+	figures.Register(p.Metrics, m.Manager, nil)
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(p.Config.StoreManagerListen))
 	if err != nil {
 		return fmt.Errorf("STORE_MANAGER_LISTEN: %w", err)
@@ -82,7 +84,7 @@ func Run(ctx context.Context, p *process.Process, restore Restore) error {
 }
 
 // Open opens the registry at path, "" for one in memory, and monitors its stores as the settings say, until ctx ends or Close is called, which
-// must be done. The pinned stores are those of STORE_IDS from then on. Its figures show in the metrics.
+// must be done. The pinned stores are those of STORE_IDS from then on. What its monitors did shows in the metrics.
 func Open(ctx context.Context, p *process.Process, path string) (*Manager, error) {
 	opened := time.Now()
 	database, err := sqlite.Open(ctx, path, p.Log)
@@ -112,7 +114,7 @@ func Open(ctx context.Context, p *process.Process, path string) (*Manager, error
 	if err := known.NoteSettings(ctx, p.Settings()); err != nil {
 		return nil, errors.Join(fmt.Errorf("note the settings: %w", err), m.close())
 	}
-	p.Metrics.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) { return figures(ctx, m) })
+	p.Metrics.RegisterMonitors(func(ctx context.Context) (telemetry.MonitorFigures, error) { return monitorFigures(ctx, m) })
 	m.watchLosses(ctx, p.Sentry, opened)
 	return m, nil
 }
@@ -189,6 +191,7 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 		var err error
 		m.sink, err = processor.NewSink(processor.SinkOptions{
 			URL: string(c.EventSinkURL), Secret: func() string { return string(c.Newest().EventSinkSecret) },
+			Refused: refused(p, telemetry.RefusedBySink),
 		})
 		if err != nil {
 			return fmt.Errorf("EVENT_SINK_URL: %w", err)
@@ -197,7 +200,8 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 	}
 	supervisor, err := monitor.Supervise(ctx, m.registry, monitor.Options{
 		SyncURL: c.StoreSyncURL, Token: c.BypassToken, Processor: taker, MaxDials: int(c.SyncMaxDials), Logger: p.Log,
-		Outage: func(o monitor.Outage) { tellOutage(ctx, p.Sentry, o) },
+		Refused: refused(p, telemetry.RefusedBySyncBackend),
+		Outage:  func(o monitor.Outage) { tellOutage(ctx, p.Sentry, o) },
 	})
 	if err != nil {
 		return err
@@ -205,3 +209,6 @@ func (m *Manager) monitor(ctx context.Context, p *process.Process) error {
 	m.Manager, m.monitored, m.watcher = actions{supervisor, p.Log}, supervisor, supervisor
 	return nil
 }
+
+// refused counts that somebody refuses our token.
+func refused(p *process.Process, by string) func() { return func() { p.Metrics.TokenRefused(by) } }

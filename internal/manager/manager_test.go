@@ -208,57 +208,6 @@ func TestAStoreManagerWhoseNodeServerRefusesTheSecretIsNotReady(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }
 
-func TestMetricsOfReconciliationSayWhetherTheNewestListWasBelieved(t *testing.T) {
-	t.Parallel()
-	p := newProcess(t, zap.NewNop())
-	stores, err := manager.Open(t.Context(), p, "")
-	require.NoError(t, err)
-	t.Cleanup(stores.Close)
-	scrape := func() string {
-		w := httptest.NewRecorder()
-		p.Metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-		return w.Body.String()
-	}
-	at := time.Unix(1_700_000_000, 0)
-	record := func(failure, report string) {
-		at = at.Add(time.Minute)
-		require.NoError(t, stores.RecordReconcile(t.Context(), storemanager.ReconcileRun{
-			RunID: at.String(), StartedAt: at, CompletedAt: at, Error: failure, Report: []byte(report),
-		}))
-	}
-	for _, unknown := range []string{"reconcile_implausible", "reconcile_drift", "reconcile_failing", "reconcile_last_success"} {
-		require.NotContains(t, scrape(), unknown, "nothing is known of it yet")
-	}
-	record("", `{"missing":3,"orphaned":1,"firstSightings":1,"quarantinedCount":1,"failedAdds":3,"failedRemovals":1}`)
-	body := scrape()
-	for _, want := range []string{
-		`storekeeper_reconcile_drift{kind="missing"} 3`,
-		`storekeeper_reconcile_drift{kind="orphaned"} 2`,
-		`storekeeper_reconcile_drift{kind="quarantined"} 1`,
-		`storekeeper_reconcile_failing_stores 4`,
-		`storekeeper_reconcile_implausible 0`,
-		`storekeeper_reconcile_last_success_timestamp_seconds 1.70000006e+09`,
-	} {
-		require.Contains(t, body, want+"\n")
-	}
-	for _, step := range []struct{ failure, report, want string }{
-		{"the workspace list is damaged: 3 entries where 4 were promised", `{}`, "1"},
-		{"the auth worker took too long", `{}`, "1"}, // no list came
-		{"", `{}`, "0"},
-		{"", `{"guard":"the list is empty"}`, "1"},
-		{"", `{}`, "0"},
-		{"", `{"guard":"7 removals are too many","guardVerdict":"held"}`, "1"},
-		{"the auth worker took too long", `{}`, "1"},
-		{"", `{}`, "0"},
-		{"the auth worker took too long", `{}`, "0"},
-		{"the auth worker answered with status 502: the workspace list is damaged", `{}`, "0"}, // no list came
-	} {
-		record(step.failure, step.report)
-		require.Contains(t, scrape(), "storekeeper_reconcile_implausible "+step.want+"\n", "%+v", step)
-	}
-	require.Contains(t, scrape(), `storekeeper_reconcile_drift{kind="missing"} 0`+"\n")
-}
-
 func TestTheAPITellsOfChangesOfConnectionsAndPingsWhatMonitors(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t, zap.NewNop())

@@ -82,6 +82,8 @@ type Schedule struct {
 	Disabled bool
 	// UpdatedAt is when it was last changed: while it is paused, most likely when it was paused. Zero if nobody has changed it.
 	UpdatedAt time.Time
+	// LastActionAt is when it last started a run, or was made; zero when that is not known. A pause that is in force began later.
+	LastActionAt time.Time
 }
 
 // ReconcileSchedule returns the state of the schedule. ErrUnavailable if Temporal can't be asked.
@@ -98,6 +100,10 @@ func (c *Client) ReconcileSchedule(ctx context.Context) (Schedule, error) {
 	s.Disabled = s.Paused && s.Note == noteDisabled
 	for _, interval := range desc.Schedule.Spec.Intervals {
 		s.Every = interval.Every
+	}
+	s.LastActionAt = latest(desc.Info.CreatedAt, desc.Info.LastUpdateAt)
+	for _, action := range desc.Info.RecentActions {
+		s.LastActionAt = latest(s.LastActionAt, action.ActualTime)
 	}
 	return s, nil
 }

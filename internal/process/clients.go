@@ -46,7 +46,13 @@ func (p *Process) AuthWorker(url, spillDir string) (*authclient.Client, error) {
 	called := p.Sentry.Watch(telemetry.SideAuthWorker)
 	c, err := authclient.New(authclient.Options{
 		BaseURL: url, Token: p.Config.BypassToken, ListMaxAge: p.Config.AuthListMaxAge, SpillDir: spillDir,
-		Ended: func(err error) { called(err, errors.Is(err, authclient.ErrUnauthorized)) },
+		Ended: func(err error) {
+			refused := errors.Is(err, authclient.ErrUnauthorized)
+			if refused {
+				p.Metrics.TokenRefused(telemetry.RefusedByAuthWorker)
+			}
+			called(err, refused)
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("AUTH_WORKER_INTERNAL_URL: %w", err)
@@ -54,8 +60,8 @@ func (p *Process) AuthWorker(url, spillDir string) (*authclient.Client, error) {
 	p.Metrics.RegisterAuthLists(func() telemetry.AuthLists {
 		s := c.Status()
 		lists := telemetry.AuthLists{ListAt: s.ListAt, Failing: s.Err != nil, Ended: map[string]int64{}}
-		for outcome, n := range s.Ended {
-			lists.Ended[string(outcome)] = n
+		for _, outcome := range authclient.Outcomes() {
+			lists.Ended[string(outcome)] = s.Ended[outcome]
 		}
 		return lists
 	})

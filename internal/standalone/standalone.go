@@ -26,6 +26,7 @@ import (
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
 	"storekeeper/internal/edge/status"
+	"storekeeper/internal/figures"
 	"storekeeper/internal/manager"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/ownhost"
@@ -181,6 +182,7 @@ func runRoles(ctx context.Context, p *process.Process, o Options, sys *System, a
 		return errors.Join(err, l.Close())
 	}
 	p.Metrics.RegisterDatabases(func() []dbfile.Usage { return databases(p, o, sys).Usage })
+	figures.Register(p.Metrics, sys.Stores, orch)
 	g, ctx := errgroup.WithContext(ctx)
 	polling := make(chan struct{})
 	g.Go(func() error {

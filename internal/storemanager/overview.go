@@ -13,9 +13,13 @@ type Overview struct {
 	DeletionPendingLong int `json:"deletionPendingLong"`
 	// DeletionOverdue counts those of DeletionPending that were due five minutes ago: their re-check or their stop does not get on.
 	DeletionOverdue int `json:"deletionOverdue"`
-	Held            int `json:"held"`
-	Pinned          int `json:"pinned"`
-	Tombstones      int `json:"tombstones"`
+	// OldestDeletionAt is since when the oldest pending deletion is pending (Deletion.Since, of those that have one), FirstDeletionDueAt when
+	// the first of them is due, or was; nil without any.
+	OldestDeletionAt   *time.Time `json:"oldestDeletionAt,omitempty"`
+	FirstDeletionDueAt *time.Time `json:"firstDeletionDueAt,omitempty"`
+	Held               int        `json:"held"`
+	Pinned             int        `json:"pinned"`
+	Tombstones         int        `json:"tombstones"`
 	// TotalProvisioned and TotalStopped count since the registry began. The moments are nil before the first.
 	TotalProvisioned  int64      `json:"totalProvisioned"`
 	TotalStopped      int64      `json:"totalStopped"`

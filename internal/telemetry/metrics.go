@@ -3,16 +3,16 @@ package telemetry
 import (
 	"fmt"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/contrib/opentelemetry"
 	"go.uber.org/zap"
+
+	"storekeeper/internal/build"
 )
 
 // Buckets, in seconds. Provisioning is measured from the event's own time stamp. It takes milliseconds when the webhook works, and up to
@@ -34,8 +34,10 @@ type Metrics struct {
 	webhookEvents     *prometheus.CounterVec
 	webhookDuration   *prometheus.HistogramVec
 	webhookAuth       *prometheus.CounterVec
-	eventBacklog      *prometheus.GaugeVec
 	provisioning      prometheus.Histogram
+	webhookToStore    prometheus.Histogram
+	repairAge         prometheus.Histogram
+	tokenRefusals     *prometheus.CounterVec
 	operations        *prometheus.CounterVec
 	operationDuration *prometheus.HistogramVec
 
@@ -50,11 +52,19 @@ func NewMetrics(log *zap.Logger) (*Metrics, error) {
 	m.webhookEvents = counter("webhook_events_total", "Webhook requests answered.", "event", "outcome")
 	m.webhookDuration = histogram("webhook_duration_seconds", "Time to answer a webhook request.", requestBuckets, "event", "outcome")
 	m.webhookAuth = counter("webhook_auth_total", "Senders of webhooks, by how they were recognized and whether they were.", "method", "outcome")
-	m.eventBacklog = gauge("event_backlog_age_seconds", "How long the oldest event waits for a worker.")
 	m.provisioning = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "storekeeper_provisioning_latency_seconds", Buckets: provisioningBuckets,
 		Help: "Time from a workspace's creation, by the event's own time stamp, until its store is monitored.",
 	})
+	m.webhookToStore = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "storekeeper_webhook_provisioning_latency_seconds", Buckets: provisioningBuckets,
+		Help: "Time from the arrival of a webhook until the store that it asks for is monitored.",
+	})
+	m.repairAge = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "storekeeper_repair_age_seconds", Buckets: provisioningBuckets,
+		Help: "How long ago, at the most, a workspace was created whose missing store a reconcile run has added.",
+	})
+	m.tokenRefusals = counter("token_refusals_total", "Answers to this process that refused its token or signature.", "by")
 	m.operations = counter("operations_total", "Executions of activities, each attempt counted.", "operation", "outcome")
 	m.operationDuration = histogram("operation_duration_seconds", "Duration of one attempt of an activity.", taskBuckets, "operation")
 	m.reconcileRuns = counter("reconcile_runs_total", "Reconcile runs ended.", "outcome")
@@ -63,27 +73,25 @@ func NewMetrics(log *zap.Logger) (*Metrics, error) {
 	})
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.webhookEvents, m.webhookDuration, m.webhookAuth, m.eventBacklog, m.provisioning, m.operations, m.operationDuration,
-		m.reconcileRuns, m.reconcileDuration,
+		m.webhookEvents, m.webhookDuration, m.webhookAuth, m.provisioning, m.webhookToStore, m.repairAge, m.tokenRefusals, m.operations,
+		m.operationDuration, m.reconcileRuns, m.reconcileDuration, buildInfo(),
 	)
+	for _, by := range []string{RefusedByAuthWorker, RefusedByStoreManager, RefusedBySyncBackend, RefusedBySink} {
+		m.tokenRefusals.WithLabelValues(by) // see ExpectOperations
+	}
 
-	exporter, err := otelprometheus.New(
-		otelprometheus.WithRegisterer(m.registry),
-		otelprometheus.WithoutScopeInfo(),
-		otelprometheus.WithoutTargetInfo(),
-	)
-	if err != nil {
+	var err error
+	if m.sdk, err = sdkMeters(m.registry); err != nil {
 		return nil, err
 	}
-	m.sdk = sdkmetric.NewMeterProvider(
-		sdkmetric.WithReader(exporter),
-		// OpenTelemetry's default buckets are for milliseconds, and the SDK measures in seconds.
-		sdkmetric.WithView(sdkmetric.NewView(
-			sdkmetric.Instrument{Kind: sdkmetric.InstrumentKindHistogram},
-			sdkmetric.Stream{Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: taskBuckets}},
-		)),
-	)
 	return m, nil
+}
+
+// buildInfo is the version of this process, as a metric that is always 1.
+func buildInfo() prometheus.Collector {
+	info := gauge("build_info", "Always 1. The labels say what runs here.", "version", "go_version")
+	info.WithLabelValues(build.Version, runtime.Version()).Set(1)
+	return info
 }
 
 // Handler answers a Prometheus scrape. A metric that can't be collected is left out, logged, and counted in
@@ -100,17 +108,6 @@ type scrapeLog struct{ log *zap.Logger }
 
 func (l scrapeLog) Println(v ...any) {
 	l.log.Warn("scrape incomplete", zap.String(KeyReason, fmt.Sprint(v...)))
-}
-
-// SDKMetricsHandler returns the handler for the client.Options of a Temporal client. The SDK's metrics appear beside ours; their names
-// begin with temporal_.
-func (m *Metrics) SDKMetricsHandler() client.MetricsHandler {
-	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
-		Meter: m.sdk.Meter("temporal-sdk-go"),
-		// The default is to panic. No metric is worth that.
-		OnError:              func(err error) { m.log.Error("temporal metric lost", zap.Error(err)) },
-		UseMonotonicCounters: true,
-	})
 }
 
 // Webhook counts a webhook request and how long its answer took. event is the sender's word; one that we don't know is counted as "other".
@@ -131,18 +128,42 @@ func (m *Metrics) WebhookAuth(method, outcome string) {
 	m.webhookAuth.WithLabelValues(method, outcome).Inc()
 }
 
-// EventBacklog sets how long the oldest event has waited for a worker.
-func (m *Metrics) EventBacklog(age time.Duration) {
-	m.eventBacklog.WithLabelValues().Set(age.Seconds())
-}
-
-// EventBacklogUnknown removes that figure, because an old one would look current.
-func (m *Metrics) EventBacklogUnknown() { m.eventBacklog.Reset() }
-
 // Provisioned counts a store that became monitored. latency is the time since the event's own time stamp. A negative latency (the sender's
 // clock is ahead of ours) counts as 0.
 func (m *Metrics) Provisioned(latency time.Duration) {
 	m.provisioning.Observe(max(latency, 0).Seconds())
+}
+
+// WebhookProvisioned counts a store that became monitored because of a webhook. latency is the time since the webhook arrived.
+func (m *Metrics) WebhookProvisioned(latency time.Duration) {
+	m.webhookToStore.Observe(max(latency, 0).Seconds())
+}
+
+// Repaired counts stores that a reconcile run has added. age is how long ago their workspaces were created at the most.
+func (m *Metrics) Repaired(stores int, age time.Duration) {
+	for range stores {
+		m.repairAge.Observe(max(age, 0).Seconds())
+	}
+}
+
+// Who may refuse a token.
+const (
+	RefusedByAuthWorker   = "auth_worker"
+	RefusedByStoreManager = "store_manager"
+	RefusedBySyncBackend  = "sync_backend"
+	RefusedBySink         = "event_sink"
+)
+
+// TokenRefused counts an answer that refused the token or the signature of this process. by is one of the RefusedBy constants.
+func (m *Metrics) TokenRefused(by string) { m.tokenRefusals.WithLabelValues(by).Inc() }
+
+// ExpectOperations shows these operations as counted zero times, before the first. A counter that appears with its first count has not
+// increased, as Prometheus sees it, and no alert would notice.
+func (m *Metrics) ExpectOperations(names ...string) {
+	for _, name := range names {
+		m.operations.WithLabelValues(name, OutcomeSucceeded)
+		m.operations.WithLabelValues(name, OutcomeFailed)
+	}
 }
 
 // Operation counts one execution and how long it took.

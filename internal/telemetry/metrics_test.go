@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc"
 
+	"storekeeper/internal/build"
 	"storekeeper/internal/dbfile"
 	"storekeeper/internal/telemetry"
 )
@@ -38,30 +40,47 @@ func TestMetricsBeforeAnythingHappened(t *testing.T) {
 func TestOurMetricsSayWhatWasDoneAndNameNoStore(t *testing.T) {
 	t.Parallel()
 	m := newMetrics(t)
-	m.RegisterStores(func(ctx context.Context) (telemetry.StoreFigures, error) {
+	at := func(seconds int64) time.Time { return time.Unix(1_700_000_000+seconds, 0) }
+	m.RegisterShared(func(ctx context.Context) telemetry.Shared {
 		_, bounded := ctx.Deadline()
 		require.True(t, bounded)
-		return telemetry.StoreFigures{
-			States: map[string]int{"monitored": 7, "held": 0}, Connections: map[string]int{"connected": 6, "stuck": 1},
-			Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, GuardTripped: true, RegistryLost: true, Deliveries: 9,
-			Reconciliation: telemetry.Reconciliation{
-				LastSuccessAt: time.Unix(1_700_000_000, 500_000_000), Implausible: new(true),
-				Found: &telemetry.ReconcileFindings{Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4},
+		return telemetry.Shared{
+			Stores: &telemetry.StoreFigures{
+				Monitored: 7, Stopped: 3, Pending: 4, Overdue: 1, Held: 2, Pinned: 1, Connections: map[string]int{"connected": 6, "stuck": 1},
+				Provisioned: 10, Ended: 3, RunsSucceeded: 50, RunsFailed: 2, OldestPendingAt: at(1), OldestDueAt: at(2),
+				AllPaused: true, AllPausedAt: at(3), PausedStores: 2, OldestPauseAt: at(4), GuardTripped: true, RegistryLost: true,
+				Reconciliation: telemetry.Reconciliation{
+					LastRunAt: at(5), LastSuccessAt: time.Unix(1_700_000_000, 500_000_000), Implausible: new(true),
+					Found: &telemetry.ReconcileFindings{Missing: 3, Orphaned: 2, Quarantined: 1, Failing: 4},
+				},
 			},
-		}, nil
+			Engine: &telemetry.EngineFigures{
+				Polling: new(true), Backlog: new(90 * time.Second),
+				Schedule: &telemetry.ScheduleFigures{Every: 5 * time.Minute, Paused: true, LastActionAt: at(6)},
+			},
+		}
+	})
+	m.RegisterMonitors(func(ctx context.Context) (telemetry.MonitorFigures, error) {
+		_, bounded := ctx.Deadline()
+		require.True(t, bounded)
+		return telemetry.MonitorFigures{Events: 100, Errors: 5, Reconnects: 4, Resets: 1, Dialing: 2, Deliveries: 9}, nil
 	})
 	m.RegisterDatabases(func() []dbfile.Usage {
 		return []dbfile.Usage{{Name: "registry", Bytes: 4096, DiskFree: 1 << 20}, {Name: "temporal", Bytes: 8192, DiskFree: 1 << 21}}
 	})
 	var lists telemetry.AuthLists
 	m.RegisterAuthLists(func() telemetry.AuthLists { return lists })
-	require.NotContains(t, scrape(t, m), "auth_list")
+	require.NotContains(t, scrape(t, m), "auth_list_")
 	lists = telemetry.AuthLists{ListAt: time.Unix(1_700_000_000, 0), Failing: true, Ended: map[string]int64{"complete": 5, "unauthorized": 2}}
 	m.Webhook("workspace.created", "monitoring_started", 30*time.Millisecond)
 	m.Webhook("workspace.exploded", "invalid", time.Millisecond)
 	m.Webhook("", "unauthorized", time.Millisecond)
 	m.Provisioned(20 * time.Second)
 	m.Provisioned(-time.Second)
+	m.WebhookProvisioned(20 * time.Millisecond)
+	m.Repaired(3, 4*time.Minute)
+	m.TokenRefused(telemetry.RefusedBySink)
+	m.ExpectOperations("StopStore")
 	m.Operation(telemetry.Operation{Name: "EnsureStore", Outcome: telemetry.OutcomeFailed, StoreID: "abc", Duration: time.Second})
 	m.Reconciled(telemetry.ReconcileRun{Outcome: telemetry.OutcomeSucceeded, Duration: time.Second})
 	m.Reconciled(telemetry.ReconcileRun{Outcome: telemetry.OutcomeFailed})
@@ -69,7 +88,40 @@ func TestOurMetricsSayWhatWasDoneAndNameNoStore(t *testing.T) {
 	body := scrape(t, m)
 	for _, want := range []string{
 		`storekeeper_stores{state="monitored"} 7`,
-		`storekeeper_stores{state="held"} 0`,
+		`storekeeper_stores{state="held"} 2`,
+		`storekeeper_registry_stores{state="monitored"} 7`,
+		`storekeeper_registry_stores{state="tombstone"} 3`,
+		`storekeeper_store_deletions{deletion="none"} 3`,
+		`storekeeper_store_deletions{deletion="pending"} 3`,
+		`storekeeper_store_deletions{deletion="overdue"} 1`,
+		`storekeeper_stores_held 2`,
+		`storekeeper_stores_pinned 1`,
+		`storekeeper_stores_provisioned_total 10`,
+		`storekeeper_stores_stopped_total 3`,
+		`storekeeper_deletion_oldest_timestamp_seconds 1.700000001e+09`,
+		`storekeeper_deletion_due_timestamp_seconds 1.700000002e+09`,
+		`storekeeper_pauses{of="all_stores"} 1`,
+		`storekeeper_pauses{of="store"} 2`,
+		`storekeeper_pauses{of="schedule"} 1`,
+		`storekeeper_pauses{of="setting"} 0`,
+		`storekeeper_pause_oldest_timestamp_seconds{of="all_stores"} 1.700000003e+09`,
+		`storekeeper_pause_oldest_timestamp_seconds{of="store"} 1.700000004e+09`,
+		`storekeeper_pause_oldest_timestamp_seconds{of="schedule"} 1.700000006e+09`,
+		`storekeeper_reconcile_recorded_runs_total{outcome="succeeded"} 50`,
+		`storekeeper_reconcile_recorded_runs_total{outcome="failed"} 2`,
+		`storekeeper_reconcile_last_run_timestamp_seconds 1.700000005e+09`,
+		`storekeeper_store_manager_reachable 1`,
+		`storekeeper_temporal_reachable 1`,
+		`storekeeper_workers_polling 1`,
+		`storekeeper_event_backlog_age_seconds 90`,
+		`storekeeper_reconcile_interval_seconds 300`,
+		`storekeeper_webhook_provisioning_latency_seconds_bucket{le="0.025"} 1`,
+		`storekeeper_repair_age_seconds_bucket{le="120"} 0`,
+		`storekeeper_repair_age_seconds_bucket{le="300"} 3`,
+		`storekeeper_token_refusals_total{by="event_sink"} 1`,
+		`storekeeper_token_refusals_total{by="auth_worker"} 0`,
+		`storekeeper_operations_total{operation="StopStore",outcome="failed"} 0`,
+		`storekeeper_build_info{go_version="` + runtime.Version() + `",version="` + build.Version + `"} 1`,
 		`storekeeper_store_connections{connection="connected"} 6`,
 		`storekeeper_store_connections{connection="stuck"} 1`,
 		`storekeeper_store_events_total 100`,
@@ -110,6 +162,7 @@ func TestOurMetricsSayWhatWasDoneAndNameNoStore(t *testing.T) {
 		require.Contains(t, body, want+"\n")
 	}
 	require.NotContains(t, body, "abc", "no id is ever a label")
+	require.NotContains(t, body, `pause_oldest_timestamp_seconds{of="setting"}`, "there is no such pause")
 }
 
 func TestAScrapeSurvivesAFailingRegistry(t *testing.T) {
@@ -117,16 +170,22 @@ func TestAScrapeSurvivesAFailingRegistry(t *testing.T) {
 	log, out := newLogger(t)
 	m, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	m.RegisterStores(func(context.Context) (telemetry.StoreFigures, error) {
-		return telemetry.StoreFigures{}, errors.New("database is locked")
+	m.RegisterShared(func(context.Context) telemetry.Shared {
+		return telemetry.Shared{StoresErr: errors.New("database is locked"), EngineErr: errors.New("it is away")}
+	})
+	m.RegisterMonitors(func(context.Context) (telemetry.MonitorFigures, error) {
+		return telemetry.MonitorFigures{}, errors.New("database is locked")
 	})
 	m.Provisioned(time.Second)
 
 	body := scrape(t, m)
 	require.Contains(t, body, "storekeeper_provisioning_latency_seconds_count 1\n")
 	require.NotContains(t, body, "storekeeper_stores")
+	require.NotContains(t, body, "storekeeper_store_events")
+	require.Contains(t, body, "storekeeper_store_manager_reachable 0\n")
+	require.Contains(t, body, "storekeeper_temporal_reachable 0\n")
 	require.Contains(t, out.String(), "database is locked")
-	require.Regexp(t, `promhttp_metric_handler_errors_total\{cause="gathering"\} 1\n`, scrape(t, m))
+	require.Regexp(t, `promhttp_metric_handler_errors_total\{cause="gathering"\} [1-9]`, scrape(t, m))
 }
 
 func TestMetricsOfTheSDK(t *testing.T) {
@@ -147,11 +206,15 @@ func TestMetricsOfTheSDK(t *testing.T) {
 	srv.Stop()
 	require.NoError(t, <-served)
 
-	m.SDKMetricsHandler().WithTags(map[string]string{"task_queue": "q"}).Gauge("temporal_num_pollers").Update(2)
+	handler := m.SDKMetricsHandler().WithTags(map[string]string{"task_queue": "q", "namespace": "default"})
+	handler.Gauge("temporal_num_pollers").Update(2)
+	handler.Timer("temporal_workflow_endtoend_latency").Record(time.Second)
 
 	body := scrape(t, m)
 	require.Regexp(t, `(?m)^temporal_request_failure_total\{[^}]*operation="[^"]+"[^}]*\} [1-9]`, body)
-	require.Regexp(t, `(?m)^temporal_request_latency_seconds_bucket\{.*le="0.005"\} \d`, body)
+	require.Regexp(t, `(?m)^temporal_request_latency_seconds_bucket\{le="0.005"\} \d`, body)
+	require.Contains(t, body, `temporal_workflow_task_execution_failed_total{failure_reason="NonDeterminismError"} 0`+"\n", "or nobody would notice the first")
+	require.NotContains(t, body, "endtoend", "nobody looks at it")
 	require.Contains(t, body, `temporal_num_pollers{task_queue="q"} 2`+"\n")
 	require.NotContains(t, body, "otel_scope")
 	require.NotContains(t, body, "target_info")

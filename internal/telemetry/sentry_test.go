@@ -118,9 +118,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	sentry, fake := newSentry(t, secrets...)
 	metrics, err := telemetry.NewMetrics(log)
 	require.NoError(t, err)
-	metrics.RegisterStores(func(context.Context) (telemetry.StoreFigures, error) {
-		return telemetry.StoreFigures{}, errors.New("s3cr3t")
-	})
+	metrics.RegisterShared(func(context.Context) telemetry.Shared { return telemetry.Shared{StoresErr: errors.New("s3cr3t")} })
 
 	body := ""
 	for _, secret := range secrets[1:] {

@@ -4,7 +4,9 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -60,7 +62,9 @@ func Run(ctx context.Context, o Options) error {
 	worker.SetStickyWorkflowCacheSize(stickyWorkflows)
 	fatal := make(chan error, 1)
 	w := worker.New(o.Temporal, contract.TaskQueue, options(o, fatal))
-	Register(w, Activities(o, orch))
+	set := Activities(o, orch)
+	Register(w, set)
+	o.Metrics.ExpectOperations(slices.Collect(maps.Keys(activityFuncs(set)))...)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
@@ -154,7 +158,14 @@ func Activities(o Options, orch *orchestrator.Client) ActivitySet {
 // Register registers workflows and activities under their wire names. Histories refer to these, so they must not change with a Go name.
 func Register(r worker.Registry, set ActivitySet) {
 	RegisterWorkflows(r)
-	for name, fn := range map[string]any{
+	for name, fn := range activityFuncs(set) {
+		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
+	}
+}
+
+// activityFuncs are the activities by their wire names.
+func activityFuncs(set ActivitySet) map[string]any {
+	return map[string]any{
 		contract.ActivityEnsureStore:      set.Stores.EnsureStore,
 		contract.ActivityBeginDeletion:    set.Stores.BeginDeletion,
 		contract.ActivityCancelDeletion:   set.Stores.CancelDeletion,
@@ -170,8 +181,6 @@ func Register(r worker.Registry, set ActivitySet) {
 		contract.ActivityRecordRun:        set.Reconcile.RecordRun,
 		contract.ActivityEndDeletions:     set.Reconcile.EndDeletions,
 		contract.ActivityResumeDeletions:  set.Reconcile.ResumeDeletions,
-	} {
-		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/edge"
+	"storekeeper/internal/figures"
 	"storekeeper/internal/httpclient"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/manager"
@@ -94,6 +95,7 @@ func startSplit(t *testing.T, settings ...string) *split {
 	s.Installation = &harness.Installation{T: t, System: &standalone.System{
 		EdgeURL: "http://" + l.Addr().String(), AuthURL: authWorker.URL(), Auth: authWorker, Stores: &manager.Manager{Manager: stores, Memory: registry}, Temporal: s.client,
 	}, Orchestrator: orchestrator.New(s.client, client.DefaultNamespace)}
+	figures.Register(metrics, s.manager, s.Orchestrator)
 	server, err := edge.New(edge.Options{
 		Config: cfg, Orchestrator: s.Orchestrator, StoreManager: s.manager, Metrics: metrics, Log: zap.NewNop(),
 	})

@@ -37,11 +37,9 @@ func (in *Intake) askBacklog(ctx context.Context) {
 	age, err := in.orchestrator.Backlog(ctx)
 	if err != nil {
 		in.log.Debug("backlog not asked for", zap.Error(err))
-		in.metrics.EventBacklogUnknown()
 		return
 	}
 	in.backlog.age.Store(int64(age))
-	in.metrics.EventBacklog(age)
 	limit := in.config.WebhookMaxBacklog
 	switch over := in.backlog.over.Load(); {
 	case !over && age > limit:

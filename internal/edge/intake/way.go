@@ -255,7 +255,7 @@ func (in *Intake) readEvent(_ context.Context, d *delivery) *problem.Refusal {
 	if ev.DeliveryID = d.id; d.id == "" {
 		ev.DeliveryID = orchestrator.NewDeliveryID()
 	}
-	ev.Source = contract.SourceWebhook
+	ev.Source, ev.ReceivedAt = contract.SourceWebhook, d.receivedAt.UTC().Truncate(time.Microsecond)
 	ev.Origin = contract.Origin{Actor: d.sender.Key, RequestID: httpserver.RequestID(d.w)}
 	d.event = ev
 	return nil

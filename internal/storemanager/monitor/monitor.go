@@ -169,6 +169,9 @@ func (m *monitor) failed(ctx context.Context, err error, lasted time.Duration) {
 		m.status.failed(err.Error())
 		if refused, ok := errors.AsType[*livestore.DialError](err); ok {
 			quiet = refused.RetryAfter
+			if refused.Token() {
+				m.s.refused()
+			}
 		}
 	}
 	link, reason := m.judge(err)

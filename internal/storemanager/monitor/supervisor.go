@@ -38,6 +38,9 @@ type Options struct {
 	// Outage is called when most stores of a sync backend have no subscription any more, or when the processor takes nothing, and when that is over: once
 	// for each outage, not for each store. It must not block. Nil: nobody is told.
 	Outage func(Outage)
+	// Refused is called for each attempt that a sync backend refuses for the token, as far as its status tells. It must not block. Nil: nobody is
+	// told.
+	Refused func()
 	// Logger nil: silent.
 	Logger *zap.Logger
 
@@ -59,6 +62,7 @@ type Supervisor struct {
 	dials       *dials
 	outage      func(Outage)
 	taking      taking
+	refused     func()
 	totals      struct{ events, errors, reconnects, resets, subscribed atomic.Int64 }
 	queueMemory atomic.Int64 // in bytes, of all queues; see maxMemory
 
@@ -87,13 +91,16 @@ var (
 func Supervise(ctx context.Context, r *registry.Registry, o Options) (*Supervisor, error) {
 	s := &Supervisor{
 		registry: r, syncURL: o.SyncURL, token: o.Token, processor: o.Processor, log: o.Logger, timing: o.timing,
-		outage: o.Outage, changes: changelog.New(), unsure: make(chan struct{}, 1), monitors: map[string]*monitor{}, counts: map[storemanager.ConnectionState]int{},
+		outage: o.Outage, refused: o.Refused, changes: changelog.New(), unsure: make(chan struct{}, 1), monitors: map[string]*monitor{}, counts: map[storemanager.ConnectionState]int{},
 	}
 	if s.syncURL == nil {
 		s.syncURL = func(string) string { return "" }
 	}
 	if s.outage == nil {
 		s.outage = func(Outage) {}
+	}
+	if s.refused == nil {
+		s.refused = func() {}
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()

@@ -51,6 +51,8 @@ type SinkOptions struct {
 	// HTTPClient does the POSTs. Its CheckRedirect is not used. Nil means a client of the processor's own, which obeys the
 	// proxy settings of the environment.
 	HTTPClient *http.Client
+	// Refused is called for each answer with status 401 or 403. It must not block. Nil: nobody is told.
+	Refused func()
 	// Now is the clock of what is sent, and of Retry-After. Nil means time.Now.
 	Now func() time.Time
 }
@@ -76,6 +78,7 @@ type Sink struct {
 	secret  func() string
 	http    *http.Client
 	now     func() time.Time
+	refused func()
 	timeout time.Duration // sinkTimeout, but in tests
 
 	slots, failingSlots chan struct{} // they hold one element for each POST under way
@@ -99,12 +102,15 @@ func NewSink(o SinkOptions) (*Sink, error) {
 		return nil, err
 	}
 	p := &Sink{
-		url: o.URL, secret: o.Secret, http: sinkClient(o.HTTPClient), now: o.Now, timeout: sinkTimeout,
+		url: o.URL, secret: o.Secret, http: sinkClient(o.HTTPClient), now: o.Now, refused: o.Refused, timeout: sinkTimeout,
 		slots: make(chan struct{}, sinkSlots), failingSlots: make(chan struct{}, failingSinkSlots),
 		failing: map[string]int{},
 	}
 	if p.now == nil {
 		p.now = time.Now
+	}
+	if p.refused == nil {
+		p.refused = func() {}
 	}
 	return p, nil
 }
@@ -240,6 +246,9 @@ func (p *Sink) outcome(resp *http.Response) error {
 		return nil
 	}
 	err := fmt.Errorf("the event sink answered with status %d", resp.StatusCode)
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		p.refused()
+	}
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		if wait := retryafter.Parse(resp.Header, p.now(), maxSinkRetryAfter); wait > 0 {
 			return &RetryAfterError{At: p.now().Add(wait), Err: err}

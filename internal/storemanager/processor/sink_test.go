@@ -356,15 +356,15 @@ func TestASinkNeedsAURLAndASecret(t *testing.T) {
 	t.Parallel()
 	const address = "http://127.0.0.1:1"
 	for name, o := range map[string]SinkOptions{
-		"no URL":                         {"", httpclient.Fixed(testSinkSecret), nil, nil},
-		"a URL without a scheme":         {"pass-word.example.com/x", httpclient.Fixed(testSinkSecret), nil, nil},
-		"a URL of another kind":          {"ftp://pass-word.example.com", httpclient.Fixed(testSinkSecret), nil, nil},
-		"a URL without a host":           {"http:///pass-word", httpclient.Fixed(testSinkSecret), nil, nil},
-		"a URL that can't be parsed":     {"http://user:pass-word@[::1", httpclient.Fixed(testSinkSecret), nil, nil},
-		"no secret":                      {address, httpclient.Fixed(""), nil, nil},
-		"a secret that is only a prefix": {address, httpclient.Fixed("whsec_"), nil, nil},
-		"a secret that is no base64":     {address, httpclient.Fixed("whsec_pass-word!"), nil, nil},
-		"a secret that is too short":     {address, httpclient.Fixed("whsec_c2hvcnQ="), nil, nil},
+		"no URL":                         {"", httpclient.Fixed(testSinkSecret), nil, nil, nil},
+		"a URL without a scheme":         {"pass-word.example.com/x", httpclient.Fixed(testSinkSecret), nil, nil, nil},
+		"a URL of another kind":          {"ftp://pass-word.example.com", httpclient.Fixed(testSinkSecret), nil, nil, nil},
+		"a URL without a host":           {"http:///pass-word", httpclient.Fixed(testSinkSecret), nil, nil, nil},
+		"a URL that can't be parsed":     {"http://user:pass-word@[::1", httpclient.Fixed(testSinkSecret), nil, nil, nil},
+		"no secret":                      {address, httpclient.Fixed(""), nil, nil, nil},
+		"a secret that is only a prefix": {address, httpclient.Fixed("whsec_"), nil, nil, nil},
+		"a secret that is no base64":     {address, httpclient.Fixed("whsec_pass-word!"), nil, nil, nil},
+		"a secret that is too short":     {address, httpclient.Fixed("whsec_c2hvcnQ="), nil, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -146,6 +146,8 @@ type Moments struct {
 type Counts struct {
 	Monitored, DeletionPending, DeletionPendingLong, DeletionOverdue int
 	Held, Pinned, Tombstones, PausedStores                           int
+	// OldestDeletionAt and FirstDeletionDueAt are nil without a pending deletion.
+	OldestDeletionAt, FirstDeletionDueAt *time.Time
 	// ListRemovals counts only removals whose list was asked for after Approved.
 	ListRemovals                     int
 	TotalProvisioned, TotalStopped   int64

@@ -109,6 +109,7 @@ func (r *Registry) Overview(ctx context.Context) (storemanager.Overview, error) 
 	}
 	o := storemanager.Overview{
 		Monitored: n.Monitored, DeletionPending: n.DeletionPending, DeletionPendingLong: n.DeletionPendingLong, DeletionOverdue: n.DeletionOverdue,
+		OldestDeletionAt: n.OldestDeletionAt, FirstDeletionDueAt: n.FirstDeletionDueAt,
 		Held: n.Held, Pinned: n.Pinned, Tombstones: n.Tombstones, TotalProvisioned: n.TotalProvisioned, TotalStopped: n.TotalStopped,
 		LastProvisionedAt: n.LastProvisionedAt, LastStoppedAt: n.LastStoppedAt, PausedStores: n.PausedStores, ListRemovals: n.ListRemovals,
 		Guard: n.Guard, GuardApprovedAt: n.Approved, Connections: map[storemanager.ConnectionState]int{},

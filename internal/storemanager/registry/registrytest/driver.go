@@ -316,6 +316,7 @@ func (on suite) TestDriverCountsUpToEachBound(t *testing.T) {
 	n := counts()
 	require.Equal(t, []int{5, 2, 1, 2, 1, 1, 2, 3},
 		[]int{n.DeletionPending, n.DeletionPendingLong, n.DeletionOverdue, n.Held, n.Pinned, n.Tombstones, n.PausedStores, n.ListRemovals})
+	require.Equal(t, []*time.Time{new(storetest.At(50)), new(storetest.At(40))}, []*time.Time{n.OldestDeletionAt, n.FirstDeletionDueAt})
 	require.EqualValues(t, 9+2, n.TotalProvisioned)
 	require.Equal(t, new(storetest.At(7)), n.LastProvisionedAt)
 	require.Nil(t, n.LastStoppedAt)

@@ -181,7 +181,7 @@ func TestOverviewNeverLooksAtAllStores(t *testing.T) {
 		}
 	}
 	require.NoError(t, rows.Err())
-	require.Len(t, plan, 6)
+	require.Len(t, plan, 8)
 	for _, detail := range plan {
 		require.Regexp(t, `INDEX stores_(pending|held|pinned|tombstones)`, detail)
 	}
