@@ -54,7 +54,7 @@ func newProcess(t *testing.T, role config.Role, settings ...string) *process.Pro
 	require.NoError(t, err)
 	metrics, err := telemetry.NewMetrics(zap.NewNop())
 	require.NoError(t, err)
-	return &process.Process{Config: cfg, Log: zap.NewNop(), Metrics: metrics}
+	return &process.Process{Role: role, Config: cfg, Log: zap.NewNop(), Metrics: metrics}
 }
 
 func or(token string) string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,11 @@ func TryOpen(ctx context.Context, o Settings) (*Database, error) {
 func Open(t testing.TB, o Settings) *Database {
 	t.Helper()
 	s, err := TryOpen(t.Context(), o)
+	// A test beside this one may be starting a program at this moment: until it runs, that program has our files open, and their locks.
+	for begun := time.Now(); err != nil && strings.Contains(err.Error(), "another process has it open") && time.Since(begun) < 10*time.Second; {
+		time.Sleep(10 * time.Millisecond)
+		s, err = TryOpen(t.Context(), o)
+	}
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
