@@ -69,6 +69,10 @@ func TestASystemThatIsWellWakesNobody(t *testing.T) {
 	user.Delete(user.Create()) // and a deletion is pending
 	in.SignUpSilently()
 	require.NoError(t, reconcile(in)) // and a webhook was missed
+	in.Eventually("the store that was missed is connected too", func() bool {
+		o, err := in.Stores.Overview(t.Context())
+		return err == nil && o.Monitored > 2 && o.Connections[storemanager.ConnectionConnected] == o.Monitored
+	})
 	well := of(in)()
 	ok, said := evaluate(t, series(t, &well, well, 0, 1), 1, expectation{at: before - 1, over: before - 1, alerts: `alertstate=~".+"`})
 	require.True(t, ok, said)
