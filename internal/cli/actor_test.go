@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/storemanager/storetest"
 )
 
@@ -36,7 +37,7 @@ func TestAnActorIsTheFlagTheVariableTheUserOrTheUsersIDInThisOrder(t *testing.T)
 			t.Parallel()
 			c := &operator{append(tc.environ, "SERVER_BYPASS_TOKEN="+testToken)}
 			out := c.run(t, append([]string{"pause", "ws-1", "--reason", "r", "--json", "--url", url}, tc.flags...)...)
-			require.Equal(t, exitDone, out.exit, out.stderr)
+			require.Equal(t, exit.Done, out.exit, out.stderr)
 			require.Equal(t, tc.want, out.fields(t)["actor"])
 		})
 	}
@@ -47,16 +48,16 @@ func TestTheEmergencyCommandsWorkInAnEmptyEnvironment(t *testing.T) {
 	t.Parallel()
 	in := installed(t)
 	c := &operator{}
-	require.Equal(t, exitDone, c.run(t, "provision", "ws-empty-env", "--address", in.address).exit)
-	require.Equal(t, exitDone, c.run(t, "delete", "ws-empty-env", "--grace", "1h", "--address", in.address).exit)
+	require.Equal(t, exit.Done, c.run(t, "provision", "ws-empty-env", "--address", in.address).exit)
+	require.Equal(t, exit.Done, c.run(t, "delete", "ws-empty-env", "--grace", "1h", "--address", in.address).exit)
 	out := c.run(t, "cancel-delete", "ws-empty-env", "--reason", "a mistake", "--address", in.address)
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, string(contract.StatusDeletionCancelled))
 	store, err := in.registry.Get(t.Context(), "ws-empty-env")
 	require.NoError(t, err)
 	require.NotEmpty(t, store.Hold.Actor)
 	out = c.run(t, "hold", "ws-empty-env", "--reason", "an export", "--address", in.address)
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 }
 
 func TestASettingInQuotesStopsEveryCommandThatReadsSettings(t *testing.T) {
@@ -65,12 +66,12 @@ func TestASettingInQuotesStopsEveryCommandThatReadsSettings(t *testing.T) {
 		c := setup(t, setting)
 		for _, args := range [][]string{{"list"}, {"status", "ws-1"}, {"release", "ws-1"}, {"push", "ws-1"}, {"cancel-delete", "ws-1", "--reason", "r"}} {
 			out := c.run(t, args...)
-			require.Equal(t, exitUsage, out.exit, out.stderr)
+			require.Equal(t, exit.Usage, out.exit, out.stderr)
 			require.Contains(t, out.stderr, "take the quotes off")
 		}
 	}
 	out := setup(t, `WEBHOOK_SECRET="whsec_`+strings.Repeat("QUJD", 8)+`"`).run(t, "emit", "created", "ws-1")
-	require.Equal(t, exitUsage, out.exit)
+	require.Equal(t, exit.Usage, out.exit)
 	require.Contains(t, out.stderr, "take the quotes off")
 }
 
@@ -78,15 +79,15 @@ func TestABadSettingOfAnotherProgramStandsInTheWayOfNoDeletionToCancel(t *testin
 	t.Parallel()
 	in := installed(t)
 	c := &operator{environ: []string{"PORT=tcp://10.0.0.1:80", "LOG_LEVEL=nope", `SENTRY_DSN="x"`}}
-	require.Equal(t, exitDone, c.run(t, "provision", "ws-others-port", "--address", in.address).exit)
-	require.Equal(t, exitDone, c.run(t, "delete", "ws-others-port", "--grace", "1h", "--address", in.address).exit)
+	require.Equal(t, exit.Done, c.run(t, "provision", "ws-others-port", "--address", in.address).exit)
+	require.Equal(t, exit.Done, c.run(t, "delete", "ws-others-port", "--grace", "1h", "--address", in.address).exit)
 	for _, args := range [][]string{{"cancel-delete"}, {"hold"}} {
 		out := c.run(t, append(args, "ws-others-port", "--reason", "a mistake", "--address", in.address)...)
-		require.Equal(t, exitDone, out.exit, out.stderr)
+		require.Equal(t, exit.Done, out.exit, out.stderr)
 	}
 	for _, misspelt := range []string{"export TEMPORAL_ADDRESS=x", `TEMPORAL_NAMESPACE="x"`, "STOREKEEPER_ACTOR='ann'"} {
 		out := (&operator{environ: []string{misspelt}}).run(t, "hold", "ws-others-port", "--reason", "r", "--address", in.address)
-		require.Equal(t, exitUsage, out.exit, misspelt)
+		require.Equal(t, exit.Usage, out.exit, misspelt)
 	}
 }
 
@@ -94,5 +95,5 @@ func TestTheSendersSecretIsNoConcernOfOtherCommands(t *testing.T) {
 	t.Parallel()
 	c := setup(t, "WEBHOOK_SECRET=whsk_"+strings.Repeat("QUJD", 16), "TEMPORAL_CONFIG_FILE="+filepath.Join(t.TempDir(), "none.toml"))
 	out := c.run(t, "list", "--url", "http://"+closedPort(t))
-	require.Equal(t, exitUnreachable, out.exit, out.stderr)
+	require.Equal(t, exit.Unreachable, out.exit, out.stderr)
 }

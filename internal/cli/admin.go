@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/cli/duration"
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
@@ -31,7 +34,7 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 				return err
 			}
 			if cmd.Flags().Changed("for") && lasts <= 0 {
-				return usageError("--for must be more than 0")
+				return exit.UsageError("--for must be more than 0")
 			}
 			if lasts > 0 {
 				body.ExpiresAt = new(time.Now().UTC().Add(lasts))
@@ -42,7 +45,7 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 			}
 			until := "until resumed"
 			if p.ExpiresAt != nil {
-				until = "until " + moment(*p.ExpiresAt)
+				until = "until " + text.Moment(*p.ExpiresAt)
 			}
 			if a.json {
 				a.writeJSON(p)
@@ -61,9 +64,9 @@ Without --for the pause lasts until resume. A new pause replaces the one before 
 
 // tooShort says in plain words that the edge refused a pause because its end has passed. Any other error is returned as it is.
 func tooShort(err error, expiresAt *time.Time) error {
-	var f *failure
-	if errors.As(err, &f) && f.code == "invalid" && expiresAt != nil && !expiresAt.After(time.Now()) {
-		return &failure{f.exit, f.code, "the pause would have ended before the edge could take it", "give it a longer --for"}
+	var f *exit.Failure
+	if errors.As(err, &f) && f.Code == "invalid" && expiresAt != nil && !expiresAt.After(time.Now()) {
+		return exit.Fail(f.Exit, f.Code, "the pause would have ended before the edge could take it", "give it a longer --for")
 	}
 	return err
 }
@@ -97,9 +100,9 @@ func (a *app) changePause(ctx context.Context, method string, args []string, bod
 	if len(args) > 0 {
 		path = "/stores/" + url.PathEscape(args[0]) + "/pause"
 	}
-	err = e.do(ctx, method, path, body, into)
-	if errors.Is(err, errNotFound) {
-		return e.unreachable("has no " + path)
+	err = e.Do(ctx, method, path, body, into)
+	if errors.Is(err, edgeclient.ErrNotFound) {
+		return e.Unreachable("has no " + path)
 	}
 	return err
 }
@@ -125,10 +128,10 @@ stopped, whoever asks. Put the holds back first. Without a loss nothing is done.
 				return err
 			}
 			const path = "/admin/acknowledge-loss"
-			err = e.do(cmd.Context(), http.MethodPost, path, body, nil)
+			err = e.Do(cmd.Context(), http.MethodPost, path, body, nil)
 			switch {
-			case errors.Is(err, errNotFound):
-				return e.unreachable("has no " + path)
+			case errors.Is(err, edgeclient.ErrNotFound):
+				return e.Unreachable("has no " + path)
 			case err != nil:
 				return err
 			case a.json:

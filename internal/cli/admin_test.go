@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/storemanager/storetest"
 )
@@ -33,19 +34,19 @@ func TestAPauseIsKeptUntilItIsResumed(t *testing.T) {
 		return pauses[i]
 	}
 	out := c.run(t, "pause", "--reason", "moving", "--for", "2h")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, "paused until 20")
 	require.Contains(t, out.stdout, "all stores")
 	all := paused("")
 	require.Equal(t, []string{"moving", "ann"}, []string{all.Reason, all.Actor})
 	require.WithinDuration(t, time.Now().Add(2*time.Hour), *all.ExpiresAt, time.Minute)
-	require.Equal(t, exitDone, c.run(t, "pause", "ws-1", "--reason", "moving").exit)
+	require.Equal(t, exit.Done, c.run(t, "pause", "ws-1", "--reason", "moving").exit)
 	one := paused("ws-1")
 	require.Equal(t, []any{"moving", "ann", (*time.Time)(nil)}, []any{one.Reason, one.Actor, one.ExpiresAt})
-	require.Equal(t, exitDone, c.run(t, "resume", "ws-1").exit)
+	require.Equal(t, exit.Done, c.run(t, "resume", "ws-1").exit)
 	require.Zero(t, paused("ws-1"))
 	require.Equal(t, all, paused(""))
-	require.Equal(t, exitDone, c.run(t, "resume").exit)
+	require.Equal(t, exit.Done, c.run(t, "resume").exit)
 	require.Zero(t, paused(""))
 
 	for name, args := range map[string][]string{
@@ -53,7 +54,7 @@ func TestAPauseIsKeptUntilItIsResumed(t *testing.T) {
 		"an id that is none": {"pause", "../x", "--reason", "r"}, "two ids": {"resume", "ws-1", "ws-2"},
 		"a plan that is to be applied": {"reconcile", "--plan", "--apply", "0123456789abcdef"},
 	} {
-		require.Equal(t, exitUsage, c.run(t, args...).exit, name)
+		require.Equal(t, exit.Usage, c.run(t, args...).exit, name)
 	}
 	require.Zero(t, paused(""))
 }
@@ -65,7 +66,7 @@ func TestStatusShowsConditionsAndEvents(t *testing.T) {
 			{"type":"Stalled","status":true,"reason":"DeletionOverdue","message":"waits for the Auth Worker","since":"2026-01-02T03:04:05Z"}],
 		"events":[{"at":"2026-01-02T03:04:05Z","kind":"hold","outcome":"done","detail":"by ops: look\u001b[31m"}]}`)
 	out := setup(t, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+installed(t).address).run(t, "status", "ws-a")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, "DeletionOverdue")
 	require.Contains(t, out.stdout, "waits for the Auth Worker")
 	require.Regexp(t, `(?m)^\s+2026-01-02T03:04:05Z.*hold.*by ops: look`, out.stdout)
@@ -80,7 +81,7 @@ func TestAPauseThatIsOverBeforeItBeginsSaysSo(t *testing.T) {
 	})
 	c := setup(t, "STOREKEEPER_URL="+url)
 	out := c.run(t, "pause", "--reason", "r", "--for", "1ns")
-	require.Equal(t, exitRefused, out.exit)
+	require.Equal(t, exit.Refused, out.exit)
 	require.Contains(t, out.stderr, "would have ended")
 	require.NotContains(t, out.stderr, "are required")
 	require.Contains(t, c.run(t, "pause", "--reason", "r", "--for", "1h").stderr, "are required", "the edge knows why")
@@ -111,11 +112,11 @@ func TestALossIsAcknowledgedAtTheEdge(t *testing.T) {
 	}
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, lost))
 	for _, args := range [][]string{{"acknowledge"}, {"acknowledge", "--reason", " "}, {"acknowledge", "ws-1", "--reason", "r"}} {
-		require.Equal(t, exitUsage, c.run(t, args...).exit, args)
+		require.Equal(t, exit.Usage, c.run(t, args...).exit, args)
 	}
 	requireLost(true)
 	out := c.run(t, "acknowledge", "--reason", "the disk was replaced")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, "acknowledged")
 	requireLost(false)
 	said := logs.FilterMessageSnippet("is acknowledged").All()
@@ -124,7 +125,7 @@ func TestALossIsAcknowledgedAtTheEdge(t *testing.T) {
 	require.JSONEq(t, `{"status":"acknowledged"}`, c.run(t, "acknowledge", "--reason", "again", "--actor", "bob", "--json").stdout)
 
 	older := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
-	require.Equal(t, exitUnreachable, setup(t, "STOREKEEPER_URL="+older).run(t, "acknowledge", "--reason", "r").exit)
+	require.Equal(t, exit.Unreachable, setup(t, "STOREKEEPER_URL="+older).run(t, "acknowledge", "--reason", "r").exit)
 }
 
 // lostRegistry is a new one where another one was.

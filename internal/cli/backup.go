@@ -17,6 +17,8 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/backup"
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
 )
 
 func (a *app) backupCommand() *cobra.Command {
@@ -33,7 +35,7 @@ is interrupted, nothing is left. A Temporal on PostgreSQL is not in it: pg_dump 
 		Example: "  starter backup /var/backups/storekeeper/2026-11-28",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
-				return usageError(fmt.Sprintf("one folder is needed, not %d arguments", len(args)))
+				return exit.UsageError(fmt.Sprintf("one folder is needed, not %d arguments", len(args)))
 			}
 			return nil
 		},
@@ -53,9 +55,9 @@ func (a *app) backup(ctx context.Context, dir string) (backup.Manifest, error) {
 	err := backup.CheckEmpty(dir)
 	switch {
 	case errors.Is(err, backup.ErrNotEmpty):
-		return backup.Manifest{}, &failure{exitRefused, "not_empty", dir + " can't take the backup: " + err.Error(), ""}
+		return backup.Manifest{}, exit.Fail(exit.Refused, "not_empty", dir+" can't take the backup: "+err.Error(), "")
 	case err != nil:
-		return backup.Manifest{}, &failure{exitUsage, "usage", dir + " can't take the backup: " + err.Error(), "name another folder"}
+		return backup.Manifest{}, exit.Fail(exit.Usage, "usage", dir+" can't take the backup: "+err.Error(), "name another folder")
 	}
 	e, err := a.edge()
 	if err != nil {
@@ -71,17 +73,17 @@ func (a *app) backup(ctx context.Context, dir string) (backup.Manifest, error) {
 	defer stop()
 	transfer, silence := context.WithCancelCause(ctx)
 	defer silence(nil)
-	body, err := e.requestBackup(transfer)
+	body, err := requestBackup(transfer, e)
 	if err == nil {
 		defer func() { _ = body.Close() }()
-		timer := time.AfterFunc(e.timeout, func() { silence(errSilent) })
+		timer := time.AfterFunc(e.Timeout, func() { silence(errSilent) })
 		defer timer.Stop()
 		var m backup.Manifest
 		m, err = backup.Receive(transfer, body, dir, func(n, of int64) {
 			done.Store(n)
 			total.Store(of)
 			if n < of {
-				timer.Reset(e.timeout)
+				timer.Reset(e.Timeout)
 			} else {
 				timer.Stop() // all has come, and is read back
 			}
@@ -90,59 +92,57 @@ func (a *app) backup(ctx context.Context, dir string) (backup.Manifest, error) {
 			return m, nil
 		}
 	}
-	return backup.Manifest{}, e.backupFailure(ctx, transfer, err)
+	return backup.Manifest{}, backupFailure(ctx, transfer, e, err)
 }
 
 var errSilent = errors.New("the edge is silent")
 
 // requestBackup returns the backup as a tar, which must be closed. The answer begins when the server has made its copies, however long that takes.
-func (e *edge) requestBackup(ctx context.Context) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url+"/admin/backup", nil)
+func requestBackup(ctx context.Context, e *edgeclient.Client) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.URL+"/admin/backup", nil)
 	if err != nil {
-		return nil, unexpected(err)
+		return nil, exit.Unexpected(err)
 	}
-	if e.token != "" {
-		req.Header.Set("Authorization", "Bearer "+string(e.token))
-	}
-	resp, err := e.client.Do(req)
+	e.Sign(req)
+	resp, err := e.Client.Do(req)
 	if err != nil {
-		return nil, e.unreachable(fmt.Sprintf("can't be reached (%s)", innermost(err)))
+		return nil, e.Unreachable(fmt.Sprintf("can't be reached (%s)", exit.Innermost(err)))
 	}
 	if resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), backup.MediaType) {
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusConflict {
-		if said, ours := problemOf(resp); ours {
-			return nil, &failure{exitRefused, "conflict", "the edge refused the backup: " + said, ""}
+		if said, ours := edgeclient.ProblemOf(resp); ours {
+			return nil, exit.Fail(exit.Refused, "conflict", "the edge refused the backup: "+said, "")
 		}
 	}
-	err = e.refusal(resp, false)
-	if resp.StatusCode == http.StatusOK || errors.Is(err, errNotFound) {
-		return nil, e.unreachable("has no /admin/backup")
+	err = e.Refusal(resp, false)
+	if resp.StatusCode == http.StatusOK || errors.Is(err, edgeclient.ErrNotFound) {
+		return nil, e.Unreachable("has no /admin/backup")
 	}
-	if f, ok := errors.AsType[*failure](err); ok && resp.StatusCode >= http.StatusInternalServerError {
-		f.what += "; no backup was made, and nothing is left of one"
+	if f, ok := errors.AsType[*exit.Failure](err); ok && resp.StatusCode >= http.StatusInternalServerError {
+		f.What += "; no backup was made, and nothing is left of one"
 	}
 	return nil, err
 }
 
 // backupFailure says why there is no backup. ctx is the command's, transfer that of the request.
-func (e *edge) backupFailure(ctx, transfer context.Context, err error) error {
-	var known *failure
+func backupFailure(ctx, transfer context.Context, e *edgeclient.Client, err error) error {
+	var known *exit.Failure
 	switch {
 	case ctx.Err() != nil:
-		return interrupted("there is no backup, and nothing is left of it", "run it again")
+		return exit.Interruption("there is no backup, and nothing is left of it", "run it again")
 	case errors.Is(context.Cause(transfer), errSilent):
-		return e.unreachable(fmt.Sprintf("was silent for %s, the --timeout, in the middle of the backup", e.timeout))
+		return e.Unreachable(fmt.Sprintf("was silent for %s, the --timeout, in the middle of the backup", e.Timeout))
 	case errors.As(err, &known):
 		return err
 	case errors.Is(err, syscall.ENOSPC):
-		return &failure{exitFailed, "failed", "the disk is full: there is no backup, and nothing is left of it", "name a folder on another disk"}
+		return exit.Fail(exit.Failed, "failed", "the disk is full: there is no backup, and nothing is left of it", "name a folder on another disk")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return e.unreachable("did not send all of the backup, of which nothing is left")
+		return e.Unreachable("did not send all of the backup, of which nothing is left")
 	}
-	return &failure{exitFailed, "failed", "there is no backup, and nothing is left of it: " + err.Error(), ""}
+	return exit.Fail(exit.Failed, "failed", "there is no backup, and nothing is left of it: "+err.Error(), "")
 }
 
 // shownBackup is what --json writes.

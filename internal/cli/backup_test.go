@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/internal/backup"
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/standalone"
 	"storekeeper/tests/harness"
 )
@@ -28,7 +29,7 @@ func TestABackupOfARunningInstallationIsWritten(t *testing.T) {
 	})
 	dir := filepath.Join(t.TempDir(), "backup")
 	out := c.run(t, "backup", dir)
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, "verified")
 	require.Contains(t, out.stdout, "monitored 1")
 	require.Contains(t, out.stdout, "standalone --restore "+dir)
@@ -46,11 +47,11 @@ func TestABackupOfARunningInstallationIsWritten(t *testing.T) {
 	require.Equal(t, manifest.Files[0].Identity, manifest.Files[1].Identity)
 
 	again := c.run(t, "backup", dir, "--json")
-	require.Equal(t, exitRefused, again.exit)
+	require.Equal(t, exit.Refused, again.exit)
 	require.Equal(t, "not_empty", again.errorCode(t))
-	require.Equal(t, exitUsage, c.run(t, "backup", filepath.Join(dir, "none", "new")).exit)
-	require.Equal(t, exitUsage, c.run(t, "backup").exit)
-	require.Equal(t, exitUsage, c.run(t, "backup", "a", "b").exit)
+	require.Equal(t, exit.Usage, c.run(t, "backup", filepath.Join(dir, "none", "new")).exit)
+	require.Equal(t, exit.Usage, c.run(t, "backup").exit)
+	require.Equal(t, exit.Usage, c.run(t, "backup", "a", "b").exit)
 	second := c.done(t, "backup", dir+"2")
 	require.Equal(t, dir+"2", second["dir"])
 	require.Len(t, second["files"], 3)
@@ -63,7 +64,7 @@ func TestWhereNothingIsOnDiskThereIsNoBackup(t *testing.T) {
 	c := setup(t, "STOREKEEPER_URL="+in.EdgeURL)
 	dir := filepath.Join(t.TempDir(), "backup")
 	out := c.run(t, "backup", dir)
-	require.Equal(t, exitRefused, out.exit)
+	require.Equal(t, exit.Refused, out.exit)
 	require.Contains(t, out.stderr, "keeps everything in memory")
 	require.NoDirExists(t, dir)
 }
@@ -83,27 +84,27 @@ func TestWhyThereIsNoBackupIsSaidAndNothingIsLeft(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		answer http.HandlerFunc
-		exit   exitCode
+		exit   exit.Code
 		code   string
 		said   string
 	}{
-		"another token":     {problem(http.StatusUnauthorized, "Unauthorized"), exitRefused, "unauthorized", "SERVER_BYPASS_TOKEN"},
-		"an older edge":     {problem(http.StatusNotFound, "Not found"), exitUnreachable, "unreachable", "has no /admin/backup"},
-		"what is no backup": {problem(http.StatusOK, "hello"), exitUnreachable, "unreachable", "has no /admin/backup"},
-		"another backup":    {problem(http.StatusConflict, "another backup is under way"), exitRefused, "conflict", "another backup is under way"},
-		"a full disk":       {problem(http.StatusInsufficientStorage, "has no room for the copies"), exitUnreachable, "unreachable", "has no room for the copies"},
-		"a fault":           {problem(http.StatusServiceUnavailable, "the log has the reason"), exitUnreachable, "unreachable", "the log has the reason"},
-		"a bad gateway":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, exitUnreachable, "unreachable", "502"},
-		"an early end":      {func(w http.ResponseWriter, _ *http.Request) { archive(w, "manifest") }, exitUnreachable, "unreachable", "did not send all of the backup"},
+		"another token":     {problem(http.StatusUnauthorized, "Unauthorized"), exit.Refused, "unauthorized", "SERVER_BYPASS_TOKEN"},
+		"an older edge":     {problem(http.StatusNotFound, "Not found"), exit.Unreachable, "unreachable", "has no /admin/backup"},
+		"what is no backup": {problem(http.StatusOK, "hello"), exit.Unreachable, "unreachable", "has no /admin/backup"},
+		"another backup":    {problem(http.StatusConflict, "another backup is under way"), exit.Refused, "conflict", "another backup is under way"},
+		"a full disk":       {problem(http.StatusInsufficientStorage, "has no room for the copies"), exit.Unreachable, "unreachable", "has no room for the copies"},
+		"a fault":           {problem(http.StatusServiceUnavailable, "the log has the reason"), exit.Unreachable, "unreachable", "the log has the reason"},
+		"a bad gateway":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, exit.Unreachable, "unreachable", "502"},
+		"an early end":      {func(w http.ResponseWriter, _ *http.Request) { archive(w, "manifest") }, exit.Unreachable, "unreachable", "did not send all of the backup"},
 		"an edge that is cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			archive(w, "manifest")
 			panic(http.ErrAbortHandler)
-		}, exitUnreachable, "unreachable", "did not send all of the backup"},
+		}, exit.Unreachable, "unreachable", "did not send all of the backup"},
 		"silence in the middle": {func(w http.ResponseWriter, r *http.Request) {
 			archive(w, "manifest")
 			<-r.Context().Done()
-		}, exitUnreachable, "unreachable", "was silent for 2s"},
-		"another content": {func(w http.ResponseWriter, _ *http.Request) { archive(w, strings.Repeat("no tar ", 1000)) }, exitFailed, "failed", "nothing is left of it"},
+		}, exit.Unreachable, "unreachable", "was silent for 2s"},
+		"another content": {func(w http.ResponseWriter, _ *http.Request) { archive(w, strings.Repeat("no tar ", 1000)) }, exit.Failed, "failed", "nothing is left of it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +117,7 @@ func TestWhyThereIsNoBackupIsSaidAndNothingIsLeft(t *testing.T) {
 		})
 	}
 	out := setup(t, "STOREKEEPER_URL=http://"+closedPort(t)).run(t, "backup", filepath.Join(t.TempDir(), "backup"))
-	require.Equal(t, exitUnreachable, out.exit)
+	require.Equal(t, exit.Unreachable, out.exit)
 }
 
 func requireEmpty(t *testing.T, dir string) {
@@ -139,7 +140,7 @@ func TestABackupThatIsInterruptedLeavesNothing(t *testing.T) {
 	})
 	parent := t.TempDir()
 	out := setup(t, "STOREKEEPER_URL="+url).runContext(ctx, t, "backup", filepath.Join(parent, "backup"), "--json")
-	require.Equal(t, exitInterrupted, out.exit)
+	require.Equal(t, exit.Interrupted, out.exit)
 	require.Contains(t, out.stderr, "nothing is left of it")
 	requireEmpty(t, parent)
 	<-ended // the server stops working for it

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,13 +16,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/build"
 	"storekeeper/internal/cli/duration"
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/shortid"
+	"storekeeper/internal/cli/temporalclient"
 	"storekeeper/internal/cli/term"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/config"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/tracing"
+	"storekeeper/internal/tracing/export"
 )
 
 // Options are all that a run of the CLI takes from outside.
@@ -46,18 +55,18 @@ func Run(ctx context.Context, o Options) int {
 	root.SetErr(o.Stderr)
 	err := a.traced(ctx, root)
 	if err == nil && a.stdoutErr != nil {
-		err = unexpected(fmt.Errorf("stdout can't be written: %w", a.stdoutErr))
+		err = exit.Unexpected(fmt.Errorf("stdout can't be written: %w", a.stdoutErr))
 	}
 	if err == nil {
-		return int(exitDone)
+		return int(exit.Done)
 	}
-	f := asFailure(ctx, err)
+	f := exit.Of(ctx, err)
 	if a.json || slices.Contains(o.Args, "--json") { // it may stand after the flag that could not be parsed
-		_ = writeJSON(a.Stderr, f.body())
+		_ = text.WriteJSON(a.Stderr, f.Body())
 	} else {
-		a.tell("starter: %s\n", plainLines(f.Error()))
+		a.tell("starter: %s\n", text.PlainLines(f.Error()))
 	}
-	return int(f.exit)
+	return int(f.Exit)
 }
 
 // app is one run of the CLI.
@@ -77,12 +86,6 @@ type app struct {
 	// stdoutErr is the first error of a write to stdout.
 	stdoutErr error
 }
-
-// The variables that the token for the edge comes from, the first that is set.
-const (
-	ownToken    = "STOREKEEPER_TOKEN"
-	bypassToken = "SERVER_BYPASS_TOKEN"
-)
 
 const rootLong = `starter is the operator's CLI of Storekeeper.
 
@@ -114,7 +117,7 @@ Exit codes:
   8    drift: drift has found something to repair, or a reconcile run could not repair all that it should
   9    doctor has found something wrong
   130  interrupted
-go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exitCode.
+go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exit.Code.
 
 With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message","exitCode"}} to stderr.`
 
@@ -148,7 +151,7 @@ func (a *app) rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.timeout <= 0 {
-				return usageError("--timeout must be more than 0")
+				return exit.UsageError("--timeout must be more than 0")
 			}
 			return nil
 		},
@@ -169,7 +172,7 @@ func (a *app) rootCommand() *cobra.Command {
 	for _, cmd := range []*cobra.Command{
 		a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(), a.pauseCommand(), a.resumeCommand(), a.pushCommand(),
 	} {
-		root.AddCommand(a.onStore(cmd, leastPrefix))
+		root.AddCommand(a.onStore(cmd, shortid.Least))
 	}
 	return root
 }
@@ -193,11 +196,11 @@ func (a *app) versionCommand() *cobra.Command {
 func (a *app) settings() (*config.Config, error) {
 	environ := slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		return name == webhookSecret || strings.HasSuffix(name, "_FILE") && name != bypassToken+"_FILE" && name != ownToken+"_FILE"
+		return name == webhookSecret || strings.HasSuffix(name, "_FILE") && name != edgeclient.BypassToken+"_FILE" && name != edgeclient.OwnToken+"_FILE"
 	})
 	cfg, err := config.Load(environ, config.RoleStarter)
 	if err != nil {
-		return nil, &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+		return nil, exit.Fail(exit.Usage, "usage", err.Error(), "correct the environment")
 	}
 	return cfg, nil
 }
@@ -207,7 +210,7 @@ func (a *app) settings() (*config.Config, error) {
 func (a *app) spelling() error {
 	err := config.CheckSpelling(a.Environ, func(name string) bool { return strings.HasPrefix(name, "TEMPORAL_") || name == actorVariable })
 	if err != nil {
-		return &failure{exitUsage, "usage", err.Error(), "correct the environment"}
+		return exit.Fail(exit.Usage, "usage", err.Error(), "correct the environment")
 	}
 	return nil
 }
@@ -216,27 +219,11 @@ func (a *app) spelling() error {
 func storeID(_ *cobra.Command, args []string) error {
 	switch {
 	case len(args) != 1:
-		return usageError(fmt.Sprintf("one store id is needed, not %d arguments", len(args)))
+		return exit.UsageError(fmt.Sprintf("one store id is needed, not %d arguments", len(args)))
 	case !storemanager.ValidID(args[0]):
-		return usageError(fmt.Sprintf("%.80q can be no store id: 3 to 64 letters, digits, _ and -, the first a letter or digit", args[0]))
+		return exit.UsageError(fmt.Sprintf("%.80q can be no store id: 3 to 64 letters, digits, _ and -, the first a letter or digit", args[0]))
 	}
 	return nil
-}
-
-// environ makes Options.Environ an envconfig.EnvLookup.
-type environ []string
-
-// Environ implements envconfig.EnvLookup.
-func (e environ) Environ() []string { return e }
-
-// LookupEnv implements envconfig.EnvLookup.
-func (e environ) LookupEnv(name string) (string, bool) {
-	for _, pair := range e {
-		if value, ok := strings.CutPrefix(pair, name+"="); ok {
-			return value, true
-		}
-	}
-	return "", false
 }
 
 const (
@@ -248,7 +235,7 @@ const (
 func (a *app) trimReason(reason, actor *string) error {
 	*reason = strings.TrimSpace(*reason)
 	if *reason == "" {
-		return usageError("--reason must not be empty")
+		return exit.UsageError("--reason must not be empty")
 	}
 	return a.nameActor(actor)
 }
@@ -261,15 +248,15 @@ func (a *app) nameActor(actor *string) error {
 	if err := a.spelling(); err != nil {
 		return err
 	}
-	name, _ := environ(a.Environ).LookupEnv(actorVariable)
-	*actor = firstOf(strings.TrimSpace(name), a.userName(os.Getuid()))
+	name, _ := a.lookup(actorVariable)
+	*actor = cmp.Or(strings.TrimSpace(name), a.userName(os.Getuid()))
 	return nil
 }
 
 // userName is never empty: containers and services often have neither USER nor an entry in /etc/passwd.
 func (a *app) userName(uid int) string {
 	for _, name := range []string{"USER", "LOGNAME"} {
-		if value, _ := environ(a.Environ).LookupEnv(name); strings.TrimSpace(value) != "" {
+		if value, _ := a.lookup(name); strings.TrimSpace(value) != "" {
 			return strings.TrimSpace(value)
 		}
 	}
@@ -277,4 +264,49 @@ func (a *app) userName(uid int) string {
 		return u.Username
 	}
 	return fmt.Sprintf("uid %d", uid)
+}
+
+// edge returns the edge that the flag or the environment names. It has not been asked anything yet.
+func (a *app) edge() (*edgeclient.Client, error) {
+	cfg, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	if a.url != "" {
+		if err := cfg.StorekeeperURL.UnmarshalText([]byte(a.url)); err != nil {
+			return nil, exit.UsageError("--url is not accepted: " + err.Error())
+		}
+	}
+	return edgeclient.New(cfg, a.timeout), nil
+}
+
+// dial connects to Temporal.
+func (a *app) dial(ctx context.Context) (*temporalclient.Connection, error) {
+	if err := a.spelling(); err != nil {
+		return nil, err
+	}
+	return temporalclient.Dial(ctx, temporalclient.Options{
+		Environ: a.Environ, Address: a.address, Namespace: a.namespace, Profile: a.profile, Timeout: a.timeout,
+	})
+}
+
+// traced runs the command as one trace and one request, for what it asks of Temporal and of the edge.
+func (a *app) traced(ctx context.Context, root *cobra.Command) error {
+	stop, err := export.Start(ctx, export.Options{Environ: a.Environ, Service: "storekeeper-starter", Version: build.Version})
+	if err == nil { // a deletion can be cancelled, whatever is wrong with these settings
+		defer stop()
+	}
+	ctx, end := tracing.Begin(tracing.WithRequestID(ctx, uuid.NewString()), "starter "+a.commandName(root))
+	err = root.ExecuteContext(ctx)
+	end(err)
+	return err
+}
+
+// commandName is the command without its arguments, which are the operator's own words; "" if there is no such command.
+func (a *app) commandName(root *cobra.Command) string {
+	found, _, err := root.Find(a.Args)
+	if err != nil || found == root {
+		return ""
+	}
+	return found.Name()
 }

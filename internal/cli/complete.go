@@ -2,17 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"storekeeper/internal/edge/api"
+	"storekeeper/internal/cli/shortid"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/storemanager"
 )
 
@@ -21,68 +16,23 @@ const (
 	completionTimeout = time.Second
 	// prefixTimeout bounds what a command waits for to learn what a short id stands for.
 	prefixTimeout = 3 * time.Second
-	// shownCandidates are named where a short id is ambiguous, and completed.
-	shownCandidates = 10
-	completedIDs    = 100
-	// leastPrefix is the shortest id that a list shows.
-	leastPrefix = 8
+	// completedIDs is how many ids are completed.
+	completedIDs = 100
 )
 
-// beginning are the monitored stores whose ids begin with the prefix, sorted, at most n.
-func (e *edge) beginning(ctx context.Context, prefix string, n int) ([]api.Store, error) {
-	values := url.Values{"limit": {strconv.Itoa(n)}}
-	if storemanager.ValidID(prefix) {
-		values.Set("cursor", prefix) // the list goes on after it, and whoever has the whole id does not ask
-	} else {
-		values.Set("limit", strconv.Itoa(pageSize)) // too short for a cursor
-	}
-	var page api.StoresPage
-	if err := e.get(ctx, "/stores?"+values.Encode(), &page); err != nil {
-		return nil, err
-	}
-	var found []api.Store
-	for _, s := range page.Stores {
-		if strings.HasPrefix(s.ID, prefix) && len(found) < n {
-			found = append(found, s)
-		}
-	}
-	return found, nil
-}
-
-// fullID returns the id of the store that a short id stands for: the one monitored store whose id begins with it. An id that is known as it is,
-// that nothing begins with, or about which the edge can't be asked, is returned as it is: commands that go through Temporal must work
-// without the edge. More than one candidate is a failure that names them.
+// fullID is shortid.Full. It says which store a short id stands for.
 func (a *app) fullID(ctx context.Context, given string) (string, error) {
-	if uuid.Validate(given) == nil {
-		return given, nil
-	}
 	e, err := a.edge()
 	if err != nil {
-		return given, nil
+		return given, nil //nolint:nilerr // commands that go through Temporal must work without the edge
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(prefixTimeout, a.timeout))
 	defer cancel()
-	if _, err := e.store(ctx, given); !errors.Is(err, errNotFound) {
-		return given, nil
+	full, err := shortid.Full(ctx, e, given)
+	if err == nil && full != given && !a.json {
+		a.tell("starter: %s is %s\n", given, text.Plain(full))
 	}
-	found, err := e.beginning(ctx, given, shownCandidates+1)
-	switch {
-	case err != nil, len(found) == 0:
-		return given, nil
-	case len(found) == 1:
-		if !a.json {
-			a.tell("starter: %s is %s\n", given, plain(found[0].ID))
-		}
-		return found[0].ID, nil
-	}
-	names := make([]string, 0, shownCandidates)
-	for _, s := range found[:min(len(found), shownCandidates)] {
-		names = append(names, plain(s.ID))
-	}
-	if len(found) > shownCandidates {
-		names = append(names, "and more")
-	}
-	return "", &failure{exitUsage, "ambiguous", fmt.Sprintf("several stores begin with %s: %s", given, strings.Join(names, ", ")), "give more of the id"}
+	return full, err
 }
 
 // onStore makes a command take a short id of at least so many characters as its first argument, and complete it. What changes something
@@ -103,19 +53,6 @@ func (a *app) onStore(cmd *cobra.Command, least int) *cobra.Command {
 	return cmd
 }
 
-// uniqueLength is how much of an id tells it from its neighbours in the order of all ids, and leastPrefix at least.
-func uniqueLength(id, before, after string) int {
-	n := leastPrefix
-	for _, other := range []string{before, after} {
-		same := 0
-		for same < min(len(id), len(other)) && id[same] == other[same] {
-			same++
-		}
-		n = max(n, same+1)
-	}
-	return min(n, len(id))
-}
-
 // completeIDs completes the first argument by the ids of monitored stores. If the edge does not say in time, there are none.
 func (a *app) completeIDs(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	e, err := a.edge()
@@ -124,15 +61,15 @@ func (a *app) completeIDs(cmd *cobra.Command, args []string, begun string) ([]st
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
-	found, _ := e.beginning(ctx, begun, completedIDs) // a shell has no use for an error
+	found, _ := shortid.Beginning(ctx, e, begun, completedIDs) // a shell has no use for an error
 	var ids []string
 	if storemanager.ValidID(begun) {
-		if _, err := e.store(ctx, begun); err == nil {
+		if _, err := e.Store(ctx, begun); err == nil {
 			ids = append(ids, begun)
 		}
 	}
 	for _, s := range found {
-		ids = append(ids, s.ID+"\t"+stateOf(s)+", "+plain(string(s.Status)))
+		ids = append(ids, s.ID+"\t"+stateOf(s)+", "+text.Plain(string(s.Status)))
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }

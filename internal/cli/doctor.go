@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/internal/build"
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/temporalclient"
 	"storekeeper/internal/cli/term"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/config"
 	"storekeeper/internal/doctor"
 	"storekeeper/internal/httpclient"
@@ -37,11 +42,11 @@ func (a *app) healthcheckCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var target config.URL
 			if err := target.UnmarshalText([]byte(args[0])); err != nil {
-				return usageError("the URL is not accepted: " + err.Error())
+				return exit.UsageError("the URL is not accepted: " + err.Error())
 			}
 			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, string(target), http.NoBody)
 			if err != nil {
-				return unexpected(err)
+				return exit.Unexpected(err)
 			}
 			client := http.Client{
 				Transport: httpclient.Through(httpclient.Transport()),
@@ -51,12 +56,12 @@ func (a *app) healthcheckCommand() *cobra.Command {
 			}
 			resp, err := client.Do(req)
 			if err != nil {
-				return &failure{exitFailed, "unhealthy", fmt.Sprintf("%s: %s", target, innermost(err)), ""}
+				return exit.Fail(exit.Failed, "unhealthy", fmt.Sprintf("%s: %s", target, exit.Innermost(err)), "")
 			}
 			defer resp.Body.Close()
 			_, _ = io.CopyN(io.Discard, resp.Body, 1<<20) // spares the server a broken connection; only the status counts
 			if resp.StatusCode/100 != 2 {
-				return &failure{exitFailed, "unhealthy", fmt.Sprintf("%s answers %d %s", target, resp.StatusCode, http.StatusText(resp.StatusCode)), ""}
+				return exit.Fail(exit.Failed, "unhealthy", fmt.Sprintf("%s answers %d %s", target, resp.StatusCode, http.StatusText(resp.StatusCode)), "")
 			}
 			if a.json {
 				a.writeJSON(map[string]int{"status": resp.StatusCode})
@@ -97,7 +102,7 @@ Exit code 9 when something is wrong. What can't be checked from here is unknown,
 			findings := a.examine(cmd.Context())
 			stop()
 			if cmd.Context().Err() != nil {
-				return interrupted("nothing was changed", "")
+				return exit.Interruption("nothing was changed", "")
 			}
 			d := diagnosis{Status: "ok", Findings: findings}
 			for _, f := range findings {
@@ -111,7 +116,7 @@ Exit code 9 when something is wrong. What can't be checked from here is unknown,
 				a.printFindings(findings)
 			}
 			if d.Failed > 0 {
-				return &failure{exitWrong, "wrong", fmt.Sprintf("%d of %d checks failed", d.Failed, len(findings)), "do what is said about each"}
+				return exit.Fail(exit.Wrong, "wrong", fmt.Sprintf("%d of %d checks failed", d.Failed, len(findings)), "do what is said about each")
 			}
 			return nil
 		},
@@ -124,7 +129,7 @@ func (a *app) printFindings(findings []storemanager.Finding) {
 		storemanager.FindingOK: term.Green, storemanager.FindingFailed: term.Red, storemanager.FindingUnknown: term.Yellow,
 	}
 	for _, f := range findings {
-		a.print(screen.Paint(styles[f.Status], fmt.Sprintf("%-8s", plain(string(f.Status)))))
+		a.print(screen.Paint(styles[f.Status], fmt.Sprintf("%-8s", text.Plain(string(f.Status)))))
 		a.printf("  %-14s %-18s %s\n", f.Place, f.Check, f.Detail)
 		if f.Todo != "" {
 			a.printf("          %-14s %-18s do: %s\n", "", "", f.Todo)
@@ -134,14 +139,14 @@ func (a *app) printFindings(findings []storemanager.Finding) {
 
 // examine makes all checks, and has the edge make its own.
 func (a *app) examine(ctx context.Context) []storemanager.Finding {
-	dial := sync.OnceValues(func() (*connection, error) { return a.dial(ctx) })
+	dial := sync.OnceValues(func() (*temporalclient.Connection, error) { return a.dial(ctx) })
 	defer func() {
 		if c, err := dial(); err == nil {
-			c.close()
+			c.Close()
 		}
 	}()
 	// asked is a check that needs Temporal. Without it only the check of Temporal itself has failed.
-	asked := func(check func(context.Context, *connection) doctor.Result) func(context.Context) doctor.Result {
+	asked := func(check func(context.Context, *temporalclient.Connection) doctor.Result) func(context.Context) doctor.Result {
 		return func(ctx context.Context) doctor.Result {
 			c, err := dial()
 			if err != nil {
@@ -170,8 +175,8 @@ func (a *app) examine(ctx context.Context) []storemanager.Finding {
 
 // failedBy is the result of a check whose error says what to do.
 func failedBy(err error) doctor.Result {
-	if f, ok := errors.AsType[*failure](err); ok {
-		return doctor.Failed(f.what, f.todo)
+	if f, ok := errors.AsType[*exit.Failure](err); ok {
+		return doctor.Failed(f.What, f.Todo)
 	}
 	return doctor.Failed(err.Error(), "")
 }
@@ -201,24 +206,24 @@ func (a *app) examineNames(ctx context.Context) doctor.Result {
 		hosts = append(hosts, u.Hostname())
 	}
 	address, _ := a.lookup("TEMPORAL_ADDRESS")
-	if host, _, err := net.SplitHostPort(firstOf(a.address, address)); err == nil {
+	if host, _, err := net.SplitHostPort(cmp.Or(a.address, address)); err == nil {
 		hosts = append(hosts, host)
 	}
 	return doctor.Names(ctx, hosts...)
 }
 
-func examineNamespace(ctx context.Context, c *connection) doctor.Result {
+func examineNamespace(ctx context.Context, c *temporalclient.Connection) doctor.Result {
 	if _, err := c.Engine(ctx); err != nil {
-		return failedBy(c.failure(err))
+		return failedBy(c.Failure(err))
 	}
-	return doctor.OK(c.namespace)
+	return doctor.OK(c.Namespace)
 }
 
-func examineAttributes(ctx context.Context, c *connection) doctor.Result {
+func examineAttributes(ctx context.Context, c *temporalclient.Connection) doctor.Result {
 	missing, err := c.MissingSearchAttributes(ctx)
 	switch {
 	case err != nil:
-		return doctor.Unknown("they can't be listed: "+innermost(err).Error(), "")
+		return doctor.Unknown("they can't be listed: "+exit.Innermost(err).Error(), "")
 	case len(missing) > 0:
 		return doctor.Failed("missing, or of another type: "+strings.Join(missing, ", "),
 			"start a worker, which makes them, or: temporal operator search-attribute create --name WorkspaceState --type Keyword --name DeleteAt --type Datetime")
@@ -226,31 +231,31 @@ func examineAttributes(ctx context.Context, c *connection) doctor.Result {
 	return doctor.OK("they are there")
 }
 
-func examineSchedule(ctx context.Context, c *connection) doctor.Result {
+func examineSchedule(ctx context.Context, c *temporalclient.Connection) doctor.Result {
 	s, err := c.ReconcileSchedule(ctx)
 	switch {
 	case err != nil:
-		return failedBy(c.failure(err))
+		return failedBy(c.Failure(err))
 	case s.Every == 0:
 		return doctor.Failed("there is none, so nothing reconciles by itself", "start cmd/worker, which makes it")
 	case s.Paused:
-		return doctor.Failed("it is paused: "+firstOf(s.Note, "nobody says why"),
+		return doctor.Failed("it is paused: "+cmp.Or(s.Note, "nobody says why"),
 			"temporal schedule toggle --schedule-id workspace-reconcile --unpause --reason …; if WORKSPACE_RECONCILE_ENABLED is false, take that off")
 	}
 	return doctor.OK("every " + s.Every.String())
 }
 
-func examineWorkers(ctx context.Context, c *connection) doctor.Result {
+func examineWorkers(ctx context.Context, c *temporalclient.Connection) doctor.Result {
 	if err := c.WorkersPolling(ctx); err != nil {
-		return failedBy(c.failure(err))
+		return failedBy(c.Failure(err))
 	}
 	workers, err := c.Workers(ctx)
 	if err != nil {
-		return failedBy(c.failure(err))
+		return failedBy(c.Failure(err))
 	}
 	var versions []string
 	for _, w := range workers {
-		versions = append(versions, firstOf(w.Version, "an older one"))
+		versions = append(versions, cmp.Or(w.Version, "an older one"))
 	}
 	slices.Sort(versions)
 	if versions = slices.Compact(versions); len(versions) > 1 {
@@ -260,7 +265,7 @@ func examineWorkers(ctx context.Context, c *connection) doctor.Result {
 }
 
 // examineTemporalClock looks at the newest poll, which has Temporal's time: a clock that is behind shows only once no worker seems to poll.
-func examineTemporalClock(ctx context.Context, c *connection) doctor.Result {
+func examineTemporalClock(ctx context.Context, c *temporalclient.Connection) doctor.Result {
 	workers, err := c.Workers(ctx)
 	if err != nil || len(workers) == 0 {
 		return doctor.Unknown("no worker has polled, and nothing else tells Temporal's time", "")
@@ -275,13 +280,13 @@ func (a *app) examineEdge(ctx context.Context) doctor.Result {
 	if err != nil {
 		return doctor.Unknown("the settings name none that can be asked", "")
 	}
-	e.timeout = doctorTimeout
+	e.Timeout = doctorTimeout
 	var found storemanager.Examination
 	asked := time.Now()
-	err = e.get(ctx, "/admin/doctor", &found)
+	err = e.Get(ctx, "/admin/doctor", &found)
 	switch {
-	case errors.Is(err, errNotFound):
-		return doctor.Failed("the edge at "+e.url+" is older than this starter, and can't be examined", "upgrade it; /health says what it knows")
+	case errors.Is(err, edgeclient.ErrNotFound):
+		return doctor.Failed("the edge at "+e.URL+" is older than this starter, and can't be examined", "upgrade it; /health says what it knows")
 	case err != nil:
 		return failedBy(err)
 	}

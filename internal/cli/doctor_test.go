@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"storekeeper/internal/build"
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/temporalserver"
@@ -20,7 +21,7 @@ import (
 func (c *operator) examined(t *testing.T) map[string]storemanager.Finding {
 	t.Helper()
 	out := c.run(t, "doctor", "--json")
-	require.Equal(t, exitWrong, out.exit, "%s%s", out.stdout, out.stderr)
+	require.Equal(t, exit.Wrong, out.exit, "%s%s", out.stdout, out.stderr)
 	var d diagnosis
 	require.NoError(t, json.Unmarshal([]byte(out.stdout), &d))
 	found := map[string]storemanager.Finding{}
@@ -45,7 +46,7 @@ func TestDoctorFindsNothingWrongWithARealInstallationAndChangesNothing(t *testin
 	in.Eventually("the pinned store is connected", func() bool { return len(c.listed(t, "connected")) == 1 })
 	before := c.listed(t, "")
 	out := c.run(t, "doctor")
-	require.Equal(t, exitDone, out.exit, "%s%s", out.stdout, out.stderr)
+	require.Equal(t, exit.Done, out.exit, "%s%s", out.stdout, out.stderr)
 	for _, check := range []string{
 		"here           settings", "here           names", "here           temporal ", "here           namespace", "here           search attributes",
 		"here           schedule", "here           workers", "here           temporal clock", "here           edge ",

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"storekeeper/internal/cli/exit"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,78 +19,78 @@ func TestAnErrorPassesOnWhatTheEdgeSaidAndSaysWhatToDo(t *testing.T) {
 		status  int
 		headers map[string]string
 		body    string
-		exit    exitCode
+		exit    exit.Code
 		says    []string
 	}{
 		"a dependency is away": {
 			http.StatusServiceUnavailable,
 			map[string]string{"Retry-After": "5"},
 			`{"title":"Unavailable","detail":"The store manager can't be asked"}`,
-			exitUnreachable,
+			exit.Unreachable,
 			[]string{"answers 503: The store manager can't be asked", "try again in 5s", "starter doctor"},
 		},
 		"only a title is there": {
-			http.StatusServiceUnavailable, nil, `{"title":"Disabled"}`, exitUnreachable, []string{"answers 503: Disabled"},
+			http.StatusServiceUnavailable, nil, `{"title":"Disabled"}`, exit.Unreachable, []string{"answers 503: Disabled"},
 		},
 		"a fault of its own": {
 			http.StatusInternalServerError,
 			map[string]string{"X-Request-Id": "r-17"},
 			`{"detail":"Internal server error"}`,
-			exitUnreachable,
+			exit.Unreachable,
 			[]string{"answers 500: Internal server error", "request id r-17"},
 		},
 		"too many requests": {
 			http.StatusTooManyRequests,
 			map[string]string{"Retry-After": "90"},
 			`{"detail":"too many at once"}`,
-			exitUnreachable,
+			exit.Unreachable,
 			[]string{"answers 429: too many at once", "try again in 1m30s"},
 		},
 		"an older edge": {
-			http.StatusMethodNotAllowed, nil, `{"detail":"Method not allowed"}`, exitUnreachable, []string{"compare starter version"},
+			http.StatusMethodNotAllowed, nil, `{"detail":"Method not allowed"}`, exit.Unreachable, []string{"compare starter version"},
 		},
 		"a token with a reason": {
 			http.StatusForbidden, nil, `{"detail":"the token ci may only read"}`,
-			exitRefused,
+			exit.Refused,
 			[]string{"refused the token: the token ci may only read", "take a token that may act"},
 		},
 		"a proxy that wants a login": {
 			http.StatusForbidden,
 			map[string]string{"Content-Type": "text/html"},
 			`<html>log in</html>`,
-			exitRefused,
+			exit.Refused,
 			[]string{"the answer is not Storekeeper's", "a proxy"},
 		},
 		"a proxy whose edge is gone": {
 			http.StatusBadGateway,
 			map[string]string{"Content-Type": "text/html; charset=utf-8", "Server": "nginx/1.22"},
 			`<h1>502</h1>`,
-			exitUnreachable,
+			exit.Unreachable,
 			[]string{"answers 502 Bad Gateway (text/html)", "nginx/1.22", "runs behind it"},
 		},
 		"a page in place of JSON": {
 			http.StatusOK,
 			map[string]string{"Content-Type": "text/html"},
 			`<html>`,
-			exitUnreachable,
+			exit.Unreachable,
 			[]string{"answers 200 OK (text/html)", "a page of its own"},
 		},
 		"a path too many": {
 			http.StatusNotFound,
 			map[string]string{"Content-Type": "text/plain"},
 			`404 page not found`,
-			exitUnreachable,
+			exit.Unreachable,
 			[]string{"answers 404", "a path too many"},
 		},
 		"a redirect": {
 			http.StatusMovedPermanently,
 			map[string]string{"Location": "https://elsewhere.example/stores"},
 			``,
-			exitUnreachable,
+			exit.Unreachable,
 			[]string{"leads elsewhere, to https://elsewhere.example/stores", "--url or STOREKEEPER_URL"},
 		},
 		"control characters": {
-			http.StatusServiceUnavailable, nil, `{"detail":"gone\u001b[2J"}`, exitUnreachable, []string{"gone [2J"},
+			http.StatusServiceUnavailable, nil, `{"detail":"gone\u001b[2J"}`, exit.Unreachable, []string{"gone [2J"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +129,7 @@ func TestARequestThatGetsNoAnswerSaysWhyAndWhatToDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := setup(t).run(t, "list", "--url", tc.url)
-			require.Equal(t, exitUnreachable, out.exit, out.stderr)
+			require.Equal(t, exit.Unreachable, out.exit, out.stderr)
 			require.Contains(t, out.stderr, tc.says)
 			require.Contains(t, out.stderr, tc.url)
 		})
@@ -137,8 +139,8 @@ func TestARequestThatGetsNoAnswerSaysWhyAndWhatToDo(t *testing.T) {
 func TestTheExitCodeIsInTheJSONForWhoDoesNotSeeIt(t *testing.T) {
 	t.Parallel()
 	out := setup(t).run(t, "list", "--json", "--url", "http://"+closedPort(t))
-	var said failureBody
+	var said exit.Body
 	require.NoError(t, json.Unmarshal([]byte(out.stderr), &said))
-	require.Equal(t, int(exitUnreachable), said.Error.ExitCode)
-	require.Equal(t, exitUnreachable, out.exit)
+	require.Equal(t, int(exit.Unreachable), said.Error.ExitCode)
+	require.Equal(t, exit.Unreachable, out.exit)
 }

@@ -13,6 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/temporalclient"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/config"
 	"storekeeper/internal/edge/api"
 	"storekeeper/notifier"
@@ -50,7 +54,7 @@ The same id, --user and --at make the same delivery: the edge answers it as it d
   starter emit deleted ws-1 --user 5d1f7a52 --at 2026-11-23T18:29:10.028Z`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 || args[0] != "created" && args[0] != "deleted" {
-				return usageError("created or deleted is needed, and one store id")
+				return exit.UsageError("created or deleted is needed, and one store id")
 			}
 			return storeID(cmd, args[1:])
 		},
@@ -59,11 +63,11 @@ The same id, --user and --at make the same delivery: the edge answers it as it d
 			if at != "" {
 				var err error
 				if ev.Timestamp, err = time.Parse(time.RFC3339, at); err != nil {
-					return usageError("--at is no RFC 3339 time such as 2026-11-23T18:29:10.028Z")
+					return exit.UsageError("--at is no RFC 3339 time such as 2026-11-23T18:29:10.028Z")
 				}
 			}
 			if user == "" {
-				return usageError("--user must not be empty")
+				return exit.UsageError("--user must not be empty")
 			}
 			return a.emit(cmd.Context(), ev)
 		},
@@ -81,10 +85,10 @@ func (a *app) emit(ctx context.Context, ev notifier.Event) error {
 	}
 	answer, err := sender.Deliver(ctx, ev)
 	if errors.Is(err, notifier.ErrTimestamp) {
-		return usageError("--at is not within the years 0 to 9999, in UTC")
+		return exit.UsageError("--at is not within the years 0 to 9999, in UTC")
 	}
 	if ctx.Err() != nil {
-		return interrupted("whether the event was taken is not known", "it can be repeated without harm")
+		return exit.Interruption("whether the event was taken is not known", "it can be repeated without harm")
 	}
 	if answer.Status != 0 {
 		res := emitResult{
@@ -95,56 +99,56 @@ func (a *app) emit(ctx context.Context, ev notifier.Event) error {
 		}
 		a.showEmitted(res)
 	}
-	return e.emitFailure(ev.InstanceID, answer, err)
+	return emitFailure(e, ev.InstanceID, answer, err)
 }
 
 // sender returns the edge and a notifier that sends to it.
-func (a *app) sender() (*edge, *notifier.Notifier, error) {
+func (a *app) sender() (*edgeclient.Client, *notifier.Notifier, error) {
 	vars, err := config.Resolve(a.Environ, webhookSecret)
 	if err != nil {
-		return nil, nil, usageError(err.Error())
+		return nil, nil, exit.UsageError(err.Error())
 	}
-	secret, _ := environ(vars).LookupEnv(webhookSecret)
+	secret, _ := temporalclient.Environ(vars).LookupEnv(webhookSecret)
 	if strings.TrimSpace(secret) == "" {
-		return nil, nil, &failure{exitRefused, "not_configured", webhookSecret + " is not set", "set it to a secret or key of the sender's"}
+		return nil, nil, exit.Fail(exit.Refused, "not_configured", webhookSecret+" is not set", "set it to a secret or key of the sender's")
 	}
 	if why := config.Misspelt(secret); why != "" {
-		return nil, nil, usageError(webhookSecret + " is not accepted: " + why)
+		return nil, nil, exit.UsageError(webhookSecret + " is not accepted: " + why)
 	}
 	e, err := a.edge()
 	if err != nil {
 		return nil, nil, err
 	}
 	n, err := notifier.New(notifier.Options{
-		URL: e.url + "/webhooks/workspaces", Secret: secret, ClientName: "starter", Budget: a.timeout, HTTPClient: &e.client,
+		URL: e.URL + "/webhooks/workspaces", Secret: secret, ClientName: "starter", Budget: a.timeout, HTTPClient: &e.Client,
 		Logger: slog.New(slog.DiscardHandler), // the outcome says it all
 	})
 	if err != nil {
-		return nil, nil, usageError(webhookSecret + " is not accepted: " + err.Error())
+		return nil, nil, exit.UsageError(webhookSecret + " is not accepted: " + err.Error())
 	}
 	return e, n, nil
 }
 
 // emitFailure is nil if the edge took the event and its outcome is known.
-func (e *edge) emitFailure(id string, answer notifier.Answer, err error) error {
+func emitFailure(e *edgeclient.Client, id string, answer notifier.Answer, err error) error {
 	switch {
 	case err == nil && answer.Status == http.StatusAccepted:
-		return notYet("the event is stored and will be worked off", look(id))
+		return exit.NotYet("the event is stored and will be worked off", look(id))
 	case err == nil:
 		return nil
 	case answer.Status == 0:
-		return e.unreachable(fmt.Sprintf("can't be reached (%s)", innermost(err)))
+		return e.Unreachable(fmt.Sprintf("can't be reached (%s)", exit.Innermost(err)))
 	case answer.Status == http.StatusUnauthorized:
-		return &failure{
-			exitRefused, "unauthorized", "the edge at " + e.url + " knows neither the secret nor the signature",
+		return exit.Fail(
+			exit.Refused, "unauthorized", "the edge at "+e.URL+" knows neither the secret nor the signature",
 			"the keys and secrets in WEBHOOK_SECRET must be those of the edge's, WEBHOOK_AUTH there must accept them, and both clocks be right",
-		}
+		)
 	case answer.Status >= 400 && answer.Status <= 499 && answer.Status != http.StatusTooManyRequests:
 		var said api.Problem
 		_ = json.Unmarshal(answer.Body, &said) // the failure needs no text
-		return &failure{exitRefused, "invalid", fmt.Sprintf("the edge refused the event with status %d: %s", answer.Status, plain(said.Error)), ""}
+		return exit.Fail(exit.Refused, "invalid", fmt.Sprintf("the edge refused the event with status %d: %s", answer.Status, text.Plain(said.Error)), "")
 	}
-	return e.unreachable(fmt.Sprintf("answers %d %s", answer.Status, http.StatusText(answer.Status)))
+	return e.Unreachable(fmt.Sprintf("answers %d %s", answer.Status, http.StatusText(answer.Status)))
 }
 
 func (a *app) showEmitted(res emitResult) {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/storemanager/storetest"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -40,13 +41,13 @@ func TestEmitSendsTheContractsWebhookAndPrintsTheAnswer(t *testing.T) {
 	})
 	c := setup(t, "STOREKEEPER_URL="+url, "WEBHOOK_SECRET="+emitSecret+","+emitKey+","+emitPrivateKey)
 	out := c.run(t, "emit", "deleted", "ws-1", "--user", "u1", "--at", "2026-11-23T19:29:10.028+01:00")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.JSONEq(t, `{"event":"workspace.deleted","instanceId":"ws-1","userId":"u1","timestamp":"2026-11-23T18:29:10.028Z"}`, string(body))
 	require.Contains(t, out.stdout, "ws-1: deletion_scheduled\n")
 	require.Contains(t, out.stdout, "status 200 at attempt 2, delivery evt_")
 
 	out = c.run(t, "emit", "deleted", "ws-1", "--json")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	fields := out.fields(t)
 	require.InDelta(t, 200, fields["httpStatus"], 0)
 	require.InDelta(t, 1, fields["attempts"], 0)
@@ -69,15 +70,15 @@ func TestEmitSaysWhatTheEdgeDidNotTake(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int
 		answer string
-		exit   exitCode
+		exit   exit.Code
 		code   string
 		says   string
 	}{
-		"an unknown sender":         {401, `{"error":"Unauthorized"}`, exitRefused, "unauthorized", "knows neither the secret nor the signature"},
-		"a bad event":               {400, `{"error":"userId is over\u001b[31m 256 bytes"}`, exitRefused, "invalid", "userId is over [31m 256 bytes"},
-		"an outcome not known yet":  {202, `{"status":"accepted"}`, exitAccepted, "accepted", "will be worked off"},
-		"a fault":                   {500, `<html>`, exitUnreachable, "unreachable", "answers 500 Internal Server Error"},
-		"an overload past the time": {503, ``, exitUnreachable, "unreachable", "answers 503"},
+		"an unknown sender":         {401, `{"error":"Unauthorized"}`, exit.Refused, "unauthorized", "knows neither the secret nor the signature"},
+		"a bad event":               {400, `{"error":"userId is over\u001b[31m 256 bytes"}`, exit.Refused, "invalid", "userId is over [31m 256 bytes"},
+		"an outcome not known yet":  {202, `{"status":"accepted"}`, exit.Accepted, "accepted", "will be worked off"},
+		"a fault":                   {500, `<html>`, exit.Unreachable, "unreachable", "answers 500 Internal Server Error"},
+		"an overload past the time": {503, ``, exit.Unreachable, "unreachable", "answers 503"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,19 +106,19 @@ func TestEmitNeedsASenderAndAnEvent(t *testing.T) {
 	for name, tc := range map[string]struct {
 		secret string
 		args   []string
-		exit   exitCode
+		exit   exit.Code
 		says   string
 	}{
-		"no secret":           {"", []string{"created", "ws-1"}, exitRefused, "WEBHOOK_SECRET is not set"},
-		"a secret of nothing": {" ", []string{"created", "ws-1"}, exitRefused, "WEBHOOK_SECRET is not set"},
-		"the edge's own keys": {emitSecret + ",whpk_must-not-show", []string{"created", "ws-1"}, exitUsage, "entry 2 is a public key"},
-		"an unknown event":    {emitSecret, []string{"renamed", "ws-1"}, exitUsage, "created or deleted"},
-		"no id":               {emitSecret, []string{"created"}, exitUsage, "one store id"},
-		"an id of no store":   {emitSecret, []string{"created", "../etc"}, exitUsage, "can be no store id"},
-		"nobody":              {emitSecret, []string{"created", "ws-1", "--user", ""}, exitUsage, "--user"},
-		"no time":             {emitSecret, []string{"created", "ws-1", "--at", "yesterday"}, exitUsage, "--at"},
-		"a time too late":     {emitSecret, []string{"created", "ws-1", "--at", "9999-12-31T23:59:59-01:00"}, exitUsage, "years 0 to 9999"},
-		"nobody who answers":  {emitSecret, []string{"created", "ws-1", "--timeout", "2s"}, exitUnreachable, "can't be reached"},
+		"no secret":           {"", []string{"created", "ws-1"}, exit.Refused, "WEBHOOK_SECRET is not set"},
+		"a secret of nothing": {" ", []string{"created", "ws-1"}, exit.Refused, "WEBHOOK_SECRET is not set"},
+		"the edge's own keys": {emitSecret + ",whpk_must-not-show", []string{"created", "ws-1"}, exit.Usage, "entry 2 is a public key"},
+		"an unknown event":    {emitSecret, []string{"renamed", "ws-1"}, exit.Usage, "created or deleted"},
+		"no id":               {emitSecret, []string{"created"}, exit.Usage, "one store id"},
+		"an id of no store":   {emitSecret, []string{"created", "../etc"}, exit.Usage, "can be no store id"},
+		"nobody":              {emitSecret, []string{"created", "ws-1", "--user", ""}, exit.Usage, "--user"},
+		"no time":             {emitSecret, []string{"created", "ws-1", "--at", "yesterday"}, exit.Usage, "--at"},
+		"a time too late":     {emitSecret, []string{"created", "ws-1", "--at", "9999-12-31T23:59:59-01:00"}, exit.Usage, "years 0 to 9999"},
+		"nobody who answers":  {emitSecret, []string{"created", "ws-1", "--timeout", "2s"}, exit.Unreachable, "can't be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

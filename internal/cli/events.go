@@ -10,6 +10,9 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/cli/duration"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/temporalclient"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -37,7 +40,7 @@ Reconciliation removes the store again if the Auth Worker does not list the work
 		Args:    storeID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if wait < 0 {
-				return usageError("--wait must not be negative")
+				return exit.UsageError("--wait must not be negative")
 			}
 			return a.send(cmd.Context(), contract.Event{Type: contract.WorkspaceCreated, InstanceID: args[0], UserID: user}, wait)
 		},
@@ -63,7 +66,7 @@ workspace that it still lists keeps its store, and the deletion ends as deletion
 			ev := contract.Event{Type: contract.WorkspaceDeleted, InstanceID: args[0]}
 			if cmd.Flags().Changed("grace") {
 				if grace < 0 {
-					return usageError("--grace must not be negative")
+					return exit.UsageError("--grace must not be negative")
 				}
 				ev.GracePeriod = &grace
 			}
@@ -107,7 +110,7 @@ func (a *app) cancellationCommand(use, short string, run func(context.Context, s
 				return err
 			}
 			if holdFor <= 0 {
-				return usageError("--for must be more than 0")
+				return exit.UsageError("--for must be more than 0")
 			}
 			expires := time.Now().UTC().Add(holdFor)
 			c.ExpiresAt = &expires
@@ -144,7 +147,7 @@ func (a *app) send(ctx context.Context, ev contract.Event, wait time.Duration) e
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	res, err := a.apply(ctx, c, ev, wait)
 	if err != nil {
 		return err
@@ -152,13 +155,13 @@ func (a *app) send(ctx context.Context, ev contract.Event, wait time.Duration) e
 	return a.conclude(ctx, c, ev.Type, res)
 }
 
-func (a *app) apply(ctx context.Context, c *connection, ev contract.Event, wait time.Duration) (eventResult, error) {
+func (a *app) apply(ctx context.Context, c *temporalclient.Connection, ev contract.Event, wait time.Duration) (eventResult, error) {
 	ev.DeliveryID, ev.Timestamp, ev.Source = orchestrator.NewDeliveryID(), time.Now().UTC(), contract.SourceOperator
 	ctx, cancel := context.WithTimeout(ctx, wait+a.timeout)
 	defer cancel()
 	result, err := c.Apply(ctx, ev, wait)
 	if err != nil {
-		return eventResult{}, c.failure(err)
+		return eventResult{}, c.Failure(err)
 	}
 	return eventResult{InstanceID: ev.InstanceID, DeliveryID: ev.DeliveryID, Result: result}, nil
 }
@@ -169,7 +172,7 @@ func (a *app) deleteAndWait(ctx context.Context, ev contract.Event, bounded bool
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	res, err := a.apply(ctx, c, ev, outcomeWait)
 	if err != nil {
 		return err
@@ -186,7 +189,7 @@ func (a *app) deleteAndWait(ctx context.Context, ev contract.Event, bounded bool
 	defer cancel()
 	res.Result, err = c.LifecycleEnd(waitCtx, ev.InstanceID)
 	if err != nil {
-		return c.waitFailure(ctx, err, "the deletion of "+ev.InstanceID+" goes on by itself", look(ev.InstanceID))
+		return c.WaitFailure(ctx, err, "the deletion of "+ev.InstanceID+" goes on by itself", look(ev.InstanceID))
 	}
 	return a.conclude(ctx, c, ev.Type, res)
 }
@@ -204,29 +207,29 @@ func (a *app) cancelDelete(ctx context.Context, id string, cancellation contract
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	requestCtx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	result, err := c.CancelDeletion(requestCtx, id, cancellation)
 	switch {
 	case errors.Is(err, orchestrator.ErrNoPendingDeletion):
-		return &failure{exitNotFound, "no_pending_deletion", "no deletion of " + id + " is pending", look(id)}
+		return exit.Fail(exit.NotFound, "no_pending_deletion", "no deletion of "+id+" is pending", look(id))
 	case errors.Is(err, orchestrator.ErrUnavailable):
-		return c.failure(c.explained(ctx, err))
+		return c.Failure(c.Explained(ctx, err))
 	case err != nil: // the signal was taken, or the error would be ErrUnavailable
-		return c.waitFailure(ctx, err, "the cancellation is on its way", look(id))
+		return c.WaitFailure(ctx, err, "the cancellation is on its way", look(id))
 	}
 	res := eventResult{InstanceID: id, Result: result}
 	a.showResult(res)
 	if result.Status == contract.StatusMonitoringStopped || result.Status == contract.StatusAlreadyStopped {
-		return &failure{exitNotFound, "too_late", "too late: the store of " + id + " was stopped before", "starter provision " + id + " brings it back"}
+		return exit.Fail(exit.NotFound, "too_late", "too late: the store of "+id+" was stopped before", "starter provision "+id+" brings it back")
 	}
 	return nil
 }
 
 // conclude shows the outcome of an event, and returns a failure if that is not what was asked for.
-func (a *app) conclude(ctx context.Context, c *connection, asked contract.EventType, res eventResult) error {
-	f := c.refusal(ctx, asked, res)
+func (a *app) conclude(ctx context.Context, c *temporalclient.Connection, asked contract.EventType, res eventResult) error {
+	f := refusal(ctx, c, asked, res)
 	if f == nil {
 		a.showResult(res)
 		return nil
@@ -239,33 +242,33 @@ func (a *app) conclude(ctx context.Context, c *connection, asked contract.EventT
 }
 
 // refusal is nil if the outcome is what was asked for.
-func (c *connection) refusal(ctx context.Context, asked contract.EventType, res eventResult) *failure {
+func refusal(ctx context.Context, c *temporalclient.Connection, asked contract.EventType, res eventResult) *exit.Failure {
 	id := res.InstanceID
 	switch {
 	case res.Status == contract.StatusAccepted:
 		todo := look(id)
 		if errors.Is(c.WorkersPolling(ctx), orchestrator.ErrNoWorker) {
-			todo = "no worker works for Temporal at " + c.address + ": start cmd/worker"
+			todo = "no worker works for Temporal at " + c.Address + ": start cmd/worker"
 		}
-		return notYet("the event is stored and will be worked off", todo)
+		return exit.NotYet("the event is stored and will be worked off", todo)
 	case res.Status == contract.StatusDeletionAlreadyScheduled && res.Detail != "": // another grace period was asked for
-		return &failure{
-			exitRefused, "deletion_already_scheduled",
-			fmt.Sprintf("a deletion of %s is pending already, due %s: %s", id, moment(*res.DeleteAt), res.Detail),
-			"starter cancel-delete " + id + ", starter release " + id + ", then delete again",
-		}
+		return exit.Fail(
+			exit.Refused, "deletion_already_scheduled",
+			fmt.Sprintf("a deletion of %s is pending already, due %s: %s", id, text.Moment(*res.DeleteAt), res.Detail),
+			"starter cancel-delete "+id+", starter release "+id+", then delete again",
+		)
 	case res.Status == contract.StatusStaleIgnored:
-		return &failure{
-			exitRefused, "stale_ignored", fmt.Sprintf("nothing was changed for %s: %s", id, res.Detail),
-			"if that can't be, check this machine's clock (" + time.Now().UTC().Format(time.RFC3339) + ")",
-		}
+		return exit.Fail(
+			exit.Refused, "stale_ignored", fmt.Sprintf("nothing was changed for %s: %s", id, res.Detail),
+			"if that can't be, check this machine's clock ("+time.Now().UTC().Format(time.RFC3339)+")",
+		)
 	case res.Status == contract.StatusDeletionCancelled && asked == contract.WorkspaceDeleted:
-		return &failure{
-			exitRefused, "deletion_cancelled", fmt.Sprintf("the store of %s stays: %s", id, res.Detail),
-			"starter status " + id + " shows holds and pins; a workspace that the Auth Worker lists must be deleted there",
-		}
+		return exit.Fail(
+			exit.Refused, "deletion_cancelled", fmt.Sprintf("the store of %s stays: %s", id, res.Detail),
+			"starter status "+id+" shows holds and pins; a workspace that the Auth Worker lists must be deleted there",
+		)
 	case res.Status == contract.StatusAlreadyStopped && asked != contract.WorkspaceDeleted:
-		return &failure{exitNotFound, "not_found", fmt.Sprintf("%s: %s", id, res.Detail), "starter list shows what is monitored"}
+		return exit.Fail(exit.NotFound, "not_found", fmt.Sprintf("%s: %s", id, res.Detail), "starter list shows what is monitored")
 	}
 	return nil
 }
@@ -280,7 +283,7 @@ func (a *app) showResult(res eventResult) {
 	a.printf("%s: %s\n", res.InstanceID, res.Status)
 	switch {
 	case res.DeleteAt != nil:
-		a.printf("  the store is stopped at %s, unless the Auth Worker lists the workspace then\n", moment(*res.DeleteAt))
+		a.printf("  the store is stopped at %s, unless the Auth Worker lists the workspace then\n", text.Moment(*res.DeleteAt))
 		a.printf("  to keep it: starter cancel-delete %s --reason \"…\"\n", res.InstanceID)
 	case res.Detail != "":
 		a.printf("  %s\n", res.Detail)

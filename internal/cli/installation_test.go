@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/internal/cli/exit"
 	"storekeeper/tests/harness"
 )
 
@@ -25,14 +26,14 @@ func realInstallation(t *testing.T) (*harness.Installation, *operator) {
 // done runs a command that must succeed, and returns its JSON.
 func (c *operator) done(t *testing.T, args ...string) map[string]any {
 	t.Helper()
-	return c.ends(t, exitDone, args...)
+	return c.ends(t, exit.Done, args...)
 }
 
 // ends runs a command that must end with this exit code and write a JSON object.
-func (c *operator) ends(t *testing.T, exit exitCode, args ...string) map[string]any {
+func (c *operator) ends(t *testing.T, want exit.Code, args ...string) map[string]any {
 	t.Helper()
 	out := c.run(t, append(args, "--json")...)
-	require.Equal(t, exit, out.exit, "%v: %s%s", args, out.stdout, out.stderr)
+	require.Equal(t, want, out.exit, "%v: %s%s", args, out.stdout, out.stderr)
 	return out.fields(t)
 }
 
@@ -40,7 +41,7 @@ func (c *operator) ends(t *testing.T, exit exitCode, args ...string) map[string]
 func (c *operator) listed(t *testing.T, state string) []string {
 	t.Helper()
 	out := c.run(t, "list", "--json", "--state", state)
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	return ids(t, out.stdout)
 }
 
@@ -65,8 +66,8 @@ func TestEveryCommandDoesWhatItSaysAtARealInstallation(t *testing.T) {
 	})
 
 	// Its health, by containers' rules.
-	for path, exit := range map[string]exitCode{"/livez": exitDone, "/readyz": exitDone, "/health": exitDone, "/stores": exitFailed} {
-		require.Equal(t, exit, c.run(t, "healthcheck", in.EdgeURL+path).exit, path)
+	for path, want := range map[string]exit.Code{"/livez": exit.Done, "/readyz": exit.Done, "/health": exit.Done, "/stores": exit.Failed} {
+		require.Equal(t, want, c.run(t, "healthcheck", in.EdgeURL+path).exit, path)
 	}
 
 	// Its stores.
@@ -83,8 +84,8 @@ func TestEveryCommandDoesWhatItSaysAtARealInstallation(t *testing.T) {
 	require.Equal(t, "connected", status["status"])
 	require.InDelta(t, 3, status["processed"], 0)
 	require.Equal(t, "monitoring", member(t, status, "orchestrator", "status"))
-	require.Equal(t, exitNotFound, c.run(t, "push", "unknown-1").exit)
-	require.Equal(t, exitNotFound, c.run(t, "status", "unknown-1").exit)
+	require.Equal(t, exit.NotFound, c.run(t, "push", "unknown-1").exit)
+	require.Equal(t, exit.NotFound, c.run(t, "status", "unknown-1").exit)
 
 	// A webhook, once and again.
 	emit := []string{"emit", "created", "emitted-1", "--at", time.Now().UTC().Format(time.RFC3339)}
@@ -95,7 +96,7 @@ func TestEveryCommandDoesWhatItSaysAtARealInstallation(t *testing.T) {
 	require.Equal(t, "deletion_scheduled", member(t, c.done(t, "emit", "deleted", "emitted-1"), "answer", "status"))
 	require.Equal(t, []string{"emitted-1"}, c.listed(t, "deletion_pending"))
 	require.Contains(t, c.run(t, "status", "emitted-1").stdout, "a deletion, asked for by webhook, due ")
-	stranger := c.ends(t, exitRefused, append(emit, "--timeout", "2s", "--url", in.EdgeURL+"/elsewhere")...)
+	stranger := c.ends(t, exit.Refused, append(emit, "--timeout", "2s", "--url", in.EdgeURL+"/elsewhere")...)
 	require.InDelta(t, 404, stranger["httpStatus"], 0)
 
 	// A deletion that is cancelled leaves a hold.
@@ -116,7 +117,7 @@ func TestEveryCommandDoesWhatItSaysAtARealInstallation(t *testing.T) {
 		{"list"}, {"pause", "--reason", "r"}, {"resume"}, {"acknowledge", "--reason", "r"}, {"status", ws}, {"push", ws},
 	} {
 		out := other.run(t, append(args, "--json")...)
-		require.Equal(t, exitRefused, out.exit, "%v: %s", args, out.stderr)
+		require.Equal(t, exit.Refused, out.exit, "%v: %s", args, out.stderr)
 		require.Equal(t, "unauthorized", out.errorCode(t), args)
 	}
 }
@@ -127,12 +128,12 @@ func (c *operator) pausesAndResumes(t *testing.T, missing string) {
 	item := func(action, reason string) map[string]any {
 		return map[string]any{"storeId": missing, "action": action, "reason": reason}
 	}
-	require.Contains(t, c.ends(t, exitDrift, "drift")["items"], item("create", "listed, not monitored"))
+	require.Contains(t, c.ends(t, exit.Drift, "drift")["items"], item("create", "listed, not monitored"))
 
 	paused := c.done(t, "pause", missing, "--reason", "under repair")
 	require.Equal(t, []any{"ann", "under repair", nil}, []any{paused["actor"], paused["reason"], paused["expiresAt"]})
 	require.Contains(t, c.done(t, "drift")["items"], item("skip", "paused"), "what is left alone is shown, and no drift")
-	require.Contains(t, c.ends(t, exitDrift, "drift", "--strict")["items"], item("skip", "paused"))
+	require.Contains(t, c.ends(t, exit.Drift, "drift", "--strict")["items"], item("skip", "paused"))
 	result := member(t, c.done(t, "reconcile", "--wait"), "result")
 	require.InDelta(t, 0, member(t, result, "added"), 0)
 	require.InDelta(t, 1, member(t, result, "skipped", "paused"), 0)
@@ -141,11 +142,11 @@ func (c *operator) pausesAndResumes(t *testing.T, missing string) {
 	require.Equal(t, "resumed", c.done(t, "resume", missing)["status"])
 	require.Contains(t, member(t, c.done(t, "reconcile", "--wait"), "result", "paused"), "ann", "the pause of all stores is left")
 	over := c.run(t, "pause", "--reason", "moving", "--for", "1ns")
-	require.Equal(t, exitRefused, over.exit)
+	require.Equal(t, exit.Refused, over.exit)
 	require.Contains(t, over.stderr, "would have ended")
 
-	require.Equal(t, exitDone, c.run(t, "resume").exit)
-	require.Equal(t, exitDone, c.run(t, "resume").exit, "without a pause nothing is done")
+	require.Equal(t, exit.Done, c.run(t, "resume").exit)
+	require.Equal(t, exit.Done, c.run(t, "resume").exit, "without a pause nothing is done")
 	result = member(t, c.done(t, "reconcile", "--wait"), "result")
 	require.InDelta(t, 1, member(t, result, "added"), 0)
 	require.Contains(t, c.listed(t, ""), missing)

@@ -14,7 +14,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/shortid"
 	"storekeeper/internal/cli/term"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/storemanager"
 )
@@ -51,11 +55,11 @@ With --json the array is left open when the edge fails midway, so that nobody ta
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case q.limit < 0:
-				return usageError("--limit must not be negative")
+				return exit.UsageError("--limit must not be negative")
 			case q.state != "" && !slices.Contains(storemanager.ListStates(), q.state):
-				return usageError(fmt.Sprintf("--state %.40q is not accepted: want one of %s", q.state, listStates))
+				return exit.UsageError(fmt.Sprintf("--state %.40q is not accepted: want one of %s", q.state, listStates))
 			case sortKeys[q.sort] == nil:
-				return usageError(fmt.Sprintf("--sort %.40q is not accepted: want one of %s", q.sort, strings.Join(sortNames(), ", ")))
+				return exit.UsageError(fmt.Sprintf("--sort %.40q is not accepted: want one of %s", q.sort, strings.Join(sortNames(), ", ")))
 			case watch:
 				return a.watch(cmd.Context(), func(ctx context.Context, a *app) ([]watched, error) { return a.watchedStores(ctx, q) })
 			}
@@ -151,7 +155,7 @@ func bornText(s api.Store) string {
 
 func ageOf(s api.Store) string {
 	if at := born(s); at != nil {
-		return short(max(0, time.Since(*at)))
+		return text.Short(max(0, time.Since(*at)))
 	}
 	return ""
 }
@@ -176,7 +180,7 @@ func (a *app) list(ctx context.Context, q listing) error {
 		return err
 	}
 	shown := a.newShownStores(q)
-	err = e.stores(ctx, q, func(page storesPage) (bool, error) {
+	err = storePages(ctx, e, q, func(page storesPage) (bool, error) {
 		if q.sort != "id" {
 			shown.kept = append(shown.kept, page.stores...)
 			shown.note = page.note
@@ -247,7 +251,7 @@ func (s *shownStores) end() {
 		s.printf("no stores\n")
 	}
 	if s.note != "" && s.count > 0 && !s.json {
-		s.tell("%s\n", plain(s.note))
+		s.tell("%s\n", text.Plain(s.note))
 	}
 }
 
@@ -271,20 +275,20 @@ func (s *shownStores) rows(page storesPage) [][]term.Cell {
 		case page.more: // the next one is not known
 			continue
 		}
-		rows[i][0].Text = store.ID[:uniqueLength(store.ID, before, after)]
+		rows[i][0].Text = store.ID[:shortid.Unique(store.ID, before, after)]
 	}
 	return rows
 }
 
 func storeRow(s api.Store) []term.Cell {
 	return []term.Cell{
-		{Text: plain(s.ID)},
-		{Text: plain(nameOf(s))},
-		{Text: plain(ownerOf(s))},
+		{Text: text.Plain(s.ID)},
+		{Text: text.Plain(nameOf(s))},
+		{Text: text.Plain(ownerOf(s))},
 		{Text: ageOf(s)},
 		{Text: stateOf(s), Style: stateStyle(s)},
-		{Text: plain(string(s.Status)), Style: connectionStyle(s.Status)},
-		{Text: plain(why(s))},
+		{Text: text.Plain(string(s.Status)), Style: connectionStyle(s.Status)},
+		{Text: text.Plain(why(s))},
 	}
 }
 
@@ -318,7 +322,7 @@ func (a *app) watchedStores(ctx context.Context, q listing) ([]watched, error) {
 		return nil, err
 	}
 	var all []watched
-	err = e.stores(ctx, q, func(page storesPage) (bool, error) {
+	err = storePages(ctx, e, q, func(page storesPage) (bool, error) {
 		for _, s := range page.stores {
 			line := strings.Join([]string{s.ID, stateOf(s.Store), string(s.Status), why(s.Store)}, "  ")
 			all = append(all, watched{key: s.ID, line: strings.TrimSpace(line), value: s.raw})
@@ -331,11 +335,11 @@ func (a *app) watchedStores(ctx context.Context, q listing) ([]watched, error) {
 	return all, err
 }
 
-// stores calls yield with each page of monitored stores, sorted by id. It stops when yield returns false or an error.
-func (e *edge) stores(ctx context.Context, q listing, yield func(storesPage) (more bool, err error)) error {
-	values := url.Values{"limit": {strconv.Itoa(pageSize)}, "workspaces": {"true"}}
+// storePages calls yield with each page of monitored stores, sorted by id. It stops when yield returns false or an error.
+func storePages(ctx context.Context, e *edgeclient.Client, q listing, yield func(storesPage) (more bool, err error)) error {
+	values := url.Values{"limit": {strconv.Itoa(edgeclient.PageSize)}, "workspaces": {"true"}}
 	if q.limit > 0 && q.sort == "id" {
-		values.Set("limit", strconv.Itoa(min(q.limit, pageSize)))
+		values.Set("limit", strconv.Itoa(min(q.limit, edgeclient.PageSize)))
 	}
 	for name, value := range map[string]string{"state": q.state, "owner": q.owner, "name": q.name} {
 		if value != "" {
@@ -348,14 +352,14 @@ func (e *edge) stores(ctx context.Context, q listing, yield func(storesPage) (mo
 			NextCursor string             `json:"nextCursor"`
 			Workspaces *api.WorkspaceList `json:"workspaces"`
 		}
-		err := e.get(ctx, "/stores?"+values.Encode(), &answer)
+		err := e.Get(ctx, "/stores?"+values.Encode(), &answer)
 		switch {
-		case errors.Is(err, errNotFound):
-			return e.unreachable("has no /stores")
+		case errors.Is(err, edgeclient.ErrNotFound):
+			return e.Unreachable("has no /stores")
 		case err != nil:
 			return err
 		case answer.Workspaces == nil && (q.owner != "" || q.name != ""): // an edge from before would give all of them
-			return &failure{exitUnreachable, "unreachable", "the edge at " + e.url + " can't find stores by owner or name", "it is older than this starter: upgrade it"}
+			return exit.Fail(exit.Unreachable, "unreachable", "the edge at "+e.URL+" can't find stores by owner or name", "it is older than this starter: upgrade it")
 		}
 		cursor := values.Get("cursor")
 		next = answer.NextCursor != "" && answer.NextCursor != cursor
@@ -366,7 +370,7 @@ func (e *edge) stores(ctx context.Context, q listing, yield func(storesPage) (mo
 		for i, raw := range answer.Stores {
 			page.stores[i].raw = raw
 			if err := json.Unmarshal(raw, &page.stores[i].Store); err != nil {
-				return e.unreachable("does not answer as Storekeeper does")
+				return e.Unreachable("does not answer as Storekeeper does")
 			}
 		}
 		if more, err := yield(page); err != nil || !more {

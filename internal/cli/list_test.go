@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/exit"
 	realedge "storekeeper/internal/edge"
 	"storekeeper/internal/edge/edgetest"
 	"storekeeper/internal/storemanager"
@@ -51,7 +52,7 @@ func TestListHasNamesOwnersAndAges(t *testing.T) {
 	t.Parallel()
 	c, _ := namedStores(t)
 	out := c.run(t, "list")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Regexp(t, `(?m)^ID +NAME +OWNER +AGE +STATE +CONNECTION +WHY$`, out.stdout)
 	require.Regexp(t, `(?m)^`+longID+` +Work +u-ann +2d2h +monitored +not_configured`, out.stdout)
 	require.Regexp(t, `(?m)^`+thirdID+` +Family  \[2J +u-bob \+1 +41d16h +monitored`, out.stdout)
@@ -79,33 +80,33 @@ func TestListFindsByOwnerAndNameAndSorts(t *testing.T) {
 		"--owner u-ann --state pinned": {},
 	} {
 		out := c.run(t, append([]string{"list", "--json"}, strings.Fields(args)...)...)
-		require.Equal(t, exitDone, out.exit, out.stderr)
+		require.Equal(t, exit.Done, out.exit, out.stderr)
 		require.Equal(t, want, ids(t, out.stdout), args)
 	}
-	require.Equal(t, exitUsage, c.run(t, "list", "--sort", "size").exit)
+	require.Equal(t, exit.Usage, c.run(t, "list", "--sort", "size").exit)
 }
 
 func TestWithoutTheAuthWorkerAListLacksNamesAndSaysSo(t *testing.T) {
 	t.Parallel()
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, exemplary(t)))
 	out := c.run(t, "list")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Equal(t, "names and owners are not known: the edge has no AUTH_WORKER_INTERNAL_URL\n", out.stderr)
 	require.Regexp(t, `(?m)^ws-a +- +- `, out.stdout)
 	out = c.run(t, "list", "--owner", "u-ann")
-	require.Equal(t, exitUnreachable, out.exit)
+	require.Equal(t, exit.Unreachable, out.exit)
 	require.Contains(t, out.stderr, "Stores can't be found by owner or name: names and owners are not known")
 
 	older := setup(t, "STOREKEEPER_URL="+doubledEdge(t, `{"id":"ws-a","status":"connected"}`))
-	require.Equal(t, exitDone, older.run(t, "list").exit)
+	require.Equal(t, exit.Done, older.run(t, "list").exit)
 	out = older.run(t, "list", "--owner", "u-ann")
-	require.Equal(t, exitUnreachable, out.exit, "it would give all stores: %s", out.stdout)
+	require.Equal(t, exit.Unreachable, out.exit, "it would give all stores: %s", out.stdout)
 	require.Contains(t, out.stderr, "older than this starter")
 	require.Empty(t, out.stdout)
 }
 
 // onTerminal runs a command on a real terminal of this width until ctx ends or it does, and calls see with all that was shown so far.
-func (c *operator) onTerminal(ctx context.Context, t *testing.T, width uint16, see func(string), args ...string) (exitCode, string) {
+func (c *operator) onTerminal(ctx context.Context, t *testing.T, width uint16, see func(string), args ...string) (exit.Code, string) {
 	t.Helper()
 	ours, theirs, err := pty.Open()
 	require.NoError(t, err)
@@ -127,7 +128,7 @@ func (c *operator) onTerminal(ctx context.Context, t *testing.T, width uint16, s
 	require.NoError(t, theirs.Close()) // and so the reading ends
 	reading.Wait()
 	require.NoError(t, ours.Close())
-	return exitCode(code), strings.ReplaceAll(shown.String(), "\r\n", "\n")
+	return exit.Code(code), strings.ReplaceAll(shown.String(), "\r\n", "\n")
 }
 
 func ignore(string) {}
@@ -135,8 +136,8 @@ func ignore(string) {}
 func TestAListFitsTheTerminalByShortIDsThatCommandsTake(t *testing.T) {
 	t.Parallel()
 	c, _ := namedStores(t, "NO_COLOR=1")
-	exit, wide := c.onTerminal(t.Context(), t, 200, ignore, "list")
-	require.Equal(t, exitDone, exit)
+	code, wide := c.onTerminal(t.Context(), t, 200, ignore, "list")
+	require.Equal(t, exit.Done, code)
 	require.Contains(t, wide, longID)
 	require.NotContains(t, wide, "\x1b")
 
@@ -150,7 +151,7 @@ func TestAListFitsTheTerminalByShortIDsThatCommandsTake(t *testing.T) {
 	require.Contains(t, narrow, thirdID, "what it could be mistaken for is not known")
 
 	out := c.run(t, "status", "7c11")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, thirdID)
 	require.Equal(t, "starter: 7c11 is "+thirdID+"\n", out.stderr)
 }
@@ -170,7 +171,7 @@ func TestAShortIDThatSeveralStoresHaveIsRefusedWithTheCandidates(t *testing.T) {
 	c, _ := namedStores(t)
 	for _, args := range [][]string{{"status", "0b5a3b46-7a2e"}, {"delete", "0b5a3b46-7a2e"}, {"pause", "0b5a3b46-7a2e", "--reason", "r"}} {
 		out := c.run(t, append(args, "--json")...)
-		require.Equal(t, exitUsage, out.exit, out.stdout)
+		require.Equal(t, exit.Usage, out.exit, out.stdout)
 		require.Equal(t, "ambiguous", out.errorCode(t))
 		require.Contains(t, out.stderr, longID+", "+otherID)
 	}
@@ -182,9 +183,9 @@ func TestADestructiveCommandShowsTheWholeIDThatItActsOn(t *testing.T) {
 	in := installed(t)
 	c := setup(t, "TEMPORAL_ADDRESS="+in.address, "STOREKEEPER_URL="+edgeOver(t, in.registry))
 	const full = "short-ids-of-a-store"
-	require.Equal(t, exitDone, c.run(t, "provision", full).exit)
+	require.Equal(t, exit.Done, c.run(t, "provision", full).exit)
 	out := c.run(t, "delete", "short-id", "--grace", "7d")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stderr, "starter: short-id is "+full)
 	require.Contains(t, out.stdout, full+": deletion_scheduled")
 	require.Regexp(t, `in (7d0h|6d23h)`, out.stdout)
@@ -203,7 +204,7 @@ func TestCompletionKnowsIDsStatesAndCommands(t *testing.T) {
 	complete := func(args ...string) string {
 		t.Helper()
 		out := c.run(t, append([]string{"__complete"}, args...)...)
-		require.Equal(t, exitDone, out.exit, out.stderr)
+		require.Equal(t, exit.Done, out.exit, out.stderr)
 		return out.stdout
 	}
 	require.Contains(t, complete("status", "7c"), thirdID+"\tmonitored, not_configured\n")
@@ -216,12 +217,12 @@ func TestCompletionKnowsIDsStatesAndCommands(t *testing.T) {
 	require.Contains(t, complete("rec"), "reconcile\t")
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		out := c.run(t, "completion", shell)
-		require.Equal(t, exitDone, out.exit)
+		require.Equal(t, exit.Done, out.exit)
 		require.Contains(t, out.stdout, "__complete", shell)
 	}
 
 	silent := setup(t, "STOREKEEPER_URL=http://"+closedPort(t))
-	require.Equal(t, outcome{exitDone, ":4\n", "Completion ended with directive: ShellCompDirectiveNoFileComp\n"}, silent.run(t, "__complete", "status", "7c"))
+	require.Equal(t, outcome{exit.Done, ":4\n", "Completion ended with directive: ShellCompDirectiveNoFileComp\n"}, silent.run(t, "__complete", "status", "7c"))
 }
 
 func TestAnEdgeThatHangsDoesNotKeepTheShellWaiting(t *testing.T) {
@@ -266,7 +267,7 @@ func (c *operator) watching(t *testing.T, args ...string) (stdout, stderr *lines
 	interrupt = func() {
 		t.Helper()
 		cancel()
-		require.Equal(t, int(exitDone), <-ended, stderr)
+		require.Equal(t, int(exit.Done), <-ended, stderr)
 	}
 	t.Cleanup(cancel)
 	return stdout, stderr, interrupt
@@ -315,7 +316,7 @@ func TestAWatchGoesOnWhenTheEdgeIsAwayForAWhile(t *testing.T) {
 	away.Store(false)
 	interrupt()
 	away.Store(true)
-	require.Equal(t, exitUnreachable, c.run(t, "runs", "--watch").exit, "a watch that never sees anything is a failure")
+	require.Equal(t, exit.Unreachable, c.run(t, "runs", "--watch").exit, "a watch that never sees anything is a failure")
 }
 
 func TestAWatchRedrawsTheTerminalAndEndsCleanly(t *testing.T) {
@@ -324,7 +325,7 @@ func TestAWatchRedrawsTheTerminalAndEndsCleanly(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var held atomic.Bool
-	exit, shown := c.onTerminal(ctx, t, 160, func(shown string) {
+	code, shown := c.onTerminal(ctx, t, 160, func(shown string) {
 		switch {
 		case strings.Contains(shown, "held"):
 			cancel()
@@ -335,7 +336,7 @@ func TestAWatchRedrawsTheTerminalAndEndsCleanly(t *testing.T) {
 			}
 		}
 	}, "list", "--watch")
-	require.Equal(t, exitDone, exit, shown)
+	require.Equal(t, exit.Done, code, shown)
 	require.GreaterOrEqual(t, strings.Count(shown, "\x1b[H\x1b[J"), 2)
 	require.True(t, strings.HasSuffix(shown, "\n"), "the prompt gets a line of its own")
 }
@@ -354,7 +355,7 @@ func TestRunsShowsWhatRunsCameTo(t *testing.T) {
 	}
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, r))
 	out := c.run(t, "runs")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Regexp(t, `(?m)^2026-01-02T03:04:05Z +1\.5s +manual ann +7 +3 +0 +done +run-2$`, out.stdout)
 	require.Regexp(t, `(?m)failed: the auth worker refused the token +run-1$`, out.stdout)
 	require.Regexp(t, `(?m)the guard holds removals back: the authoritative list is empty +run-3$`, out.stdout)

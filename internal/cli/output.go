@@ -14,12 +14,13 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/mattn/go-runewidth"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/temporalclient"
 	"storekeeper/internal/cli/term"
+	"storekeeper/internal/cli/text"
 )
 
 // printf writes text for people to stdout. Strings among args may come from others, so they are made plain. The first error of a write is
@@ -27,7 +28,7 @@ import (
 func (a *app) printf(format string, args ...any) {
 	for i, arg := range args {
 		if v := reflect.ValueOf(arg); v.Kind() == reflect.String {
-			args[i] = plain(v.String())
+			args[i] = text.Plain(v.String())
 		}
 	}
 	_, err := fmt.Fprintf(a.Stdout, format, args...)
@@ -48,65 +49,20 @@ func (a *app) screen() term.Screen {
 	return term.Of(a.Stdout, a.lookup)
 }
 
-func (a *app) lookup(name string) (string, bool) { return environ(a.Environ).LookupEnv(name) }
+func (a *app) lookup(name string) (string, bool) {
+	return temporalclient.Environ(a.Environ).LookupEnv(name)
+}
 
 // tell writes to stderr. Errors are dropped: the exit code says enough.
 func (a *app) tell(format string, args ...any) { _, _ = fmt.Fprintf(a.Stderr, format, args...) }
 
 // writeJSON writes v to stdout.
-func (a *app) writeJSON(v any) { a.keep(writeJSON(a.Stdout, v)) }
+func (a *app) writeJSON(v any) { a.keep(text.WriteJSON(a.Stdout, v)) }
 
 func (a *app) keep(err error) {
 	if a.stdoutErr == nil {
 		a.stdoutErr = err
 	}
-}
-
-// writeJSON writes v as one line.
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
-
-// plain replaces the characters that could control a terminal.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, s)
-}
-
-// plainLines is plain for text of several lines.
-func plainLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, line := range lines {
-		lines[i] = plain(line)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// moment is a time for people: UTC, and how far away it is.
-func moment(t time.Time) string {
-	at, d := t.UTC().Format(time.RFC3339), time.Until(t)
-	if d >= 0 {
-		return fmt.Sprintf("%s (in %s)", at, short(d))
-	}
-	return fmt.Sprintf("%s (%s ago)", at, short(-d))
-}
-
-// short is a duration in its two largest units.
-func short(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch d = d.Round(time.Second); {
-	case d >= day:
-		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return d.String()
 }
 
 const (
@@ -239,10 +195,10 @@ func (a *app) watch(ctx context.Context, look func(ctx context.Context, a *app) 
 		case err != nil && before == nil:
 			return err
 		case err != nil && redraw:
-			a.print("\x1b[" + strconv.Itoa(screen.Height) + ";1H\x1b[K" + screen.Paint(term.Red, plain(runewidth.Truncate(err.Error(), screen.Width-1, "…"))))
+			a.print("\x1b[" + strconv.Itoa(screen.Height) + ";1H\x1b[K" + screen.Paint(term.Red, text.Plain(runewidth.Truncate(err.Error(), screen.Width-1, "…"))))
 		case err != nil:
 			if err.Error() != complaint {
-				a.tell("starter: %s\n", plainLines(err.Error()))
+				a.tell("starter: %s\n", text.PlainLines(err.Error()))
 			}
 			complaint = err.Error()
 		case redraw:

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/temporalclient"
 )
 
 func (a *app) driftCommand() *cobra.Command {
@@ -42,7 +44,7 @@ being repaired counts. So does everything that the guard keeps back.`,
 			if n == 0 && plan.Guard == "" {
 				return nil
 			}
-			return &failure{exitDrift, "drift", "there is drift, stores: " + strconv.Itoa(n), "starter reconcile --plan shows what a run would do"}
+			return exit.Fail(exit.Drift, "drift", "there is drift, stores: "+strconv.Itoa(n), "starter reconcile --plan shows what a run would do")
 		},
 	}
 	cmd.Flags().BoolVar(&strict, "strict", false, "count what reconciliation leaves alone, too")
@@ -158,8 +160,8 @@ func (a *app) plan(ctx context.Context, bounded bool) (shownPlan, error) {
 	if err != nil {
 		return shownPlan{}, err
 	}
-	defer c.close()
-	if err := c.requireWorker(ctx); err != nil {
+	defer c.Close()
+	if err := c.RequireWorker(ctx); err != nil {
 		return shownPlan{}, err
 	}
 	waitCtx, cancel := a.waitContext(ctx, bounded)
@@ -167,16 +169,16 @@ func (a *app) plan(ctx context.Context, bounded bool) (shownPlan, error) {
 	plan, err := a.awaitPlan(waitCtx, c)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return shownPlan{}, interrupted("nothing was changed", "")
-	case bounded && err != nil && timedOut(err):
-		return shownPlan{}, &failure{exitUnreachable, "unreachable", fmt.Sprintf("there is no plan after %s", a.timeout), "give it a longer --timeout"}
+		return shownPlan{}, exit.Interruption("nothing was changed", "")
+	case bounded && err != nil && temporalclient.TimedOut(err):
+		return shownPlan{}, exit.Fail(exit.Unreachable, "unreachable", fmt.Sprintf("there is no plan after %s", a.timeout), "give it a longer --timeout")
 	case err != nil:
-		return shownPlan{}, planFailure(c.failure(err))
+		return shownPlan{}, planFailure(c.Failure(err))
 	}
 	return showable(plan), nil
 }
 
-func (a *app) awaitPlan(ctx context.Context, c *connection) (contract.Plan, error) {
+func (a *app) awaitPlan(ctx context.Context, c *temporalclient.Connection) (contract.Plan, error) {
 	run, err := c.StartPlan(ctx)
 	if err != nil {
 		return contract.Plan{}, err
@@ -191,12 +193,12 @@ func (a *app) awaitPlan(ctx context.Context, c *connection) (contract.Plan, erro
 
 // planFailure does not send anybody to the Web UI: Temporal has forgotten the plan.
 func planFailure(err error) error {
-	f, ok := errors.AsType[*failure](err)
+	f, ok := errors.AsType[*exit.Failure](err)
 	switch {
-	case ok && f.code == "unauthorized" && f.todo == seeWebUI:
-		f.todo = "the worker's SERVER_BYPASS_TOKEN must be the one that the Auth Worker and the store manager take"
-	case ok && f.todo == seeWebUI:
-		f.todo = "the log of the worker says more"
+	case ok && f.Code == "unauthorized" && f.Todo == exit.SeeWebUI:
+		f.Todo = "the worker's SERVER_BYPASS_TOKEN must be the one that the Auth Worker and the store manager take"
+	case ok && f.Todo == exit.SeeWebUI:
+		f.Todo = "the log of the worker says more"
 	}
 	return err
 }

@@ -3,14 +3,13 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/temporal"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/exit"
 )
 
 // printed is what print writes for people.
@@ -120,30 +119,30 @@ func TestWhatARunComesTo(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		report contract.ReconcileReport
-		exit   exitCode
+		exit   exit.Code
 		says   string
 	}{
-		"all is done":            {contract.ReconcileReport{Added: 3}, exitDone, ""},
-		"a guard to be released": {contract.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef"}, exitGuard, "--apply 0123456789abcdef"},
+		"all is done":            {contract.ReconcileReport{Added: 3}, exit.Done, ""},
+		"a guard to be released": {contract.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef"}, exit.Guard, "--apply 0123456789abcdef"},
 		"a guard that nothing releases": {
-			contract.ReconcileReport{Guard: "the authoritative list is empty"}, exitGuard, "; " + lookAtBoth,
+			contract.ReconcileReport{Guard: "the authoritative list is empty"}, exit.Guard, "; " + lookAtBoth,
 		},
 		"a guard and a pause": {
 			contract.ReconcileReport{Guard: "too many", PlanHash: "0123456789abcdef", Paused: "bob: audit", Mode: contract.ModeObserve},
-			exitGuard, "but reconciliation is paused; first: starter resume",
+			exit.Guard, "but reconciliation is paused; first: starter resume",
 		},
-		"some could not be added":   {contract.ReconcileReport{Added: 3, FailedAdds: 2}, exitDrift, "2 stores failed"},
-		"some could not be removed": {contract.ReconcileReport{FailedRemovals: 1}, exitDrift, "1 stores failed"},
-		"some are left":             {contract.ReconcileReport{Left: 4}, exitDrift, "4 are left"},
+		"some could not be added":   {contract.ReconcileReport{Added: 3, FailedAdds: 2}, exit.Drift, "2 stores failed"},
+		"some could not be removed": {contract.ReconcileReport{FailedRemovals: 1}, exit.Drift, "1 stores failed"},
+		"some are left":             {contract.ReconcileReport{Left: 4}, exit.Drift, "4 are left"},
 	} {
 		err := conclusion(tt.report)
-		if tt.exit == exitDone {
+		if tt.exit == exit.Done {
 			require.NoError(t, err, name)
 			continue
 		}
-		var f *failure
+		var f *exit.Failure
 		require.ErrorAs(t, err, &f, name)
-		require.Equal(t, tt.exit, f.exit, name)
+		require.Equal(t, tt.exit, f.Exit, name)
 		require.Contains(t, f.Error(), tt.says, name)
 		require.Equal(t, tt.report.PlanHash != "", strings.Contains(f.Error(), "--apply"), name)
 	}
@@ -169,18 +168,5 @@ func TestAReportSaysThatThereIsNothingToRepairOnlyIfSo(t *testing.T) {
 		require.Contains(t, text, tt.says, name)
 		require.Equal(t, tt.says == "nothing to repair", strings.Contains(text, "nothing to repair"), name)
 		require.NotContains(t, text, "\x1b", name)
-	}
-}
-
-func TestAFailedWorkflowIsToldByWhatCouldNotBeDone(t *testing.T) {
-	t.Parallel()
-	for errType, want := range map[string]exitCode{
-		contract.ErrTypeUnavailable: exitUnreachable, contract.ErrTypeUnauthorized: exitRefused, contract.ErrTypeNotFound: exitFailed,
-	} {
-		var app *temporal.ApplicationError
-		require.ErrorAs(t, fmt.Errorf("run: %w", temporal.NewApplicationError("no answer", errType)), &app)
-		f := workFailure(app)
-		require.Equal(t, want, f.exit, errType)
-		require.Contains(t, f.Error(), "no answer")
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/config"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/livestore"
@@ -69,15 +72,15 @@ shown the token in the variable SERVER_BYPASS_TOKEN. --timeout bounds each reque
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.name == "":
-				return usageError("--name must not be empty")
+				return exit.UsageError("--name must not be empty")
 			case !json.Valid([]byte(o.args)):
-				return usageError("--args is no JSON")
+				return exit.UsageError("--args is no JSON")
 			case o.count < 1 || o.count > maxPushed:
-				return usageError(fmt.Sprintf("--count must be 1 to %d", maxPushed))
+				return exit.UsageError(fmt.Sprintf("--count must be 1 to %d", maxPushed))
 			}
 			if syncURL != "" {
 				if err := o.syncURL.UnmarshalText([]byte(syncURL)); err != nil {
-					return usageError("--sync-url is not accepted: " + err.Error())
+					return exit.UsageError("--sync-url is not accepted: " + err.Error())
 				}
 			}
 			return a.push(cmd.Context(), args[0], o)
@@ -105,12 +108,12 @@ func (a *app) push(ctx context.Context, id string, o pushOptions) error {
 	if err == nil {
 		defer func() { _ = conn.Close() }()
 		if !o.noWait {
-			_, err = e.monitored(ctx, id)
+			_, err = monitored(ctx, e, id)
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
-		return interrupted("nothing was pushed", "")
+		return exit.Interruption("nothing was pushed", "")
 	case err != nil:
 		return err
 	}
@@ -159,7 +162,7 @@ func (a *app) syncBackend(id string, flag config.SyncURL) (*syncBackend, error) 
 		return nil, err
 	}
 	return &syncBackend{livestore.Options{
-		URL:     firstOf(string(flag), cfg.StoreSyncURL(id), defaultSyncURL),
+		URL:     cmp.Or(string(flag), cfg.StoreSyncURL(id), defaultSyncURL),
 		StoreID: id,
 		Payload: map[string]string{"serverBypass": cfg.BypassToken(), "instanceId": id},
 	}, a.timeout}, nil
@@ -183,15 +186,15 @@ func (b *syncBackend) dial(ctx context.Context) (*livestore.Conn, error) {
 	}
 	refused, ok := errors.AsType[*livestore.DialError](err)
 	if ok && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, refused.Status) {
-		return nil, &failure{
-			exitRefused, "unauthorized", fmt.Sprintf("the sync backend at %s refused the token with status %d", b.where(), refused.Status),
+		return nil, exit.Fail(
+			exit.Refused, "unauthorized", fmt.Sprintf("the sync backend at %s refused the token with status %d", b.where(), refused.Status),
 			"SERVER_BYPASS_TOKEN must be the one that it knows",
-		}
+		)
 	}
-	return nil, &failure{
-		exitUnreachable, "unreachable", fmt.Sprintf("the sync backend at %s can't be reached (%s)", b.where(), innermost(err)),
+	return nil, exit.Fail(
+		exit.Unreachable, "unreachable", fmt.Sprintf("the sync backend at %s can't be reached (%s)", b.where(), exit.Innermost(err)),
 		"check that it runs, and --sync-url or LIVESTORE_SYNC_URL",
-	}
+	)
 }
 
 // push appends the events and returns the head that they follow. It guesses the head; a backend that refuses the guess names its head.
@@ -207,7 +210,7 @@ func (b *syncBackend) push(ctx context.Context, conn *livestore.Conn, o pushOpti
 		case overtaken && attempt < pushAttempts:
 			head = ahead.Minimum
 		case overtaken:
-			return 0, &failure{exitRefused, "overtaken", "nothing was pushed: other clients were faster, several times", "try again"}
+			return 0, exit.Fail(exit.Refused, "overtaken", "nothing was pushed: other clients were faster, several times", "try again")
 		default:
 			return 0, b.pushFailure(ctx, err)
 		}
@@ -217,12 +220,12 @@ func (b *syncBackend) push(ctx context.Context, conn *livestore.Conn, o pushOpti
 func (b *syncBackend) pushFailure(ctx context.Context, err error) error {
 	const unknown = "whether the event was pushed is not known"
 	if ctx.Err() != nil {
-		return interrupted(unknown, "another run pushes another one")
+		return exit.Interruption(unknown, "another run pushes another one")
 	}
-	return &failure{
-		exitUnreachable, "unreachable", fmt.Sprintf("the sync backend at %s did not say that it took the event (%s)", b.where(), innermost(err)),
-		unknown + ", and another run pushes another one",
-	}
+	return exit.Fail(
+		exit.Unreachable, "unreachable", fmt.Sprintf("the sync backend at %s did not say that it took the event (%s)", b.where(), exit.Innermost(err)),
+		unknown+", and another run pushes another one",
+	)
 }
 
 // events are those to push after the head.
@@ -238,35 +241,35 @@ func (o pushOptions) events(head int64) []livestore.Event {
 }
 
 // monitored returns the store, or a failure if it can't process events.
-func (e *edge) monitored(ctx context.Context, id string) (s api.Store, _ error) {
+func monitored(ctx context.Context, e *edgeclient.Client, id string) (s api.Store, _ error) {
 	const instead = "; --no-wait pushes without the edge"
-	raw, err := e.store(ctx, id)
+	raw, err := e.Store(ctx, id)
 	if err == nil && json.Unmarshal(raw, &s) != nil {
-		err = e.unreachable("does not answer as Storekeeper does")
+		err = e.Unreachable("does not answer as Storekeeper does")
 	}
 	switch {
-	case errors.Is(err, errNotFound), err == nil && s.Status == storemanager.ConnectionStopped:
-		return s, &failure{exitNotFound, "not_found", "no store " + id + " is monitored", "starter provision " + id + " has it monitored" + instead}
+	case errors.Is(err, edgeclient.ErrNotFound), err == nil && s.Status == storemanager.ConnectionStopped:
+		return s, exit.Fail(exit.NotFound, "not_found", "no store "+id+" is monitored", "starter provision "+id+" has it monitored"+instead)
 	case err != nil:
 		return s, err
 	case s.Status == storemanager.ConnectionNotConfigured:
-		return s, &failure{
-			exitRefused, "not_configured", "the store manager has no sync backend to monitor " + id + " at",
-			"set LIVESTORE_SYNC_URL for it" + instead,
-		}
+		return s, exit.Fail(
+			exit.Refused, "not_configured", "the store manager has no sync backend to monitor "+id+" at",
+			"set LIVESTORE_SYNC_URL for it"+instead,
+		)
 	}
 	return s, nil
 }
 
 // processed waits until the edge says that the event is processed.
-func (a *app) processed(ctx context.Context, e *edge, id string, seq int64) error {
+func (a *app) processed(ctx context.Context, e *edgeclient.Client, id string, seq int64) error {
 	waitCtx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	why := "the edge did not answer"
 	for {
-		s, err := e.monitored(waitCtx, id)
+		s, err := monitored(waitCtx, e, id)
 		switch {
 		case waitCtx.Err() != nil: // the error says only that time is up
 		case err != nil:
@@ -281,9 +284,9 @@ func (a *app) processed(ctx context.Context, e *edge, id string, seq int64) erro
 		case <-waitCtx.Done():
 			pushed := fmt.Sprintf("event %d is at the sync backend", seq)
 			if ctx.Err() != nil {
-				return interrupted(pushed, look(id))
+				return exit.Interruption(pushed, look(id))
 			}
-			return &failure{exitAccepted, "accepted", fmt.Sprintf("%s, but was not processed within %s: %s", pushed, a.timeout, why), look(id)}
+			return exit.Fail(exit.Accepted, "accepted", fmt.Sprintf("%s, but was not processed within %s: %s", pushed, a.timeout, why), look(id))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/demo"
 	"storekeeper/internal/livestore"
 )
@@ -72,7 +73,7 @@ func (s *synced) start(ctx context.Context, args ...string) <-chan outcome {
 	go func() {
 		var stdout, stderr bytes.Buffer
 		code := Run(ctx, Options{Args: args, Stdout: &stdout, Stderr: &stderr, Environ: s.environ})
-		ended <- outcome{exitCode(code), stdout.String(), stderr.String()}
+		ended <- outcome{exit.Code(code), stdout.String(), stderr.String()}
 	}()
 	return ended
 }
@@ -81,15 +82,15 @@ func TestPushAndWatchItArrive(t *testing.T) {
 	t.Parallel()
 	s := setupSync(t)
 	out := s.run(t, "push", "ws-1")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Regexp(t, `^ws-1: event 1 pushed\n  processed within \d+ ms\n$`, out.stdout)
 
 	out = s.run(t, "push", "ws-1", "--name", "v1.Many", "--args", `{"n":1}`, "--count", "100")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, "ws-1: events 2 to 101 pushed\n")
 
 	out = s.run(t, "push", "ws-1", "--json")
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Empty(t, out.stderr)
 	fields := out.fields(t)
 	require.GreaterOrEqual(t, fields["processedMs"], 0.0)
@@ -112,7 +113,7 @@ func TestPushWaitsUntilTheStoreManagerHasProcessedTheEvent(t *testing.T) {
 		looks++ // the first one is before the push
 		return "connected", int64(max(0, looks-3))
 	})
-	require.Equal(t, exitDone, s.run(t, "push", "ws-1").exit)
+	require.Equal(t, exit.Done, s.run(t, "push", "ws-1").exit)
 	require.Equal(t, 4, looks)
 }
 
@@ -120,7 +121,7 @@ func TestPushWithoutWaitingDoesNotAskTheEdge(t *testing.T) {
 	t.Parallel()
 	s := setupSync(t)
 	out := s.run(t, "push", "ws-1", "--no-wait", "--json", "--url", "http://"+closedPort(t))
-	require.Equal(t, exitDone, out.exit, out.stderr)
+	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Equal(t, map[string]any{"instanceId": "ws-1", "first": 1.0, "last": 1.0}, out.fields(t))
 	require.Equal(t, int64(1), (<-s.events).Seq)
 }
@@ -140,7 +141,7 @@ func TestPushFindsTheSyncBackend(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := setup(t, tc.environ...).run(t, append([]string{"push", "ws-1", "--no-wait"}, tc.args...)...)
-			require.Equal(t, exitDone, out.exit, out.stderr)
+			require.Equal(t, exit.Done, out.exit, out.stderr)
 		})
 	}
 }
@@ -156,11 +157,11 @@ func TestPushesAtTheSameTimeAllSucceedOrAreToldThatTheyDidNot(t *testing.T) {
 	lasts := map[any]bool{}
 	for _, ended := range outcomes {
 		out := <-ended
-		if out.exit == exitRefused {
+		if out.exit == exit.Refused {
 			require.Equal(t, "overtaken", out.errorCode(t))
 			continue
 		}
-		require.Equal(t, exitDone, out.exit, out.stderr)
+		require.Equal(t, exit.Done, out.exit, out.stderr)
 		lasts[out.fields(t)["last"]] = true
 	}
 	require.NotEmpty(t, lasts)
@@ -172,19 +173,19 @@ func TestPushesAtTheSameTimeAllSucceedOrAreToldThatTheyDidNot(t *testing.T) {
 func TestPushTellsBeforehandThatWaitingWouldBeInVain(t *testing.T) {
 	t.Parallel()
 	s := setupSync(t)
-	requireFailure := func(exit exitCode, code string, args ...string) {
+	requireFailure := func(want exit.Code, code string, args ...string) {
 		t.Helper()
 		out := s.run(t, append([]string{"push", "--json"}, args...)...)
-		require.Equal(t, exit, out.exit, out.stderr)
+		require.Equal(t, want, out.exit, out.stderr)
 		require.Equal(t, code, out.errorCode(t))
 		require.Empty(t, out.stdout)
 	}
-	requireFailure(exitNotFound, "not_found", "ws-2")
-	requireFailure(exitUnreachable, "unreachable", "ws-1", "--url", "http://"+closedPort(t))
+	requireFailure(exit.NotFound, "not_found", "ws-2")
+	requireFailure(exit.Unreachable, "unreachable", "ws-1", "--url", "http://"+closedPort(t))
 	s.look(func() (string, int64) { return "stopped", 0 })
-	requireFailure(exitNotFound, "not_found", "ws-1")
+	requireFailure(exit.NotFound, "not_found", "ws-1")
 	s.look(func() (string, int64) { return "not_configured", 0 })
-	requireFailure(exitRefused, "not_configured", "ws-1")
+	requireFailure(exit.Refused, "not_configured", "ws-1")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	s.look(func() (string, int64) {
@@ -192,7 +193,7 @@ func TestPushTellsBeforehandThatWaitingWouldBeInVain(t *testing.T) {
 		return "connected", 0
 	})
 	out := s.runContext(ctx, t, "push", "ws-1")
-	require.Equal(t, exitInterrupted, out.exit)
+	require.Equal(t, exit.Interrupted, out.exit)
 	require.Contains(t, out.stderr, "nothing was pushed")
 	require.Empty(t, s.events)
 }
@@ -202,7 +203,7 @@ func TestAnEventThatDoesNotArriveIsPushedAllTheSame(t *testing.T) {
 	s := setupSync(t)
 	s.look(func() (string, int64) { return "disconnected", 0 })
 	out := s.run(t, "push", "ws-1", "--timeout", "500ms", "--json")
-	require.Equal(t, exitAccepted, out.exit, out.stderr)
+	require.Equal(t, exit.Accepted, out.exit, out.stderr)
 	require.Equal(t, "accepted", out.errorCode(t))
 	require.Contains(t, out.stderr, "event 1 is at the sync backend, but was not processed within 500ms: the store's connection is disconnected")
 	require.Equal(t, map[string]any{"instanceId": "ws-1", "first": 1.0, "last": 1.0}, out.fields(t))
@@ -212,7 +213,7 @@ func TestAnEventThatDoesNotArriveIsPushedAllTheSame(t *testing.T) {
 	var stderr bytes.Buffer
 	stdout := &notifyingBuffer{written: cancel} // by what tells that the event is pushed
 	code := Run(ctx, Options{Args: []string{"push", "ws-1"}, Stdout: stdout, Stderr: &stderr, Environ: s.environ})
-	require.Equal(t, int(exitInterrupted), code)
+	require.Equal(t, int(exit.Interrupted), code)
 	require.Equal(t, "ws-1: event 2 pushed\n", stdout.String())
 	require.Contains(t, stderr.String(), "interrupted: event 2 is at the sync backend; look with starter status ws-1")
 }
@@ -222,17 +223,17 @@ func TestAFaultySyncBackendIsTold(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault demo.SyncFault
 		token string
-		exit  exitCode
+		exit  exit.Code
 		code  string
 		says  string
 	}{
-		"it refuses all":      {demo.SyncFaultRefuse, testToken, exitUnreachable, "unreachable", "status 503"},
-		"it refuses a token":  {demo.SyncFaultNone, "bypass-token-of-another", exitRefused, "unauthorized", "SERVER_BYPASS_TOKEN"},
-		"it fails":            {demo.SyncFaultFailing, testToken, exitUnreachable, "unreachable", "UnknownError"},
-		"it has a defect":     {demo.SyncFaultDefect, testToken, exitUnreachable, "unreachable", "Defect"},
-		"it does not answer":  {demo.SyncFaultMute, testToken, exitUnreachable, "unreachable", "whether the event was pushed is not known"},
-		"it wants no token":   {demo.SyncFaultNone, "", exitRefused, "unauthorized", "refused the token"},
-		"it is not out there": {demo.SyncFaultNone, testToken, exitUnreachable, "unreachable", "connection refused"},
+		"it refuses all":      {demo.SyncFaultRefuse, testToken, exit.Unreachable, "unreachable", "status 503"},
+		"it refuses a token":  {demo.SyncFaultNone, "bypass-token-of-another", exit.Refused, "unauthorized", "SERVER_BYPASS_TOKEN"},
+		"it fails":            {demo.SyncFaultFailing, testToken, exit.Unreachable, "unreachable", "UnknownError"},
+		"it has a defect":     {demo.SyncFaultDefect, testToken, exit.Unreachable, "unreachable", "Defect"},
+		"it does not answer":  {demo.SyncFaultMute, testToken, exit.Unreachable, "unreachable", "whether the event was pushed is not known"},
+		"it wants no token":   {demo.SyncFaultNone, "", exit.Refused, "unauthorized", "refused the token"},
+		"it is not out there": {demo.SyncFaultNone, testToken, exit.Unreachable, "unreachable", "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -263,7 +264,7 @@ func TestAnInterruptedPushSaysThatItsOutcomeIsNotKnown(t *testing.T) {
 	require.Eventually(t, func() bool { return s.backend.Connections() == 2 }, 10*time.Second, time.Millisecond)
 	cancel()
 	out := <-ended
-	require.Equal(t, exitInterrupted, out.exit)
+	require.Equal(t, exit.Interrupted, out.exit)
 	require.Regexp(t, "whether the event was pushed is not known|nothing was pushed", out.stderr)
 }
 
@@ -286,12 +287,12 @@ func TestABadPushIsAUsageErrorAndReachesNobody(t *testing.T) {
 			t.Parallel()
 			c := setup(t, "STOREKEEPER_URL=http://"+closedPort(t), "LIVESTORE_SYNC_URL=ws://"+closedPort(t))
 			out := c.run(t, append([]string{"push", "--json"}, tc.args...)...)
-			require.Equal(t, exitUsage, out.exit, out.stderr)
+			require.Equal(t, exit.Usage, out.exit, out.stderr)
 			require.Equal(t, "usage", out.errorCode(t))
 			require.Contains(t, out.stderr, tc.says)
 		})
 	}
 	out := setup(t).run(t, "push", "--help")
-	require.Equal(t, exitDone, out.exit)
+	require.Equal(t, exit.Done, out.exit)
 	require.Contains(t, out.stdout, "starter push ws-1")
 }

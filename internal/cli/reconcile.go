@@ -14,7 +14,11 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/temporalclient"
 	"storekeeper/internal/cli/term"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
@@ -58,7 +62,7 @@ Without this CLI:
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			apply := cmd.Flags().Changed("apply") // even if it is "": an unset variable must not start a run without approval
 			if apply && !planHash.MatchString(approved) {
-				return usageError(fmt.Sprintf("--apply %.40q is no plan hash: 16 hexadecimal digits, as the report of a run names it", approved))
+				return exit.UsageError(fmt.Sprintf("--apply %.40q is no plan hash: 16 hexadecimal digits, as the report of a run names it", approved))
 			}
 			if plan {
 				return a.showPlan(cmd.Context(), cmd.Flags().Changed("timeout"))
@@ -84,9 +88,9 @@ func (a *app) reconcile(ctx context.Context, in contract.ReconcileInput, wait, b
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	if wait {
-		if err := c.requireWorker(ctx); err != nil {
+		if err := c.RequireWorker(ctx); err != nil {
 			return err
 		}
 	}
@@ -105,9 +109,9 @@ func (a *app) reconcile(ctx context.Context, in contract.ReconcileInput, wait, b
 		if in.ApprovedPlan != "" {
 			todo = "it has not heard of the approval: wait for its end, and then again: starter reconcile --apply " + in.ApprovedPlan
 		}
-		return &failure{exitRefused, "reconcile_running", "a reconcile run is under way already", todo}
+		return exit.Fail(exit.Refused, "reconcile_running", "a reconcile run is under way already", todo)
 	case err != nil:
-		return c.failure(err)
+		return c.Failure(err)
 	}
 	if !wait {
 		if a.json {
@@ -121,7 +125,7 @@ func (a *app) reconcile(ctx context.Context, in contract.ReconcileInput, wait, b
 }
 
 // reconciled waits for a run and shows its report.
-func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.ReconcileRun, bounded bool) error {
+func (a *app) reconciled(ctx context.Context, c *temporalclient.Connection, run orchestrator.ReconcileRun, bounded bool) error {
 	waitCtx, cancel := a.waitContext(ctx, bounded)
 	defer cancel()
 	stop := a.progress(waitCtx, "reconcile run "+run.ID(), func(ctx context.Context) *contract.Progress {
@@ -132,10 +136,10 @@ func (a *app) reconciled(ctx context.Context, c *connection, run orchestrator.Re
 	stop()
 	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok && app.Type() == contract.ErrTypePlanChanged {
 		// The message says why: the world has changed, or something stands in the way.
-		return &failure{exitRefused, "plan_changed", app.Message(), "look at it again: starter reconcile --plan"}
+		return exit.Fail(exit.Refused, "plan_changed", app.Message(), "look at it again: starter reconcile --plan")
 	}
 	if err != nil {
-		return c.waitFailure(ctx, err, "the reconcile run goes on by itself", "starter reconcile --wait joins it again")
+		return c.WaitFailure(ctx, err, "the reconcile run goes on by itself", "starter reconcile --wait joins it again")
 	}
 	if a.json {
 		a.writeJSON(reconcileResult{Status: "completed", RunID: run.ID(), Result: &report})
@@ -155,13 +159,13 @@ func conclusion(r contract.ReconcileReport) error {
 				todo += "; but " + why
 			}
 		}
-		return &failure{exitGuard, "guard_tripped", "the guard holds the removals back: " + r.Guard, todo}
+		return exit.Fail(exit.Guard, "guard_tripped", "the guard holds the removals back: "+r.Guard, todo)
 	}
 	if failed := r.FailedAdds + r.FailedRemovals; failed+r.Left > 0 {
-		return &failure{
-			exitDrift, "incomplete", fmt.Sprintf("the run could not do all: %d stores failed, %d are left", failed, r.Left),
+		return exit.Fail(
+			exit.Drift, "incomplete", fmt.Sprintf("the run could not do all: %d stores failed, %d are left", failed, r.Left),
 			"the next run goes on; starter drift shows what differs",
-		}
+		)
 	}
 	return nil
 }
@@ -192,7 +196,7 @@ func (a *app) printReport(r contract.ReconcileReport) {
 	for _, f := range r.Failing {
 		line := f.StoreID + ": " + f.Error
 		if f.NextAttemptAt != nil {
-			line += "; next attempt " + moment(*f.NextAttemptAt)
+			line += "; next attempt " + text.Moment(*f.NextAttemptAt)
 		}
 		a.printf("        %s\n", line)
 	}
@@ -276,14 +280,14 @@ func (a *app) runs(ctx context.Context) ([]watched, error) {
 	}
 	var raw json.RawMessage
 	const path = "/admin/reconcile/runs"
-	if err := e.get(ctx, path, &raw); errors.Is(err, errNotFound) {
-		return nil, e.unreachable("has no " + path)
+	if err := e.Get(ctx, path, &raw); errors.Is(err, edgeclient.ErrNotFound) {
+		return nil, e.Unreachable("has no " + path)
 	} else if err != nil {
 		return nil, err
 	}
 	var answer api.ReconcileRuns
 	if json.Unmarshal(raw, &answer) != nil {
-		return nil, e.unreachable("does not answer as Storekeeper does")
+		return nil, e.Unreachable("does not answer as Storekeeper does")
 	}
 	table := term.Table{Screen: a.screen(), Columns: []term.Column{
 		{Title: "STARTED"}, {Title: "TOOK"}, {Title: "BY", Least: 8}, {Title: "LISTED"}, {Title: "ADDED"}, {Title: "REMOVED"}, {Title: "OUTCOME", Least: 12}, {Title: "RUN", Least: 8},
@@ -318,11 +322,11 @@ func runRow(run storemanager.ReconcileRun) []term.Cell {
 	outcome := term.Cell{Text: "done", Style: term.Green}
 	switch {
 	case run.Error != "":
-		outcome = term.Cell{Text: plain("failed: " + run.Error), Style: term.Red}
+		outcome = term.Cell{Text: text.Plain("failed: " + run.Error), Style: term.Red}
 	case r.Guard != "":
-		outcome = term.Cell{Text: plain("the guard holds removals back: " + r.Guard), Style: term.Red}
+		outcome = term.Cell{Text: text.Plain("the guard holds removals back: " + r.Guard), Style: term.Red}
 	case r.Paused != "":
-		outcome = term.Cell{Text: plain("paused by " + r.Paused), Style: term.Yellow}
+		outcome = term.Cell{Text: text.Plain("paused by " + r.Paused), Style: term.Yellow}
 	case r.FailedAdds+r.FailedRemovals+r.Left > 0:
 		outcome = term.Cell{Text: fmt.Sprintf("%d failed, %d left", r.FailedAdds+r.FailedRemovals, r.Left), Style: term.Yellow}
 	}
@@ -331,11 +335,11 @@ func runRow(run storemanager.ReconcileRun) []term.Cell {
 	return []term.Cell{
 		{Text: run.StartedAt.UTC().Format(time.RFC3339)},
 		{Text: took},
-		{Text: plain(by)},
+		{Text: text.Plain(by)},
 		{Text: strconv.Itoa(r.AuthoritativeCount)},
 		{Text: strconv.Itoa(r.Added)},
 		{Text: strconv.Itoa(r.Removed)},
 		outcome,
-		{Text: plain(run.RunID)},
+		{Text: text.Plain(run.RunID)},
 	}
 }

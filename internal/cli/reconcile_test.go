@@ -16,6 +16,7 @@ import (
 
 	"storekeeper/contract"
 	"storekeeper/internal/authclient"
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/storemanager"
 )
 
@@ -24,10 +25,10 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	t.Parallel()
 	in := installed(t)
 	c := setup(t, "TEMPORAL_ADDRESS="+in.address)
-	run := func(exit exitCode, args ...string) (reconcileResult, outcome) {
+	run := func(want exit.Code, args ...string) (reconcileResult, outcome) {
 		t.Helper()
 		out := c.run(t, append([]string{"reconcile", "--json"}, args...)...)
-		require.Equal(t, exit, out.exit, "%s%s", out.stdout, out.stderr)
+		require.Equal(t, want, out.exit, "%s%s", out.stdout, out.stderr)
 		var result reconcileResult
 		if out.stdout != "" {
 			require.NoError(t, json.Unmarshal([]byte(out.stdout), &result))
@@ -39,7 +40,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	release := in.reconcileList.hold()
 	t.Cleanup(release) // or the worker could not stop
 	in.reconcileList.list("reconcile-listed", true)
-	started, _ := run(exitDone)
+	started, _ := run(exit.Done)
 	require.Equal(t, "started", started.Status)
 	require.Nil(t, started.Result)
 
@@ -47,22 +48,22 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	for todo, args := range map[string][]string{
 		"--wait joins it": nil, "wait for its end, and then again: starter reconcile --apply 0123456789abcdef": {"--apply", "0123456789abcdef"},
 	} {
-		_, out := run(exitRefused, args...)
+		_, out := run(exit.Refused, args...)
 		require.Equal(t, "reconcile_running", out.errorCode(t))
 		require.Contains(t, out.stderr, todo)
 	}
-	_, out := run(exitAccepted, "--wait", "--timeout", "2s")
+	_, out := run(exit.Accepted, "--wait", "--timeout", "2s")
 	require.Equal(t, "accepted", out.errorCode(t))
 	require.Contains(t, interruptOnceWaiting(t, c, "reconcile", "--wait"), "goes on by itself")
 
 	// Whoever gives up on a plan leaves no comparison behind.
 	gaveUp := c.run(t, "drift", "--timeout", "2s")
-	require.Equal(t, exitUnreachable, gaveUp.exit, gaveUp.stderr)
+	require.Equal(t, exit.Unreachable, gaveUp.exit, gaveUp.stderr)
 	require.Contains(t, gaveUp.stderr, "there is no plan after 2s")
 	in.requireNoPlans(t)
 
 	release()
-	done, _ := run(exitDone, "--wait")
+	done, _ := run(exit.Done, "--wait")
 	require.Equal(t, "completed", done.Status)
 	require.NotNil(t, done.Result)
 	_, err := in.reconciled.Get(t.Context(), "reconcile-listed")
@@ -77,26 +78,26 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	}
 	_, err = in.reconciled.EnsureBatch(t.Context(), requests)
 	require.NoError(t, err)
-	drift := func(exit exitCode) contract.Plan {
+	drift := func(want exit.Code) contract.Plan {
 		t.Helper()
 		out := c.run(t, "drift", "--json")
-		require.Equal(t, exit, out.exit, out.stderr)
+		require.Equal(t, want, out.exit, out.stderr)
 		var plan contract.Plan
 		require.NoError(t, json.Unmarshal([]byte(out.stdout), &plan))
 		return plan
 	}
 	for range 2 {
-		require.Equal(t, 19, drift(exitDrift).FirstSightings, "to look is no sighting")
+		require.Equal(t, 19, drift(exit.Drift).FirstSightings, "to look is no sighting")
 	}
-	first, _ := run(exitGuard, "--wait")
+	first, _ := run(exit.Guard, "--wait")
 	require.Equal(t, 19, first.Result.FirstSightings)
-	require.Equal(t, 19, drift(exitDrift).OrphanCount)
-	tripped, out := run(exitGuard, "--wait")
+	require.Equal(t, 19, drift(exit.Drift).OrphanCount)
+	tripped, out := run(exit.Guard, "--wait")
 	require.Equal(t, "guard_tripped", out.errorCode(t))
 	require.Contains(t, out.stderr, "starter reconcile --wait --apply "+tripped.Result.PlanHash)
 	require.Zero(t, tripped.Result.Removed)
 	shown := c.run(t, "reconcile", "--plan")
-	require.Equal(t, exitDone, shown.exit, shown.stderr)
+	require.Equal(t, exit.Done, shown.exit, shown.stderr)
 	require.Contains(t, shown.stdout, "to carry out exactly this: starter reconcile --apply "+tripped.Result.PlanHash)
 	require.Equal(t, 19, strings.Count(shown.stdout, "  delete  in neither of two consecutive lists\n"))
 	require.Contains(t, shown.stdout, "the guard: ")
@@ -104,14 +105,14 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	// An outage of the Auth Worker is no fault of ours.
 	in.reconcileList.fail(errors.New("the auth worker is away"))
 	away := c.run(t, "drift", "--json")
-	require.Equal(t, exitUnreachable, away.exit, away.stderr)
+	require.Equal(t, exit.Unreachable, away.exit, away.stderr)
 	require.Equal(t, "unreachable", away.errorCode(t))
 	require.Contains(t, away.stderr, "the auth worker is away")
 
 	// A token that is refused is said at once: no attempt but the first is worth anything.
 	in.reconcileList.fail(authclient.ErrUnauthorized)
 	refusedToken := c.run(t, "drift", "--json", "--timeout", "25s") // a run would try again after 30 s
-	require.Equal(t, exitRefused, refusedToken.exit, refusedToken.stderr)
+	require.Equal(t, exit.Refused, refusedToken.exit, refusedToken.stderr)
 	require.Equal(t, "unauthorized", refusedToken.errorCode(t))
 	require.Contains(t, refusedToken.stderr, "SERVER_BYPASS_TOKEN must be the one that the Auth Worker")
 	in.reconcileList.fail(nil)
@@ -121,7 +122,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, c.run(t, "reconcile", "--plan").stdout, "this can't be carried out: reconciliation is paused; first: starter resume")
 	refused := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash)
-	require.Equal(t, exitRefused, refused.exit, refused.stdout)
+	require.Equal(t, exit.Refused, refused.exit, refused.stdout)
 	require.Contains(t, refused.stderr, "reconciliation is paused by bob: audit")
 	require.NoError(t, in.reconciled.Resume(t.Context(), storemanager.ResumeRequest{}))
 
@@ -130,7 +131,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	_, err = in.reconciled.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: requests[0].StoreID, Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 	changed := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--json")
-	require.Equal(t, exitRefused, changed.exit, changed.stdout)
+	require.Equal(t, exit.Refused, changed.exit, changed.stdout)
 	require.Equal(t, "plan_changed", changed.errorCode(t))
 	_, err = in.reconciled.Get(t.Context(), "one-more")
 	require.ErrorIs(t, err, storemanager.ErrNotFound)
@@ -144,7 +145,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	in.reconcileList.list("one-more", false)
 
 	text := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--actor", "ann")
-	require.Equal(t, exitDone, text.exit, text.stderr)
+	require.Equal(t, exit.Done, text.exit, text.stderr)
 	require.Contains(t, text.stdout, "    19  to be removed after the grace period")
 	known, err := in.reconciled.Reconciliation(t.Context())
 	require.NoError(t, err)
@@ -178,7 +179,7 @@ func interruptOnceWaiting(t *testing.T, c *operator, args ...string) string {
 	defer cancel()
 	stderr := &notifyingBuffer{written: cancel}
 	code := Run(ctx, Options{Args: args, Stdout: &bytes.Buffer{}, Stderr: stderr, Environ: c.environ})
-	require.Equal(t, int(exitInterrupted), code, stderr.String())
+	require.Equal(t, int(exit.Interrupted), code, stderr.String())
 	return stderr.String()
 }
 

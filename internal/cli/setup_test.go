@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager/storetest"
 
@@ -54,7 +55,7 @@ func setup(t *testing.T, environ ...string) *operator {
 }
 
 type outcome struct {
-	exit           exitCode
+	exit           exit.Code
 	stdout, stderr string
 }
 
@@ -72,7 +73,7 @@ func (c *operator) runContext(ctx context.Context, t *testing.T, args ...string)
 	for _, secret := range []string{testToken, testAPIKey} {
 		require.NotContains(t, stdout.String()+stderr.String(), secret, "a secret is shown by %v", args)
 	}
-	return outcome{exitCode(code), stdout.String(), stderr.String()}
+	return outcome{exit.Code(code), stdout.String(), stderr.String()}
 }
 
 // fields decodes the one JSON object on stdout.

@@ -13,15 +13,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"storekeeper/contract"
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/text"
 	"storekeeper/internal/edge/api"
 )
 
 // due says when the store is to be stopped. If that time has passed, the re-check has not ended yet.
 func due(deleteAt time.Time) string {
 	if deleteAt.Before(time.Now()) {
-		return "to be stopped since " + moment(deleteAt) + ", waiting for the Auth Worker or the store manager"
+		return "to be stopped since " + text.Moment(deleteAt) + ", waiting for the Auth Worker or the store manager"
 	}
-	return "to be stopped at " + moment(deleteAt)
+	return "to be stopped at " + text.Moment(deleteAt)
 }
 
 // connectionOf is the state of the live connection, and the reason for it.
@@ -44,7 +47,7 @@ func why(s api.Store) string {
 	if s.Hold != nil {
 		until := "until released"
 		if s.Hold.ExpiresAt != nil {
-			until = "until " + moment(*s.Hold.ExpiresAt)
+			until = "until " + text.Moment(*s.Hold.ExpiresAt)
 		}
 		all = append(all, fmt.Sprintf("held by %s %s: %s", s.Hold.Actor, until, s.Hold.Reason))
 	}
@@ -52,7 +55,7 @@ func why(s api.Store) string {
 		all = append(all, "pinned by STORE_IDS")
 	}
 	if s.UnlistedSince != nil {
-		all = append(all, "not listed by the Auth Worker since "+moment(*s.UnlistedSince))
+		all = append(all, "not listed by the Auth Worker since "+text.Moment(*s.UnlistedSince))
 	}
 	return strings.Join(all, "; ")
 }
@@ -125,19 +128,19 @@ func (a *app) know(ctx context.Context, id string) (known, error) {
 		return known{}, err
 	}
 	k := known{id: id}
-	k.raw, k.edgeErr = e.store(ctx, id)
-	if errors.Is(k.edgeErr, errNotFound) {
+	k.raw, k.edgeErr = e.Store(ctx, id)
+	if errors.Is(k.edgeErr, edgeclient.ErrNotFound) {
 		k.raw, k.edgeErr = nil, nil
 	}
 	k.lifecycle, k.temporalErr = a.lifecycle(ctx, id)
 	switch {
 	case ctx.Err() != nil:
-		return k, interrupted("nothing was changed", "")
+		return k, exit.Interruption("nothing was changed", "")
 	case k.edgeErr == nil && k.raw == nil && k.temporalErr == nil && k.lifecycle == nil:
-		return k, &failure{exitNotFound, "not_found", "nothing is known of " + id, "starter list shows what is monitored"}
+		return k, exit.Fail(exit.NotFound, "not_found", "nothing is known of "+id, "starter list shows what is monitored")
 	}
 	if k.raw != nil && json.Unmarshal(k.raw, &k.store) != nil {
-		k.raw, k.edgeErr = nil, e.unreachable("does not answer as Storekeeper does")
+		k.raw, k.edgeErr = nil, e.Unreachable("does not answer as Storekeeper does")
 	}
 	if k.temporalErr != nil {
 		k.lifecycle = k.store.Lifecycle // the edge may have reached Temporal
@@ -151,12 +154,12 @@ func (a *app) lifecycle(ctx context.Context, id string) (*contract.LifecycleStat
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
+	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	status, err := c.LifecycleStatus(ctx, id)
 	if err != nil {
-		return nil, c.failure(c.explained(ctx, err))
+		return nil, c.Failure(c.Explained(ctx, err))
 	}
 	return status, nil
 }
@@ -208,12 +211,12 @@ func (a *app) printKnown(k known) {
 	switch t := s.Orchestrator.FirstMonitoredAt; {
 	case t == nil:
 	case s.Orchestrator.Status == "stopped":
-		a.printf("  monitored  first %s\n", moment(*t))
+		a.printf("  monitored  first %s\n", text.Moment(*t))
 	default:
-		a.printf("  monitored  since %s\n", moment(*t))
+		a.printf("  monitored  since %s\n", text.Moment(*t))
 	}
 	if t := s.Orchestrator.LastStoppedAt; t != nil {
-		a.printf("  stopped    %s\n", moment(*t))
+		a.printf("  stopped    %s\n", text.Moment(*t))
 	}
 	if k.temporalErr != nil && k.lifecycle == nil {
 		a.printf("  under way  not known: Temporal did not say\n")
@@ -234,10 +237,10 @@ func (a *app) printConditions(s api.StoreDetails) {
 			line += ": " + c.Message
 		}
 		if c.Since != nil {
-			line += "; since " + moment(*c.Since)
+			line += "; since " + text.Moment(*c.Since)
 		}
 		if c.NextAttempt != nil {
-			line += "; next " + moment(*c.NextAttempt)
+			line += "; next " + text.Moment(*c.NextAttempt)
 		}
 		status := strconv.FormatBool(c.Status)
 		if c.Unknown {
@@ -252,7 +255,7 @@ func (a *app) printEvents(s api.StoreDetails) {
 		a.printf("  last events\n")
 	}
 	for _, e := range s.History {
-		a.printf("    %s\n", strings.TrimSpace(fmt.Sprintf("%s  %s  %s  %s", moment(e.At), e.Kind, e.Outcome, e.Detail)))
+		a.printf("    %s\n", strings.TrimSpace(fmt.Sprintf("%s  %s  %s  %s", text.Moment(e.At), e.Kind, e.Outcome, e.Detail)))
 	}
 }
 
@@ -261,7 +264,7 @@ func underWay(l *contract.LifecycleStatus) string {
 	case l == nil:
 		return "nothing"
 	case l.Deletion != nil:
-		return fmt.Sprintf("a deletion, asked for by %s, due %s", l.Deletion.Source, moment(l.Deletion.DeleteAt))
+		return fmt.Sprintf("a deletion, asked for by %s, due %s", l.Deletion.Source, text.Moment(l.Deletion.DeleteAt))
 	case l.LastEvent != nil:
 		return "the event " + string(l.LastEvent.Type)
 	}
@@ -270,12 +273,12 @@ func underWay(l *contract.LifecycleStatus) string {
 
 // both joins the failures of the two sides: both messages, with the exit code of the edge's. Nil if neither failed.
 func both(edgeErr, temporalErr error) error {
-	var first, second *failure
+	var first, second *exit.Failure
 	switch {
 	case !errors.As(edgeErr, &first):
 		return temporalErr
 	case !errors.As(temporalErr, &second):
 		return edgeErr
 	}
-	return &failure{first.exit, first.code, first.Error(), second.Error()}
+	return exit.Fail(first.Exit, first.Code, first.Error(), second.Error())
 }

@@ -18,6 +18,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 
+	"storekeeper/internal/cli/edgeclient"
+	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/storemanager"
@@ -87,11 +89,11 @@ func TestListShowsTheStoresOfAState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := c.run(t, append([]string{"list", "--json"}, tc.args...)...)
-			require.Equal(t, exitDone, out.exit, out.stderr)
+			require.Equal(t, exit.Done, out.exit, out.stderr)
 			require.Equal(t, tc.want, ids(t, out.stdout))
 
 			out = c.run(t, append([]string{"list"}, tc.args...)...)
-			require.Equal(t, exitDone, out.exit, out.stderr)
+			require.Equal(t, exit.Done, out.exit, out.stderr)
 			require.Equal(t, len(tc.want)+1, strings.Count(out.stdout, "\n"), out.stdout)
 		})
 	}
@@ -104,7 +106,7 @@ func TestListShowsAllPages(t *testing.T) {
 	t.Parallel()
 	registry := storetest.Open(t, storetest.Settings{})
 	var all []string
-	for page := range slices.Chunk(make([]storemanager.EnsureRequest, 2*pageSize+1), pageSize) {
+	for page := range slices.Chunk(make([]storemanager.EnsureRequest, 2*edgeclient.PageSize+1), edgeclient.PageSize) {
 		for i := range page {
 			id := fmt.Sprintf("ws-%04d", len(all))
 			page[i] = storemanager.EnsureRequest{StoreID: id, At: time.Now()}
@@ -115,7 +117,7 @@ func TestListShowsAllPages(t *testing.T) {
 	}
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, registry))
 	require.Equal(t, all, ids(t, c.run(t, "list", "--json").stdout))
-	require.Equal(t, all[:pageSize+1], ids(t, c.run(t, "list", "--json", "--limit", strconv.Itoa(pageSize+1)).stdout))
+	require.Equal(t, all[:edgeclient.PageSize+1], ids(t, c.run(t, "list", "--json", "--limit", strconv.Itoa(edgeclient.PageSize+1)).stdout))
 	require.Equal(t, len(all)+1, strings.Count(c.run(t, "list").stdout, "\n"))
 }
 
@@ -133,7 +135,7 @@ func TestTextOfOthersDoesNotSteerTheTerminal(t *testing.T) {
 	c := setup(t, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+installed(t).address)
 	for _, args := range [][]string{{"list"}, {"status", "ws-e"}} {
 		out := c.run(t, args...)
-		require.Equal(t, exitDone, out.exit, out.stderr)
+		require.Equal(t, exit.Done, out.exit, out.stderr)
 		require.Contains(t, out.stdout, "RED ws-f forged", args)
 		require.NotContains(t, out.stdout, "\x1b", args)
 	}
@@ -147,8 +149,8 @@ func TestTextOfOthersDoesNotSteerTheTerminal(t *testing.T) {
 func TestListOfNothing(t *testing.T) {
 	t.Parallel()
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, storetest.Open(t, storetest.Settings{})))
-	require.Equal(t, outcome{exitDone, "[]\n", ""}, c.run(t, "list", "--json"))
-	require.Equal(t, outcome{exitDone, "no stores\n", ""}, c.run(t, "list"))
+	require.Equal(t, outcome{exit.Done, "[]\n", ""}, c.run(t, "list", "--json"))
+	require.Equal(t, outcome{exit.Done, "no stores\n", ""}, c.run(t, "list"))
 }
 
 func TestWhatTheEdgeAnswersDecidesTheExitCode(t *testing.T) {
@@ -156,13 +158,13 @@ func TestWhatTheEdgeAnswersDecidesTheExitCode(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int
 		body   string
-		exit   exitCode
+		exit   exit.Code
 		code   string
 	}{
-		"a wrong token":         {http.StatusUnauthorized, `{"error":"Unauthorized"}`, exitRefused, "unauthorized"},
-		"a fault":               {http.StatusServiceUnavailable, `{"error":"x"}`, exitUnreachable, "unreachable"},
-		"something else's page": {http.StatusOK, `<html>`, exitUnreachable, "unreachable"},
-		"no such path":          {http.StatusNotFound, `nope`, exitUnreachable, "unreachable"},
+		"a wrong token":         {http.StatusUnauthorized, `{"error":"Unauthorized"}`, exit.Refused, "unauthorized"},
+		"a fault":               {http.StatusServiceUnavailable, `{"error":"x"}`, exit.Unreachable, "unreachable"},
+		"something else's page": {http.StatusOK, `<html>`, exit.Unreachable, "unreachable"},
+		"no such path":          {http.StatusNotFound, `nope`, exit.Unreachable, "unreachable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -189,7 +191,7 @@ func TestAPartOfTheListIsNoWholeJSON(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"stores":[{"id":"ws-a"}],"nextCursor":"n"}`)
 	})
 	out := setup(t).run(t, "list", "--json", "--url", url)
-	require.Equal(t, exitUnreachable, out.exit)
+	require.Equal(t, exit.Unreachable, out.exit)
 	require.False(t, json.Valid([]byte(out.stdout)), out.stdout)
 }
 
@@ -198,7 +200,7 @@ func TestAMissingTokenIsNamed(t *testing.T) {
 	c := setup(t)
 	c.environ = []string{"STOREKEEPER_URL=" + edgeOver(t, storetest.Open(t, storetest.Settings{}))}
 	out := c.run(t, "list")
-	require.Equal(t, exitRefused, out.exit)
+	require.Equal(t, exit.Refused, out.exit)
 	require.Contains(t, out.stderr, "set SERVER_BYPASS_TOKEN")
 }
 
@@ -217,12 +219,12 @@ func TestTheTokenIsTheOperatorsOwnOrTheFirstBypassTokenFromAVariableOrAFile(t *t
 		"own-in-a-file": {"SERVER_BYPASS_TOKEN=first", "STOREKEEPER_TOKEN_FILE=" + file, "EVENT_SINK_SECRET_FILE=/nowhere"},
 	} {
 		out := (&operator{append(environ, url)}).run(t, "list")
-		require.Equal(t, exitRefused, out.exit)
+		require.Equal(t, exit.Refused, out.exit)
 		require.Equal(t, "Bearer "+want, brought)
 		require.Equal(t, want != "first", strings.Contains(out.stderr, "STOREKEEPER_TOKEN must be a token of the server's OPERATOR_TOKENS"), out.stderr)
 	}
 	out := (&operator{[]string{url, "STOREKEEPER_TOKEN_FILE=/nowhere"}}).run(t, "list")
-	require.Equal(t, exitUsage, out.exit)
+	require.Equal(t, exit.Usage, out.exit)
 	require.Contains(t, out.stderr, `STOREKEEPER_TOKEN_FILE="/nowhere" is not accepted`)
 }
 
@@ -232,7 +234,7 @@ func TestATokenThatMayOnlyReadIsNamed(t *testing.T) {
 		problem.Write(w, problem.KindForbidden, "This token may only read")
 	})
 	out := setup(t).run(t, "pause", "--reason", "r", "--url", url)
-	require.Equal(t, exitRefused, out.exit)
+	require.Equal(t, exit.Refused, out.exit)
 	require.Contains(t, out.stderr, "This token may only read")
 }
 
@@ -245,7 +247,7 @@ func TestStatusShowsWhatOneSideKnowsWhenTheOtherIsAway(t *testing.T) {
 	url := edgeBetween(t, orchestrator.New(temporal, client.DefaultNamespace), exemplary(t))
 	c := setup(t, "STOREKEEPER_URL="+url, "TEMPORAL_ADDRESS="+away)
 	out := c.run(t, "status", "ws-c")
-	require.Equal(t, exitUnreachable, out.exit)
+	require.Equal(t, exit.Unreachable, out.exit)
 	require.Contains(t, out.stdout, "held by bob")
 	require.Contains(t, out.stdout, "not known: Temporal did not say")
 	require.Contains(t, out.stderr, "Temporal at ")
@@ -261,7 +263,7 @@ func TestStatusWithNeitherSideTellsOfBoth(t *testing.T) {
 	t.Parallel()
 	temporal, edge := closedPort(t), closedPort(t)
 	out := setup(t, "STOREKEEPER_URL=http://"+edge, "TEMPORAL_ADDRESS="+temporal).run(t, "status", "ws-1")
-	require.Equal(t, exitUnreachable, out.exit)
+	require.Equal(t, exit.Unreachable, out.exit)
 	require.Contains(t, out.stderr, temporal)
 	require.Contains(t, out.stderr, edge)
 }
@@ -270,11 +272,11 @@ func TestStatusTakesTheLifecycleFromTheEdgeWhenTemporalIsAway(t *testing.T) {
 	t.Parallel()
 	in := installed(t)
 	reached := setup(t, "TEMPORAL_ADDRESS="+in.address)
-	require.Equal(t, exitDone, reached.run(t, "provision", "ws-d").exit)
-	require.Equal(t, exitDone, reached.run(t, "delete", "ws-d").exit)
+	require.Equal(t, exit.Done, reached.run(t, "provision", "ws-d").exit)
+	require.Equal(t, exit.Done, reached.run(t, "delete", "ws-d").exit)
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, in.registry), "TEMPORAL_ADDRESS="+closedPort(t))
 	out := c.run(t, "status", "ws-d")
-	require.Equal(t, exitUnreachable, out.exit)
+	require.Equal(t, exit.Unreachable, out.exit)
 	require.Contains(t, out.stdout, "a deletion, asked for by operator, due ")
 	out = c.run(t, "status", "ws-d", "--json")
 	require.Equal(t, "deletion_pending", out.fields(t)["lifecycle"].(map[string]any)["state"])
@@ -288,7 +290,7 @@ func TestOutputThatCannotBeWrittenIsAFailure(t *testing.T) {
 		require.NoError(t, r.Close())
 		stderr := &bytes.Buffer{}
 		code := Run(t.Context(), Options{Args: args, Stdout: w, Stderr: stderr, Environ: c.environ})
-		require.Equal(t, int(exitFailed), code)
+		require.Equal(t, int(exit.Failed), code)
 		require.Contains(t, stderr.String(), "stdout can't be written")
 	}
 }
@@ -297,12 +299,12 @@ func TestAHealthCheckIsPassedByStatus2xxAlone(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		status int
-		exit   exitCode
+		exit   exit.Code
 	}{
-		"healthy":    {http.StatusOK, exitDone},
-		"no content": {http.StatusNoContent, exitDone},
-		"moved":      {http.StatusFound, exitFailed},
-		"unhealthy":  {http.StatusServiceUnavailable, exitFailed},
+		"healthy":    {http.StatusOK, exit.Done},
+		"no content": {http.StatusNoContent, exit.Done},
+		"moved":      {http.StatusFound, exit.Failed},
+		"unhealthy":  {http.StatusServiceUnavailable, exit.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -316,7 +318,7 @@ func TestAHealthCheckIsPassedByStatus2xxAlone(t *testing.T) {
 	t.Run("nobody there", func(t *testing.T) {
 		t.Parallel()
 		out := setup(t).run(t, "healthcheck", "http://"+closedPort(t))
-		require.Equal(t, exitFailed, out.exit)
+		require.Equal(t, exit.Failed, out.exit)
 		require.Contains(t, out.stderr, "connection refused")
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"storekeeper/internal/cli/exit"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -45,13 +47,13 @@ func TestBadArgumentsAreUsageErrorsAndReachNobody(t *testing.T) {
 			t.Parallel()
 			c := setup(t, "TEMPORAL_ADDRESS="+closedPort(t), "STOREKEEPER_URL=http://"+closedPort(t))
 			out := c.run(t, tc.args...)
-			require.Equal(t, exitUsage, out.exit, out.stderr)
+			require.Equal(t, exit.Usage, out.exit, out.stderr)
 			require.Empty(t, out.stdout)
 			require.True(t, strings.HasPrefix(out.stderr, "starter: "), out.stderr)
 			require.Contains(t, out.stderr, tc.says)
 
 			out = c.run(t, append(tc.args, "--json")...)
-			require.Equal(t, exitUsage, out.exit)
+			require.Equal(t, exit.Usage, out.exit)
 			require.Equal(t, "usage", out.errorCode(t))
 		})
 	}
@@ -61,7 +63,7 @@ func TestABadSettingIsAUsageErrorThatDoesNotShowASecret(t *testing.T) {
 	t.Parallel()
 	c := setup(t, "SERVER_BYPASS_TOKEN="+testToken+" "+testToken, "STOREKEEPER_URL=nowhere")
 	out := c.run(t, "list")
-	require.Equal(t, exitUsage, out.exit)
+	require.Equal(t, exit.Usage, out.exit)
 	require.Contains(t, out.stderr, "SERVER_BYPASS_TOKEN")
 	require.Contains(t, out.stderr, "STOREKEEPER_URL")
 }
@@ -74,7 +76,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 		"version",
 	} {
 		out := c.run(t, name, "--help")
-		require.Equal(t, exitDone, out.exit)
+		require.Equal(t, exit.Done, out.exit)
 		require.Contains(t, out.stdout, "starter "+name, "an example of %s", name)
 	}
 	require.Contains(t, c.run(t, "--help").stdout, "temporal schedule toggle --schedule-id workspace-reconcile --pause")
@@ -100,7 +102,7 @@ func TestTemporalOutOfReachIsToldSoon(t *testing.T) {
 			c := setup(t, "TEMPORAL_API_KEY="+testAPIKey, "TEMPORAL_TLS=false")
 			began := time.Now()
 			out := c.run(t, append(args, "--json", "--address", address)...)
-			require.Equal(t, exitUnreachable, out.exit, out.stderr)
+			require.Equal(t, exit.Unreachable, out.exit, out.stderr)
 			require.Equal(t, "unreachable", out.errorCode(t))
 			require.Contains(t, out.stderr, address)
 			require.Contains(t, out.stderr, "TEMPORAL_ADDRESS")
@@ -118,7 +120,7 @@ func TestATimeOutIsNoOutage(t *testing.T) {
 		"Temporal": {"reconcile", "--timeout", "1us"}, "the edge": {"list", "--timeout", "20ms"},
 	} {
 		out := c.run(t, args...)
-		require.Equal(t, exitUnreachable, out.exit, "%s: %s", name, out.stderr)
+		require.Equal(t, exit.Unreachable, out.exit, "%s: %s", name, out.stderr)
 		require.Contains(t, out.stderr, "--timeout", name)
 		require.NotContains(t, out.stderr, "can't be reached", name)
 	}
@@ -132,7 +134,7 @@ func TestAnInterruptedCommandSaysSo(t *testing.T) {
 		<-r.Context().Done()
 	})
 	out := setup(t).runContext(ctx, t, "list", "--url", url, "--json")
-	require.Equal(t, exitInterrupted, out.exit)
+	require.Equal(t, exit.Interrupted, out.exit)
 	require.Equal(t, "interrupted", out.errorCode(t))
 }
 

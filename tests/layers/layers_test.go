@@ -84,7 +84,7 @@ var layers = [][]string{
 	{"cmd"},
 	{"internal/standalone"},
 	{"internal/edge", "internal/worker", "internal/manager", "internal/cli"},
-	{"internal/edge/intake", "internal/edge/status", "internal/edge/actions", "internal/figures", "internal/process"},
+	{"internal/edge/intake", "internal/edge/status", "internal/edge/actions", "internal/figures", "internal/process", "internal/cli/temporalclient"},
 	{"internal/orchestrator"},
 	{"workflows"},
 	{"activities"},
