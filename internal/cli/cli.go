@@ -123,6 +123,7 @@ With --json a command writes one JSON value to stdout, and an error as {"error":
 
 const rootExample = `  starter list --state deletion_pending
   starter status ws-1
+  starter history ws-1
   starter delete ws-1 --grace 1h
   starter cancel-delete ws-1 --reason "still needed"
   starter reconcile --wait
@@ -165,10 +166,10 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
 		a.provisionCommand(), a.listCommand(), a.reconcileCommand(), a.runsCommand(), a.driftCommand(),
-		a.acknowledgeCommand(), a.backupCommand(), a.emitCommand(), a.doctorCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.auditCommand(), a.verifyRemovalsCommand(), a.acknowledgeCommand(), a.backupCommand(), a.emitCommand(), a.doctorCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	// These are about a store that is there, so they take the beginning of its id.
-	root.AddCommand(a.onStore(a.statusCommand(), 1))
+	root.AddCommand(a.onStore(a.statusCommand(), 1), a.onStore(a.historyCommand(), 1))
 	for _, cmd := range []*cobra.Command{
 		a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(), a.pauseCommand(), a.resumeCommand(), a.pushCommand(),
 	} {
