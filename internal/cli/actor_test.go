@@ -49,7 +49,7 @@ func TestTheEmergencyCommandsWorkInAnEmptyEnvironment(t *testing.T) {
 	in := installed(t)
 	c := &operator{}
 	require.Equal(t, exit.Done, c.run(t, "provision", "ws-empty-env", "--address", in.address).exit)
-	require.Equal(t, exit.Done, c.run(t, "delete", "ws-empty-env", "--grace", "1h", "--address", in.address).exit)
+	require.Equal(t, exit.Done, c.run(t, "delete", "ws-empty-env", "--reason", "r", "--grace", "1h", "--address", in.address).exit)
 	out := c.run(t, "cancel-delete", "ws-empty-env", "--reason", "a mistake", "--address", in.address)
 	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, string(contract.StatusDeletionCancelled))
@@ -80,7 +80,7 @@ func TestABadSettingOfAnotherProgramStandsInTheWayOfNoDeletionToCancel(t *testin
 	in := installed(t)
 	c := &operator{environ: []string{"PORT=tcp://10.0.0.1:80", "LOG_LEVEL=nope", `SENTRY_DSN="x"`}}
 	require.Equal(t, exit.Done, c.run(t, "provision", "ws-others-port", "--address", in.address).exit)
-	require.Equal(t, exit.Done, c.run(t, "delete", "ws-others-port", "--grace", "1h", "--address", in.address).exit)
+	require.Equal(t, exit.Done, c.run(t, "delete", "ws-others-port", "--reason", "r", "--grace", "1h", "--address", in.address).exit)
 	for _, args := range [][]string{{"cancel-delete"}, {"hold"}} {
 		out := c.run(t, append(args, "ws-others-port", "--reason", "a mistake", "--address", in.address)...)
 		require.Equal(t, exit.Done, out.exit, out.stderr)

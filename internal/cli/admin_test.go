@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -43,15 +44,15 @@ func TestAPauseIsKeptUntilItIsResumed(t *testing.T) {
 	require.Equal(t, exit.Done, c.run(t, "pause", "ws-1", "--reason", "moving").exit)
 	one := paused("ws-1")
 	require.Equal(t, []any{"moving", "ann", (*time.Time)(nil)}, []any{one.Reason, one.Actor, one.ExpiresAt})
-	require.Equal(t, exit.Done, c.run(t, "resume", "ws-1").exit)
+	require.Equal(t, exit.Done, c.run(t, "resume", "ws-1", "--reason", "over").exit)
 	require.Zero(t, paused("ws-1"))
 	require.Equal(t, all, paused(""))
-	require.Equal(t, exit.Done, c.run(t, "resume").exit)
+	require.Equal(t, exit.Done, c.run(t, "resume", "--reason", "over").exit)
 	require.Zero(t, paused(""))
 
 	for name, args := range map[string][]string{
-		"no reason": {"pause"}, "an empty reason": {"pause", "--reason", " "}, "no time": {"pause", "--reason", "r", "--for", "0s"},
-		"an id that is none": {"pause", "../x", "--reason", "r"}, "two ids": {"resume", "ws-1", "ws-2"},
+		"no reason": {"pause", "--for", "1h"}, "an empty reason": {"pause", "--reason", " "}, "no time": {"pause", "--reason", "r", "--for", "0s"},
+		"an id that is none": {"pause", "../x", "--reason", "r"}, "two ids that nobody confirms": {"resume", "ws-1", "ws-2", "--reason", "r"},
 		"a plan that is to be applied": {"reconcile", "--plan", "--apply", "0123456789abcdef"},
 	} {
 		require.Equal(t, exit.Usage, c.run(t, args...).exit, name)
@@ -138,4 +139,51 @@ func lostRegistry(t *testing.T, log *zap.Logger) *storetest.Database {
 	require.NoError(t, before.Close())
 	require.NoError(t, os.Remove(path))
 	return storetest.Open(t, storetest.Settings{Path: path, Logger: log})
+}
+
+func TestPauseShowsAllThatKeepsReconciliationFromWorking(t *testing.T) {
+	t.Parallel()
+	in, c := realInstallation(t)
+	require.Equal(t, "reconciliation is not paused\n", c.run(t, "pause").stdout)
+	require.Equal(t, false, c.done(t, "pause")["paused"])
+
+	schedule := in.Temporal.ScheduleClient().GetHandle(t.Context(), contract.ReconcileScheduleID)
+	require.NoError(t, schedule.Pause(t.Context(), client.SchedulePauseOptions{Note: "the web ui's \x1b[2J toggle"}))
+	require.Equal(t, exit.Done, c.run(t, "pause", "--reason", "moving", "--for", "2h").exit)
+	require.Equal(t, exit.Done, c.run(t, "pause", "ws-1", "--reason", "under repair", "--actor", "bob").exit)
+	out := c.run(t, "pause")
+	require.Equal(t, exit.Done, out.exit, out.stderr)
+	require.Regexp(t, `(?m)^PAUSED +BY +WHO +WHY +SINCE +UNTIL$`, out.stdout)
+	require.Regexp(t, `(?m)^all stores +schedule +- +the web ui's  \[2J toggle +- +resumed$`, out.stdout)
+	require.Regexp(t, `(?m)^all stores +pause +ann +moving +20.* +20\S+ \(in `, out.stdout)
+	require.Regexp(t, `(?m)^ws-1 +pause +bob +under repair .*resumed$`, out.stdout)
+	require.Len(t, c.done(t, "pause")["pauses"], 3)
+
+	out = c.run(t, "resume", "ws-1", "--reason", "repaired")
+	require.Equal(t, exit.Done, out.exit, out.stderr)
+	require.Regexp(t, `ended: the pause of ws-1 by bob since .*: under repair`, out.stdout)
+	require.Regexp(t, `remains: the pause of Temporal's schedule: .*toggle\n +it is one of all stores: starter resume --reason R`, out.stdout)
+	require.Regexp(t, `remains: the pause of all stores by ann`, out.stdout)
+
+	both := c.done(t, "resume", "--reason", "moved")
+	require.Equal(t, "resumed", both["status"])
+	require.Len(t, both["ended"], 2)
+	require.Empty(t, both["remaining"])
+	described, err := schedule.Describe(t.Context())
+	require.NoError(t, err)
+	require.False(t, described.Schedule.State.Paused, "the web ui's pause is ended, too")
+	require.Contains(t, c.run(t, "resume", "--reason", "again").stdout, "there was no pause")
+}
+
+func TestAPauseBySettingRemainsAndSaysHowItEnds(t *testing.T) {
+	t.Parallel()
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"ended":[],"remaining":[{"kind":"setting","reason":"WORKSPACE_RECONCILE_ENABLED is false"}]}`)
+	})
+	out := setup(t, "STOREKEEPER_URL="+url).run(t, "resume", "--reason", "r")
+	require.Equal(t, exit.Done, out.exit)
+	require.Contains(t, out.stdout, "remains: the setting: WORKSPACE_RECONCILE_ENABLED is false")
+	require.Contains(t, out.stdout, "set WORKSPACE_RECONCILE_ENABLED=true")
+	older := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	require.Equal(t, exit.Done, setup(t, "STOREKEEPER_URL="+older).run(t, "resume", "--reason", "r").exit, "an older edge says nothing")
 }

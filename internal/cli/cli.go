@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"storekeeper/contract"
 	"storekeeper/internal/build"
 	"storekeeper/internal/cli/duration"
 	"storekeeper/internal/cli/edgeclient"
@@ -37,6 +38,8 @@ import (
 type Options struct {
 	// Args are the arguments without the program's name.
 	Args []string
+	// Stdin is read where --file is "-", and for the answer to a question; nil: nobody is there.
+	Stdin io.Reader
 	// Stdout gets what was asked for, Stderr what went wrong and how far a wait is.
 	Stdout, Stderr io.Writer
 	// Environ are the variables as "NAME=value"; the process's own environment is not read beside it.
@@ -97,7 +100,8 @@ The edge is found by --url, else by STOREKEEPER_URL; its token comes from the va
 SERVER_BYPASS_TOKEN, because a flag would show in the list of processes. Each secret can be in a file instead, named by the
 same variable with _FILE.
 
-Who holds, cancels, pauses or acknowledges something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user.
+Who asks for something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user (a token with a name counts more), and
+--reason says why: both are kept in the audit trail, which starter audit and starter history show.
 
 Where a store is named that is there, the beginning of its id is enough if no other begins so: 8 characters of it, for status any number.
 A day has 24 hours in a duration such as 7d, 2w or 1d12h. starter completion bash (zsh, fish) prints what completes commands, ids and
@@ -124,7 +128,7 @@ With --json a command writes one JSON value to stdout, and an error as {"error":
 const rootExample = `  starter list --state deletion_pending
   starter status ws-1
   starter history ws-1
-  starter delete ws-1 --grace 1h
+  starter delete ws-1 --reason "the customer has left" --grace 1h
   starter cancel-delete ws-1 --reason "still needed"
   starter reconcile --wait
   starter push ws-1
@@ -132,11 +136,12 @@ const rootExample = `  starter list --state deletion_pending
   # what differs, and exactly that repaired
   starter drift
   starter reconcile --plan
-  starter reconcile --apply 3f9a61c2d07b45e8
+  starter reconcile --apply 3f9a61c2d07b45e8 --reason "the customers have left"
 
   # pause reconciliation, and go on
+  starter pause
   starter pause --reason "Auth Worker is being moved" --for 2h
-  starter resume
+  starter resume --reason "moved"
 
   # the same without the edge: no runs at all
   temporal schedule toggle --schedule-id workspace-reconcile --pause --reason "Auth Worker is being moved"
@@ -165,15 +170,17 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.profile, "profile", "", "the profile of temporal.toml")
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
-		a.provisionCommand(), a.listCommand(), a.reconcileCommand(), a.runsCommand(), a.driftCommand(),
+		a.listCommand(), a.reconcileCommand(), a.runsCommand(), a.driftCommand(),
 		a.auditCommand(), a.verifyRemovalsCommand(), a.acknowledgeCommand(), a.backupCommand(), a.emitCommand(), a.doctorCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	// These are about a store that is there, so they take the beginning of its id.
 	root.AddCommand(a.onStore(a.statusCommand(), 1), a.onStore(a.historyCommand(), 1))
+	root.AddCommand(a.onStore(a.pushCommand(), shortid.Least))
 	for _, cmd := range []*cobra.Command{
-		a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(), a.pauseCommand(), a.resumeCommand(), a.pushCommand(),
+		a.provisionCommand(), a.deleteCommand(), a.cancelDeleteCommand(), a.holdCommand(), a.releaseCommand(), a.pauseCommand(), a.resumeCommand(),
 	} {
-		root.AddCommand(a.onStore(cmd, shortid.Least))
+		cmd.ValidArgsFunction = a.completeIDs
+		root.AddCommand(cmd)
 	}
 	return root
 }
@@ -232,13 +239,36 @@ const (
 	actorUsage    = "who (default $" + actorVariable + ", else the name or id of the user who runs this)"
 )
 
-// trimReason checks the flags that say why and who.
-func (a *app) trimReason(reason, actor *string) error {
-	*reason = strings.TrimSpace(*reason)
-	if *reason == "" {
-		return exit.UsageError("--reason must not be empty")
+// asker says who asks for something, and why: the flags --actor and --reason.
+type asker struct{ actor, reason string }
+
+// register defines the flags. why says when a reason is required.
+func (by *asker) register(cmd *cobra.Command, why string) {
+	cmd.Flags().StringVar(&by.reason, "reason", "", "why, for the audit trail "+why)
+	cmd.Flags().StringVar(&by.actor, "actor", "", actorUsage)
+}
+
+// The ends of the help for --reason.
+const (
+	reasonRequired = "(required)"
+	reasonOptional = "(optional)"
+)
+
+// trimReason checks the flags of an action that needs a reason.
+func (a *app) trimReason(by *asker) error {
+	by.reason = strings.TrimSpace(by.reason)
+	if by.reason == "" {
+		return exit.UsageError("--reason is needed: it is kept in the audit trail")
 	}
-	return a.nameActor(actor)
+	return a.nameActor(&by.actor)
+}
+
+// origin is who asks, for the audit trail.
+func (by asker) origin(ctx context.Context) contract.Origin {
+	return contract.Origin{
+		Source: contract.SourceOperator, Actor: by.actor, Via: contract.ViaCLI, Reason: strings.TrimSpace(by.reason),
+		RequestID: tracing.RequestID(ctx), TraceID: tracing.TraceID(ctx),
+	}
 }
 
 // nameActor fills in who runs the CLI when no actor is given, or an empty one.

@@ -13,6 +13,7 @@ import (
 	"storekeeper/internal/cli/exit"
 	"storekeeper/internal/cli/temporalclient"
 	"storekeeper/internal/cli/text"
+	"storekeeper/internal/edge/api"
 	"storekeeper/internal/orchestrator"
 )
 
@@ -30,46 +31,74 @@ type eventResult struct {
 func (a *app) provisionCommand() *cobra.Command {
 	var user string
 	var wait time.Duration
+	var by asker
+	var of targets
 	cmd := &cobra.Command{
-		Use:   "provision ID",
+		Use:   "provision ID…",
 		Short: "Have the store of a workspace monitored",
 		Long: `Have the store of a workspace monitored, as the webhook workspace.created does. A pending deletion is cancelled.
 
-Reconciliation removes the store again if the Auth Worker does not list the workspace: see hold and STORE_IDS.`,
+Reconciliation removes the store again if the Auth Worker does not list the workspace: see hold and STORE_IDS.` + severalHelp,
 		Example: "  starter provision ws-1\n  starter provision ws-1 --wait 0s   # do not wait for the outcome",
-		Args:    storeID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if wait < 0 {
 				return exit.UsageError("--wait must not be negative")
 			}
-			return a.send(cmd.Context(), contract.Event{Type: contract.WorkspaceCreated, InstanceID: args[0], UserID: user}, wait)
+			if err := a.nameActor(&by.actor); err != nil {
+				return err
+			}
+			ids, err := a.targeted(cmd.Context(), of, "provision", args)
+			switch {
+			case err != nil:
+				return err
+			case len(ids) > 1:
+				return a.bulk(cmd, of, "provision", api.ActionRequest{Reason: by.reason, Actor: by.actor}, ids, "user", "wait")
+			}
+			return a.send(cmd.Context(), contract.Event{Type: contract.WorkspaceCreated, InstanceID: ids[0], UserID: user, Origin: by.origin(cmd.Context())}, wait)
 		},
 	}
 	cmd.Flags().StringVar(&user, "user", "", "the id of the workspace's owner")
 	duration.Var(cmd.Flags(), &wait, "wait", outcomeWait, "how long to wait for the outcome")
+	by.register(cmd, reasonOptional)
+	of.register(cmd)
 	return cmd
 }
 
 func (a *app) deleteCommand() *cobra.Command {
 	var grace time.Duration
 	var wait bool
+	var by asker
+	var of targets
 	cmd := &cobra.Command{
-		Use:   "delete ID",
+		Use:   "delete ID…",
 		Short: "Have the store of a deleted workspace removed after a grace period",
 		Long: `Have the store of a deleted workspace removed after a grace period, as the webhook workspace.deleted does.
 
 Until the grace period ends, the store stays monitored and cancel-delete keeps it. Then the Auth Worker is asked again: a
-workspace that it still lists keeps its store, and the deletion ends as deletion_cancelled.`,
-		Example: "  starter delete ws-1\n  starter delete ws-1 --grace 1h\n  starter delete ws-1 --grace 0s --wait   # at once, if the Auth Worker agrees",
-		Args:    storeID,
+workspace that it still lists keeps its store, and the deletion ends as deletion_cancelled.` + severalHelp,
+		Example: `  starter delete ws-1 --reason "the customer has left"
+  starter delete ws-1 --reason "the customer has left" --grace 0s --wait   # at once, if the Auth Worker agrees
+  starter delete --file ids.txt --reason "end of the trial"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ev := contract.Event{Type: contract.WorkspaceDeleted, InstanceID: args[0]}
+			if err := a.trimReason(&by); err != nil {
+				return err
+			}
+			body := api.ActionRequest{Reason: by.reason, Actor: by.actor}
+			ev := contract.Event{Type: contract.WorkspaceDeleted, Origin: by.origin(cmd.Context())}
 			if cmd.Flags().Changed("grace") {
 				if grace < 0 {
 					return exit.UsageError("--grace must not be negative")
 				}
-				ev.GracePeriod = &grace
+				ev.GracePeriod, body.GracePeriod = &grace, grace.String()
 			}
+			ids, err := a.targeted(cmd.Context(), of, "delete", args)
+			switch {
+			case err != nil:
+				return err
+			case len(ids) > 1:
+				return a.bulk(cmd, of, "delete", body, ids, "wait")
+			}
+			ev.InstanceID = ids[0]
 			if wait {
 				return a.deleteAndWait(cmd.Context(), ev, cmd.Flags().Changed("timeout"))
 			}
@@ -78,67 +107,91 @@ workspace that it still lists keeps its store, and the deletion ends as deletion
 	}
 	duration.Var(cmd.Flags(), &grace, "grace", 0, "the grace period; 0s deletes at once (default the worker's DELETION_GRACE_PERIOD)")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the store is removed or the deletion cancelled (bounded only by an explicit --timeout)")
+	by.register(cmd, reasonRequired)
+	of.register(cmd)
 	return cmd
 }
 
 func (a *app) holdCommand() *cobra.Command {
-	c := a.cancellationCommand("hold ID", "Keep a store from every deletion for a time", a.hold)
-	c.Long = "Keep a store from every deletion, reconciliation's included, for a time. A pending deletion is cancelled."
-	c.Example = `  starter hold ws-1 --reason "customer asked for an export" --for 72h`
+	c := a.cancellationCommand("hold", "Keep a store from every deletion for a time", "hold", a.hold)
+	c.Long = "Keep a store from every deletion, reconciliation's included, for a time. A pending deletion is cancelled." + severalHelp
+	c.Example = `  starter hold ws-1 --reason "customer asked for an export" --for 72h
+  starter hold --from-run RUNID --reason "the list was wrong"`
 	return c
 }
 
 func (a *app) cancelDeleteCommand() *cobra.Command {
-	c := a.cancellationCommand("cancel-delete ID", "Cancel the pending deletion of a store", a.cancelDelete)
+	c := a.cancellationCommand("cancel-delete", "Cancel the pending deletion of a store", "cancel-deletion", a.cancelDelete)
 	c.Long = `Cancel the pending deletion of a store. It leaves a hold, or the next reconcile would schedule the deletion again.
 
 Without this CLI, and even while no worker runs:
-  temporal workflow signal --workflow-id workspace/ID --name cancel-deletion --input '{"reason":"…","actor":"…"}'`
+  temporal workflow signal --workflow-id workspace/ID --name cancel-deletion --input '{"reason":"…","actor":"…"}'` + severalHelp
 	c.Example = `  starter cancel-delete ws-1 --reason "deleted by mistake"
+  starter cancel-delete --from-run RUNID --reason "the list was wrong"
   temporal workflow signal --workflow-id workspace/ws-1 --name cancel-deletion --input '{"reason":"deleted by mistake","actor":"ann"}'`
 	return c
 }
 
-// cancellationCommand is a command whose flags make a hold: why, who, how long.
-func (a *app) cancellationCommand(use, short string, run func(context.Context, string, contract.Cancellation) error) *cobra.Command {
-	var c contract.Cancellation
+// cancellationCommand is a command whose flags make a hold: why, who, how long. verb is its name at the edge.
+func (a *app) cancellationCommand(name, short, verb string, run func(context.Context, string, contract.Cancellation) error) *cobra.Command {
+	var by asker
+	var of targets
 	var holdFor time.Duration
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: storeID,
+		Use: name + " ID…", Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.trimReason(&c.Reason, &c.Actor); err != nil {
+			if err := a.trimReason(&by); err != nil {
 				return err
 			}
 			if holdFor <= 0 {
 				return exit.UsageError("--for must be more than 0")
 			}
 			expires := time.Now().UTC().Add(holdFor)
-			c.ExpiresAt = &expires
-			return run(cmd.Context(), args[0], c)
+			ids, err := a.targeted(cmd.Context(), of, verb, args)
+			switch {
+			case err != nil:
+				return err
+			case len(ids) > 1:
+				return a.bulk(cmd, of, verb, api.ActionRequest{Reason: by.reason, Actor: by.actor, ExpiresAt: &expires}, ids)
+			}
+			return run(cmd.Context(), ids[0], contract.Cancellation{Reason: by.reason, Actor: by.actor, ExpiresAt: &expires, Origin: by.origin(cmd.Context())})
 		},
 	}
-	cmd.Flags().StringVar(&c.Reason, "reason", "", "why, for whoever finds the hold (required)")
-	cmd.Flags().StringVar(&c.Actor, "actor", "", actorUsage)
+	by.register(cmd, reasonRequired)
 	duration.Var(cmd.Flags(), &holdFor, "for", contract.DefaultHold, "how long the hold lasts")
-	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that is not defined
+	of.register(cmd)
 	return cmd
 }
 
 func (a *app) releaseCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "release ID",
+	var by asker
+	var of targets
+	cmd := &cobra.Command{
+		Use:     "release ID…",
 		Short:   "Take the hold off a store",
-		Long:    "Take the hold off a store. If the Auth Worker does not list its workspace, reconciliation finds it an orphan from then on.",
-		Example: "  starter release ws-1",
-		Args:    storeID,
+		Long:    "Take the hold off a store. If the Auth Worker does not list its workspace, reconciliation finds it an orphan from then on." + severalHelp,
+		Example: "  starter release ws-1\n  starter release ws-1 ws-2 --reason \"the export is done\" --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.send(cmd.Context(), contract.Event{Type: contract.StoreRelease, InstanceID: args[0]}, outcomeWait)
+			if err := a.nameActor(&by.actor); err != nil {
+				return err
+			}
+			ids, err := a.targeted(cmd.Context(), of, "release", args)
+			switch {
+			case err != nil:
+				return err
+			case len(ids) > 1:
+				return a.bulk(cmd, of, "release", api.ActionRequest{Reason: by.reason, Actor: by.actor}, ids)
+			}
+			return a.send(cmd.Context(), contract.Event{Type: contract.StoreRelease, InstanceID: ids[0], Origin: by.origin(cmd.Context())}, outcomeWait)
 		},
 	}
+	by.register(cmd, reasonOptional)
+	of.register(cmd)
+	return cmd
 }
 
 func (a *app) hold(ctx context.Context, id string, c contract.Cancellation) error {
-	return a.send(ctx, contract.Event{Type: contract.StoreHold, InstanceID: id, Hold: &c}, outcomeWait)
+	return a.send(ctx, contract.Event{Type: contract.StoreHold, InstanceID: id, Hold: &c, Origin: c.Origin}, outcomeWait)
 }
 
 // send applies an event and shows its outcome.
@@ -243,14 +296,20 @@ func (a *app) conclude(ctx context.Context, c *temporalclient.Connection, asked 
 
 // refusal is nil if the outcome is what was asked for.
 func refusal(ctx context.Context, c *temporalclient.Connection, asked contract.EventType, res eventResult) *exit.Failure {
+	if res.Status != contract.StatusAccepted {
+		return refusalOf(asked, res)
+	}
+	todo := look(res.InstanceID)
+	if errors.Is(c.WorkersPolling(ctx), orchestrator.ErrNoWorker) {
+		todo = "no worker works for Temporal at " + c.Address + ": start cmd/worker"
+	}
+	return exit.NotYet("the event is stored and will be worked off", todo)
+}
+
+// refusalOf is refusal for an outcome that is known.
+func refusalOf(asked contract.EventType, res eventResult) *exit.Failure {
 	id := res.InstanceID
 	switch {
-	case res.Status == contract.StatusAccepted:
-		todo := look(id)
-		if errors.Is(c.WorkersPolling(ctx), orchestrator.ErrNoWorker) {
-			todo = "no worker works for Temporal at " + c.Address + ": start cmd/worker"
-		}
-		return exit.NotYet("the event is stored and will be worked off", todo)
 	case res.Status == contract.StatusDeletionAlreadyScheduled && res.Detail != "": // another grace period was asked for
 		return exit.Fail(
 			exit.Refused, "deletion_already_scheduled",

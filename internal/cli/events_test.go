@@ -33,11 +33,11 @@ func TestTheLifeOfAStore(t *testing.T) {
 	status("already_monitored", exit.Done, "provision", "life-1")
 
 	// A deletion is pending, shown and cancelled.
-	pending := status("deletion_scheduled", exit.Done, "delete", "life-1", "--grace", "2h")
+	pending := status("deletion_scheduled", exit.Done, "delete", "life-1", "--reason", "r", "--grace", "2h")
 	deleteAt, err := time.Parse(time.RFC3339, pending["deleteAt"].(string))
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(2*time.Hour), deleteAt, time.Minute)
-	status("deletion_already_scheduled", exit.Done, "delete", "life-1", "--grace", "2h")
+	status("deletion_already_scheduled", exit.Done, "delete", "life-1", "--reason", "r", "--grace", "2h")
 	out := c.run(t, "status", "life-1", "--json")
 	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Equal(t, "deletion_pending", out.fields(t)["lifecycle"].(map[string]any)["state"])
@@ -50,17 +50,17 @@ func TestTheLifeOfAStore(t *testing.T) {
 	require.Nil(t, store.Deletion)
 
 	// The hold refuses the next one until it is released.
-	status("deletion_cancelled", exit.Refused, "delete", "life-1")
+	status("deletion_cancelled", exit.Refused, "delete", "life-1", "--reason", "r")
 	status("released", exit.Done, "release", "life-1")
 	status("held", exit.Done, "hold", "life-1", "--reason", "audit", "--actor", "bob")
 	status("released", exit.Done, "release", "life-1")
 
 	// The Auth Worker has the last word.
 	in.authWorker.list("life-1", true)
-	status("deletion_cancelled", exit.Refused, "delete", "life-1", "--grace", "0s")
+	status("deletion_cancelled", exit.Refused, "delete", "life-1", "--reason", "r", "--grace", "0s")
 	in.authWorker.list("life-1", false)
-	status("monitoring_stopped", exit.Done, "delete", "life-1", "--grace", "0s")
-	status("already_stopped", exit.Done, "delete", "life-1")
+	status("monitoring_stopped", exit.Done, "delete", "life-1", "--reason", "r", "--grace", "0s")
+	status("already_stopped", exit.Done, "delete", "life-1", "--reason", "r")
 	status("already_stopped", exit.NotFound, "hold", "life-1", "--reason", "audit")
 	out = c.run(t, "cancel-delete", "life-1", "--reason", "too late", "--json")
 	require.Equal(t, exit.NotFound, out.exit)
@@ -79,14 +79,14 @@ func TestDeleteWaitsForTheEndOfTheGracePeriod(t *testing.T) {
 	in := installed(t)
 	c := setup(t, "TEMPORAL_ADDRESS="+in.address)
 	require.Equal(t, exit.Done, c.run(t, "provision", "wait-1").exit)
-	out := c.run(t, "delete", "wait-1", "--grace", "200ms", "--wait")
+	out := c.run(t, "delete", "wait-1", "--reason", "r", "--grace", "200ms", "--wait")
 	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stdout, "wait-1: deletion_scheduled\n")
 	require.Contains(t, out.stdout, "starter cancel-delete wait-1")
 	require.Contains(t, out.stdout, "wait-1: monitoring_stopped\n")
 
 	require.Equal(t, exit.Done, c.run(t, "provision", "wait-2").exit)
-	out = c.run(t, "delete", "wait-2", "--grace", "1h", "--wait", "--json", "--timeout", "2s")
+	out = c.run(t, "delete", "wait-2", "--reason", "r", "--grace", "1h", "--wait", "--json", "--timeout", "2s")
 	require.Equal(t, exit.Accepted, out.exit, out.stderr)
 	require.Equal(t, "accepted", out.errorCode(t))
 }
@@ -97,7 +97,7 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 	c := setup(t, "TEMPORAL_ADDRESS="+in.address)
 	require.Equal(t, exit.Done, c.run(t, "provision", "refuse-1").exit)
 	require.Equal(t, exit.Done, c.run(t, "hold", "refuse-1", "--reason", "audit").exit)
-	out := c.run(t, "delete", "refuse-1")
+	out := c.run(t, "delete", "refuse-1", "--reason", "r")
 	require.Equal(t, exit.Refused, out.exit)
 	require.Equal(t, "refuse-1: deletion_cancelled\n", out.stdout)
 	require.Contains(t, out.stderr, "starter: the store of refuse-1 stays: the store is held by ann: audit; release it first")
@@ -108,7 +108,7 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 		Timestamp: time.Now().Add(time.Hour),
 	}, 10*time.Second)
 	require.NoError(t, err)
-	out = c.run(t, "delete", "refuse-2", "--json")
+	out = c.run(t, "delete", "refuse-2", "--reason", "r", "--json")
 	require.Equal(t, exit.Refused, out.exit)
 	require.Equal(t, "stale_ignored", out.errorCode(t))
 	require.Contains(t, out.stderr, "clock")
@@ -139,7 +139,7 @@ func TestWithoutAWorkerEventsAreAcceptedAndTheWorkerIsMissed(t *testing.T) {
 	require.Equal(t, "ws-1: accepted\n", out.stdout)
 	require.Contains(t, out.stderr, "start cmd/worker")
 	for _, args := range [][]string{
-		{"status", "ws-1", "--timeout", "2s"}, {"drift"}, {"reconcile", "--wait"}, {"reconcile", "--apply", "0123456789abcdef"},
+		{"status", "ws-1", "--timeout", "2s"}, {"drift"}, {"reconcile", "--wait"}, {"reconcile", "--apply", "0123456789abcdef", "--reason", "r"},
 	} {
 		out = c.run(t, append(args, "--json")...)
 		require.Equal(t, exit.Unreachable, out.exit, "%v: %s", args, out.stderr)

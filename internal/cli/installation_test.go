@@ -114,7 +114,7 @@ func TestEveryCommandDoesWhatItSaysAtARealInstallation(t *testing.T) {
 	// Who has another token reads and changes nothing.
 	other := &operator{append([]string{"SERVER_BYPASS_TOKEN=another-one"}, c.environ[2:]...)}
 	for _, args := range [][]string{
-		{"list"}, {"pause", "--reason", "r"}, {"resume"}, {"acknowledge", "--reason", "r"}, {"status", ws}, {"push", ws},
+		{"list"}, {"pause", "--reason", "r"}, {"resume", "--reason", "r"}, {"acknowledge", "--reason", "r"}, {"status", ws}, {"push", ws},
 	} {
 		out := other.run(t, append(args, "--json")...)
 		require.Equal(t, exit.Refused, out.exit, "%v: %s", args, out.stderr)
@@ -139,14 +139,14 @@ func (c *operator) pausesAndResumes(t *testing.T, missing string) {
 	require.InDelta(t, 1, member(t, result, "skipped", "paused"), 0)
 
 	require.NotNil(t, c.done(t, "pause", "--reason", "moving", "--for", "1h")["expiresAt"])
-	require.Equal(t, "resumed", c.done(t, "resume", missing)["status"])
+	require.Equal(t, "resumed", c.done(t, "resume", missing, "--reason", "over")["status"])
 	require.Contains(t, member(t, c.done(t, "reconcile", "--wait"), "result", "paused"), "ann", "the pause of all stores is left")
 	over := c.run(t, "pause", "--reason", "moving", "--for", "1ns")
 	require.Equal(t, exit.Refused, over.exit)
 	require.Contains(t, over.stderr, "would have ended")
 
-	require.Equal(t, exit.Done, c.run(t, "resume").exit)
-	require.Equal(t, exit.Done, c.run(t, "resume").exit, "without a pause nothing is done")
+	require.Equal(t, exit.Done, c.run(t, "resume", "--reason", "over").exit)
+	require.Equal(t, exit.Done, c.run(t, "resume", "--reason", "over").exit, "without a pause nothing is done")
 	result = member(t, c.done(t, "reconcile", "--wait"), "result")
 	require.InDelta(t, 1, member(t, result, "added"), 0)
 	require.Contains(t, c.listed(t, ""), missing)

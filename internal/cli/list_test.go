@@ -108,6 +108,12 @@ func TestWithoutTheAuthWorkerAListLacksNamesAndSaysSo(t *testing.T) {
 // onTerminal runs a command on a real terminal of this width until ctx ends or it does, and calls see with all that was shown so far.
 func (c *operator) onTerminal(ctx context.Context, t *testing.T, width uint16, see func(string), args ...string) (exit.Code, string) {
 	t.Helper()
+	return c.typing(ctx, t, width, "", see, args...)
+}
+
+// typing is onTerminal of an operator who types this.
+func (c *operator) typing(ctx context.Context, t *testing.T, width uint16, typed string, see func(string), args ...string) (exit.Code, string) {
+	t.Helper()
 	ours, theirs, err := pty.Open()
 	require.NoError(t, err)
 	require.NoError(t, pty.Setsize(theirs, &pty.Winsize{Cols: width, Rows: 30}))
@@ -124,7 +130,9 @@ func (c *operator) onTerminal(ctx context.Context, t *testing.T, width uint16, s
 			}
 		}
 	})
-	code := Run(ctx, Options{Args: args, Stdout: theirs, Stderr: theirs, Environ: c.environ})
+	_, err = ours.WriteString(typed)
+	require.NoError(t, err)
+	code := Run(ctx, Options{Args: args, Stdin: theirs, Stdout: theirs, Stderr: theirs, Environ: c.environ})
 	require.NoError(t, theirs.Close()) // and so the reading ends
 	reading.Wait()
 	require.NoError(t, ours.Close())
@@ -169,7 +177,7 @@ func TestColoursAreForTerminals(t *testing.T) {
 func TestAShortIDThatSeveralStoresHaveIsRefusedWithTheCandidates(t *testing.T) {
 	t.Parallel()
 	c, _ := namedStores(t)
-	for _, args := range [][]string{{"status", "0b5a3b46-7a2e"}, {"delete", "0b5a3b46-7a2e"}, {"pause", "0b5a3b46-7a2e", "--reason", "r"}} {
+	for _, args := range [][]string{{"status", "0b5a3b46-7a2e"}, {"delete", "0b5a3b46-7a2e", "--reason", "r"}, {"pause", "0b5a3b46-7a2e", "--reason", "r"}} {
 		out := c.run(t, append(args, "--json")...)
 		require.Equal(t, exit.Usage, out.exit, out.stdout)
 		require.Equal(t, "ambiguous", out.errorCode(t))
@@ -184,7 +192,7 @@ func TestADestructiveCommandShowsTheWholeIDThatItActsOn(t *testing.T) {
 	c := setup(t, "TEMPORAL_ADDRESS="+in.address, "STOREKEEPER_URL="+edgeOver(t, in.registry))
 	const full = "short-ids-of-a-store"
 	require.Equal(t, exit.Done, c.run(t, "provision", full).exit)
-	out := c.run(t, "delete", "short-id", "--grace", "7d")
+	out := c.run(t, "delete", "short-id", "--reason", "r", "--grace", "7d")
 	require.Equal(t, exit.Done, out.exit, out.stderr)
 	require.Contains(t, out.stderr, "starter: short-id is "+full)
 	require.Contains(t, out.stdout, full+": deletion_scheduled")
@@ -192,7 +200,7 @@ func TestADestructiveCommandShowsTheWholeIDThatItActsOn(t *testing.T) {
 	out = c.run(t, "cancel-delete", "short-ids-o", "--reason", "mistake", "--for", "2w", "--json")
 	require.Equal(t, full, out.fields(t)["instanceId"])
 
-	out = c.run(t, "delete", "short-i") // fewer than a list shows: it may be the whole name of a store that has gone
+	out = c.run(t, "delete", "short-i", "--reason", "r") // fewer than a list shows: it may be the whole name of a store that has gone
 	require.NotContains(t, out.stdout, full)
 	away := setup(t, "TEMPORAL_ADDRESS="+in.address, "STOREKEEPER_URL=http://"+closedPort(t))
 	require.Contains(t, away.run(t, "release", full).stdout, full, "without the edge an id is taken as it is")
@@ -211,7 +219,8 @@ func TestCompletionKnowsIDsStatesAndCommands(t *testing.T) {
 	require.Contains(t, complete("hold", ""), longID)
 	require.NotContains(t, complete("hold", "7c"), longID)
 	require.Contains(t, complete("delete", "0b5a3b46-7a2e"), otherID)
-	require.NotContains(t, complete("delete", longID, ""), otherID, "there is one id")
+	require.Contains(t, complete("delete", longID, ""), otherID, "there may be several ids")
+	require.NotContains(t, complete("status", longID, ""), otherID, "there is one id")
 	require.Contains(t, complete("list", "--state", ""), "deletion_pending\n")
 	require.Contains(t, complete("list", "--sort", ""), "age\n")
 	require.Contains(t, complete("rec"), "reconcile\t")

@@ -76,7 +76,7 @@ func (p shownPlan) offer() string {
 	case why != "":
 		return "this can't be carried out: " + why
 	}
-	return fmt.Sprintf("plan %s; to carry out exactly this: starter reconcile --apply %s", p.Hash, p.Hash)
+	return fmt.Sprintf("plan %s; to carry out exactly this: starter reconcile --apply %s --reason R", p.Hash, p.Hash)
 }
 
 // lookAtBoth is what to do about a guard that no approval releases.
@@ -86,7 +86,7 @@ const lookAtBoth = "look at the Auth Worker's list, and whether the store manage
 func obstacle(mode contract.Mode, paused string, orphans int) string {
 	switch {
 	case paused != "": // a run only looks then, whatever its mode
-		return "reconciliation is paused; first: starter resume"
+		return "reconciliation is paused; first: starter resume --reason R"
 	case mode == contract.ModeObserve, mode == contract.ModeCreateOnly && orphans > 0:
 		return "the worker's RECONCILE_MODE is " + string(mode) + ", and must be " + string(contract.ModeFull)
 	}

@@ -37,7 +37,8 @@ type reconcileResult struct {
 
 func (a *app) reconcileCommand() *cobra.Command {
 	var wait, plan bool
-	var approved, actor string
+	var approved string
+	var by asker
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Compare the Auth Worker's list with what is monitored, and repair the difference",
@@ -57,7 +58,7 @@ for the next run.
 Without this CLI:
   temporal schedule trigger --schedule-id workspace-reconcile
   temporal schedule toggle --schedule-id workspace-reconcile --pause --reason "…"`,
-		Example: "  starter reconcile --wait\n  starter reconcile --plan\n  starter reconcile --wait --apply 3f9a61c2d07b45e8",
+		Example: "  starter reconcile --wait\n  starter reconcile --plan\n  starter reconcile --apply 3f9a61c2d07b45e8 --reason \"the customers have left\"",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			apply := cmd.Flags().Changed("apply") // even if it is "": an unset variable must not start a run without approval
@@ -67,16 +68,23 @@ Without this CLI:
 			if plan {
 				return a.showPlan(cmd.Context(), cmd.Flags().Changed("timeout"))
 			}
-			if err := a.nameActor(&actor); err != nil {
+			if apply {
+				if err := a.trimReason(&by); err != nil {
+					return err
+				}
+			} else if err := a.nameActor(&by.actor); err != nil {
 				return err
 			}
-			in := contract.ReconcileInput{Trigger: contract.TriggerManual, Actor: actor, Confirm: true, ApprovedPlan: approved}
+			in := contract.ReconcileInput{
+				Trigger: contract.TriggerManual, Actor: by.actor, Confirm: true, ApprovedPlan: approved, Origin: by.origin(cmd.Context()),
+			}
+			in.Origin.Plan = approved
 			return a.reconcile(cmd.Context(), in, wait || apply, cmd.Flags().Changed("timeout"))
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the report (bounded only by an explicit --timeout)")
 	cmd.Flags().StringVar(&approved, "apply", "", "the hash of the plan to carry out, exactly or not at all; waits like --wait")
-	cmd.Flags().StringVar(&actor, "actor", "", actorUsage)
+	by.register(cmd, "(required with --apply)")
 	cmd.Flags().BoolVar(&plan, "plan", false, "show what a run would do, and change nothing")
 	cmd.MarkFlagsMutuallyExclusive("plan", "wait")
 	cmd.MarkFlagsMutuallyExclusive("plan", "apply")
@@ -107,7 +115,7 @@ func (a *app) reconcile(ctx context.Context, in contract.ReconcileInput, wait, b
 	case errors.Is(err, orchestrator.ErrReconcileRunning):
 		todo := "starter reconcile --wait joins it"
 		if in.ApprovedPlan != "" {
-			todo = "it has not heard of the approval: wait for its end, and then again: starter reconcile --apply " + in.ApprovedPlan
+			todo = "it has not heard of the approval: wait for its end, and then again: starter reconcile --apply " + in.ApprovedPlan + " --reason R"
 		}
 		return exit.Fail(exit.Refused, "reconcile_running", "a reconcile run is under way already", todo)
 	case err != nil:
@@ -154,7 +162,7 @@ func conclusion(r contract.ReconcileReport) error {
 	if r.Guard != "" {
 		todo := lookAtBoth
 		if r.PlanHash != "" {
-			todo = "check the Auth Worker; if the removals are right: starter reconcile --wait --apply " + r.PlanHash
+			todo = "check the Auth Worker; if the removals are right: starter reconcile --wait --apply " + r.PlanHash + " --reason R"
 			if why := obstacle(r.Mode, r.Paused, r.Orphaned); why != "" {
 				todo += "; but " + why
 			}

@@ -46,7 +46,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 
 	// While it runs: another one is refused, with an approval even by --wait; waiting can end before the run does.
 	for todo, args := range map[string][]string{
-		"--wait joins it": nil, "wait for its end, and then again: starter reconcile --apply 0123456789abcdef": {"--apply", "0123456789abcdef"},
+		"--wait joins it": nil, "wait for its end, and then again: starter reconcile --apply 0123456789abcdef": {"--apply", "0123456789abcdef", "--reason", "r"},
 	} {
 		_, out := run(exit.Refused, args...)
 		require.Equal(t, "reconcile_running", out.errorCode(t))
@@ -121,7 +121,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	_, err = in.reconciled.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
 	require.Contains(t, c.run(t, "reconcile", "--plan").stdout, "this can't be carried out: reconciliation is paused; first: starter resume")
-	refused := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash)
+	refused := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--reason", "they have left")
 	require.Equal(t, exit.Refused, refused.exit, refused.stdout)
 	require.Contains(t, refused.stderr, "reconciliation is paused by bob: audit")
 	require.NoError(t, in.reconciled.Resume(t.Context(), storemanager.ResumeRequest{}))
@@ -130,7 +130,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	in.reconcileList.list("one-more", true)
 	_, err = in.reconciled.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: requests[0].StoreID, Reason: "audit", Actor: "bob"}})
 	require.NoError(t, err)
-	changed := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--json")
+	changed := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--reason", "they have left", "--json")
 	require.Equal(t, exit.Refused, changed.exit, changed.stdout)
 	require.Equal(t, "plan_changed", changed.errorCode(t))
 	_, err = in.reconciled.Get(t.Context(), "one-more")
@@ -144,7 +144,7 @@ func TestReconcileRunsPlansJoinsAndAppliesWhatWasApproved(t *testing.T) {
 	require.Less(t, strings.Index(mixed, "  delete  "), strings.Index(mixed, "  create  "))
 	in.reconcileList.list("one-more", false)
 
-	text := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--actor", "ann")
+	text := c.run(t, "reconcile", "--apply", tripped.Result.PlanHash, "--reason", "they have left", "--actor", "ann")
 	require.Equal(t, exit.Done, text.exit, text.stderr)
 	require.Contains(t, text.stdout, "    19  to be removed after the grace period")
 	known, err := in.reconciled.Reconciliation(t.Context())

@@ -15,8 +15,10 @@ import (
 	"storekeeper/contract"
 	"storekeeper/internal/cli/edgeclient"
 	"storekeeper/internal/cli/exit"
+	"storekeeper/internal/cli/shortid"
 	"storekeeper/internal/cli/text"
 	"storekeeper/internal/edge/api"
+	"storekeeper/internal/storemanager"
 )
 
 // due says when the store is to be stopped. If that time has passed, the re-check has not ended yet.
@@ -281,4 +283,80 @@ func both(edgeErr, temporalErr error) error {
 		return edgeErr
 	}
 	return exit.Fail(first.Exit, first.Code, first.Error(), second.Error())
+}
+
+const (
+	// completionTimeout bounds what a press of the tab key waits for.
+	completionTimeout = time.Second
+	// prefixTimeout bounds what a command waits for to learn what a short id stands for.
+	prefixTimeout = 3 * time.Second
+	// completedIDs is how many ids are completed.
+	completedIDs = 100
+)
+
+// fullID is shortid.Full. It says which store a short id stands for.
+func (a *app) fullID(ctx context.Context, given string) (string, error) {
+	e, err := a.edge()
+	if err != nil {
+		return given, nil //nolint:nilerr // commands that go through Temporal must work without the edge
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(prefixTimeout, a.timeout))
+	defer cancel()
+	full, err := shortid.Full(ctx, e, given)
+	if err == nil && full != given && !a.json {
+		a.tell("starter: %s is %s\n", given, text.Plain(full))
+	}
+	return full, err
+}
+
+// onStore makes a command take a short id of at least so many characters as its first argument, and complete it. What changes something
+// wants more of them: a script that names a store which has gone must not meet another one.
+func (a *app) onStore(cmd *cobra.Command, least int) *cobra.Command {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 && len(args[0]) >= least {
+			full, err := a.fullID(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			args[0] = full
+		}
+		return run(cmd, args)
+	}
+	cmd.ValidArgsFunction = a.completeID
+	return cmd
+}
+
+// completeID completes the first argument by the ids of monitored stores.
+func (a *app) completeID(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeIDs(cmd, args, begun)
+}
+
+// completeIDs completes arguments by the ids of monitored stores. If the edge does not say in time, there are none.
+func (a *app) completeIDs(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	e, err := a.edge()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	found, _ := shortid.Beginning(ctx, e, begun, completedIDs) // a shell has no use for an error
+	var ids []string
+	if storemanager.ValidID(begun) {
+		if _, err := e.Store(ctx, begun); err == nil {
+			ids = append(ids, begun)
+		}
+	}
+	for _, s := range found {
+		ids = append(ids, s.ID+"\t"+stateOf(s)+", "+text.Plain(string(s.Status)))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// complete completes a flag by values.
+func complete(cmd *cobra.Command, flag string, values []string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for an unknown flag
 }

@@ -273,7 +273,7 @@ func TestStatusTakesTheLifecycleFromTheEdgeWhenTemporalIsAway(t *testing.T) {
 	in := installed(t)
 	reached := setup(t, "TEMPORAL_ADDRESS="+in.address)
 	require.Equal(t, exit.Done, reached.run(t, "provision", "ws-d").exit)
-	require.Equal(t, exit.Done, reached.run(t, "delete", "ws-d").exit)
+	require.Equal(t, exit.Done, reached.run(t, "delete", "ws-d", "--reason", "r").exit)
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, in.registry), "TEMPORAL_ADDRESS="+closedPort(t))
 	out := c.run(t, "status", "ws-d")
 	require.Equal(t, exit.Unreachable, out.exit)

@@ -96,7 +96,10 @@ func (c *Client) ReconcileSchedule(ctx context.Context) (Schedule, error) {
 	case err != nil:
 		return Schedule{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s := Schedule{Paused: desc.Schedule.State.Paused, Note: desc.Schedule.State.Note, UpdatedAt: desc.Info.LastUpdateAt}
+	s := Schedule{Paused: desc.Schedule.State.Paused, Note: desc.Schedule.State.Note}
+	if desc.Info.LastUpdateAt.Unix() > 0 { // the SDK makes 1970 of what nobody has changed
+		s.UpdatedAt = desc.Info.LastUpdateAt
+	}
 	s.Disabled = s.Paused && s.Note == noteDisabled
 	for _, interval := range desc.Schedule.Spec.Intervals {
 		s.Every = interval.Every

@@ -88,7 +88,7 @@ func tell(t *testing.T) story {
 
 	c.starter(t, "cancel-delete", s.held, "--reason", "still needed")
 	c.starter(t, "cancel-delete", s.again, "--reason", "a mistake")
-	c.starter(t, "delete", s.going, "--grace", "1h")
+	c.starter(t, "delete", s.going, "--reason", "it is gone", "--grace", "1h")
 	user.Delete(s.going)
 	c.Eventually("pending", func() bool {
 		registry, lifecycle := deletion(c.Installation, s.going)

@@ -99,7 +99,7 @@ func (e *Client) Do(ctx context.Context, method, path string, body, into any) er
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
 		return e.Refusal(resp, body != nil)
 	}
-	if into == nil {
+	if into == nil || resp.StatusCode == http.StatusNoContent { // which an older edge may answer
 		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {

@@ -78,8 +78,10 @@ func (r *Registry) NoteBatch(ctx context.Context, b storemanager.Batch) error {
 	if err := b.Validate(); err != nil {
 		return err
 	}
+	first, last := b.StoreIDs[0], b.StoreIDs[len(b.StoreIDs)-1]
 	return r.note(ctx, storemanager.AuditEntry{
 		Kind: storemanager.AuditBatch, Outcome: b.Verb, Origin: b.Origin, Evidence: &storemanager.Evidence{StoreIDs: b.StoreIDs},
+		Detail: fmt.Sprintf("%d stores, from %s to %s", len(b.StoreIDs), first, last), // the ids tell the parts of a large one apart
 	})
 }
 
