@@ -143,6 +143,9 @@ func TestShortIDsAreTakenWhereTheyAreArguments(t *testing.T) {
 	pauses, err := r.Pauses(t.Context())
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{thirdID, otherID}, []string{pauses[0].StoreID, pauses[1].StoreID})
+	listed := c.run(t, "list", "--state", "paused")
+	require.Regexp(t, `(?m)^`+thirdID+` .* paused +not_configured +paused by ann until resumed: r$`, listed.stdout)
+	require.NotContains(t, listed.stdout, longID)
 	require.Equal(t, exit.Usage, c.run(t, "pause", "0b5a3b46-7a2e", thirdID, "--reason", "r", "--yes").exit, "it is ambiguous")
 }
 

@@ -83,12 +83,13 @@ const (
 	statePending   = storemanager.StoreDeletionPending
 	stateHeld      = storemanager.StoreHeld
 	statePinned    = storemanager.StorePinned
+	statePaused    = storemanager.StorePaused
 )
 
 // listStates are the values of --state: what is exceptional about a store, and the states of its connection.
 var listStates = strings.Join(storemanager.ListStates(), ", ")
 
-// states are what is exceptional about a store. It can be held and pinned at once.
+// states are what is exceptional about a store. It can be several at once.
 func states(s api.Store) []string {
 	var all []string
 	if s.Deletion != nil {
@@ -99,6 +100,9 @@ func states(s api.Store) []string {
 	}
 	if s.Pinned {
 		all = append(all, statePinned)
+	}
+	if s.Pause != nil {
+		all = append(all, statePaused)
 	}
 	return all
 }
@@ -296,7 +300,7 @@ func stateStyle(s api.Store) term.Style {
 	switch {
 	case s.Deletion != nil:
 		return term.Red
-	case s.Hold != nil || s.Pinned:
+	case s.Hold != nil || s.Pinned || s.Pause != nil:
 		return term.Yellow
 	}
 	return term.Plain

@@ -56,6 +56,9 @@ func why(s api.Store) string {
 	if s.Pinned {
 		all = append(all, "pinned by STORE_IDS")
 	}
+	if s.Pause != nil {
+		all = append(all, fmt.Sprintf("paused by %s %s: %s", s.Pause.Actor, untilWhen(s.Pause.ExpiresAt), s.Pause.Reason))
+	}
 	if s.UnlistedSince != nil {
 		all = append(all, "not listed by the Auth Worker since "+text.Moment(*s.UnlistedSince))
 	}

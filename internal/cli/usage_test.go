@@ -40,7 +40,7 @@ func TestBadArgumentsAreUsageErrorsAndReachNobody(t *testing.T) {
 		"a hold with an empty reason":         {[]string{"hold", "ws-1", "--reason", " "}, "--reason"},
 		"a cancellation without a reason":     {[]string{"cancel-delete", "ws-1"}, "it is kept in the audit trail"},
 		"a hold that has ended":               {[]string{"hold", "ws-1", "--reason", "r", "--for", "0s"}, "--for"},
-		"an unknown state":                    {[]string{"list", "--state", "gone"}, "want one of deletion_pending, held, pinned, not_configured, connecting, connected, disconnected, error, stuck"},
+		"an unknown state":                    {[]string{"list", "--state", "gone"}, "want one of deletion_pending, held, pinned, paused, not_configured, connecting, connected, disconnected, error, stuck"},
 		"a negative limit":                    {[]string{"list", "--limit=-1"}, "--limit"},
 		"an approval that is no hash":         {[]string{"reconcile", "--apply", "yes"}, "16 hexadecimal digits"},
 		"an approval that is empty":           {[]string{"reconcile", "--apply", ""}, "16 hexadecimal digits"},

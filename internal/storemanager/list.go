@@ -8,7 +8,7 @@ type ListRequest struct {
 	Cursor string
 	// Limit is 1 to MaxBatch; 0 means DefaultLimit.
 	Limit int
-	// States keeps the stores to which at least one of these applies: StoreDeletionPending, StoreHeld, StorePinned, or a ConnectionState. Empty
+	// States keeps the stores to which at least one of these applies: StoreDeletionPending, StoreHeld, StorePinned, StorePaused, or a ConnectionState. Empty
 	// keeps all. With States a page may be short, even empty, and not be the last one: go on while it has a NextCursor.
 	States []string
 }
@@ -21,11 +21,13 @@ const (
 	StoreDeletionPending = "deletion_pending"
 	StoreHeld            = "held"
 	StorePinned          = "pinned"
+	// StorePaused: reconciliation leaves the store itself alone. A pause of all stores is not one.
+	StorePaused = "paused"
 )
 
 // ListStates returns what ListRequest.States may hold.
 func ListStates() []string {
-	states := []string{StoreDeletionPending, StoreHeld, StorePinned}
+	states := []string{StoreDeletionPending, StoreHeld, StorePinned, StorePaused}
 	for _, connection := range ConnectionStates() {
 		states = append(states, string(connection))
 	}
@@ -42,6 +44,8 @@ func (q ListRequest) Matches(s Store) bool {
 			return s.Hold != nil
 		case StorePinned:
 			return s.Pinned
+		case StorePaused:
+			return s.Pause != nil
 		default:
 			return state == string(s.Connection)
 		}

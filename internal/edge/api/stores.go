@@ -86,9 +86,11 @@ type Store struct {
 	Orchestrator  KnownStore             `json:"orchestrator"`
 	Deletion      *storemanager.Deletion `json:"deletion,omitempty"`
 	Hold          *storemanager.Hold     `json:"hold,omitempty"`
-	Pinned        bool                   `json:"pinned"`
-	UnlistedSince *time.Time             `json:"missingSince,omitempty"`
-	ListedSince   *time.Time             `json:"listedSince,omitempty"`
+	// Pause is that of the store itself.
+	Pause         *storemanager.Pause `json:"pause,omitempty"`
+	Pinned        bool                `json:"pinned"`
+	UnlistedSince *time.Time          `json:"missingSince,omitempty"`
+	ListedSince   *time.Time          `json:"listedSince,omitempty"`
 	// Workspace is left out unless it was asked for, and when the list lacks it.
 	Workspace *Workspace `json:"workspace,omitempty"`
 }

@@ -24,7 +24,7 @@ const defaultPage = 100
 func viewStore(st storemanager.Store) api.Store {
 	v := api.Store{
 		ID: st.ID, Status: st.Connection, StatusHistory: []api.StatusChange{}, Orchestrator: viewKnown(st),
-		Deletion: st.Deletion, Hold: st.Hold, Pinned: st.Pinned, UnlistedSince: st.UnlistedSince, ListedSince: st.ListedSince,
+		Deletion: st.Deletion, Hold: st.Hold, Pause: st.Pause, Pinned: st.Pinned, UnlistedSince: st.UnlistedSince, ListedSince: st.ListedSince,
 	}
 	m := st.Monitor
 	if m == nil {
@@ -146,7 +146,7 @@ func (s *Status) Stores(w http.ResponseWriter, r *http.Request) {
 
 // total is how many stores all pages together have; nil when that is not known without looking at each.
 func (q storesQuery) total(o *storemanager.Overview) *int {
-	if o == nil || len(q.States) > 1 || q.want != (wanted{}) {
+	if o == nil || len(q.States) > 1 || slices.Contains(q.States, storemanager.StorePaused) || q.want != (wanted{}) {
 		return nil
 	}
 	if len(q.States) == 0 {

@@ -157,6 +157,10 @@ func (n *Node) List(ctx context.Context, q storemanager.ListRequest) (storemanag
 	if err != nil {
 		return storemanager.Page{}, err
 	}
+	pauses, err := n.registry.PausesFor(ctx, q)
+	if err != nil {
+		return storemanager.Page{}, err
+	}
 	limit := cmp.Or(q.Limit, storemanager.DefaultLimit)
 	start, found := slices.BinarySearch(l.ids, q.Cursor)
 	if found {
@@ -172,7 +176,9 @@ func (n *Node) List(ctx context.Context, q storemanager.ListRequest) (storemanag
 		if err != nil {
 			return storemanager.Page{}, err
 		}
-		if st := l.store(s); q.Matches(st) {
+		st := l.store(s)
+		st.Pause = pauses[id]
+		if q.Matches(st) {
 			page.Stores = append(page.Stores, st)
 		}
 	}

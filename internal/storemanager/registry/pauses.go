@@ -66,6 +66,22 @@ func (r *Registry) Pauses(ctx context.Context) ([]storemanager.Pause, error) {
 	return r.driver.Pauses(ctx, "", lastID, r.Clock())
 }
 
+// PausesFor are the pauses of stores by their ids, if the filter of the list wants them; nil otherwise.
+func (r *Registry) PausesFor(ctx context.Context, q storemanager.ListRequest) (map[string]*storemanager.Pause, error) {
+	if !slices.Contains(q.States, storemanager.StorePaused) {
+		return nil, nil
+	}
+	all, err := r.driver.Pauses(ctx, q.Cursor, lastID, r.Clock())
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]*storemanager.Pause, len(all))
+	for i, p := range all {
+		byID[p.StoreID] = &all[i]
+	}
+	return byID, nil
+}
+
 // ShowPauses adds to stores, which must be sorted by id, their pauses.
 func (r *Registry) ShowPauses(ctx context.Context, stores []storemanager.Store) error {
 	if len(stores) == 0 {

@@ -68,6 +68,10 @@ func (r *Registry) page(ctx context.Context, q storemanager.ListRequest, show fu
 	if len(q.States) > 0 {
 		most = maxScanned
 	}
+	pauses, err := r.PausesFor(ctx, q)
+	if err != nil {
+		return storemanager.Page{}, err
+	}
 	now := r.Clock()
 	page := storemanager.Page{Stores: []storemanager.Store{}}
 	last, scanned := "", 0
@@ -85,6 +89,7 @@ func (r *Registry) page(ctx context.Context, q storemanager.ListRequest, show fu
 		last = s.ID
 		s.expire(now)
 		store := s.Store()
+		store.Pause = pauses[s.ID]
 		if show != nil {
 			show(&store)
 		}

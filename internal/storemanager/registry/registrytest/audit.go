@@ -236,7 +236,7 @@ func (on suite) TestTheAuditTrailTellsWhatConcernsAllStores(t *testing.T) {
 		}},
 		"a batch": {func(t *testing.T, b *storetest.Bundle) error {
 			return b.NoteBatch(t.Context(), storemanager.Batch{Verb: "hold", Origin: byOps, StoreIDs: []string{"store-1", "store-2"}})
-		}, []storemanager.AuditEntry{entry("batch", "hold", "", byOps, &storemanager.Evidence{StoreIDs: []string{"store-1", "store-2"}})}},
+		}, []storemanager.AuditEntry{entry("batch", "hold", "2 stores, from store-1 to store-2", byOps, &storemanager.Evidence{StoreIDs: []string{"store-1", "store-2"}})}},
 		"settings": {func(t *testing.T, b *storetest.Bundle) error {
 			for _, s := range []storemanager.Settings{
 				settings("1", map[string]string{"A": "1", "B": "2", "C": "3"}), settings("1", map[string]string{"A": "1", "B": "2", "C": "3"}),

@@ -101,9 +101,15 @@ func (on suite) TestListKeepsTheStatesThatWereAskedFor(t *testing.T) {
 			}
 			require.NoError(t, err)
 		}
+		for _, scope := range []string{"", page.Stores[0].ID, "unknown-1"} {
+			_, err = b.Registry.Pause(t.Context(), storemanager.PauseRequest{Pause: storemanager.Pause{StoreID: scope, Reason: "r", Actor: "ann"}})
+			require.NoError(t, err)
+		}
 		for _, test := range []struct {
 			states, want []string
 		}{
+			{[]string{storemanager.StorePaused}, []string{"plain"}},
+			{[]string{storemanager.StorePaused, storemanager.StoreHeld}, []string{"plain", "held"}},
 			{nil, []string{"plain", "pending", "held", "pinned"}},
 			{[]string{storemanager.StoreDeletionPending}, []string{"pending"}},
 			{[]string{storemanager.StoreHeld}, []string{"held"}},
@@ -129,7 +135,7 @@ func (on suite) TestListKeepsTheStatesThatWereAskedFor(t *testing.T) {
 			}
 		}
 		_, err = b.List(t.Context(), storemanager.ListRequest{States: []string{storemanager.StoreHeld, "on fire"}})
-		require.ErrorContains(t, err, `"on fire" is no state to list, these are: deletion_pending, held, pinned, not_configured, connecting`)
+		require.ErrorContains(t, err, `"on fire" is no state to list, these are: deletion_pending, held, pinned, paused, not_configured, connecting`)
 	})
 }
 
