@@ -115,17 +115,18 @@ Exit codes:
        with a fault of its own
   4    not found: no such store, or no deletion is pending
   5    refused: by a hold, a pin, the Auth Worker's list or newer knowledge, by a plan that has changed or
-       can't be carried out, or because of a wrong token or a missing setting
+       can't be carried out, or because of a wrong token or a missing setting; or verify-removals has found an unjustified one
   6    the guard of a reconcile run has held back its removals
   7    accepted for good, but the outcome is not known yet
-  8    drift: drift has found something to repair, or a reconcile run could not repair all that it should
-  9    doctor has found something wrong
+  8    drift: drift has found something to repair, or a reconcile run, or a command about several stores, could not do all that it should
+  9    health or doctor has found something wrong
   130  interrupted
 go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exit.Code.
 
 With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message","exitCode"}} to stderr.`
 
-const rootExample = `  starter list --state deletion_pending
+const rootExample = `  starter health
+  starter list --state deletion_pending
   starter status ws-1
   starter history ws-1
   starter delete ws-1 --reason "the customer has left" --grace 1h
@@ -171,7 +172,7 @@ func (a *app) rootCommand() *cobra.Command {
 	flags.StringVar(&a.url, "url", "", "the edge's URL")
 	root.AddCommand(
 		a.listCommand(), a.reconcileCommand(), a.runsCommand(), a.driftCommand(),
-		a.auditCommand(), a.verifyRemovalsCommand(), a.acknowledgeCommand(), a.backupCommand(), a.emitCommand(), a.doctorCommand(), a.healthcheckCommand(), a.versionCommand(),
+		a.healthCommand(), a.auditCommand(), a.verifyRemovalsCommand(), a.acknowledgeCommand(), a.backupCommand(), a.emitCommand(), a.doctorCommand(), a.healthcheckCommand(), a.versionCommand(),
 	)
 	// These are about a store that is there, so they take the beginning of its id.
 	root.AddCommand(a.onStore(a.statusCommand(), 1), a.onStore(a.historyCommand(), 1))

@@ -269,3 +269,34 @@ func (e *Client) Unreachable(how string) *exit.Failure {
 		"check that cmd/webhook or cmd/standalone runs, and --url or STOREKEEPER_URL",
 	)
 }
+
+// Health returns what the edge says of itself, as it wrote it and decoded, whether it is healthy or not.
+func (e *Client) Health(ctx context.Context) (raw json.RawMessage, h api.Health, _ error) {
+	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.URL+"/health", http.NoBody)
+	if err != nil {
+		return nil, h, exit.Unexpected(err)
+	}
+	e.Sign(req)
+	resp, err := e.Client.Do(req)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+		return nil, h, e.Unreachable(fmt.Sprintf("has not answered within %s, the --timeout", e.Timeout))
+	case err != nil:
+		return nil, h, e.notReached(err)
+	}
+	defer resp.Body.Close()
+	raw, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusServiceUnavailable) && json.Unmarshal(raw, &h) == nil && h.Status != "" && h.Version != "" {
+		return bytes.TrimSpace(raw), h, nil
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	if resp.StatusCode == http.StatusOK {
+		return nil, h, e.Foreign(resp)
+	}
+	if err := e.Refusal(resp, false); !errors.Is(err, ErrNotFound) {
+		return nil, h, err
+	}
+	return nil, h, e.Unreachable("has no /health")
+}
