@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -103,7 +102,7 @@ func (a *app) optionallyTargeted(ctx context.Context, t targets, verb string, ar
 
 // idsOfFile reads the ids of --file.
 func (a *app) idsOfFile(t targets) ([]string, error) {
-	var in io.Reader = a.Stdin
+	in := a.Stdin
 	if t.file != "-" {
 		f, err := os.Open(t.file)
 		if err != nil {

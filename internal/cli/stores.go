@@ -301,7 +301,7 @@ const (
 func (a *app) fullID(ctx context.Context, given string) (string, error) {
 	e, err := a.edge()
 	if err != nil {
-		return given, nil //nolint:nilerr // commands that go through Temporal must work without the edge
+		return given, nil // commands that go through Temporal must work without the edge
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(prefixTimeout, a.timeout))
 	defer cancel()

@@ -263,6 +263,7 @@ func (e *Client) notReached(err error) *exit.Failure {
 	return f
 }
 
+// Unreachable is the failure of an edge that can't be reached, or that answers as it should not.
 func (e *Client) Unreachable(how string) *exit.Failure {
 	return exit.Fail(
 		exit.Unreachable, "unreachable", "the edge at "+e.URL+" "+how,

@@ -53,12 +53,13 @@ func Full(ctx context.Context, e *edgeclient.Client, given string) (string, erro
 	if uuid.Validate(given) == nil {
 		return given, nil
 	}
-	if _, err := e.Store(ctx, given); !errors.Is(err, edgeclient.ErrNotFound) {
+	_, unknown := e.Store(ctx, given)
+	if !errors.Is(unknown, edgeclient.ErrNotFound) {
 		return given, nil
 	}
-	found, err := Beginning(ctx, e, given, shown+1)
+	found, _ := Beginning(ctx, e, given, shown+1) // none, if the edge can't be asked
 	switch {
-	case err != nil, len(found) == 0:
+	case len(found) == 0:
 		return given, nil
 	case len(found) == 1:
 		return found[0].ID, nil

@@ -64,6 +64,7 @@ func workFailure(app *temporal.ApplicationError) *exit.Failure {
 	return f
 }
 
+// TimedOut says whether the error is that of a wait that took too long.
 func TimedOut(err error) bool {
 	var deadline *serviceerror.DeadlineExceeded
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &deadline)
