@@ -189,6 +189,11 @@ func (a *app) bulk(cmd *cobra.Command, of targets, verb string, body api.ActionR
 	if a.json {
 		a.writeJSON(res)
 	} else {
+		for _, r := range res.Results {
+			if r.Error != "" {
+				a.tell("starter: %s: %s\n", text.Plain(r.InstanceID), text.Plain(r.Error))
+			}
+		}
 		a.printf("%s: %d done, %d failed", cmd.Name(), res.Done, res.Failed)
 		if res.Accepted > 0 {
 			a.printf(", %d accepted, whose outcome is not known yet", res.Accepted)
@@ -239,7 +244,7 @@ func (a *app) confirm(of targets, command string, ids []string) error {
 	return nil
 }
 
-// sendBulk asks the edge, a part at a time, and tells of each failure.
+// sendBulk asks the edge, a part at a time.
 func (a *app) sendBulk(ctx context.Context, e *edgeclient.Client, body api.ActionRequest, ids []string, res *bulkResult) error {
 	var asked atomic.Int64
 	stop := a.progress(ctx, res.Verb, func(context.Context) *contract.Progress {
@@ -259,7 +264,7 @@ func (a *app) sendBulk(ctx context.Context, e *edgeclient.Client, body api.Actio
 			return err
 		}
 		for _, r := range answer.Results {
-			a.count(res, r)
+			res.count(r)
 		}
 		asked.Add(int64(len(part)))
 		ids = ids[len(part):]
@@ -279,7 +284,7 @@ func partOf(ids []string) int {
 }
 
 // count adds what came of one store. What an operator of one store would be told as a failure is one here.
-func (a *app) count(res *bulkResult, r api.ActionAnswer) {
+func (res *bulkResult) count(r api.ActionAnswer) {
 	asked := map[string]contract.EventType{
 		"provision": contract.WorkspaceCreated, "delete": contract.WorkspaceDeleted, "cancel-deletion": contract.StoreHold, "hold": contract.StoreHold,
 		"release": contract.StoreRelease,
@@ -292,9 +297,6 @@ func (a *app) count(res *bulkResult, r api.ActionAnswer) {
 	switch {
 	case r.Error != "":
 		res.Failed++
-		if !a.json {
-			a.tell("starter: %s: %s\n", text.Plain(r.InstanceID), text.Plain(r.Error))
-		}
 	case r.Status == contract.StatusAccepted:
 		res.Accepted++
 	default:

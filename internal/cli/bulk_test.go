@@ -180,20 +180,27 @@ func TestWhatARunHandedOverIsFoundByTheRun(t *testing.T) {
 	ask("bulk-r-1", "run-bulk-r")
 	ask("bulk-r-2", "run-bulk-r")
 	ask("bulk-r-3", "another-run")
-	out := c.run(t, "hold", "--from-run", "run-bulk-r", "--reason", "the list was wrong", "--yes", "--json")
-	require.Equal(t, exit.Done, out.exit, out.stderr)
+	_, err := in.registry.Ensure(t.Context(), storemanager.EnsureRequest{
+		StoreID: "bulk-r-new", At: time.Now(), Origin: storemanager.Origin{Source: storemanager.SourceReconcile, RunID: "run-bulk-r"},
+	})
+	require.NoError(t, err)
+	out := c.run(t, "cancel-delete", "--from-run", "run-bulk-r", "--reason", "the list was wrong", "--yes", "--json")
+	require.Equal(t, exit.Done, out.exit, "%s%s", out.stdout, out.stderr)
+	require.Len(t, out.fields(t)["results"], 2, "what it has added has no deletion to cancel")
 	for id, want := range map[string]bool{"bulk-r-1": true, "bulk-r-2": true, "bulk-r-3": false} {
 		store, err := in.registry.Get(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, want, store.Hold != nil, id)
 	}
+	out = c.run(t, "hold", "--from-run", "run-bulk-r", "--reason", "to be sure", "--yes", "--json")
+	require.Equal(t, exit.Done, out.exit, out.stderr)
+	require.Len(t, out.fields(t)["results"], 3, "what it has added, too")
 	out = c.run(t, "resume", "--from-run", "run-of-nobody", "--reason", "r", "--yes")
 	require.Equal(t, exit.NotFound, out.exit)
 }
 
 func TestEachActionSaysWhoAskedByWhichWayAndWhy(t *testing.T) {
 	t.Parallel()
-	in := installed(t)
 	c := many(t)
 	for _, step := range []struct {
 		kind string
@@ -215,9 +222,22 @@ func TestEachActionSaysWhoAskedByWhichWayAndWhy(t *testing.T) {
 		require.Equal(t, []string{"operator", "bob", "cli", "why-" + step.kind}, []string{string(last.Source), last.Actor, last.Via, last.Reason}, step.kind)
 		require.NotEmpty(t, last.RequestID, step.kind)
 	}
+}
+
+func TestARunSaysWhoAskedForItAndWhoApprovedItsPlan(t *testing.T) {
+	t.Parallel()
+	in, c := realInstallation(t)
+	in.SignUp()
+	in.Settle()
 	require.Equal(t, exit.Done, c.run(t, "reconcile", "--wait", "--actor", "bob", "--reason", "to be sure").exit)
-	page, err := in.reconciled.Audit(t.Context(), storemanager.AuditQuery{Kinds: []storemanager.AuditKind{storemanager.AuditRun}, Actor: "bob", Limit: 1})
-	require.NoError(t, err)
-	require.Len(t, page.Entries, 1)
-	require.Equal(t, []string{contract.ViaCLI, "to be sure"}, []string{page.Entries[0].Via, page.Entries[0].Reason})
+	runs := c.run(t, "audit", "--kind", "run", "--actor", "bob", "--json").entries(t)
+	require.Len(t, runs, 1)
+	require.Equal(t, []string{contract.ViaCLI, "to be sure"}, []string{runs[0].Via, runs[0].Reason})
+	in.SignUpSilently()
+	plan := c.done(t, "reconcile", "--plan")
+	out := c.run(t, "reconcile", "--apply", plan["hash"].(string), "--actor", "cid", "--reason", "they are new")
+	require.Equal(t, exit.Done, out.exit, out.stderr)
+	approvals := c.run(t, "audit", "--kind", "approval", "--json").entries(t)
+	require.Len(t, approvals, 1)
+	require.Equal(t, []string{"cid", "they are new", plan["hash"].(string)}, []string{approvals[0].Actor, approvals[0].Reason, approvals[0].Plan})
 }

@@ -123,7 +123,7 @@ Exit codes:
   130  interrupted
 go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exit.Code.
 
-With --json a command writes one JSON value to stdout, and an error as {"error":{"code","message","exitCode"}} to stderr.`
+With --json a command writes one JSON value to stdout (history, audit and --watch one a line), and an error as {"error":{"code","message","exitCode"}} to stderr.`
 
 const rootExample = `  starter health
   starter list --state deletion_pending
