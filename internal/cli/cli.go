@@ -103,7 +103,7 @@ same variable with _FILE.
 Who asks for something is named by --actor, else by STOREKEEPER_ACTOR, else by the name or id of the user (a token with a name counts more), and
 --reason says why: both are kept in the audit trail, which starter audit and starter history show.
 
-Where a store is named that is there, the beginning of its id is enough if no other begins so: 8 characters of it, for status any number.
+Where a store is named that is there, the beginning of its id is enough if no other begins so: 8 characters of it, for status and history any number.
 A day has 24 hours in a duration such as 7d, 2w or 1d12h. starter completion bash (zsh, fish) prints what completes commands, ids and
 states.
 
@@ -121,7 +121,7 @@ Exit codes:
   8    drift: drift has found something to repair, or a reconcile run, or a command about several stores, could not do all that it should
   9    health or doctor has found something wrong
   130  interrupted
-go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exit.Code.
+go run turns all but 0 into 1, and prints the code; the JSON of an error has it as exitCode.
 
 With --json a command writes one JSON value to stdout (history, audit and --watch one a line), and an error as {"error":{"code","message","exitCode"}} to stderr.`
 

@@ -82,7 +82,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	c := setup(t)
 	for _, name := range []string{
 		"provision", "delete", "cancel-delete", "hold", "release", "push", "emit", "status", "list", "reconcile", "runs", "drift", "pause", "resume", "healthcheck", "doctor",
-		"version",
+		"version", "history", "audit", "verify-removals", "health", "acknowledge", "backup",
 	} {
 		out := c.run(t, name, "--help")
 		require.Equal(t, exit.Done, out.exit)
@@ -90,6 +90,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	}
 	require.Contains(t, c.run(t, "--help").stdout, "temporal schedule toggle --schedule-id workspace-reconcile --pause")
 	require.Contains(t, c.run(t, "--help").stdout, "Exit codes:")
+	require.Contains(t, c.run(t, "--help").stdout, "has it as exitCode")
 	require.Contains(t, c.run(t, "cancel-delete", "--help").stdout, "temporal workflow signal --workflow-id workspace/ws-1 --name cancel-deletion")
 	require.Contains(t, c.run(t, "reconcile", "--help").stdout, "temporal schedule trigger --schedule-id workspace-reconcile")
 }
