@@ -45,7 +45,7 @@ func TestTheDescriptionHasTheConstants(t *testing.T) {
 		require.NotEmpty(t, constants[name], name)
 		require.ElementsMatch(t, constants[name], openapi.Enumeration(schemas[name]), name)
 	}
-	states := append([]string{storemanager.StoreDeletionPending, storemanager.StoreHeld, storemanager.StorePinned}, constants["ConnectionState"]...)
+	states := append([]string{storemanager.StoreDeletionPending, storemanager.StoreHeld, storemanager.StorePinned, storemanager.StorePaused}, constants["ConnectionState"]...)
 	require.ElementsMatch(t, states, append(storemanager.ListStates(), string(storemanager.ConnectionStopped)))
 	require.ElementsMatch(t, storemanager.ListStates(), openapi.Enumeration(schemas["ListState"]))
 
