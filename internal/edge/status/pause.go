@@ -8,16 +8,17 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/edge/asker"
 	"storekeeper/internal/edge/problem"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/telemetry"
-	"strings"
-	"time"
-
-	"go.uber.org/zap"
 )
 
 // PauseAll makes reconciliation leave all stores alone, and answers with the pause.
