@@ -43,8 +43,8 @@ const maxConnections = 1024
 type Process struct {
 	Config *config.Config
 	// Role is which of the binaries it is.
-	Role   config.Role
-	Log    *zap.Logger
+	Role config.Role
+	Log  *zap.Logger
 	// Sentry is nil without SENTRY_DSN; its methods are safe on nil.
 	Sentry  *telemetry.Sentry
 	Metrics *telemetry.Metrics

@@ -64,7 +64,9 @@ func TestTheNewestChangeOfAStoreThatComesBackIsNotItsEnd(t *testing.T) {
 	<-stopped
 	var seen []storemanager.ConnectionState
 	for len(seen) < 4 {
-		seen = append(seen, (<-changes).Connection)
+		if c := (<-changes).Connection; c != storemanager.ConnectionStuck { // on a slow machine the processor is busy for that long
+			seen = append(seen, c)
+		}
 	}
 	require.Equal(t, []storemanager.ConnectionState{storemanager.ConnectionConnecting, storemanager.ConnectionConnected, storemanager.ConnectionStopped, storemanager.ConnectionConnecting}, seen)
 	cancel()
