@@ -164,7 +164,7 @@ func kept(err error) (contract.Kept, error) {
 func origin(o contract.Origin) storemanager.Origin {
 	return storemanager.Origin{
 		Source: storemanager.Source(o.Source), Actor: o.Actor, Via: o.Via, Reason: o.Reason, DeliveryID: o.DeliveryID, RunID: o.RunID,
-		RequestID: o.RequestID, TraceID: o.TraceID, Batch: o.Batch, Plan: o.Plan,
+		RequestID: o.RequestID, TraceID: o.TraceID, Batch: o.Batch, Plan: o.Plan, UserID: o.UserID,
 	}
 }
 

@@ -22,11 +22,11 @@ import (
 var (
 	askedBy = contract.Origin{
 		Source: contract.SourceOperator, Actor: "ann", Via: contract.ViaAPI, Reason: "why", DeliveryID: "delivery", RunID: "run", RequestID: "request",
-		TraceID: "trace", Batch: "batch", Plan: "plan",
+		TraceID: "trace", Batch: "batch", Plan: "plan", UserID: "user",
 	}
 	keptAs = storemanager.Origin{
 		Source: "operator", Actor: "ann", Via: "api", Reason: "why", DeliveryID: "delivery", RunID: "run", RequestID: "request", TraceID: "trace",
-		Batch: "batch", Plan: "plan",
+		Batch: "batch", Plan: "plan", UserID: "user",
 	}
 )
 

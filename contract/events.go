@@ -60,7 +60,7 @@ type Event struct {
 // From is the whole origin of the event.
 func (ev Event) From() Origin {
 	o := ev.Origin
-	o.Source, o.DeliveryID = ev.Source, ev.DeliveryID
+	o.Source, o.DeliveryID, o.UserID = ev.Source, ev.DeliveryID, cmp.Or(o.UserID, ev.UserID)
 	if h := ev.Hold; h != nil {
 		o.Actor, o.Reason = cmp.Or(o.Actor, h.Actor), cmp.Or(o.Reason, h.Reason)
 	}

@@ -22,6 +22,8 @@ type Origin struct {
 	Batch string `json:"batch,omitempty"`
 	// Plan is the hash of the plan that an operator has approved, if it took an approval.
 	Plan string `json:"plan,omitempty"`
+	// UserID is the workspace's owner, as an event names it.
+	UserID string `json:"userId,omitempty"`
 }
 
 // What Origin.Via may be.

@@ -39,11 +39,15 @@ type Origin struct {
 	Batch string `json:"batch,omitempty"`
 	// Plan is the hash of the plan that an operator has approved, if it took an approval.
 	Plan string `json:"plan,omitempty"`
+	// UserID is the workspace's owner, as an event names it.
+	UserID string `json:"userId,omitempty"`
 }
 
 // texts are the fields that callers choose.
 func (o *Origin) texts() []*string {
-	return []*string{(*string)(&o.Source), &o.Actor, &o.Via, &o.Reason, &o.DeliveryID, &o.RunID, &o.RequestID, &o.TraceID, &o.Batch, &o.Plan}
+	return []*string{
+		(*string)(&o.Source), &o.Actor, &o.Via, &o.Reason, &o.DeliveryID, &o.RunID, &o.RequestID, &o.TraceID, &o.Batch, &o.Plan, &o.UserID,
+	}
 }
 
 // Cut is the origin as it is kept: each text is valid UTF-8, and has MaxText bytes at the most.
@@ -176,6 +180,7 @@ type AuditQuery struct {
 	RunID   string
 	Batch   string
 	Outcome string
+	UserID  string
 	// Since and Until bound At. Since is included, Until is not; zero means no bound.
 	Since, Until time.Time
 	// OldestFirst turns the order around, which is newest first.

@@ -17,6 +17,7 @@ const (
 	queryRun     = "run"
 	queryBatch   = "batch"
 	queryOutcome = "outcome"
+	queryUser    = "user"
 	querySince   = "since"
 	queryUntil   = "until"
 	queryOrder   = "order" // oldest or newest
@@ -53,6 +54,7 @@ func (q AuditQuery) Values() url.Values {
 	set(queryRun, q.RunID)
 	set(queryBatch, q.Batch)
 	set(queryOutcome, q.Outcome)
+	set(queryUser, q.UserID)
 	set(querySince, moment(q.Since))
 	set(queryUntil, moment(q.Until))
 	set(queryCursor, number(q.Cursor))
@@ -67,7 +69,8 @@ func (q AuditQuery) Values() url.Values {
 func ParseAuditQuery(values url.Values) (q AuditQuery, err error) {
 	q = AuditQuery{
 		StoreID: values.Get(queryStore), Source: Source(values.Get(querySource)), Actor: values.Get(queryActor),
-		RunID: values.Get(queryRun), Batch: values.Get(queryBatch), Outcome: values.Get(queryOutcome), OldestFirst: values.Get(queryOrder) == orderOldest,
+		RunID: values.Get(queryRun), Batch: values.Get(queryBatch), Outcome: values.Get(queryOutcome), UserID: values.Get(queryUser),
+		OldestFirst: values.Get(queryOrder) == orderOldest,
 	}
 	for _, kinds := range values[queryKind] {
 		for kind := range strings.SplitSeq(kinds, ",") {

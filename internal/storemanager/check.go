@@ -165,6 +165,9 @@ func (q ListRequest) Validate() error {
 	if q.Limit < 0 || q.Limit > MaxBatch {
 		return fmt.Errorf("%w: limit %d is not within 1 and %d", ErrInvalid, q.Limit, MaxBatch)
 	}
+	if err := checkLength("user", q.UserID); err != nil {
+		return err
+	}
 	states := ListStates()
 	for _, state := range q.States {
 		if !slices.Contains(states, state) {

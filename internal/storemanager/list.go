@@ -1,6 +1,9 @@
 package storemanager
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // ListRequest selects a page of monitored stores.
 type ListRequest struct {
@@ -11,6 +14,8 @@ type ListRequest struct {
 	// States keeps the stores to which at least one of these applies: StoreDeletionPending, StoreHeld, StorePinned, StorePaused, or a ConnectionState. Empty
 	// keeps all. With States a page may be short, even empty, and not be the last one: go on while it has a NextCursor.
 	States []string
+	// UserID keeps the stores whose UserID begins with this. "" keeps all.
+	UserID string
 }
 
 // DefaultLimit is how many stores a page of List has when nobody says otherwise.
@@ -34,8 +39,12 @@ func ListStates() []string {
 	return states
 }
 
-// Matches says whether at least one of States applies to the store. It is true when there are no States.
+// Matches says whether UserID and at least one of States apply to the store. What is empty applies to all.
 func (q ListRequest) Matches(s Store) bool {
+	return strings.HasPrefix(s.UserID, q.UserID) && q.matchesState(s)
+}
+
+func (q ListRequest) matchesState(s Store) bool {
 	return len(q.States) == 0 || slices.ContainsFunc(q.States, func(state string) bool {
 		switch state {
 		case StoreDeletionPending:

@@ -30,6 +30,8 @@ type Store struct {
 	Connection ConnectionState `json:"connection"`
 	// Monitor says more of the subscription; nil for a store without a monitor.
 	Monitor *MonitorStatus `json:"monitor,omitempty"`
+	// UserID is the workspace's owner, as the newest event that named one did; "" when no event has told, as of a store that reconciliation added.
+	UserID string `json:"userId,omitempty"`
 	// EventAt is the moment of the newest knowledge about the workspace, by the clock of the one who knew it (the timestamp of an event, the
 	// start of a list's fetch). Older knowledge changes nothing.
 	EventAt          time.Time  `json:"eventAt"`

@@ -60,6 +60,8 @@ type StoreDetails struct {
 // Store is one store and its live connection.
 type Store struct {
 	ID string `json:"id"`
+	// UserID is the workspace's owner, as an event named it; left out when none did.
+	UserID string `json:"userId,omitempty"`
 	// Status is the state of the live connection.
 	Status storemanager.ConnectionState `json:"status"`
 	// SyncURL is where the store's events are to be had, without what may be secret.

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -112,11 +113,19 @@ func (d *directory) forget() {
 }
 
 // wanted are the workspaces that a list of stores is narrowed down to.
-type wanted struct{ owner, name string }
+type wanted struct {
+	owner, name string
+	owners      []string // what owner means; see the function of this name
+}
 
-// is says whether the workspace has a member whose id begins with owner, and name in its name, in whatever case.
+func (q wanted) all() bool { return q.owner == "" && q.name == "" }
+
+// is says whether the workspace has a member whose id begins with one of owners, and name in its name, in whatever case.
 func (q wanted) is(w authclient.Details) bool {
-	return (q.owner == "" || slices.ContainsFunc(w.UserIDs, func(user string) bool { return strings.HasPrefix(user, q.owner) })) &&
+	owned := func(user string) bool {
+		return slices.ContainsFunc(q.owners, func(owner string) bool { return strings.HasPrefix(user, owner) })
+	}
+	return (q.owner == "" || slices.ContainsFunc(w.UserIDs, owned)) &&
 		strings.Contains(strings.ToLower(w.Name), strings.ToLower(q.name))
 }
 
@@ -143,6 +152,70 @@ func (s *Status) find(ctx context.Context, list *authclient.Directory, q storema
 		looked, last = looked+1, w.ID
 	}
 	return page, nil
+}
+
+// maxOwners is how many users of one name are looked for at once.
+const maxOwners = 20
+
+// owners are the beginnings of the user ids that an operator means by a text: the text itself if the list has such an id, else the members of the
+// workspaces with this in their names, in capitals or not. When the list has neither, it is the text, because the user may have no other workspace.
+func owners(list *authclient.Directory, text string) []string {
+	var named []string
+	name := strings.ToLower(text)
+	for w := range list.From("") {
+		for _, user := range w.UserIDs {
+			if strings.HasPrefix(user, text) {
+				return []string{text}
+			}
+		}
+		if len(named) < maxOwners && strings.Contains(strings.ToLower(w.Name), name) {
+			named = append(named, w.UserIDs...)
+		}
+	}
+	slices.Sort(named)
+	if named = slices.Compact(named); len(named) == 0 {
+		return []string{text}
+	}
+	return named[:min(len(named), maxOwners)]
+}
+
+// findOwned is find for an owner. It also finds the stores whose workspaces the list no longer has, by what their events said.
+func (s *Status) findOwned(ctx context.Context, list *authclient.Directory, q storemanager.ListRequest, want wanted) (storemanager.Page, error) {
+	listed, err := s.find(ctx, list, q, want)
+	if err != nil || want.name != "" { // nobody knows the names of those
+		return listed, err
+	}
+	pages := []storemanager.Page{listed}
+	for _, q.UserID = range want.owners {
+		page, err := s.manager.List(ctx, q)
+		if err != nil {
+			return storemanager.Page{}, err
+		}
+		page.Stores = slices.DeleteFunc(page.Stores, func(st storemanager.Store) bool {
+			_, isListed := list.Details(st.ID) // then the list counts
+			return isListed
+		})
+		pages = append(pages, page)
+	}
+	return merge(pages, q.Limit), nil
+}
+
+// merge makes one page of pages that began at the same id.
+func merge(pages []storemanager.Page, limit int) (all storemanager.Page) {
+	for _, page := range pages {
+		all.Stores = append(all.Stores, page.Stores...)
+		if next := page.NextCursor; next != "" && (all.NextCursor == "" || next < all.NextCursor) {
+			all.NextCursor = next // behind it, not all are known
+		}
+	}
+	slices.SortFunc(all.Stores, func(a, b storemanager.Store) int { return cmp.Compare(a.ID, b.ID) })
+	all.Stores = slices.CompactFunc(all.Stores, func(a, b storemanager.Store) bool { return a.ID == b.ID })
+	all.Stores = slices.DeleteFunc(all.Stores, func(st storemanager.Store) bool { return all.NextCursor != "" && st.ID > all.NextCursor })
+	if len(all.Stores) > limit {
+		all.Stores = all.Stores[:limit]
+		all.NextCursor = all.Stores[limit-1].ID
+	}
+	return all
 }
 
 // viewWorkspace is nil when the list lacks the workspace.

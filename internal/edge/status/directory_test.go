@@ -2,6 +2,7 @@ package status
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,43 @@ func TestStoresAreFoundByOwnerAndName(t *testing.T) {
 	} {
 		require.Equal(t, want, f.storeIDs(t, "/stores?"+query), query)
 	}
+}
+
+func TestStoresOfWorkspacesThatAreGoneAreFoundByTheirOwner(t *testing.T) {
+	t.Parallel()
+	f := named(t)
+	own := func(id, user string) {
+		_, err := f.Registry.Ensure(t.Context(), storemanager.EnsureRequest{
+			StoreID: id, At: time.Now(), Origin: storemanager.Origin{Source: storemanager.SourceWebhook, UserID: user},
+		})
+		require.NoError(t, err)
+	}
+	own("store-1", "u-cat") // but the list says that it is ann's
+	own("lost-1", "u-ann")
+	own("lost-2", "u-ann")
+	own("lost-3", "u-dan") // who has no other workspace
+	own("lost-4", "u-bob")
+	_, err := f.Registry.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: "lost-1", At: time.Now().Add(time.Second), DeleteAt: time.Now().Add(time.Hour), Owner: "run",
+	})
+	require.NoError(t, err)
+	for query, want := range map[string][]string{
+		"owner=u-ann":                        {"lost-1", "lost-2", "store-1", "store-2"},
+		"owner=u-ann&limit=1":                {"lost-1", "lost-2", "store-1", "store-2"},
+		"owner=u-ann&limit=3":                {"lost-1", "lost-2", "store-1", "store-2"},
+		"owner=FAMILY":                       {"lost-1", "lost-2", "store-1", "store-2"},
+		"owner=work":                         {"lost-1", "lost-2", "lost-4", "store-1", "store-2"},
+		"owner=u-ann&state=deletion_pending": {"lost-1"},
+		"owner=u-ann&name=family":            {"store-1"},
+		"owner=u-dan":                        {"lost-3"},
+		"owner=u-cat":                        {},
+	} {
+		require.Equal(t, want, f.storeIDs(t, "/stores?"+query), query)
+	}
+	stores := f.Get(t, "/stores?owner=u-dan").JSON(t)["stores"].([]any)
+	require.Equal(t, "u-dan", stores[0].(map[string]any)["userId"])
+	require.NotContains(t, stores[0], "workspace")
+	require.Equal(t, 400, f.Get(t, "/stores?owner="+strings.Repeat("u", 1001)).Status)
 }
 
 func TestTheAuthWorkersAbsenceTakesNamesAndNoStores(t *testing.T) {

@@ -23,7 +23,7 @@ const defaultPage = 100
 
 func viewStore(st storemanager.Store) api.Store {
 	v := api.Store{
-		ID: st.ID, Status: st.Connection, StatusHistory: []api.StatusChange{}, Orchestrator: viewKnown(st),
+		ID: st.ID, UserID: st.UserID, Status: st.Connection, StatusHistory: []api.StatusChange{}, Orchestrator: viewKnown(st),
 		Deletion: st.Deletion, Hold: st.Hold, Pause: st.Pause, Pinned: st.Pinned, UnlistedSince: st.UnlistedSince, ListedSince: st.ListedSince,
 	}
 	m := st.Monitor
@@ -57,6 +57,10 @@ func query(w http.ResponseWriter, r *http.Request) (storesQuery, bool) {
 		ListRequest: storemanager.ListRequest{Cursor: values.Get("cursor"), Limit: defaultPage},
 		want:        wanted{owner: values.Get("owner"), name: values.Get("name")},
 	}
+	if len(q.want.owner) > storemanager.MaxText {
+		problem.Write(w, problem.KindInvalid, "owner must have at most "+strconv.Itoa(storemanager.MaxText)+" bytes")
+		return q, false
+	}
 	if limit := values.Get("limit"); limit != "" {
 		n, err := strconv.Atoi(limit)
 		if err != nil || n < 1 || n > storemanager.MaxBatch {
@@ -75,7 +79,7 @@ func query(w http.ResponseWriter, r *http.Request) (storesQuery, bool) {
 	}
 	switch named := values.Get("workspaces"); named {
 	case "", "false":
-		q.named = q.want != wanted{}
+		q.named = !q.want.all()
 	case "true":
 		q.named = true
 	default:
@@ -101,11 +105,14 @@ func (s *Status) Stores(w http.ResponseWriter, r *http.Request) {
 	var page storemanager.Page
 	var err error
 	switch {
-	case q.want == wanted{}:
+	case q.want.all():
 		page, err = s.manager.List(ctx, q.ListRequest)
 	case list == nil:
 		problem.WriteUnavailable(w, "Stores can't be found by owner or name: "+note)
 		return
+	case q.want.owner != "":
+		q.want.owners = owners(list, q.want.owner)
+		page, err = s.findOwned(ctx, list, q.ListRequest, q.want)
 	default:
 		page, err = s.find(ctx, list, q.ListRequest, q.want)
 	}
@@ -146,7 +153,7 @@ func (s *Status) Stores(w http.ResponseWriter, r *http.Request) {
 
 // total is how many stores all pages together have; nil when that is not known without looking at each.
 func (q storesQuery) total(o *storemanager.Overview) *int {
-	if o == nil || len(q.States) > 1 || slices.Contains(q.States, storemanager.StorePaused) || q.want != (wanted{}) {
+	if o == nil || len(q.States) > 1 || slices.Contains(q.States, storemanager.StorePaused) || !q.want.all() {
 		return nil
 	}
 	if len(q.States) == 0 {

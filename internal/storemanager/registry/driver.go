@@ -37,6 +37,8 @@ type Driver interface {
 	// those whose deletion is pending, and reads no others. An error ends it. The caller may stop early. It must not use the driver before the
 	// end.
 	Records(ctx context.Context, after string, limit int, pending bool) iter.Seq2[Record, error]
+	// RecordsOf is Records of the stores whose UserID begins with user, which is not empty, and reads no others.
+	RecordsOf(ctx context.Context, user, after string, limit int) iter.Seq2[Record, error]
 	// IDs returns the ids of the monitored stores that Records yields without pending, at a small part of the cost. Unsettled is the first of
 	// them that is unsettled as in storemanager.IDPage; "" for none.
 	IDs(ctx context.Context, after string, limit int) (ids []string, unsettled string, err error)

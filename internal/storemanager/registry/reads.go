@@ -77,7 +77,11 @@ func (r *Registry) page(ctx context.Context, q storemanager.ListRequest, show fu
 	last, scanned := "", 0
 	pending := slices.Equal(q.States, []string{storemanager.StoreDeletionPending})
 	// One more than wanted tells whether there is a next page.
-	for s, err := range r.driver.Records(ctx, q.Cursor, most+1, pending) {
+	records := r.driver.Records(ctx, q.Cursor, most+1, pending)
+	if q.UserID != "" {
+		records = r.driver.RecordsOf(ctx, q.UserID, q.Cursor, most+1)
+	}
+	for s, err := range records {
 		switch {
 		case err != nil:
 			return storemanager.Page{}, err

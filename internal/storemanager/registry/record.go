@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -27,6 +28,7 @@ type Record struct {
 	CancelledEventAt time.Time             // EventAt of the newest deletion that was cancelled
 	StoppedBy        string                // Owner of the deletion that made the tombstone
 	Hold             storemanager.Hold     // zero: none; it may have expired, see expire
+	UserID           string                // as in Store
 }
 
 // decision is the moment at which a rule decides. without is the rule that is left out, "" for none: a test makes sure that each rule is missed.
@@ -84,13 +86,14 @@ func (s *Record) ensure(q storemanager.EnsureRequest, d decision) storemanager.E
 		return storemanager.EnsureResult{StoreID: s.ID, Outcome: storemanager.EnsureStale}
 	case !s.Monitored(): // unknown, or stopped by an older deletion
 		s.revive(q.At, d.now)
-		s.CreatedBy = q.RequestID
+		s.CreatedBy, s.UserID = q.RequestID, q.Origin.Cut().UserID
 		res.Outcome = storemanager.EnsureCreated
 		return res
 	case s.pending() && !q.At.After(s.Deletion.EventAt) && d.obeys(ruleDeletionOutlivesOlderCreation):
 		res.Outcome = storemanager.EnsureStale
 		return res // also the repeat of the request that created it: the deletion is newer
 	default:
+		s.UserID = cmp.Or(q.Origin.Cut().UserID, s.UserID)
 		res.DeletionCancelled = s.pending()
 		s.cancelDeletion()
 		s.seen(q.At, d.now)
@@ -138,6 +141,7 @@ func (s *Record) beginDeletion(q storemanager.DeletionRequest, d decision) store
 	case s.Pinned && d.obeys(rulePinned):
 		return storemanager.DeletionResult{Outcome: storemanager.DeletionPinned}
 	}
+	s.UserID = cmp.Or(s.UserID, q.Origin.Cut().UserID) // the event of the creation may have been lost
 	byList := q.ByList && (!s.pending() || s.Deletion.ByList)
 	begins := s.beginsGrace(q, d)
 	if begins || s.Deletion.ByList && !byList { // an event counts more than the lists before it
@@ -202,6 +206,7 @@ func (s *Record) restoreDeletion(q storemanager.RestoreRequest, d decision) bool
 	s.Deletion = storemanager.Deletion{
 		EventAt: q.EventAt, Since: d.now, DeleteAt: q.DeleteAt, Owner: q.Owner, ByList: q.ByList, Cause: storemanager.Cause{Origin: q.Origin.Cut()},
 	}
+	s.UserID = cmp.Or(s.UserID, q.Origin.Cut().UserID)
 	s.ListedSince, s.ListedAt = time.Time{}, time.Time{}
 	if !q.ByList {
 		s.UnlistedSince, s.UnlistedBy = time.Time{}, ""
@@ -260,7 +265,7 @@ func (s *Record) stop(q storemanager.StopRequest, d decision) (storemanager.Stop
 	}
 	*s = Record{
 		ID: s.ID, EventAt: s.Deletion.EventAt, TombstoneAt: d.now, StoppedBy: q.Owner,
-		FirstMonitoredAt: s.FirstMonitoredAt, LastEnsuredAt: s.LastEnsuredAt, LastStoppedAt: d.now,
+		FirstMonitoredAt: s.FirstMonitoredAt, LastEnsuredAt: s.LastEnsuredAt, LastStoppedAt: d.now, UserID: s.UserID,
 	}
 	return storemanager.StopResult{Outcome: storemanager.StopStopped}, nil
 }
@@ -286,7 +291,7 @@ func (s *Record) holdFrom(d decision, h storemanager.Hold) {
 // Store is the record as callers see it.
 func (s *Record) Store() storemanager.Store {
 	out := storemanager.Store{
-		ID: s.ID, State: storemanager.StateMonitored, Connection: storemanager.ConnectionNotConfigured, EventAt: s.EventAt, Pinned: s.Pinned,
+		ID: s.ID, State: storemanager.StateMonitored, Connection: storemanager.ConnectionNotConfigured, EventAt: s.EventAt, Pinned: s.Pinned, UserID: s.UserID,
 		FirstMonitoredAt: optional(s.FirstMonitoredAt), LastEnsuredAt: optional(s.LastEnsuredAt),
 		LastStoppedAt: optional(s.LastStoppedAt), UnlistedSince: optional(s.UnlistedSince), ListedSince: optional(s.ListedSince),
 	}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -101,6 +102,6 @@ func (tx *transaction) decide(ctx context.Context, id string, rule func(*Record)
 	if err != nil || e.Kind == "" || after.Unknown() {
 		return err
 	}
-	e.StoreID = id
+	e.StoreID, e.UserID = id, cmp.Or(after.UserID, e.UserID)
 	return tx.audit(ctx, e)
 }

@@ -176,6 +176,9 @@ func (c *Client) List(ctx context.Context, q storemanager.ListRequest) (storeman
 	if len(q.States) > 0 {
 		query.Set("state", strings.Join(q.States, ","))
 	}
+	if q.UserID != "" {
+		query.Set("user", q.UserID)
+	}
 	u.RawQuery = query.Encode()
 	return ask[storemanager.Page](ctx, c, http.MethodGet, u, nil)
 }

@@ -97,7 +97,7 @@ func (s *server) list(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := storemanager.ListRequest{Cursor: query.Get("cursor")}
+	q := storemanager.ListRequest{Cursor: query.Get("cursor"), UserID: query.Get("user")}
 	for _, states := range query["state"] {
 		q.States = append(q.States, strings.Split(states, ",")...)
 	}

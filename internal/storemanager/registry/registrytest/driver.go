@@ -80,7 +80,7 @@ func (on suite) TestDriverKeepsARecordExactly(t *testing.T) {
 	full := registry.Record{
 		ID: "full", EventAt: at(1), CreatedBy: oddText, FirstMonitoredAt: at(2), LastEnsuredAt: at(3), LastStoppedAt: at(4), UnlistedSince: at(5),
 		ListedSince: at(6), ListedAt: at(7), Pinned: true,
-		UnlistedBy: oddText,
+		UnlistedBy: oddText, UserID: oddText,
 		Deletion: storemanager.Deletion{EventAt: at(8), Since: at(9), DeleteAt: at(10), ByList: true, Owner: oddText, Cause: storemanager.Cause{
 			Origin: someOrigin, FirstList: storemanager.ListRef{At: at(14), Hash: oddText, Entries: 1}, SecondList: storemanager.ListRef{At: at(15), Hash: "h"},
 		}},

@@ -17,7 +17,7 @@ import (
 // someOrigin has all that an origin can have.
 var someOrigin = storemanager.Origin{
 	Source: storemanager.SourceOperator, Actor: oddText, Via: "cli", Reason: oddText, DeliveryID: "delivery", RunID: "run", RequestID: "request",
-	TraceID: "trace", Batch: "batch", Plan: "plan",
+	TraceID: "trace", Batch: "batch", Plan: "plan", UserID: oddText,
 }
 
 // numbered is the least that an entry has, a number of seconds after T0.
@@ -112,6 +112,7 @@ func someEntries() (entries []storemanager.AuditEntry) {
 			Kind: storemanager.AuditKind(fmt.Sprint("kind", i%5)), StoreID: texts("store-", i, 3), Outcome: texts("outcome", i, 4),
 			Origin: storemanager.Origin{
 				Source: storemanager.Source(texts("source", i, 3)), Actor: texts("actor", i, 6), RunID: texts("run", i, 7), Batch: texts("batch", i, 8),
+				UserID: texts("user", i, 9),
 			},
 		})
 	}
@@ -132,6 +133,7 @@ func (on suite) TestDriverFindsTheEntriesThatFitInBothOrders(t *testing.T) {
 		"store":   {storemanager.AuditQuery{StoreID: "store-1"}, func(e storemanager.AuditEntry) bool { return e.StoreID == "store-1" }},
 		"kind":    {storemanager.AuditQuery{Kinds: []storemanager.AuditKind{"kind3"}}, func(e storemanager.AuditEntry) bool { return e.Kind == "kind3" }},
 		"kinds":   {storemanager.AuditQuery{Kinds: []storemanager.AuditKind{"kind3", "none", "kind0"}}, func(e storemanager.AuditEntry) bool { return e.Kind == "kind3" || e.Kind == "kind0" }},
+		"user":    {storemanager.AuditQuery{UserID: "user2"}, func(e storemanager.AuditEntry) bool { return e.UserID == "user2" }},
 		"source":  {storemanager.AuditQuery{Source: "source2"}, func(e storemanager.AuditEntry) bool { return e.Source == "source2" }},
 		"actor":   {storemanager.AuditQuery{Actor: "actor5"}, func(e storemanager.AuditEntry) bool { return e.Actor == "actor5" }},
 		"run":     {storemanager.AuditQuery{RunID: "run1"}, func(e storemanager.AuditEntry) bool { return e.RunID == "run1" }},

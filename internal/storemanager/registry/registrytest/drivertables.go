@@ -3,6 +3,7 @@ package registrytest
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -210,5 +211,40 @@ func (on suite) TestDriverTakesOffPinsAlone(t *testing.T) {
 		got, err := d.Record(t.Context(), want.ID)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
+	}
+}
+
+func (on suite) TestDriverFindsTheRecordsOfAUser(t *testing.T) {
+	t.Parallel()
+	d := on.driver(t)
+	owned := func(id, user string) registry.Record {
+		s := monitoredRecord(id)
+		s.UserID = user
+		return s
+	}
+	gone := tombstone("gone", storetest.T0)
+	gone.UserID = "ann"
+	change(t, d, saving(t, owned("c", "ann"), owned("a", "ann"), owned("b", "anna"), owned("d", "Ann"), owned("e", "an"), owned("f", "bob"),
+		owned("g", "an%"), owned("h", oddText), monitoredRecord("nobodys"), gone))
+	for _, test := range []struct {
+		user, after string
+		limit       int
+		want        []string
+	}{
+		{"ann", "", 9, []string{"a", "b", "c"}},
+		{"ann", "a", 9, []string{"b", "c"}},
+		{"ann", "", 2, []string{"a", "b"}},
+		{"an", "a", 9, []string{"b", "c", "e", "g"}},
+		{"an%", "", 9, []string{"g"}},
+		{oddText, "", 9, []string{"h"}},
+		{"nobody", "", 9, nil},
+	} {
+		var got []string
+		for s, err := range d.RecordsOf(t.Context(), test.user, test.after, test.limit) {
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(s.UserID, test.user))
+			got = append(got, s.ID)
+		}
+		require.Equal(t, test.want, got, "%q after %q", test.user, test.after)
 	}
 }

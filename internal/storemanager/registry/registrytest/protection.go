@@ -134,3 +134,64 @@ func (on suite) TestHeldAndPinnedStoresAreNotDeleted(t *testing.T) {
 		})
 	}
 }
+
+func (on suite) TestAStoreKeepsTheOwnerThatItsEventsNamed(t *testing.T) {
+	t.Parallel()
+	on.each(t, func(t *testing.T, b *storetest.Bundle) {
+		ensure := func(id string, second int, user string) {
+			_, err := b.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: id, At: storetest.At(second), Origin: storemanager.Origin{
+				Source: storemanager.SourceWebhook, UserID: user,
+			}})
+			require.NoError(t, err)
+		}
+		begin := func(id, user string) {
+			_, err := b.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+				StoreID: id, At: storetest.At(20), DeleteAt: storetest.At(30), Owner: "run",
+				Origin: storemanager.Origin{Source: storemanager.SourceWebhook, UserID: user},
+			})
+			require.NoError(t, err)
+		}
+		owner := func(id string) string {
+			s, err := b.Get(t.Context(), id)
+			require.NoError(t, err)
+			return s.UserID
+		}
+		ensure("store-1", 1, "ann")
+		ensure("store-2", 1, "")
+		require.Equal(t, "ann", owner("store-1"))
+		require.Empty(t, owner("store-2"), "reconciliation added it")
+		ensure("store-1", 2, "")
+		require.Equal(t, "ann", owner("store-1"), "a list names nobody")
+		ensure("store-1", 3, "bob")
+		require.Equal(t, "bob", owner("store-1"), "the newest event counts")
+		begin("store-1", "cat")
+		require.Equal(t, "bob", owner("store-1"), "who deletes need not be the owner")
+		begin("store-2", "dan")
+		require.Equal(t, "dan", owner("store-2"), "the event of the creation was lost")
+
+		list := func(q storemanager.ListRequest) (ids []string) {
+			page, err := b.List(t.Context(), q)
+			require.NoError(t, err)
+			for _, s := range page.Stores {
+				ids = append(ids, s.ID)
+			}
+			return ids
+		}
+		ensure("store-3", 1, "bobby")
+		require.Equal(t, []string{"store-1", "store-3"}, list(storemanager.ListRequest{UserID: "bob"}))
+		require.Equal(t, []string{"store-3"}, list(storemanager.ListRequest{UserID: "bob", Cursor: "store-1"}))
+		require.Equal(t, []string{"store-1"}, list(storemanager.ListRequest{UserID: "bob", States: []string{storemanager.StoreDeletionPending}}))
+
+		b.Clock.Set(storetest.At(40))
+		_, err := b.Stop(t.Context(), storemanager.StopRequest{StoreID: "store-1", Owner: "run", AbsentAt: b.Clock.Now()})
+		require.NoError(t, err)
+		require.Equal(t, "bob", owner("store-1"), "a tombstone has it, too")
+		page, err := b.Audit(t.Context(), storemanager.AuditQuery{UserID: "bob", OldestFirst: true})
+		require.NoError(t, err)
+		var kinds []string
+		for _, e := range page.Entries {
+			kinds = append(kinds, string(e.Kind)+" "+e.StoreID)
+		}
+		require.Equal(t, []string{"ensure store-1", "deletion store-1", "stop store-1"}, kinds, "since it is the owner's")
+	})
+}

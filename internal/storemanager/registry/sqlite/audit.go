@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	entryColumns = `at, kind, store_id, outcome, detail, source, actor, via, reason, delivery_id, run_id, request_id, trace_id, batch, plan`
+	entryColumns = `at, kind, store_id, outcome, detail, source, actor, via, reason, delivery_id, run_id, request_id, trace_id, batch, plan, user_id`
 
-	appendEntry  = `INSERT INTO audit (` + entryColumns + `, evidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	appendEntry  = `INSERT INTO audit (` + entryColumns + `, evidence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	newestEntry  = `SELECT seq, ` + entryColumns + ` FROM audit WHERE store_id = ? ORDER BY seq DESC LIMIT 1`
 	pruneEntries = `DELETE FROM audit WHERE seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ?) AND at < ? AND seq < (SELECT max(seq) FROM audit)`
 )
@@ -25,7 +25,7 @@ const (
 func columnsOf(e *storemanager.AuditEntry) []any {
 	return []any{
 		(*column)(&e.At), (*string)(&e.Kind), &e.StoreID, &e.Outcome, &e.Detail, (*string)(&e.Source), &e.Actor, &e.Via, &e.Reason, &e.DeliveryID,
-		&e.RunID, &e.RequestID, &e.TraceID, &e.Batch, &e.Plan,
+		&e.RunID, &e.RequestID, &e.TraceID, &e.Batch, &e.Plan, &e.UserID,
 	}
 }
 
@@ -100,6 +100,7 @@ func auditQuery(q storemanager.AuditQuery) (query string, args []any) {
 	equal("run_id", q.RunID)
 	equal("batch", q.Batch)
 	equal("outcome", q.Outcome)
+	equal("user_id", q.UserID)
 	if len(q.Kinds) > 0 {
 		kinds := make([]any, len(q.Kinds))
 		for i, kind := range q.Kinds {

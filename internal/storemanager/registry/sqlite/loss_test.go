@@ -189,7 +189,7 @@ func TestARegistryIsNeverSmallerWithoutAWord(t *testing.T) {
 	t.Parallel()
 	dir := killed{t.TempDir()}
 	r := dir.open(t)
-	const many = 350 // about 1,500 pages: the log has begun anew
+	const many = 600 // some 2,000 pages: the log has begun anew
 	ensureEach(t, r, 0, many)
 	original := copied(t, dir)
 	var lost, refused, whole int

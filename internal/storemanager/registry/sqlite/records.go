@@ -17,11 +17,13 @@ const (
 	recordColumns = `id, tombstone_at, event_at, created_by, first_monitored_at, last_ensured_at, last_stopped_at,
 	missing_since, pinned, deletion_event_at, delete_at, deletion_owner, cancelled_event_at, stopped_by,
 	hold_since, hold_expires_at, hold_reason, hold_actor, deletion_since, listed_since, listed_at, deletion_by_list,
-	missing_list, deletion_cause`
+	missing_list, deletion_cause, user_id`
 
 	selectRecord = `SELECT ` + recordColumns + ` FROM stores WHERE id = ?`
 	listRecords  = `SELECT ` + recordColumns + ` FROM stores WHERE id > ? AND tombstone_at IS NULL ORDER BY id LIMIT ?`
 	listPending  = `SELECT ` + recordColumns + ` FROM stores INDEXED BY stores_pending_ids WHERE id > ? AND delete_at IS NOT NULL ORDER BY id LIMIT ?`
+	listOf       = `SELECT ` + recordColumns + ` FROM stores INDEXED BY stores_users WHERE user_id != '' AND user_id BETWEEN ?1 AND ?1 || char(1114111)
+		AND id > ?2 AND tombstone_at IS NULL ORDER BY id LIMIT ?3`
 	// A page comes in one row, because database/sql takes several times as long for a row as SQLite. The second column is unsettled, as in IDPage.
 	listIDs = `SELECT coalesce(group_concat(id, char(10)), ''),
 			coalesce(min(id) FILTER (WHERE missing_since IS NOT NULL OR delete_at IS NOT NULL OR event_at BETWEEN 0 AND 999999), '')
@@ -29,7 +31,7 @@ const (
 	advanceTotals = `UPDATE totals SET changes = changes + 1, provisioned = provisioned + ?1, stopped = stopped + ?2,
 			last_provisioned_at = iif(?1 > 0, ?3, last_provisioned_at), last_stopped_at = iif(?2 > 0, ?3, last_stopped_at)
 		RETURNING changes`
-	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	saveRecord = `REPLACE INTO stores (` + recordColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // values are those of recordColumns, in that order.
@@ -43,7 +45,7 @@ func values(s registry.Record) []any {
 		column(s.LastStoppedAt), column(s.UnlistedSince), s.Pinned, column(s.Deletion.EventAt), column(s.Deletion.DeleteAt),
 		s.Deletion.Owner, column(s.CancelledEventAt), s.StoppedBy,
 		column(s.Hold.Since), column(holdExpiresAt), s.Hold.Reason, s.Hold.Actor, column(s.Deletion.Since), column(s.ListedSince),
-		column(s.ListedAt), s.Deletion.ByList, s.UnlistedBy, documentOf(&s.Deletion.Cause),
+		column(s.ListedAt), s.Deletion.ByList, s.UnlistedBy, documentOf(&s.Deletion.Cause), s.UserID,
 	}
 }
 
@@ -57,7 +59,7 @@ func scanRecord(row interface{ Scan(dest ...any) error }) (registry.Record, erro
 		(*column)(&s.Deletion.EventAt), (*column)(&s.Deletion.DeleteAt), &s.Deletion.Owner, (*column)(&s.CancelledEventAt),
 		&s.StoppedBy, (*column)(&s.Hold.Since), (*column)(&holdExpiresAt), &s.Hold.Reason, &s.Hold.Actor,
 		(*column)(&s.Deletion.Since), (*column)(&s.ListedSince), (*column)(&s.ListedAt), &s.Deletion.ByList,
-		&s.UnlistedBy, documentOf(&s.Deletion.Cause),
+		&s.UnlistedBy, documentOf(&s.Deletion.Cause), &s.UserID,
 	)
 	s.Hold.ExpiresAt = column(holdExpiresAt).optional()
 	return s, err
@@ -144,8 +146,18 @@ func (db *Database) Records(ctx context.Context, after string, limit int, pendin
 	if pending {
 		statement = db.pendingRecords // it finds the few without looking at the many
 	}
+	return recordsOf(func() (*sql.Rows, error) { return statement.QueryContext(ctx, after, limit) })
+}
+
+// RecordsOf implements Driver.
+func (db *Database) RecordsOf(ctx context.Context, user, after string, limit int) iter.Seq2[registry.Record, error] {
+	return recordsOf(func() (*sql.Rows, error) { return db.read.QueryContext(ctx, listOf, user, after, limit) })
+}
+
+// recordsOf yields the rows of recordColumns that query finds.
+func recordsOf(query func() (*sql.Rows, error)) iter.Seq2[registry.Record, error] {
 	return func(yield func(registry.Record, error) bool) {
-		rows, err := statement.QueryContext(ctx, after, limit)
+		rows, err := query()
 		if err != nil {
 			yield(registry.Record{}, fmt.Errorf("read registry: %w", err))
 			return

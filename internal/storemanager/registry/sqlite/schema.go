@@ -170,7 +170,7 @@ CREATE TABLE audit (
 	store_id    TEXT NOT NULL, -- '': it concerns all stores
 	outcome     TEXT NOT NULL,
 	detail      TEXT NOT NULL,
-	source      TEXT NOT NULL, -- this and all up to plan: an Origin
+	source      TEXT NOT NULL, -- this and all up to user_id: an Origin
 	actor       TEXT NOT NULL,
 	via         TEXT NOT NULL,
 	reason      TEXT NOT NULL,
@@ -180,15 +180,18 @@ CREATE TABLE audit (
 	trace_id    TEXT NOT NULL,
 	batch       TEXT NOT NULL,
 	plan        TEXT NOT NULL,
+	user_id     TEXT NOT NULL, -- the workspace's owner
 	evidence    TEXT NOT NULL -- JSON
 ) STRICT;
-INSERT INTO audit (at, kind, store_id, outcome, detail, source, actor, via, reason, delivery_id, run_id, request_id, trace_id, batch, plan, evidence)
-	SELECT at, kind, store_id, outcome, detail, '', '', '', '', '', '', '', '', '', '', '' FROM store_events ORDER BY at, store_id, seq;
+INSERT INTO audit (at, kind, store_id, outcome, detail, source, actor, via, reason, delivery_id, run_id, request_id, trace_id, batch, plan, user_id, evidence)
+	SELECT at, kind, store_id, outcome, detail, '', '', '', '', '', '', '', '', '', '', '', '' FROM store_events ORDER BY at, store_id, seq;
 CREATE INDEX audit_store ON audit (store_id);
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit trail is never changed'); END;
 DROP TABLE store_events;
 ALTER TABLE stores ADD COLUMN missing_list TEXT NOT NULL DEFAULT ''; -- the hash of the list of missing_since
 ALTER TABLE stores ADD COLUMN deletion_cause TEXT NOT NULL DEFAULT ''; -- JSON: why the deletion is pending
+ALTER TABLE stores ADD COLUMN user_id TEXT NOT NULL DEFAULT ''; -- the workspace's owner, as an event named it
+CREATE INDEX stores_users ON stores (user_id) WHERE user_id != '';
 
 -- What each process had begun with when it last began.
 CREATE TABLE settings (

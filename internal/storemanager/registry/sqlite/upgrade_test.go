@@ -77,7 +77,7 @@ func moveEvents(rows map[string][]map[string]any) {
 	rows["audit"], rows["settings"] = nil, nil
 	for i, event := range rows["store_events"] {
 		entry := map[string]any{"evidence": ""}
-		for _, text := range []string{"source", "actor", "via", "reason", "delivery_id", "run_id", "request_id", "trace_id", "batch", "plan"} {
+		for _, text := range []string{"source", "actor", "via", "reason", "delivery_id", "run_id", "request_id", "trace_id", "batch", "plan", "user_id"} {
 			entry[text] = ""
 		}
 		maps.Copy(entry, event)
@@ -86,7 +86,7 @@ func moveEvents(rows map[string][]map[string]any) {
 	}
 	delete(rows, "store_events")
 	for _, store := range rows["stores"] {
-		store["missing_list"], store["deletion_cause"] = "", ""
+		store["missing_list"], store["deletion_cause"], store["user_id"] = "", "", ""
 	}
 }
 
