@@ -65,6 +65,20 @@ func (c *Config) Refused() *Refusal {
 	return c.live.refused.Load()
 }
 
+// RefusedNames are the names of the secrets that Refused is about, sorted; those of all files if it names none.
+func (c *Config) RefusedNames() []string {
+	refused := c.Refused()
+	if refused == nil {
+		return nil
+	}
+	all := slices.Sorted(maps.Keys(c.live.files))
+	named := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !strings.Contains(refused.Err.Error(), name) })
+	if len(named) == 0 {
+		return all
+	}
+	return named
+}
+
 // Reload reads the files of secrets again, and returns the names of the secrets that have changed. Unless there are none, it has before see the
 // new settings, which it may refuse, and makes them the Newest. All of them are taken or none: the error has one line for each that can't be, never quotes a secret, and is the one of Refused from
 // then on. It is safe for concurrent use.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -243,7 +244,7 @@ func (s *Server) warnings() []string {
 	}
 	if refused := s.config.Refused(); refused != nil {
 		found = append(found, "secrets: what their files have is refused since "+refused.At.UTC().Format(time.RFC3339)+
-			", and those from before are used; the log says why")
+			", and those from before are used ("+strings.Join(s.config.RefusedNames(), ", ")+"); the log says why")
 	}
 	return append(found, s.intake.MemoryWarnings()...)
 }

@@ -121,4 +121,5 @@ func TestTheEdgeUsesTheNewestSecretsAndSaysWhenTheyAreRefused(t *testing.T) {
 	require.Error(t, reload())
 	require401(false, "a-new-secret", "a-new-token", "a-new-key")
 	require.Contains(t, f.Do(t, http.MethodGet, "/health", "").Body, "secrets: what their files have is refused since ")
+	require.Contains(t, f.Do(t, http.MethodGet, "/health", "").Body, "(OPERATOR_TOKENS")
 }
