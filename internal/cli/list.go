@@ -39,6 +39,9 @@ func (a *app) listCommand() *cobra.Command {
 		Long: `List the monitored stores in the order of their ids, as the edge gives them, with the names, owners and ages that the Auth Worker's
 list has. If that can't be had, these are empty, and a line says why; --owner and --name then find nothing.
 
+--owner finds a user's stores, also those whose workspaces the Auth Worker's list no longer has: the way to what was deleted by
+mistake. It takes the beginning of a user's id, or a part of the name of any other workspace of theirs.
+
 On a terminal that is too narrow, ids are shortened to what is unique (every command takes that), and long texts are cut. Colours
 obey NO_COLOR, CLICOLOR_FORCE and TERM=dumb.
 
@@ -68,7 +71,7 @@ With --json the array is left open when the edge fails midway, so that nobody ta
 	}
 	cmd.Flags().IntVar(&q.limit, "limit", 0, "at most so many (0: all)")
 	cmd.Flags().StringVar(&q.state, "state", "", "only those in this state: "+listStates)
-	cmd.Flags().StringVar(&q.owner, "owner", "", "only those whose workspaces have a member whose id begins with this")
+	cmd.Flags().StringVar(&q.owner, "owner", "", "only those of users whose id begins with this, or else who have a workspace with this in its name")
 	cmd.Flags().StringVar(&q.name, "name", "", "only those whose workspaces have this in their names, in capitals or not")
 	cmd.Flags().StringVar(&q.sort, "sort", "id", "the order: "+strings.Join(sortNames(), ", "))
 	cmd.Flags().BoolVar(&watch, "watch", false, "show changes until Ctrl-C")
@@ -130,10 +133,10 @@ func nameOf(s api.Store) string {
 	return s.Workspace.Name
 }
 
-// ownerOf is the one member, or the first of several and how many more there are.
+// ownerOf is the one member, or the first of several and how many more there are. A workspace that is no longer listed has the owner of its events.
 func ownerOf(s api.Store) string {
 	if s.Workspace == nil || len(s.Workspace.UserIDs) == 0 {
-		return ""
+		return s.UserID // as its events said
 	}
 	first, more := s.Workspace.UserIDs[0], len(s.Workspace.UserIDs)-1
 	if more == 0 {
@@ -212,7 +215,9 @@ type shownStores struct {
 	count int
 	last  string // the id before
 	note  string
-	kept  []listedStore // until they can be sorted
+	// pending is the first of them whose deletion is pending; "" for none.
+	pending string
+	kept    []listedStore // until they can be sorted
 }
 
 func (a *app) newShownStores(q listing) *shownStores {
@@ -239,6 +244,11 @@ func (s *shownStores) show(page storesPage) {
 	} else if len(page.stores) > 0 {
 		s.print(s.table.Lines(s.rows(page)))
 	}
+	for _, store := range page.stores {
+		if store.Deletion != nil && s.pending == "" && s.owner+s.name+s.state != "" { // somebody looks for it
+			s.pending = store.ID
+		}
+	}
 	s.count += len(page.stores)
 	if n := len(page.stores); n > 0 {
 		s.last = page.stores[n-1].ID
@@ -256,6 +266,9 @@ func (s *shownStores) end() {
 	}
 	if s.note != "" && s.count > 0 && !s.json {
 		s.tell("%s\n", text.Plain(s.note))
+	}
+	if s.pending != "" && !s.json {
+		s.tell("what must not be deleted is kept by: starter cancel-delete %s --reason R\n", text.Plain(s.pending))
 	}
 }
 

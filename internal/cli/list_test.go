@@ -86,6 +86,26 @@ func TestListFindsByOwnerAndNameAndSorts(t *testing.T) {
 	require.Equal(t, exit.Usage, c.run(t, "list", "--sort", "size").exit)
 }
 
+func TestAListOfSomebodysStoresSaysHowADeletedOneIsKept(t *testing.T) {
+	t.Parallel()
+	c, r := namedStores(t)
+	byAnn := storemanager.Origin{Source: storemanager.SourceWebhook, UserID: "u-ann"}
+	_, err := r.Ensure(t.Context(), storemanager.EnsureRequest{StoreID: "deleted-1", At: time.Now().Add(-time.Hour), Origin: byAnn})
+	require.NoError(t, err)
+	_, err = r.BeginDeletion(t.Context(), storemanager.DeletionRequest{
+		StoreID: "deleted-1", At: time.Now(), DeleteAt: time.Now().Add(time.Hour), Owner: "run", Origin: byAnn,
+	})
+	require.NoError(t, err)
+	for _, owner := range []string{"u-ann", "work"} { // the latter is the name of a workspace of hers
+		out := c.run(t, "list", "--owner", owner)
+		require.Equal(t, exit.Done, out.exit, out.stderr)
+		require.Regexp(t, `(?m)^deleted-1 +- +u-ann .* deletion_pending .* to be stopped at `, out.stdout)
+		require.Contains(t, out.stdout, longID)
+		require.Equal(t, "what must not be deleted is kept by: starter cancel-delete deleted-1 --reason R\n", out.stderr)
+	}
+	require.Empty(t, c.run(t, "list").stderr, "nobody looks for it")
+}
+
 func TestWithoutTheAuthWorkerAListLacksNamesAndSaysSo(t *testing.T) {
 	t.Parallel()
 	c := setup(t, "STOREKEEPER_URL="+edgeOver(t, exemplary(t)))
