@@ -40,7 +40,9 @@ const envRotationRole = "STOREKEEPER_TEST_ROTATION_ROLE"
 // runRotationRole is a process of ours, as cmd/ has it, that also tells Sentry of a failure many times a second.
 func runRotationRole(name string) {
 	run, role := map[string]func(context.Context, *process.Process) error{
-		"edge": runRotationEdge, "worker": runRotationWorker, "store manager": func(ctx context.Context, p *process.Process) error { return manager.Run(ctx, p, manager.Restore{}) },
+		"edge": runRotationEdge, "worker": runRotationWorker, "store manager": func(ctx context.Context, p *process.Process) error {
+			return manager.Run(ctx, p, manager.Restore{From: os.Getenv(restoreFrom), SetAside: os.Getenv(restoreFrom) != ""})
+		},
 	}[name], map[string]config.Role{"edge": config.RoleWebhook, "worker": config.RoleWorker, "store manager": config.RoleStoreManager}[name]
 	process.Main(process.Command(process.Options{Use: "child", Role: role, Run: func(ctx context.Context, p *process.Process) error {
 		g, ctx := errgroup.WithContext(ctx)
@@ -71,8 +73,8 @@ func runRotationEdge(ctx context.Context, p *process.Process) error {
 		return err
 	}
 	server, err := edge.New(edge.Options{
-		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace),
-		StoreManager: clients.Manager, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
+		Config: p.Config, Orchestrator: orchestrator.New(clients.Temporal, clients.Namespace), Workspaces: clients.AuthWorker,
+		StoreManager: clients.Manager, Backup: clients.Manager.Backup, Examine: clients.Manager.Examine, Metrics: p.Metrics, Sentry: p.Sentry, Log: p.Log,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())

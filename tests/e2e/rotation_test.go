@@ -73,7 +73,9 @@ type rotation struct {
 	edgeURL string
 
 	others    map[string]*accepted // by the names of the page
+	auth      *demo.AuthWorker
 	sync      *demo.SyncBackend
+	temporal  string           // its address, where no key is wanted
 	storeID   string           // of the store that all is about
 	loads     map[string]*load // by the names of the page for who sends
 	processes map[string]*proctest.Child
@@ -222,7 +224,8 @@ func (r *rotation) monitorOneMore() {
 	require.Equal(r.t, http.StatusOK, resp.StatusCode)
 }
 
-func startRotation(t *testing.T, write write, hangup bool) *rotation {
+// newRotation is an installation in which nothing runs yet.
+func newRotation(t *testing.T, write write, hangup bool) *rotation {
 	t.Helper()
 	r := &rotation{
 		t: t, write: write, hangup: hangup, dir: t.TempDir(), others: map[string]*accepted{}, loads: map[string]*load{},
@@ -242,6 +245,12 @@ func startRotation(t *testing.T, write write, hangup bool) *rotation {
 			}
 		}
 	})
+	return r
+}
+
+func startRotation(t *testing.T, write write, hangup bool) *rotation {
+	t.Helper()
+	r := newRotation(t, write, hangup)
 	settings := r.startOthers()
 	for who := range ours {
 		r.startProcess(who, settings)
@@ -270,6 +279,7 @@ func (r *rotation) startOthers() (settings []string) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, auth.Stop(context.WithoutCancel(t.Context()))) })
+	r.auth, r.temporal = auth, server.Addr()
 	r.storeID = (&harness.Installation{T: t, System: &standalone.System{AuthURL: auth.URL()}}).SignUp().Default
 	r.sync, err = demo.StartSyncBackend(t.Context(), demo.SyncBackendOptions{Tokens: r.others["sync backend"].tokens})
 	require.NoError(t, err)
@@ -296,7 +306,6 @@ func (r *rotation) startOthers() (settings []string) {
 
 // startProcess starts a process of ours, with its secrets in files.
 func (r *rotation) startProcess(who string, settings []string) {
-	environ := append([]string{envRotationRole + "=" + who}, settings...)
 	for _, secret := range ours[who] {
 		file, value := r.file(who, secret), r.filled(rotated[secret].old)
 		if secret == "OPERATOR_TOKENS" {
@@ -304,7 +313,15 @@ func (r *rotation) startProcess(who string, settings []string) {
 		}
 		require.NoError(r.t, os.MkdirAll(filepath.Dir(file), 0o700))
 		r.write(r.t, file, value)
-		environ = append(environ, secret+"_FILE="+file)
+	}
+	r.launch(who, settings)
+}
+
+// launch begins a process of ours, whose files of secrets are there.
+func (r *rotation) launch(who string, settings []string) {
+	environ := append([]string{envRotationRole + "=" + who}, settings...)
+	for _, secret := range ours[who] {
+		environ = append(environ, secret+"_FILE="+r.file(who, secret))
 	}
 	cmd := proctest.Self(r.t.Context(), environ)
 	r.logs[who] = &proctest.Log{}

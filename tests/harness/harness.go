@@ -231,9 +231,12 @@ func (u *User) At(in *Installation) *User {
 }
 
 // Create makes a workspace and returns its id.
-func (u *User) Create() string {
+func (u *User) Create() string { u.in.T.Helper(); return u.CreateNamed(uuid.NewString()) }
+
+// CreateNamed is Create with a name.
+func (u *User) CreateNamed(name string) string {
 	u.in.T.Helper()
-	r := u.in.Do(http.MethodPost, u.in.AuthURL+"/workspaces", fmt.Sprintf(`{"name":%q}`, uuid.NewString()),
+	r := u.in.Do(http.MethodPost, u.in.AuthURL+"/workspaces", fmt.Sprintf(`{"name":%q}`, name),
 		"Content-Type", "application/json", "Authorization", "Bearer "+u.token)
 	require.Equal(u.in.T, http.StatusCreated, r.Code, r.Body)
 	return r.JSON("instance.id").(string)
