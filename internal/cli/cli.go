@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/user"
 	"runtime"
@@ -29,6 +30,7 @@ import (
 	"storekeeper/internal/cli/term"
 	"storekeeper/internal/cli/text"
 	"storekeeper/internal/config"
+	"storekeeper/internal/httpclient"
 	"storekeeper/internal/storemanager"
 	"storekeeper/internal/tracing"
 	"storekeeper/internal/tracing/export"
@@ -48,7 +50,9 @@ type Options struct {
 
 // Run runs one command and returns the exit code for the process; the help lists the codes. When ctx ends, the command does.
 func Run(ctx context.Context, o Options) int {
-	a := &app{Options: o}
+	transport := httpclient.Traced(httpclient.Transport())
+	defer transport.CloseIdleConnections()
+	a := &app{Options: o, transport: transport}
 	root := a.rootCommand()
 	if o.Args == nil {
 		o.Args = []string{} // cobra takes nil for os.Args
@@ -81,6 +85,9 @@ type app struct {
 	timeout                     time.Duration
 	address, namespace, profile string
 	url                         string
+
+	// transport has the connections to the edge. All requests of the run share it: a watch makes many.
+	transport http.RoundTripper
 
 	// pinned is what stdout counts as; nil: what it is. silent keeps show from running anything.
 	pinned *term.Screen
@@ -309,7 +316,7 @@ func (a *app) edge() (*edgeclient.Client, error) {
 			return nil, exit.UsageError("--url is not accepted: " + err.Error())
 		}
 	}
-	return edgeclient.New(cfg, a.timeout), nil
+	return edgeclient.New(cfg, a.timeout, a.transport), nil
 }
 
 // dial connects to Temporal.

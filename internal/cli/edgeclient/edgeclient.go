@@ -24,7 +24,6 @@ import (
 	"storekeeper/internal/config"
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/edge/asker"
-	"storekeeper/internal/httpclient"
 	"storekeeper/internal/retryafter"
 )
 
@@ -52,8 +51,8 @@ type Client struct {
 	Client  http.Client
 }
 
-// New returns a client that has not asked anything yet.
-func New(cfg *config.Config, timeout time.Duration) *Client {
+// New returns a client that has not asked anything yet. The connections are those of transport.
+func New(cfg *config.Config, timeout time.Duration, transport http.RoundTripper) *Client {
 	token, tokenFrom := config.Secret(cfg.BypassToken()), BypassToken
 	if cfg.StorekeeperToken != "" {
 		token, tokenFrom = cfg.StorekeeperToken, OwnToken
@@ -61,7 +60,7 @@ func New(cfg *config.Config, timeout time.Duration) *Client {
 	return &Client{
 		URL: string(cfg.StorekeeperURL), Token: token, TokenFrom: tokenFrom, Timeout: timeout,
 		Client: http.Client{
-			Transport: httpclient.Traced(httpclient.Transport()),
+			Transport: transport,
 			// A redirect would turn a PUT into a GET, and lose the token.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

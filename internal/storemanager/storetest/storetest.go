@@ -70,7 +70,7 @@ func Open(t testing.TB, o Settings) *Database {
 	s, err := TryOpen(t.Context(), o)
 	// A test beside this one may be starting a program at this moment: until it runs, that program has our files open, and their locks.
 	for begun := time.Now(); err != nil && strings.Contains(err.Error(), "another process has it open") && time.Since(begun) < 10*time.Second; {
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 		s, err = TryOpen(t.Context(), o)
 	}
 	require.NoError(t, err)
