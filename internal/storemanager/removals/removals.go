@@ -150,7 +150,8 @@ func (j *Judge) stopped(s *store, e storemanager.AuditEntry) {
 	against, missing := s.protected(d, e)
 	more, unnamed := answered(d, e)
 	against, missing = append(against, more...), append(missing, unnamed...)
-	against = append(against, j.cause(d, e, s.deletions[d.Since.UnixMicro()])...)
+	more, unnamed = j.cause(d, e, s.deletions[d.Since.UnixMicro()])
+	against, missing = append(against, more...), append(missing, unnamed...)
 	switch {
 	case len(against) > 0:
 		j.report.Unjustified = append(j.report.Unjustified, finding(e, append(against, missing...)))
@@ -210,11 +211,11 @@ func (s *store) protected(d storemanager.Deletion, e storemanager.AuditEntry) (a
 }
 
 // cause says what speaks against who or what asked for the deletion.
-func (j *Judge) cause(d storemanager.Deletion, e storemanager.AuditEntry, begun *deletion) (against []string) {
+func (j *Judge) cause(d storemanager.Deletion, e storemanager.AuditEntry, begun *deletion) (against, missing []string) {
 	c := d.Cause
 	switch {
 	case c == (storemanager.Cause{}):
-		return nil // said elsewhere
+		return nil, nil // said elsewhere
 	case c.Source == storemanager.SourceWebhook && c.DeliveryID == "":
 		against = append(against, "the webhook that asked for it is not named")
 	case c.Source == storemanager.SourceOperator && c.Actor == "":
@@ -224,6 +225,8 @@ func (j *Judge) cause(d storemanager.Deletion, e storemanager.AuditEntry, begun 
 	case c.Source == storemanager.SourceReconcile:
 		first, second := c.FirstList, c.SecondList
 		switch {
+		case first == (storemanager.ListRef{}) && begun != nil && begun.begun.Outcome == restored:
+			missing = append(missing, "its deletion was put back after a loss, and the waiting run did not know the lists")
 		case first.At.IsZero() || second.At.IsZero():
 			against = append(against, "no two lists are named that lack the workspace")
 		case !first.At.Before(second.At):
@@ -239,8 +242,11 @@ func (j *Judge) cause(d storemanager.Deletion, e storemanager.AuditEntry, begun 
 			j.waiting = append(j.waiting, waiting{stop: e, plan: c.RunID + "/" + c.Plan})
 		}
 	}
-	return against
+	return against, missing
 }
+
+// restored is the outcome of a deletion that was put back into a registry which had lost it.
+const restored = "restored"
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 

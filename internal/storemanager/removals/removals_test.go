@@ -33,6 +33,13 @@ func byLists() storemanager.Deletion {
 	return d
 }
 
+// restoredByLists is that of a run which knows no lists.
+func restoredByLists() storemanager.Deletion {
+	d := byLists()
+	d.Cause.FirstList, d.Cause.SecondList = storemanager.ListRef{}, storemanager.ListRef{}
+	return d
+}
+
 func ensured() storemanager.AuditEntry {
 	return storemanager.AuditEntry{At: at(0), Kind: storemanager.AuditEnsure, StoreID: id, Outcome: "created", Origin: webhook}
 }
@@ -131,7 +138,13 @@ func TestAStopIsJudgedByItsEvidence(t *testing.T) {
 		"the guard, and the approval of a plan that changed": {trail: []storemanager.AuditEntry{firstSighting(), guard("keeps_back", 3), begun(approved), approval("refused"), stopped(approved)}, against: []string{"the guard kept removals back, and the trail has no approval of its plan"}},
 		"a deletion of before the trail":                     {trail: []storemanager.AuditEntry{stopped(changed(byEvent(), func(d *storemanager.Deletion) { d.Cause = storemanager.Cause{} }))}, unproven: []string{"its deletion began before there was an audit trail"}},
 		"a worker of an older version":                       {trail: []storemanager.AuditEntry{begun(byEvent()), changed(stopped(byEvent()), func(e *storemanager.AuditEntry) { e.Evidence.Recheck.Hash = "" })}, unproven: []string{"the list of the re-check is not named"}},
-		"a stop of before the trail":                         {trail: []storemanager.AuditEntry{changed(of(storemanager.AuditStop, 1), func(e *storemanager.AuditEntry) { e.Outcome = "stopped" })}, unproven: []string{"it is from before there was an audit trail"}},
+		"a deletion that lists had asked for, and a run put back": {
+			trail: []storemanager.AuditEntry{
+				changed(begun(restoredByLists()), func(e *storemanager.AuditEntry) { e.Outcome = "restored" }), stopped(restoredByLists()),
+			},
+			unproven: []string{"its deletion was put back after a loss, and the waiting run did not know the lists"},
+		},
+		"a stop of before the trail": {trail: []storemanager.AuditEntry{changed(of(storemanager.AuditStop, 1), func(e *storemanager.AuditEntry) { e.Outcome = "stopped" })}, unproven: []string{"it is from before there was an audit trail"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -85,7 +85,7 @@ func (tx *transaction) goOnFrom(ctx context.Context, copied time.Time) error {
 		{`UPDATE stores SET delete_at = delete_at + ?, deletion_owner = ? WHERE delete_at IS NOT NULL`, []any{age, restoredOwner}},
 		{`UPDATE stores SET hold_expires_at = hold_expires_at + ? WHERE hold_since IS NOT NULL AND hold_expires_at > ?`, []any{age, column(copied)}},
 		{`UPDATE pauses SET expires_at = expires_at + ? WHERE expires_at > ?`, []any{age, column(copied)}},
-		{`UPDATE stores SET missing_since = NULL WHERE missing_since IS NOT NULL`, nil},
+		{`UPDATE stores SET missing_since = NULL, missing_list = '' WHERE missing_since IS NOT NULL`, nil},
 		{`UPDATE delivery_totals SET engine = ''`, nil},
 		{`DROP TABLE _backup`, nil},
 	} {
