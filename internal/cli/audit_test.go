@@ -160,8 +160,8 @@ func TestEachRemovalIsJudgedAnewAndNamedIfItsEvidenceDoesNotJustifyIt(t *testing
 
 	// One from before there was a trail.
 	insert := func(id, evidence string) {
-		r.Exec(t, `INSERT INTO audit (at, kind, store_id, outcome, detail, source, actor, via, reason, delivery_id, run_id, request_id, trace_id, batch, plan, evidence)
-			VALUES (?, 'stop', ?, 'stopped', '', '', '', '', '', '', '', '', '', '', '', ?)`, time.Now().UnixMicro(), id, evidence)
+		r.Exec(t, `INSERT INTO audit (at, kind, store_id, outcome, detail, source, actor, via, reason, delivery_id, run_id, request_id, trace_id, batch, plan, user_id, evidence)
+			VALUES (?, 'stop', ?, 'stopped', '', '', '', '', '', '', '', '', '', '', '', '', ?)`, time.Now().UnixMicro(), id, evidence)
 	}
 	insert("ancient-1", "")
 	out = c.run(t, "verify-removals")

@@ -115,11 +115,11 @@ func (a *Actions) Act(verb string) http.HandlerFunc {
 		// What was begun becomes durable even if the caller hangs up.
 		answer, refused := a.carryOut(context.WithoutCancel(r.Context()), o, id)
 		if refused != nil {
-			a.tell(w, o, id, "", refused)
+			a.tell(httpserver.LogRequestID(w), o, id, "", refused)
 			refused.Write(w)
 			return
 		}
-		a.tell(w, o, id, answer.Status, nil)
+		a.tell(httpserver.LogRequestID(w), o, id, answer.Status, nil)
 		status := http.StatusOK
 		if answer.Status == contract.StatusAccepted {
 			status = http.StatusAccepted
@@ -246,11 +246,11 @@ func (a *Actions) managerAway(err error) *problem.Refusal {
 }
 
 // tell logs an action: who did what to which store, and what came of it.
-func (a *Actions) tell(w http.ResponseWriter, o order, id string, status contract.Status, refused *problem.Refusal) {
+func (a *Actions) tell(requestID zap.Field, o order, id string, status contract.Status, refused *problem.Refusal) {
 	outcome := string(status)
 	if refused != nil {
 		outcome = fmt.Sprintf("refused: %s", refused.Message)
 	}
-	a.log.Info("operator's action", httpserver.LogRequestID(w), zap.String("verb", o.verb), zap.String(telemetry.KeyStoreID, id),
+	a.log.Info("operator's action", requestID, zap.String("verb", o.verb), zap.String(telemetry.KeyStoreID, id),
 		zap.String(telemetry.KeyActor, o.origin.Actor), zap.String(telemetry.KeyReason, o.origin.Reason), zap.String(telemetry.KeyOutcome, outcome))
 }

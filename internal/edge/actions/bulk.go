@@ -38,7 +38,7 @@ func (a *Actions) Bulk(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx, requestID := context.WithoutCancel(r.Context()), httpserver.LogRequestID(w)
 	answer := api.BulkAnswer{Batch: o.origin.Batch, Results: make([]api.ActionAnswer, len(body.IDs))}
 	var g errgroup.Group
 	g.SetLimit(bulkParallelism)
@@ -48,7 +48,7 @@ func (a *Actions) Bulk(w http.ResponseWriter, r *http.Request) {
 			if refused != nil {
 				result = api.ActionAnswer{InstanceID: id, Error: refused.Message}
 			}
-			a.tell(w, o, id, result.Status, refused)
+			a.tell(requestID, o, id, result.Status, refused)
 			answer.Results[i] = result
 			return nil
 		})
@@ -59,7 +59,7 @@ func (a *Actions) Bulk(w http.ResponseWriter, r *http.Request) {
 			answer.Failed++
 		}
 	}
-	a.log.Info("operator's actions ended", httpserver.LogRequestID(w), zap.String("verb", o.verb), zap.String("batch", o.origin.Batch),
+	a.log.Info("operator's actions ended", requestID, zap.String("verb", o.verb), zap.String("batch", o.origin.Batch),
 		zap.String(telemetry.KeyActor, o.origin.Actor), zap.Int("stores", len(body.IDs)), zap.Int("failed", answer.Failed))
 	httpserver.WriteJSON(w, http.StatusOK, answer)
 }
