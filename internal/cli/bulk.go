@@ -247,8 +247,9 @@ func (a *app) confirm(of targets, command string, ids []string) error {
 // sendBulk asks the edge, a part at a time.
 func (a *app) sendBulk(ctx context.Context, e *edgeclient.Client, body api.ActionRequest, ids []string, res *bulkResult) error {
 	var asked atomic.Int64
+	total := len(ids)
 	stop := a.progress(ctx, res.Verb, func(context.Context) *contract.Progress {
-		return &contract.Progress{Phase: res.Verb, Done: int(asked.Load()), Total: len(ids)}
+		return &contract.Progress{Phase: res.Verb, Done: int(asked.Load()), Total: total}
 	})
 	defer stop()
 	for len(ids) > 0 {
