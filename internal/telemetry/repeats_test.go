@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,15 +20,26 @@ func TestEqualNewsAreSentAtOnceAndThenCountedInWindowsThatGrow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRepeats(0)
-		var sent []int
+		var mu sync.Mutex // windows end in goroutines of their own
+		var all []int
+		keep := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, n)
+		}
+		sent := func() []int {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
 		say := func(n int) {
 			for range n {
 				r.take("key", func(counted *repeated) {
 					if counted == nil {
-						sent = append(sent, 0)
+						keep(0)
 						return
 					}
-					sent = append(sent, counted.count)
+					keep(counted.count)
 				})
 			}
 		}
@@ -35,30 +48,30 @@ func TestEqualNewsAreSentAtOnceAndThenCountedInWindowsThatGrow(t *testing.T) {
 			synctest.Wait()
 		}
 		say(10_000)
-		require.Equal(t, []int{0}, sent)
+		require.Equal(t, []int{0}, sent())
 		pass(time.Minute)
-		require.Equal(t, []int{0, 9_999}, sent)
+		require.Equal(t, []int{0, 9_999}, sent())
 		say(1)
 		pass(time.Minute)
-		require.Len(t, sent, 2, "the second window is longer")
+		require.Len(t, sent(), 2, "the second window is longer")
 		pass(time.Minute)
-		require.Equal(t, []int{0, 9_999, 1}, sent)
+		require.Equal(t, []int{0, 9_999, 1}, sent())
 		for range 24 * 60 { // a day
 			say(100)
 			pass(time.Minute)
 		}
-		require.LessOrEqual(t, len(sent), 3+24+6)
+		require.LessOrEqual(t, len(sent()), 3+24+6)
 		pass(3 * time.Hour)
-		before := len(sent)
+		before := len(sent())
 		say(1)
-		require.Len(t, sent, before+1, "after a quiet window it is news again")
-		require.Zero(t, sent[before])
+		require.Len(t, sent(), before+1, "after a quiet window it is news again")
+		require.Zero(t, sent()[before])
 		say(1)
 		r.flush()
-		require.Len(t, sent, before+2)
+		require.Len(t, sent(), before+2)
 		r.close()
 		say(1)
-		require.Len(t, sent, before+3, "nobody counts any more")
+		require.Len(t, sent(), before+3, "nobody counts any more")
 	})
 }
 
