@@ -223,24 +223,30 @@ func (j *Judge) cause(d storemanager.Deletion, e storemanager.AuditEntry, begun 
 	case c.Source == "":
 		against = append(against, "nobody is named who asked for it")
 	case c.Source == storemanager.SourceReconcile:
-		first, second := c.FirstList, c.SecondList
-		switch {
-		case first == (storemanager.ListRef{}) && begun != nil && begun.begun.Outcome == restored:
-			missing = append(missing, "its deletion was put back after a loss, and the waiting run did not know the lists")
-		case first.At.IsZero() || second.At.IsZero():
-			against = append(against, "no two lists are named that lack the workspace")
-		case !first.At.Before(second.At):
-			against = append(against, "the two lists that lack the workspace are the same")
-		case first.Hash == "" || second.Hash == "":
-			against = append(against, "the two lists that lack the workspace have no hash")
-		case !j.lists[key(first)]:
-			against = append(against, fmt.Sprintf("the trail does not have the list of %s", stamp(first.At)))
-		case second.At.After(e.At):
-			against = append(against, "the second list is newer than the stop")
-		}
 		if c.Plan != "" || begun != nil && begun.guarded {
 			j.waiting = append(j.waiting, waiting{stop: e, plan: c.RunID + "/" + c.Plan})
 		}
+		return j.twoLists(c, e, begun)
+	}
+	return against, missing
+}
+
+// twoLists says what speaks against the lists that asked for a deletion.
+func (j *Judge) twoLists(c storemanager.Cause, e storemanager.AuditEntry, begun *deletion) (against, missing []string) {
+	first, second := c.FirstList, c.SecondList
+	switch {
+	case first == (storemanager.ListRef{}) && begun != nil && begun.begun.Outcome == restored:
+		missing = append(missing, "its deletion was put back after a loss, and the waiting run did not know the lists")
+	case first.At.IsZero() || second.At.IsZero():
+		against = append(against, "no two lists are named that lack the workspace")
+	case !first.At.Before(second.At):
+		against = append(against, "the two lists that lack the workspace are the same")
+	case first.Hash == "" || second.Hash == "":
+		against = append(against, "the two lists that lack the workspace have no hash")
+	case !j.lists[key(first)]:
+		against = append(against, fmt.Sprintf("the trail does not have the list of %s", stamp(first.At)))
+	case second.At.After(e.At):
+		against = append(against, "the second list is newer than the stop")
 	}
 	return against, missing
 }
