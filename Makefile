@@ -40,7 +40,7 @@ build: ## Build all commands into bin/, static, VERSION= stamped into them
 
 .PHONY: test
 test: ## Run all tests with the race detector (POSTGRES=1: also those that skip without PostgreSQL); TESTFLAGS='-run Name -v' narrows them
-	$(GO_TEST_RACE) -timeout 20m $(TESTFLAGS) ./...
+	$(GO_TEST_RACE) -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: test-crash
 test-crash: ## Kill everything at random for long: 1,500 events, 60 kills in each layout (10 to 20 minutes); CRASHFLAGS='-seed 7' repeats
