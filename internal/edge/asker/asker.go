@@ -5,11 +5,10 @@ import (
 	"net/http"
 	"strings"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"storekeeper/contract"
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/storemanager"
+	"storekeeper/internal/tracing"
 )
 
 // HeaderVia is where our own CLI says that an operator uses it: its value is contract.ViaCLI then.
@@ -19,13 +18,10 @@ const HeaderVia = "Storekeeper-Via"
 func Of(w http.ResponseWriter, r *http.Request, actor, reason string) contract.Origin {
 	o := contract.Origin{
 		Source: contract.SourceOperator, Actor: httpserver.CallerOf(r.Context()).Actor(strings.TrimSpace(actor)), Via: contract.ViaAPI,
-		Reason: strings.TrimSpace(reason), RequestID: httpserver.RequestID(w),
+		Reason: strings.TrimSpace(reason), RequestID: httpserver.RequestID(w), TraceID: tracing.TraceID(r.Context()),
 	}
 	if r.Header.Get(HeaderVia) == contract.ViaCLI {
 		o.Via = contract.ViaCLI
-	}
-	if span := trace.SpanContextFromContext(r.Context()); span.HasTraceID() {
-		o.TraceID = span.TraceID().String()
 	}
 	return o
 }

@@ -20,6 +20,7 @@ import (
 	"storekeeper/internal/httpserver"
 	"storekeeper/internal/orchestrator"
 	"storekeeper/internal/telemetry"
+	"storekeeper/internal/tracing"
 	"storekeeper/internal/webhookauth"
 )
 
@@ -246,7 +247,7 @@ func (in *Intake) limitSender(_ context.Context, d *delivery) *problem.Refusal {
 }
 
 // readEvent makes an event of the body.
-func (in *Intake) readEvent(_ context.Context, d *delivery) *problem.Refusal {
+func (in *Intake) readEvent(ctx context.Context, d *delivery) *problem.Refusal {
 	ev, refused := parseEvent(d.body, d.receivedAt)
 	if refused != nil {
 		return refused
@@ -256,7 +257,7 @@ func (in *Intake) readEvent(_ context.Context, d *delivery) *problem.Refusal {
 		ev.DeliveryID = orchestrator.NewDeliveryID()
 	}
 	ev.Source, ev.ReceivedAt = contract.SourceWebhook, d.receivedAt.UTC().Truncate(time.Microsecond)
-	ev.Origin = contract.Origin{Actor: d.sender.Key, RequestID: httpserver.RequestID(d.w)}
+	ev.Origin = contract.Origin{Actor: d.sender.Key, RequestID: httpserver.RequestID(d.w), TraceID: tracing.TraceID(ctx)}
 	d.event = ev
 	return nil
 }

@@ -350,3 +350,12 @@ func TestAnEventOutlivesASenderThatHangsUp(t *testing.T) {
 	require.NoError(t, <-taken)
 	stop()
 }
+
+func TestTheTraceThatASenderBringsGoesAlongWithTheEvent(t *testing.T) {
+	t.Parallel()
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	f := setup(t)
+	resp := f.Send(t, edgetest.Event("workspace.created"), "traceparent", "00-"+trace+"-b7ad6b7169203331-01")
+	require.Equal(t, 200, resp.Status, resp.Body)
+	require.Equal(t, trace, f.Temporal.Applied()[0].Origin.TraceID, "the audit trail is to have it")
+}
