@@ -5,10 +5,8 @@ package actions
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -97,9 +95,8 @@ type order struct {
 // Act serves POST /stores/{id}/{verb}.
 func (a *Actions) Act(verb string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		id := httpserver.PathParam(r, "id")
-		if !storemanager.ValidID(id) {
-			problem.Write(w, problem.KindInvalid, "this is not a valid store id: "+problem.StoreIDRule)
+		id, ok := problem.StoreID(w, r)
+		if !ok {
 			return
 		}
 		var body api.ActionRequest
@@ -134,13 +131,8 @@ func readBody(w http.ResponseWriter, r *http.Request, into any) *problem.Refusal
 	if refused != nil || len(bytes.TrimSpace(body)) == 0 {
 		return refused
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return problem.Invalid("The body must be a JSON object with the members that /docs names, and no others")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return problem.Invalid("The body must be one JSON object")
+	if err := problem.Decode(body, into); err != nil {
+		return problem.Invalid("The body must be one JSON object with the members that /docs names, and no others")
 	}
 	return nil
 }

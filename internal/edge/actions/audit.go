@@ -17,12 +17,9 @@ func (a *Actions) Audit(w http.ResponseWriter, r *http.Request) { a.audit(w, r, 
 
 // History serves GET /stores/{id}/history: a page of what the audit trail has about a store. A store that nobody ever told of has none.
 func (a *Actions) History(w http.ResponseWriter, r *http.Request) {
-	id := httpserver.PathParam(r, "id")
-	if !storemanager.ValidID(id) {
-		problem.Write(w, problem.KindInvalid, "this is not a valid store id: "+problem.StoreIDRule)
-		return
+	if id, ok := problem.StoreID(w, r); ok {
+		a.audit(w, r, id)
 	}
-	a.audit(w, r, id)
 }
 
 func (a *Actions) audit(w http.ResponseWriter, r *http.Request, id string) {

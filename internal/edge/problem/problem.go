@@ -1,15 +1,19 @@
 // Package problem is how the edge refuses: the kinds of problems that it answers with, and how they are written. What intake and status both
-// hold requests against is here too, because they know only this of each other: ReadBody with its bound, and the rule of ids in words.
+// hold requests against is here too, because they know only this of each other: how bodies are read and decoded, and the rule of ids.
 package problem
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"time"
 
 	"storekeeper/internal/edge/api"
 	"storekeeper/internal/httpserver"
+	"storekeeper/internal/storemanager"
 )
 
 const (
@@ -67,4 +71,27 @@ func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *Refusal) {
 		return nil, Invalid("The body could not be read")
 	}
 	return body, nil
+}
+
+// Decode reads a body that is one JSON value. It refuses unknown members, for a misspelt one would be left undone, and what comes after the value.
+func Decode(body []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
+}
+
+// StoreID is the id in the path. It has answered when it returns false.
+func StoreID(w http.ResponseWriter, r *http.Request) (string, bool) {
+	id := httpserver.PathParam(r, "id")
+	if storemanager.ValidID(id) {
+		return id, true
+	}
+	Write(w, KindInvalid, "this is not a valid store id: "+StoreIDRule)
+	return "", false
 }

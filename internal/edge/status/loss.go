@@ -24,7 +24,7 @@ func (s *Status) AcknowledgeLoss(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var said api.Acknowledgement
-	if err := decodeStrictly(body, &said); err != nil {
+	if err := problem.Decode(body, &said); err != nil {
 		problem.Write(w, problem.KindInvalid, "The body must be a JSON object of reason and actor")
 		return
 	}

@@ -1,12 +1,9 @@
 package status
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -26,7 +23,7 @@ func (s *Status) PauseAll(w http.ResponseWriter, r *http.Request) { s.pause(w, r
 
 // PauseStore makes reconciliation leave alone the store that the path names, and answers with the pause.
 func (s *Status) PauseStore(w http.ResponseWriter, r *http.Request) {
-	if id, ok := storeID(w, r); ok {
+	if id, ok := problem.StoreID(w, r); ok {
 		s.pause(w, r, id)
 	}
 }
@@ -70,24 +67,11 @@ func (s *Status) pause(w http.ResponseWriter, r *http.Request, id string) {
 // parsePause refuses unknown fields: a misspelt expiresAt would make a pause that never ends.
 func parsePause(body []byte) (api.PauseRequest, error) {
 	var req api.PauseRequest
-	if err := decodeStrictly(body, &req); err != nil {
+	if err := problem.Decode(body, &req); err != nil {
 		return api.PauseRequest{}, err
 	}
 	req.Reason, req.Actor = strings.TrimSpace(req.Reason), strings.TrimSpace(req.Actor)
 	return req, nil
-}
-
-// decodeStrictly refuses unknown fields and what comes after the value.
-func decodeStrictly(body []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one value")
-	}
-	return nil
 }
 
 // shownPauses is how many pauses of single stores are named.
@@ -171,7 +155,7 @@ func (s *Status) ResumeAll(w http.ResponseWriter, r *http.Request) { s.resume(w,
 
 // ResumeStore ends the pause of the store that the path names, and says what it ended and what remains. It is no error if there is none.
 func (s *Status) ResumeStore(w http.ResponseWriter, r *http.Request) {
-	if id, ok := storeID(w, r); ok {
+	if id, ok := problem.StoreID(w, r); ok {
 		s.resume(w, r, id)
 	}
 }

@@ -44,7 +44,7 @@ func (s *Status) Approve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var req api.ApproveRequest
-	if err := decodeStrictly(body, &req); err != nil {
+	if err := problem.Decode(body, &req); err != nil {
 		problem.Write(w, problem.KindInvalid, "The body must be a JSON object of plan, reason and actor")
 		return
 	}

@@ -131,16 +131,6 @@ func New(o Options) *Status {
 // Drain makes the edge not ready, and no request wait for a reconcile run any longer. Call it once.
 func (s *Status) Drain() { close(s.draining) }
 
-// storeID is the id in the path. It has answered when it returns false.
-func storeID(w http.ResponseWriter, r *http.Request) (string, bool) {
-	id := httpserver.PathParam(r, "id")
-	if storemanager.ValidID(id) {
-		return id, true
-	}
-	problem.Write(w, problem.KindInvalid, "this is not a valid store id: "+problem.StoreIDRule)
-	return "", false
-}
-
 // managerAway answers when the store manager could not be asked.
 func (s *Status) managerAway(w http.ResponseWriter, err error) {
 	s.frequent.Error("store manager not asked", httpserver.LogRequestID(w), zap.Error(err))

@@ -173,7 +173,7 @@ func (q storesQuery) total(o *storemanager.Overview) *int {
 
 // Store answers GET /stores/{id}.
 func (s *Status) Store(w http.ResponseWriter, r *http.Request) {
-	id, ok := storeID(w, r)
+	id, ok := problem.StoreID(w, r)
 	if !ok {
 		return
 	}
